@@ -1,0 +1,163 @@
+"""The operators that pipelines/defaults.yaml names: Airflow's own, with what our DAGs need of them.
+
+Addresses and secrets come from connections when the task runs, never from a rendered field.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.docker.operators.docker import DockerOperator as AirflowDockerOperator
+from airflow.providers.ssh.operators.ssh import SSHOperator as AirflowSSHOperator
+from airflow.providers.standard.hooks.subprocess import SubprocessHook
+from airflow.sdk import BaseHook, BaseOperator
+from airflow.sdk.exceptions import AirflowException
+from docker.errors import APIError, DockerException
+from docker.types import Mount
+
+if TYPE_CHECKING:
+    import jinja2
+    from airflow.sdk import Connection, Context
+
+PROJECT = Path(__file__).parent
+STOP_SECONDS = 30  # what a producer needs to flush what it has sent
+# What libpq and the AWS SDK read, by the connection's field.
+POSTGRES_ENVIRONMENT = {
+    "PGHOST": "host",
+    "PGPORT": "port",
+    "PGDATABASE": "schema",
+    "PGUSER": "login",
+    "PGPASSWORD": "password",
+}
+AWS_ENVIRONMENT = {"AWS_ACCESS_KEY_ID": "login", "AWS_SECRET_ACCESS_KEY": "password"}
+
+
+class SSHOperator(AirflowSSHOperator):
+    """Runs a job over SSH; `job_connections` reach it as PG… and AWS_… variables of the SSH channel.
+
+    The server must accept them (`AcceptEnv PG* AWS_*`). Templates have the filter `shell_quote`.
+    """
+
+    template_ext: Sequence[str] = ()  # a command that ends in .sh is still a command, not a file to read
+
+    def __init__(self, *, job_connections: Sequence[str] = (), **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.job_connections = job_connections
+
+    def get_template_env(self, dag: Any = None) -> jinja2.Environment:
+        """Airflow's Jinja with `shell_quote`, which makes one word of whatever it is given."""
+        environment = super().get_template_env(dag)
+        environment.filters["shell_quote"] = shlex.quote
+        return environment
+
+    def execute(self, context: Context | None = None) -> bytes | str:
+        """Run the command; red when it ends with anything but 0."""
+        environment = dict(self.environment or {})
+        for name in self.job_connections:
+            environment |= connection_environment(BaseHook.get_connection(name))
+        self.environment = environment
+        result: bytes | str = super().execute(context)
+        return result
+
+
+def connection_environment(connection: Connection) -> dict[str, str]:
+    """A connection as environment variables; fields that it has not are left out."""
+    names = POSTGRES_ENVIRONMENT if connection.conn_type == "postgres" else AWS_ENVIRONMENT
+    values = {name: getattr(connection, field) for name, field in names.items()}
+    extra = connection.extra_dejson
+    if "region_name" in extra:
+        values["AWS_REGION"] = extra["region_name"]
+    if "sslmode" in extra:
+        values["PGSSLMODE"] = extra["sslmode"]
+    return {name: str(value) for name, value in values.items() if value not in (None, "")}
+
+
+class DockerOperator(AirflowDockerOperator):
+    """Runs a container on the engine of the connection `engine_conn_id` (Airflow's `docker_conn_id` is a registry's).
+
+    `read_only_folders` of the engine's host are mounted at the same path. The container is stopped, then removed,
+    however the task ends.
+    """
+
+    template_fields: Sequence[str] = (*AirflowDockerOperator.template_fields, "read_only_folders")
+    template_ext: Sequence[str] = ()
+
+    def __init__(self, *, engine_conn_id: str, read_only_folders: Sequence[str] = (), **kwargs: Any) -> None:
+        super().__init__(auto_remove="never", **kwargs)
+        self.engine_conn_id = engine_conn_id
+        self.read_only_folders = read_only_folders
+
+    def execute(self, context: Context) -> Any:
+        """Run the container to its end; red when it ends with anything but 0."""
+        connection = BaseHook.get_connection(self.engine_conn_id)
+        self.docker_url = engine_url(connection)
+        self.mounts = [
+            *self.mounts,
+            *(Mount(target=folder, source=folder, type="bind", read_only=True) for folder in self.read_only_folders),
+        ]
+        try:
+            return super().execute(context)
+        except (APIError, DockerException) as error:
+            raise AirflowException(self._explain(error)) from error
+        finally:
+            self._remove_container()
+
+    def on_kill(self) -> None:
+        """Stop and remove the container of a task that was killed or marked."""
+        self._remove_container()
+
+    def _remove_container(self) -> None:
+        container: dict[str, str] | None = self.container
+        if container is not None:
+            self.cli.stop(container["Id"], timeout=STOP_SECONDS)
+            self.cli.remove_container(container["Id"], force=True)
+            self.container = None  # type: ignore[assignment]
+
+    def _explain(self, error: Exception) -> str:
+        text = str(getattr(error, "explanation", None) or error)
+        if "no space left" in text.lower():
+            hint = "the engine's disk is full; free some with `docker system prune`"
+        elif "No such image" in text or "not found" in text.lower() or "pull access denied" in text:
+            hint = f"build it there: docker build -f jobs/producer/Dockerfile -t {self.image} ."
+        else:
+            hint = f"is the engine of connection {self.engine_conn_id} right and running?"
+        return f"Docker engine {self.docker_url}, image {self.image}: {text.strip()}; {hint}"
+
+
+def engine_url(connection: Connection) -> str:
+    """A Docker connection as the engine's URL: its host may be a URL already (`tcp://…`, `unix://…`)."""
+    host = connection.host or ""
+    if "://" in host:
+        return host
+    return f"tcp://{host}:{connection.port or 2375}"
+
+
+class LocalProcessOperator(BaseOperator):
+    """Runs what a DockerOperator would run in a container as a process of this machine, where there is no engine.
+
+    `program` is what the image's entrypoint is; `command` the words after it. `engine_conn_id` is not used.
+    """
+
+    template_fields: Sequence[str] = ("command",)
+
+    def __init__(
+        self, *, program: Sequence[str], command: Sequence[str], engine_conn_id: str | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.program = program
+        self.command = command
+        self.engine_conn_id = engine_conn_id
+        self.hook = SubprocessHook()
+
+    def execute(self, context: Context) -> None:  # noqa: ARG002 (Airflow's signature)
+        """Run the process to its end; red when it ends with anything but 0."""
+        result = self.hook.run_command([*self.program, *self.command], cwd=str(PROJECT))
+        if result.exit_code != 0:
+            raise AirflowException(f"the process ended with exit code {result.exit_code}; its last lines stand above")
+
+    def on_kill(self) -> None:
+        """End the process, so that it can flush."""
+        self.hook.send_sigterm()  # type: ignore[no-untyped-call]

@@ -1,0 +1,135 @@
+"""The eight pipelines against the design's table: ids, operators, flows, schedules, variables, connections."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pipeline_config.checks import check
+from pipeline_config.compiler import compile_pipeline
+from pipeline_config.project import load_project
+
+PROJECT = load_project()
+CHAIN = [
+    "trigger_producer_batch",
+    "trigger_streaming",
+    "trigger_batch",
+    "trigger_analytics_mart",
+    "trigger_load_postgres",
+]
+LAKE, GOLD = {"spark_ssh", "aws_s3"}, {"spark_ssh", "aws_s3", "postgres_gold"}
+
+# dag_id: operator, tasks between start and end, the paths and brokers it reads, connections, folder
+TABLE: dict[str, tuple[str, list[str], set[str], set[str], str]] = {
+    "tripclick_producer_realtime": (
+        "DockerOperator",
+        ["producer_server0_realtime"],
+        {"KAFKA_BROKERS", "WEBSERVER_INGESTION_PATH"},
+        {"docker_server0"},
+        "ingestion",
+    ),
+    "tripclick_producer_batch": (
+        "DockerOperator",
+        ["producer_server0_batch"],
+        {"KAFKA_BROKERS", "WEBSERVER_INGESTION_PATH"},
+        {"docker_server0"},
+        "ingestion",
+    ),
+    "tripclick_streaming_curated": (
+        "SSHOperator",
+        ["streaming_to_curated_stream"],
+        {"KAFKA_BROKERS", "S3_CURATED_STREAM_PATH", "S3_CHECKPOINT_PATH"},
+        LAKE,
+        "processing",
+    ),
+    "tripclick_spark_archive_raw_batch": (
+        "SSHOperator",
+        ["batch_to_archive_raw"],
+        {"KAFKA_BROKERS", "S3_ARCHIVE_RAW_PATH", "S3_CHECKPOINT_PATH"},
+        LAKE,
+        "processing",
+    ),
+    "tripclick_analytics_mart_etl": (
+        "SSHOperator",
+        ["etl_to_analytics_mart"],
+        {"S3_CURATED_STREAM_PATH", "S3_ANALYTICS_MART_PATH"},
+        LAKE,
+        "mart",
+    ),
+    "tripclick_load_postgres": ("SSHOperator", ["load_to_postgres"], {"S3_ANALYTICS_MART_PATH"}, GOLD, "mart"),
+    "tripclick_analytics_mart_realtime": (
+        "SSHOperator",
+        ["streaming_to_analytics_mart_realtime"],
+        {"S3_CURATED_STREAM_PATH", "S3_CHECKPOINT_PATH"},
+        GOLD,
+        "mart",
+    ),
+    "tripclick_daily_pipeline": ("TriggerDagRunOperator", CHAIN, set(), set(), "orchestration"),
+}
+
+
+def compiled(dag_id: str, environment: str = "production") -> dict[str, Any]:
+    """A pipeline as dag-factory gets it."""
+    document = next(document for document in PROJECT.pipelines if document.data["dag_id"] == dag_id)
+    config: dict[str, Any] = compile_pipeline(PROJECT, document.data, PROJECT.environment(environment))[dag_id]
+    return config
+
+
+def test_there_are_these_eight_and_the_check_finds_nothing() -> None:
+    assert {document.data["dag_id"] for document in PROJECT.pipelines} == TABLE.keys()
+    assert check(PROJECT) == []
+
+
+@pytest.mark.parametrize("dag_id", TABLE)
+def test_pipeline_is_as_the_design_has_it(dag_id: str) -> None:
+    operator, middle, variables, connections, folder = TABLE[dag_id]
+    document = next(document for document in PROJECT.pipelines if document.data["dag_id"] == dag_id)
+    tasks = document.data["tasks"]
+    flow = ["start", *middle, "end"]
+    assert document.file == f"pipelines/{folder}/{dag_id}.yaml"
+    assert [task["task_id"] for task in tasks] == flow
+    assert [task.get("dependencies", []) for task in tasks] == [[], *([name] for name in flow[:-1])]
+    assert [task["operator"] for task in tasks] == ["EmptyOperator", *[operator] * len(middle), "EmptyOperator"]
+    # The Spark jobs need one variable more than the users named: where the project lies on the Spark server.
+    assert set(document.data.get("variables", [])) - {"SPARK_PROJECT_PATH"} == variables
+    assert set(document.data.get("connections", [])) == connections
+    assert len(document.text.splitlines()) <= 60
+
+
+def test_only_the_daily_pipeline_has_a_schedule_midnight_in_korea() -> None:
+    schedules = {dag_id: compiled(dag_id)["schedule"] for dag_id in TABLE}
+    assert {dag_id: text for dag_id, text in schedules.items() if text} == {"tripclick_daily_pipeline": "0 15 * * *"}
+
+
+def test_a_daily_run_waits_for_each_of_its_children() -> None:
+    tasks = compiled("tripclick_daily_pipeline")["tasks"]
+    targets = [
+        "tripclick_producer_batch",
+        "tripclick_streaming_curated",
+        "tripclick_spark_archive_raw_batch",
+        "tripclick_analytics_mart_etl",
+        "tripclick_load_postgres",
+    ]
+    assert [tasks[name]["trigger_dag_id"] for name in CHAIN] == targets
+    for name in CHAIN:
+        assert tasks[name]["wait_for_completion"] is True
+        assert tasks[name]["poke_interval"] == 30
+        assert tasks[name]["fail_when_dag_is_paused"] is True
+    assert tasks["trigger_streaming"]["conf"] == {"until_caught_up": True}
+
+
+def test_local_environment_has_no_schedule_and_swaps_docker_where_there_is_none() -> None:
+    assert compiled("tripclick_daily_pipeline", "local")["schedule"] is None
+    with_engine = compiled("tripclick_producer_batch", "local")["tasks"]["producer_server0_batch"]
+    without = compiled("tripclick_producer_batch", "local_without_docker")["tasks"]["producer_server0_batch"]
+    assert with_engine["operator"] == "dag_factory_operators.DockerOperator"
+    assert without["operator"] == "dag_factory_operators.LocalProcessOperator"
+    assert with_engine["command"] == without["command"]
+
+
+def test_every_remote_task_has_an_execution_timeout() -> None:
+    for dag_id in TABLE:
+        for task in compiled(dag_id)["tasks"].values():
+            if not task["operator"].endswith("EmptyOperator"):
+                assert task["execution_timeout"].total_seconds() > 0
