@@ -1,0 +1,1 @@
+"""What the DAGs run. Imports no Airflow."""

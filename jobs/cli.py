@@ -1,0 +1,80 @@
+"""What the command lines of all jobs share: argument types, progress lines, one line for an error, and signals."""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from types import FrameType
+
+TERMINATED = 143  # 128 + SIGTERM, as a shell reports it
+
+
+class JobError(Exception):
+    """What is wrong and what to do, in one line that a person reads in a task's log."""
+
+
+class Terminated(BaseException):
+    """SIGTERM, or SIGHUP when the terminal of an SSH task goes away. No `except Exception` swallows it."""
+
+
+def main(
+    parser: argparse.ArgumentParser, run: Callable[[argparse.Namespace], None], argv: Sequence[str] | None = None
+) -> int:
+    """Parse, run, and return the exit code: 0, 1 after a JobError, 143 after SIGTERM. Other exceptions pass."""
+    options = parser.parse_args(argv)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _terminate)
+    try:
+        run(options)
+    except JobError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr, flush=True)  # noqa: T201
+        return 1
+    except Terminated:
+        print("error: ended by a signal before it was done", file=sys.stderr, flush=True)  # noqa: T201
+        return TERMINATED
+    return 0
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 (the signal module's signature)
+    raise Terminated
+
+
+def say(message: str) -> None:
+    """One progress line, with the UTC time."""
+    print(f"{dt.datetime.now(dt.UTC):%H:%M:%S} {message}", flush=True)  # noqa: T201
+
+
+def day(text: str) -> dt.date:
+    """YYYY-MM-DD."""
+    try:
+        return dt.datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=dt.UTC).date()
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a day, write it as 2020-10-31") from None
+
+
+def positive_int(text: str) -> int:
+    """A whole number above 0."""
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
+def positive_float(text: str) -> float:
+    """A finite number above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return value
+
+
+def true_or_false(text: str) -> bool:
+    """`true` or `false`, as a template renders them in whatever case."""
+    if text.lower() not in {"true", "false"}:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
+    return text.lower() == "true"

@@ -1,0 +1,91 @@
+"""`python -m jobs.generator`: writes DIR/YYYY-MM-DD.json for each day, and DIR/truth/ with what stands in them."""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import json
+import os
+import random
+import sys
+from pathlib import Path
+from typing import Any
+
+from jobs import cli
+from jobs.generator.defects import dirty_lines, line_of
+from jobs.generator.sessions import Session, sessions_of
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options."""
+    options = argparse.ArgumentParser(prog="python -m jobs.generator", description=__doc__)
+    options.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write to")
+    options.add_argument("--first-date", type=cli.day, required=True, help="first day, YYYY-MM-DD (UTC)")
+    options.add_argument("--last-date", type=cli.day, required=True, help="last day, itself included")
+    options.add_argument("--scale", type=cli.positive_float, default=1.0, help="1 is about 1,850 clicks a day")
+    options.add_argument("--seed", type=int, default=1, help="another seed, other clicks")
+    options.add_argument("--dirty", action="store_true", help="with the defects of the contract")
+    return options
+
+
+def run(options: argparse.Namespace) -> None:
+    """Write every day; raises JobError when the last day is before the first."""
+    days = (options.last_date - options.first_date).days + 1
+    if days < 1:
+        raise cli.JobError(f"--last-date {options.last_date} is before --first-date {options.first_date}")
+    total = 0
+    for number in range(days):
+        day = options.first_date + dt.timedelta(days=number)
+        total += write_day(options.out, day, options.scale, options.seed, dirty=options.dirty)
+    cli.say(f"generated {total:,} clicks of {days} days in {options.out}")
+
+
+def write_day(folder: Path, day: dt.date, scale: float, seed: int, *, dirty: bool = False) -> int:
+    """Write one day's file and its truth; the number of its distinct valid clicks.
+
+    A file holds the clicks that happened on its UTC day, also those of sessions that started the day before.
+    The truth: date, lines, clicks (distinct valid ones), sessions, anomalies (session_id, kind, first_ts, last_ts in
+    epoch milliseconds, clicks) by the day on which they start, defects by kind.
+    """
+    before = day - dt.timedelta(days=1)
+    today = list(sessions_of(day, seed, scale))
+    sessions = [*sessions_of(before, seed, scale), *today]
+    first = int(dt.datetime.combine(day, dt.time(), dt.UTC).timestamp()) * 1000
+    clicks = [click for session in sessions for click in session.clicks if 0 <= click.ts_ms - first < 86_400_000]
+    clicks.sort(key=lambda click: (click.ts_ms, click.record["SessionId"]))
+    records = [click.record for click in clicks]
+    truth: dict[str, Any] = {"date": str(day), "sessions": len({record["SessionId"] for record in records})}
+    if dirty:
+        rng = random.Random(f"{seed}:{day}:dirty")  # noqa: S311 (synthetic data, not secrets)
+        lines, truth["clicks"], counts = dirty_lines(records, rng)
+        truth["defects"] = dict(sorted(counts.items()))
+    else:
+        lines = [line_of(record) for record in records]
+        truth["clicks"], truth["defects"] = len(set(lines)), {}
+    truth["lines"] = len(lines)
+    truth["anomalies"] = [_anomaly(session) for session in today if session.kind != "ordinary"]
+    _write(folder / "truth" / f"{day}.json", json.dumps(truth, indent=1).encode() + b"\n")
+    _write(folder / f"{day}.json", b"\n".join(lines) + b"\n")
+    return int(truth["clicks"])
+
+
+def _anomaly(session: Session) -> dict[str, Any]:
+    return {
+        "session_id": session.session_id,
+        "kind": session.kind,
+        "first_ts": session.clicks[0].ts_ms,
+        "last_ts": session.clicks[-1].ts_ms,
+        "clicks": len(session.clicks),
+    }
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Whole or not at all, so that a producer never reads half a day."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(f".{path.name}.{os.getpid()}")
+    new.write_bytes(content)
+    new.replace(path)
+
+
+if __name__ == "__main__":
+    sys.exit(cli.main(parser(), run))

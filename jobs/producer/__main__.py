@@ -1,0 +1,46 @@
+"""`python -m jobs.producer`: sends the search log to Kafka, line by line and unchanged."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from jobs import cli
+from jobs.event import TOPIC
+
+
+def parser() -> argparse.ArgumentParser:
+    """The two modes and their options."""
+    top = argparse.ArgumentParser(prog="python -m jobs.producer", description=__doc__)
+    modes = top.add_subparsers(dest="mode", required=True)
+    batch = modes.add_parser("batch", help="a range of days, as fast as it goes")
+    realtime = modes.add_parser("realtime", help="days moved to this week, at the pace of event_ts")
+    for mode in (batch, realtime):
+        mode.add_argument("--kafka-brokers", required=True, help="bootstrap servers, host:port with commas between")
+        mode.add_argument("--ingestion-path", type=Path, required=True, help="folder of the log's files")
+        mode.add_argument("--first-date", type=cli.day, required=True, help="first day of the log, YYYY-MM-DD")
+        mode.add_argument("--last-date", type=cli.day, required=True, help="last day, itself included")
+        mode.add_argument("--topic", default=TOPIC)
+        mode.add_argument("--replication", type=cli.positive_int, default=1, help="of the topic, if it must be made")
+    batch.add_argument("--shift-weeks", type=int, default=0, help="whole weeks to move event_ts by")
+    realtime.add_argument("--speed", type=cli.positive_float, default=1.0, help="of the sending; event_ts stay")
+    realtime.add_argument("--run-minutes", type=cli.positive_float, default=60.0, help="then it ends")
+    return top
+
+
+def run(options: argparse.Namespace) -> None:
+    """Send; raises JobError when anything was not sent."""
+    from jobs.producer.replay import send_batch, send_realtime
+    from jobs.producer.sender import Sender
+
+    days = (options.first_date, options.last_date)
+    with Sender(options.kafka_brokers, options.topic, options.replication) as sender:
+        if options.mode == "batch":
+            send_batch(sender, options.ingestion_path, *days, options.shift_weeks)
+        else:
+            send_realtime(sender, options.ingestion_path, *days, options.speed, options.run_minutes * 60)
+
+
+if __name__ == "__main__":
+    sys.exit(cli.main(parser(), run))
