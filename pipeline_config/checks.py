@@ -170,21 +170,27 @@ class _ParserError(Exception):
 
 
 @cache
-def _parser(module: str) -> argparse.ArgumentParser | None:
-    if importlib.util.find_spec(module) is None:
-        return None
-    name = f"{module}.__main__" if importlib.util.find_spec(f"{module}.__main__") else module
-    parser: argparse.ArgumentParser = importlib.import_module(name).parser()
+def _parser(module: str) -> argparse.ArgumentParser | str:
+    """A job's own parser, or why there is none."""
+    path = module.replace(".", "/")
+    try:
+        if importlib.util.find_spec(module) is None:
+            return f"there is no {path}.py"
+        name = f"{module}.__main__" if importlib.util.find_spec(f"{module}.__main__") else module
+    except ModuleNotFoundError:
+        name = module  # a module, not a package: it has no __main__
+    try:
+        parser: argparse.ArgumentParser = importlib.import_module(name).parser()
+    except Exception as error:  # noqa: BLE001 (a job may be broken in any way; the person reads how)
+        return f"{path} cannot be asked for its options: {type(error).__name__}: {error}"
     return parser
 
 
 def _job_arguments(context: Context, index: int, task: dict[str, Any], template: dict[str, Any]) -> Iterator[Problem]:
     module = template["module"].replace("{job}", task["job"])
     parser = _parser(module)
-    if parser is None:
-        yield context.problem(
-            ("tasks", index, "job"), f"no job {task['job']!r}: there is no {module.replace('.', '/')}.py"
-        )
+    if isinstance(parser, str):
+        yield context.problem(("tasks", index, "job"), f"job {task['job']!r}: {parser}")
         return
     try:
         arguments = {name: _example(context, value) for name, value in task.get("arguments", {}).items()}

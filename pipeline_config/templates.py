@@ -15,7 +15,7 @@ from jinja2.sandbox import SandboxedEnvironment
 # Names in Airflow's template context that a pipeline may read.
 CONTEXT = frozenset(
     "conn dag dag_run data_interval_end data_interval_start ds ds_nodash logical_date macros params run_id task ti "
-    "ts ts_nodash var".split()  # noqa: SIM905 (a list of names reads better as a text)
+    "ts ts_nodash var".split()
 )
 _FILTERS = ("ds", "ds_nodash", "ts", "ts_nodash", "shell_quote")
 

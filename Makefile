@@ -1,0 +1,47 @@
+# `make` alone lists the targets.
+PYTHON := .venv/bin/python
+DAYS ?= 3
+SCALE ?= 1
+export DAYS SCALE
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo up down status check validate format test test-fast clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: ## Install what is missing: Debian packages (as root), Python packages, jars
+	@stack/install.sh
+
+demo: install ## Run the whole chain on this machine: DAYS=3 of logs at SCALE=1
+	@$(PYTHON) -m stack demo
+
+up: install ## Start the embedded servers and Airflow, with the data of the last time
+	@$(PYTHON) -m stack up
+
+down: ## Stop them
+	@$(PYTHON) -m stack down
+
+status: ## Say what runs, and where
+	@$(PYTHON) -m stack status
+
+validate: ## Say what is wrong in pipelines/, with line and column
+	@$(PYTHON) -m pipeline_config check
+
+check: install validate ## Check everything that needs no server: pipelines, format, lint, types
+	@.venv/bin/ruff format --check --quiet .
+	@.venv/bin/ruff check --quiet .
+	@.venv/bin/mypy
+
+format: ## Format the code and mend what the linter can mend
+	@.venv/bin/ruff format .
+	@.venv/bin/ruff check --fix .
+
+test-fast: install ## Run the unit tests: no servers, under a minute
+	@$(PYTHON) -m pytest tests/unit
+
+test: check ## Run all tests on real servers
+	@$(PYTHON) -m pytest
+
+clean: down ## Remove the embedded servers' data
+	@rm -rf .stack

@@ -1,0 +1,45 @@
+"""Curated stream → analytics mart: the four cold tables, recomputed in full from every curated click."""
+
+import argparse
+import sys
+import time
+import uuid
+
+from jobs.cli import JobError, main, say
+from jobs.spark import tables
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    result = argparse.ArgumentParser(prog="analytics_mart_etl", description=__doc__)
+    result.add_argument("--curated-path", required=True, help="root folder of the curated stream")
+    result.add_argument("--mart-path", required=True, help="root folder of the analytics mart")
+    return result
+
+
+def run(options: argparse.Namespace) -> None:
+    """Read the clicks, compute, overwrite the four tables; all four commits carry the same run id."""
+    from jobs.spark.cold_marts import MARTS, once
+    from jobs.spark.session import session
+    from jobs.spark.writer import is_table, one_writer
+
+    spark = session("analytics_mart_etl")
+    source = tables.table_path(options.curated_path, tables.CLICKS)
+    if not is_table(spark, source):
+        raise JobError(f"there is no curated stream in {source}: run tripclick_streaming_curated first")
+    run_id = uuid.uuid4().hex
+    with one_writer(spark, options.mart_path):
+        clicks = once(spark.read.format("delta").load(source)).persist()
+        say(f"read {clicks.count():,} clicks of {source}, each once")
+        if clicks.isEmpty():
+            raise JobError(f"no click in {source}: run a producer and tripclick_streaming_curated first")
+        for table, mart in MARTS.items():
+            started = time.monotonic()
+            path = tables.table_path(options.mart_path, table)
+            writer = mart(clicks).coalesce(1).write.format("delta").mode("overwrite")
+            writer.option("overwriteSchema", "true").option("userMetadata", run_id).save(path)
+            say(f"wrote {table} to {path} in {time.monotonic() - started:.1f} s")
+
+
+if __name__ == "__main__":
+    sys.exit(main(parser(), run))

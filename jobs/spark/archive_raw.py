@@ -1,0 +1,93 @@
+"""All of Kafka that is not archived yet → archive raw: every record as it came, once by (topic, partition, offset)."""
+
+import argparse
+import sys
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from jobs.cli import main, say
+from jobs.event import TOPIC
+from jobs.spark import tables
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    result = argparse.ArgumentParser(prog="archive_raw", description=__doc__)
+    result.add_argument("--kafka-brokers", required=True, help="host:port, host:port")
+    result.add_argument("--archive-path", required=True, help="root folder of the archive raw")
+    result.add_argument("--checkpoint-path", required=True, help="root folder of the checkpoints")
+    result.add_argument("--topic", default=TOPIC)
+    return result
+
+
+def rows(records: "DataFrame") -> "DataFrame":
+    """Records as rows of the archive."""
+    from pyspark.sql import functions as F
+
+    return records.withColumn("archive_date", F.to_date("kafka_ts")).select(*tables.ARCHIVE_COLUMNS)
+
+
+def missing(new: "DataFrame", archive: "DataFrame") -> "DataFrame":
+    """The rows of `new` that the archive does not hold: after a lost checkpoint all of Kafka is read again.
+
+    kafka_ts is in the key because a topic that was deleted and made anew counts its offsets from 0 again.
+    """
+    days = [row.archive_date for row in new.select("archive_date").distinct().collect()]
+    there = archive.where(archive.archive_date.isin(days))  # prunes the folders that are read
+    return new.join(there, on=["archive_date", "topic", "partition", "offset", "kafka_ts"], how="left_anti").select(
+        *tables.ARCHIVE_COLUMNS
+    )
+
+
+@dataclass
+class ArchiveWriter:
+    """Appends micro-batches of records, and counts those of this run."""
+
+    path: str
+    read: int = field(default=0, init=False)
+    written: int = field(default=0, init=False)
+
+    def __call__(self, batch: "DataFrame", batch_id: int) -> None:
+        """Append what is not there yet."""
+        from jobs.spark.writer import append_once, is_table
+
+        started = time.monotonic()
+        spark = batch.sparkSession
+        new = rows(batch).persist()
+        try:
+            read = new.count()
+            absent = missing(new, spark.read.format("delta").load(self.path)) if is_table(spark, self.path) else new
+            written = absent.count()
+            append_once(absent, self.path, batch_id, tables.ARCHIVE_PARTITION)
+        finally:
+            new.unpersist()
+        self.read, self.written = self.read + read, self.written + written
+        say(f"batch {batch_id}: read {read:,}, archived {written:,}, took {time.monotonic() - started:.1f} s")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Read all that is there, write it."""
+    from jobs.spark.kafka_records import records, require_broker, require_topic
+    from jobs.spark.session import session
+    from jobs.spark.streaming import Limits, run_rounds
+    from jobs.spark.writer import compact, one_writer
+
+    require_broker(options.kafka_brokers)
+    spark = session("archive_raw")
+    path = tables.table_path(options.archive_path, tables.ARCHIVE)
+    writer = ArchiveWriter(path)
+    with one_writer(spark, path):
+        require_topic(spark, options.kafka_brokers, options.topic)
+        say(f"reads {options.topic} of {options.kafka_brokers}, writes {path}")
+        stream = records(spark, options.kafka_brokers, options.topic)
+        run_rounds(stream, writer, tables.table_path(options.checkpoint_path, "archive_raw"), Limits())
+        compact(spark, path)
+    say(f"this run: read {writer.read:,}, archived {writer.written:,}")
+
+
+if __name__ == "__main__":
+    sys.exit(main(parser(), run))

@@ -1,0 +1,71 @@
+"""Records of a Kafka topic as a stream, and the checks that say early and in one line why there is none."""
+
+import socket
+from typing import TYPE_CHECKING, Final
+
+from jobs.cli import JobError
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+# A batch of a backlog: half a minute's work on two cores, and a checked one fits a driver of 1 GB.
+MAX_RECORDS_PER_BATCH: Final = 100_000
+_CONNECT_SECONDS: Final = 10
+_ANSWER_MS: Final = 20_000
+
+
+def require_broker(brokers: str) -> None:
+    """JobError unless one of `brokers` (host:port, host:port) takes a connection. Before Spark starts: it is cheap."""
+    refused = []
+    for broker in brokers.split(","):
+        host, _, port = broker.strip().rpartition(":")
+        if not host or not port.isdecimal():
+            raise JobError(f"--kafka-brokers: {broker.strip()!r} is not host:port; set the variable KAFKA_BROKERS")
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), _CONNECT_SECONDS).close()
+        except (OSError, OverflowError) as error:
+            refused.append(f"{broker.strip()} ({error})")
+        else:
+            return
+    raise JobError(f"Kafka does not answer: {', '.join(refused)}; start it, or correct the variable KAFKA_BROKERS")
+
+
+def require_topic(spark: "SparkSession", brokers: str, topic: str) -> None:
+    """JobError unless the cluster answers and has the topic."""
+    from py4j.protocol import Py4JJavaError
+
+    jvm = spark._jvm
+    assert jvm is not None  # noqa: S101  a classic session has one
+    settings = jvm.java.util.Properties()
+    settings.put("bootstrap.servers", brokers)
+    settings.put("default.api.timeout.ms", str(_ANSWER_MS))
+    settings.put("request.timeout.ms", str(_ANSWER_MS))
+    admin = jvm.org.apache.kafka.clients.admin.AdminClient.create(settings)
+    try:
+        admin.describeTopics(jvm.java.util.Collections.singletonList(topic)).allTopicNames().get()
+    except Py4JJavaError as error:
+        cause = str(error.java_exception.getCause())
+        if "UnknownTopic" in cause:
+            raise JobError(f"Kafka has no topic {topic!r}: run a producer first, it creates the topic") from None
+        raise JobError(f"Kafka at {brokers} does not answer as it should: {cause}") from None
+    finally:
+        admin.close()
+
+
+def records(spark: "SparkSession", brokers: str, topic: str) -> "DataFrame":
+    """The stream (topic, partition, offset, kafka_ts, key, value, headers), at first from the earliest offset.
+
+    Records that Kafka dropped before they were read fail the stream: they are not passed over in silence.
+    """
+    options = {
+        "kafka.bootstrap.servers": brokers,
+        "subscribe": topic,
+        "startingOffsets": "earliest",
+        "failOnDataLoss": "true",
+        "includeHeaders": "true",
+        "maxOffsetsPerTrigger": str(MAX_RECORDS_PER_BATCH),
+        "kafka.default.api.timeout.ms": str(_ANSWER_MS),
+        "kafka.request.timeout.ms": str(_ANSWER_MS),
+    }
+    stream = spark.readStream.format("kafka").options(**options).load()
+    return stream.selectExpr("topic", "partition", "offset", "timestamp AS kafka_ts", "key", "value", "headers")

@@ -1,0 +1,155 @@
+"""The loop of every stream: rounds that read all there is, ended only between two micro-batches."""
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from jobs.cli import JobError, Terminated, say
+
+if TYPE_CHECKING:
+    from pyspark.errors.exceptions.base import StreamingQueryException
+    from pyspark.sql import DataFrame, SparkSession
+
+WriteBatch = Callable[["DataFrame", int], None]
+SIGNALS = ("TERM", "HUP")  # HUP: the terminal of an SSH task goes away
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When a stream ends. `run_minutes` None: after one round, however long it takes."""
+
+    run_minutes: float | None = None
+    interval_seconds: float = 30
+    until_caught_up: bool = True
+
+
+class StopBetweenBatches(Exception):  # noqa: N818  (an event, not an error)
+    """Raised at the start of a micro-batch, which then runs first of all the next time."""
+
+
+class Stop:
+    """Says whether the stream has to end: a signal came, or the time is over."""
+
+    def __init__(self, run_minutes: float | None = None) -> None:
+        self.signalled = threading.Event()
+        self._deadline = time.monotonic() + run_minutes * 60 if run_minutes else float("inf")
+
+    @property
+    def time_is_over(self) -> bool:
+        """Whether the run's minutes have passed."""
+        return time.monotonic() >= self._deadline
+
+    def check(self) -> None:
+        """Raise StopBetweenBatches when the stream has to end."""
+        if self.signalled.is_set() or self.time_is_over:
+            raise StopBetweenBatches
+
+    def wait(self, seconds: float) -> None:
+        """Wait; a signal or the end of the time cuts it short."""
+        self.signalled.wait(max(0.0, min(seconds, self._deadline - time.monotonic())))
+
+
+def run_rounds(stream: "DataFrame", write: WriteBatch, checkpoint: str, limits: Limits) -> None:
+    """Run `write(batch, batch_id)` on all micro-batches of `stream`, in rounds, until `limits` say so.
+
+    A round reads all that is there when it starts. A batch runs again when the job died in it, with the same id and
+    rows: `write` must make that harmless. What `write` raises is raised here. Terminated: a signal ended the stream.
+    JobError: the time was over before a stream had caught up that was to.
+    """
+    stop = Stop(limits.run_minutes)
+    with _signals(stream.sparkSession, stop):
+        while True:
+            started = time.monotonic()
+            caught_up = _round(stream, write, checkpoint, stop)
+            if stop.signalled.is_set():
+                raise Terminated
+            if limits.until_caught_up:
+                break
+            stop.wait(limits.interval_seconds - (time.monotonic() - started))
+            if stop.time_is_over:
+                say(f"{limits.run_minutes:g} minutes are over")
+                return
+    if not caught_up:
+        raise JobError(f"not caught up within {limits.run_minutes:g} minutes: run it again, it goes on where it was")
+    say("caught up")
+
+
+def _round(stream: "DataFrame", write: WriteBatch, checkpoint: str, stop: Stop) -> bool:
+    """Whether the round read all; False when `stop` ended it."""
+    from pyspark.errors.exceptions.base import StreamingQueryException
+
+    raised: list[Exception] = []
+
+    def guarded(batch: "DataFrame", batch_id: int) -> None:
+        try:
+            stop.check()
+            write(batch, batch_id)
+        except Exception as error:
+            raised.append(error)
+            if isinstance(error, (StopBetweenBatches, JobError)):
+                # The JVM would log this as a failed query, with its stack.
+                batch.sparkSession.sparkContext.setLogLevel("OFF")
+            raise
+
+    writer = stream.writeStream.foreachBatch(guarded).option("checkpointLocation", checkpoint)
+    query = writer.trigger(availableNow=True).start()
+    try:
+        query.awaitTermination()
+    except StreamingQueryException as error:
+        if not raised:
+            raise _explained(error, checkpoint) from error
+        if isinstance(raised[0], StopBetweenBatches):
+            return False
+        raise raised[0] from None
+    return True
+
+
+def _explained(error: "StreamingQueryException", checkpoint: str) -> Exception:
+    """The JobError for what is known to happen to a stream, else the error itself."""
+    known = {
+        "data may have been lost": "Kafka dropped records before they were read (its retention is shorter than the "
+        f"stream's pause). To go on with what is left, delete {checkpoint}: the rest is read again, counted once",
+        "KAFKA_DATA_LOSS": "Kafka's offsets are not the checkpoint's: records were dropped, or the topic was made "
+        f"anew. To go on with what is there, delete {checkpoint}: it is all read again, counted once",
+        "oncurrent": f"another job writes the same table or checkpoint {checkpoint}: end one of the two",
+        "TimeoutException": "Kafka stopped answering: run it again, the stream goes on where it was",
+    }
+    text = str(error)
+    return next((JobError(message) for sign, message in known.items() if sign in text), error)
+
+
+@contextmanager
+def _signals(spark: "SparkSession", stop: Stop) -> Iterator[None]:
+    """Signals set `stop`, also in the JVM: that is spark-submit's own process, and it would halt at once."""
+    from pyspark.java_gateway import ensure_callback_server_started
+
+    gateway: Any = spark.sparkContext._gateway
+    ensure_callback_server_started(gateway)  # type: ignore[no-untyped-call]
+    in_jvm, handler = gateway.jvm.sun.misc.Signal, _JvmSignalHandler(stop)
+    before = {name: in_jvm.handle(in_jvm(name), handler) for name in SIGNALS}
+    numbers = [getattr(signal, f"SIG{name}") for name in SIGNALS]
+    before_here = {number: signal.signal(number, lambda *_: stop.signalled.set()) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, old in before_here.items():
+            signal.signal(number, old)
+        for name, old in before.items():
+            in_jvm.handle(in_jvm(name), old)
+
+
+class _JvmSignalHandler:
+    """A Java object of which the JVM calls `handle`."""
+
+    def __init__(self, stop: Stop) -> None:
+        self._stop = stop
+
+    def handle(self, signal_: object) -> None:  # noqa: ARG002  (the interface's signature)
+        self._stop.signalled.set()
+
+    class Java:
+        implements = ("sun.misc.SignalHandler",)

@@ -1,0 +1,120 @@
+"""Kafka → curated stream: valid clicks to the table clicks, the other records to the table quarantine.
+
+Exactly once by the checkpoint. Ends after --run-minutes, or as soon as it has caught up.
+"""
+
+import argparse
+import datetime as dt
+import sys
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from jobs.cli import JobError, main, positive_float, say, true_or_false
+from jobs.event import TOPIC
+from jobs.spark import tables
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, Row
+
+MIN_BAD_RECORDS = 50  # fewer say nothing about the share
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    result = argparse.ArgumentParser(prog="streaming_curated", description=__doc__)
+    result.add_argument("--kafka-brokers", required=True, help="host:port, host:port")
+    result.add_argument("--curated-path", required=True, help="root folder of the curated stream")
+    result.add_argument("--checkpoint-path", required=True, help="root folder of the checkpoints")
+    result.add_argument("--topic", default=TOPIC)
+    result.add_argument("--run-minutes", type=positive_float, default=60.0)
+    result.add_argument("--interval-seconds", type=positive_float, default=30.0, help="from one round to the next")
+    result.add_argument("--until-caught-up", type=true_or_false, default=False, help="end when all is read")
+    result.add_argument("--max-bad-share", type=float, default=0.05, help="fail when more of the records are bad")
+    return result
+
+
+@dataclass
+class CuratedWriter:
+    """Writes micro-batches of records to the two tables, and counts what this run has seen."""
+
+    clicks_path: str
+    quarantine_path: str
+    max_bad_share: float = 1.0
+    read: int = field(default=0, init=False)
+    bad: int = field(default=0, init=False)
+
+    def __call__(self, batch: "DataFrame", batch_id: int) -> None:
+        """Check the records and append them. JobError, and nothing is written: too many of them are bad."""
+        from jobs.spark import events
+        from jobs.spark.writer import append_once
+
+        started = time.monotonic()
+        checked = events.check(batch).persist()
+        try:
+            reasons = events.summary(checked)
+            self._refuse_a_flood(reasons)
+            if batch_id == 0 or any(row.reason for row in reasons):  # the first one creates the table
+                append_once(events.quarantine(checked), self.quarantine_path, batch_id)
+            append_once(events.clicks(checked), self.clicks_path, batch_id, tables.CLICKS_PARTITION)
+        finally:
+            checked.unpersist()
+        say(f"batch {batch_id}: {describe(reasons)}, took {time.monotonic() - started:.1f} s")
+
+    def _refuse_a_flood(self, reasons: "list[Row]") -> None:
+        self.read += sum(row.records for row in reasons)
+        self.bad += sum(row.records for row in reasons if row.reason)
+        if self.bad >= MIN_BAD_RECORDS and self.bad > self.max_bad_share * self.read:
+            examples = ", ".join(_example(row) for row in reasons if row.reason)
+            raise JobError(
+                f"{self.bad:,} of {self.read:,} records are bad ({examples}), "
+                f"more than --max-bad-share {self.max_bad_share:g}; this batch is not written. "
+                "Stop the producer that sends them; to quarantine them, run this again with --max-bad-share 1"
+            )
+
+
+def describe(reasons: "list[Row]") -> str:
+    """What was read, kept and quarantined, and how old the newest record is."""
+    read = sum(row.records for row in reasons)
+    bad = [row for row in reasons if row.reason]
+    behind = dt.datetime.now(dt.UTC).timestamp() - max(row.newest_s for row in reasons)
+    why = f" ({', '.join(f'{row.reason} {row.records:,}' for row in bad)})" if bad else ""
+    quarantined = sum(row.records for row in bad)
+    return (
+        f"read {read:,}, kept {read - quarantined:,}, quarantined {quarantined:,}{why}, "
+        f"newest record {dt.timedelta(seconds=round(max(behind, 0)))} old"
+    )
+
+
+def _example(row: "Row") -> str:
+    return f"{row.reason} {row.records:,}, e.g. partition {row.first.partition} offset {row.first.offset}"
+
+
+def run(options: argparse.Namespace) -> None:
+    """Read, check, write, in rounds."""
+    from jobs.spark.kafka_records import records, require_broker, require_topic
+    from jobs.spark.session import session
+    from jobs.spark.streaming import Limits, run_rounds
+    from jobs.spark.writer import compact, one_writer
+
+    require_broker(options.kafka_brokers)
+    spark = session("streaming_curated")
+    clicks_path = tables.table_path(options.curated_path, tables.CLICKS)
+    quarantine_path = tables.table_path(options.curated_path, tables.QUARANTINE)
+    checkpoint = tables.table_path(options.checkpoint_path, "streaming_curated")
+    writer = CuratedWriter(clicks_path, quarantine_path, options.max_bad_share)
+    with one_writer(spark, clicks_path):
+        require_topic(spark, options.kafka_brokers, options.topic)
+        say(f"reads {options.topic} of {options.kafka_brokers}, writes {clicks_path}")
+        stream = records(spark, options.kafka_brokers, options.topic)
+        limits = Limits(options.run_minutes, options.interval_seconds, options.until_caught_up)
+        try:
+            run_rounds(stream, writer, checkpoint, limits)
+            compact(spark, clicks_path)
+            compact(spark, quarantine_path)
+        finally:
+            say(f"this run: read {writer.read:,}, quarantined {writer.bad:,}")
+
+
+if __name__ == "__main__":
+    sys.exit(main(parser(), run))

@@ -1,0 +1,70 @@
+"""Where each table of the lake lies below its root folder, and what the two streams write. No Spark is imported."""
+
+from collections.abc import Mapping
+from typing import Final
+
+
+def _schema(columns: Mapping[str, str]) -> str:
+    """Columns as DDL text, for `spark.createDataFrame(rows, schema)`."""
+    return ", ".join(f"`{name}` {type_}" for name, type_ in columns.items())
+
+
+# Below S3_CURATED_STREAM_PATH
+CLICKS: Final = "clicks"
+QUARANTINE: Final = "quarantine"
+# Below S3_ARCHIVE_RAW_PATH
+ARCHIVE: Final = "clicks"
+# Below S3_ANALYTICS_MART_PATH
+SESSION_ANALYSIS: Final = "session_analysis"
+DAILY_TRAFFIC: Final = "daily_traffic"
+CLINICAL_AREAS: Final = "clinical_areas"
+POPULAR_DOCUMENTS: Final = "popular_documents"
+COLD_MARTS: Final = (SESSION_ANALYSIS, DAILY_TRAFFIC, CLINICAL_AREAS, POPULAR_DOCUMENTS)
+
+# A record's place in Kafka; it stands in all three tables.
+_RECORD: Final = {"topic": "string", "partition": "int", "offset": "bigint", "kafka_ts": "timestamp"}
+
+CLICKS_COLUMNS: Final = {
+    "event_id": "string",
+    "session_id": "string",
+    "event_ts": "timestamp",
+    "source_ts": "timestamp",
+    "event_date": "date",  # of event_ts, UTC
+    "document_id": "bigint",
+    "title": "string",
+    "url": "string",
+    "doi": "string",
+    "clinical_areas": "array<string>",  # canonical names; empty when there is none
+    "query": "string",
+    "documents": "array<bigint>",  # empty when there is none
+    "click_rank": "int",
+    **_RECORD,
+}
+CLICKS_SCHEMA: Final = _schema(CLICKS_COLUMNS)
+CLICKS_PARTITION: Final = "event_date"
+
+QUARANTINE_COLUMNS: Final = {
+    **_RECORD,
+    "key": "binary",
+    "value": "binary",
+    "shift_ms": "bigint",
+    "reason": "string",
+    "contract_version": "int",
+    "quarantined_ts": "timestamp",
+}
+QUARANTINE_SCHEMA: Final = _schema(QUARANTINE_COLUMNS)
+
+ARCHIVE_COLUMNS: Final = {
+    **_RECORD,
+    "key": "binary",
+    "value": "binary",
+    "headers": "array<struct<key: string, value: binary>>",
+    "archive_date": "date",  # of kafka_ts, UTC
+}
+ARCHIVE_SCHEMA: Final = _schema(ARCHIVE_COLUMNS)
+ARCHIVE_PARTITION: Final = "archive_date"
+
+
+def table_path(root: str, table: str) -> str:
+    """The folder of a table, or of a stream's checkpoint, below its root."""
+    return f"{root.rstrip('/')}/{table}"

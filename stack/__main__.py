@@ -1,0 +1,63 @@
+"""The command line: `python -m stack up|down|status|install|demo`."""
+
+import argparse
+import sys
+
+from stack.errors import StackError
+
+
+def main() -> int:
+    """Run one command; 0 when all is well."""
+    commands = {"up": _up, "down": _down, "status": _status, "install": _install, "demo": _demo}
+    parser = argparse.ArgumentParser(prog="python -m stack", description="The embedded servers and Airflow.")
+    parser.add_argument("command", choices=commands)
+    try:
+        return commands[parser.parse_args().command]()
+    except StackError as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        return 1
+    except KeyboardInterrupt:
+        print("stopped by you; `make up` goes on from here, `make down` stops what runs", file=sys.stderr)  # noqa: T201
+        return 130
+
+
+# Each command imports what it needs: `install` runs before there is anything but Python's own library.
+def _up() -> int:
+    from stack.stack import Stack
+
+    stack = Stack()
+    stack.up()
+    url, user, password = stack.airflow_login()
+    print(f"\nAirflow: {url}   user {user}   password {password}")  # noqa: T201
+    return 0
+
+
+def _down() -> int:
+    from stack.stack import Stack
+
+    Stack().down()
+    return 0
+
+
+def _status() -> int:
+    from stack.stack import Stack
+
+    return 0 if Stack().status() else 1
+
+
+def _install() -> int:
+    from stack.installer import install
+
+    install()
+    return 0
+
+
+def _demo() -> int:
+    from stack.demo import demo
+
+    demo()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,87 @@
+"""The few calls of Airflow's REST API that the demo and the end-to-end tests make."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.parse
+import urllib.request
+from dataclasses import dataclass
+from typing import Any
+
+from stack.errors import StackError
+
+TIMEOUT_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task instance of a run; `seconds` is how long it took, or None while it has not ended."""
+
+    task_id: str
+    state: str | None
+    seconds: float | None
+    try_number: int
+
+
+class AirflowApi:
+    """A login on a running Airflow."""
+
+    def __init__(self, url: str, user: str, password: str) -> None:
+        self.url = url.rstrip("/")
+        self._credentials = {"username": user, "password": password}
+        self._token = ""
+
+    def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+        """One call of /api/v2; raises StackError with Airflow's own words."""
+        try:
+            return self._send(method, f"/api/v2/{path}", body, {"Authorization": f"Bearer {self._login()}"})
+        except urllib.error.HTTPError as error:
+            words = error.read().decode(errors="replace")
+            raise StackError(f"Airflow refused {method} {path}: {error.code} {words}") from error
+        except urllib.error.URLError as error:
+            raise StackError(f"Airflow at {self.url} does not answer: {error.reason}") from error
+
+    def dags(self) -> list[str]:
+        """The ids of all DAGs that Airflow has."""
+        return [dag["dag_id"] for dag in self.call("GET", "dags?limit=100")["dags"]]
+
+    def import_errors(self) -> list[str]:
+        """What the Import Errors dialog shows."""
+        return [error["stack_trace"] for error in self.call("GET", "importErrors")["import_errors"]]
+
+    def trigger(self, dag_id: str, params: dict[str, Any]) -> str:
+        """Start a run with these params; its run id."""
+        run = self.call("POST", f"dags/{dag_id}/dagRuns", {"logical_date": None, "conf": params})
+        return str(run["dag_run_id"])
+
+    def run_state(self, dag_id: str, run_id: str) -> str | None:
+        """queued, running, success or failed; None when there is no such run (yet)."""
+        runs = self.call("GET", f"dags/{dag_id}/dagRuns?run_id_pattern={urllib.parse.quote(run_id)}&limit=100")
+        return next((run["state"] for run in runs["dag_runs"] if run["dag_run_id"] == run_id), None)
+
+    def tasks(self, dag_id: str, run_id: str) -> list[Task]:
+        """The task instances of a run."""
+        found = self.call("GET", f"dags/{dag_id}/dagRuns/{urllib.parse.quote(run_id)}/taskInstances")["task_instances"]
+        return [Task(task["task_id"], task["state"], task["duration"], task["try_number"]) for task in found]
+
+    def log(self, dag_id: str, run_id: str, task: Task) -> list[str]:
+        """The lines of a task's log."""
+        path = f"dags/{dag_id}/dagRuns/{urllib.parse.quote(run_id)}/taskInstances/{task.task_id}/logs/{task.try_number}"
+        content = self.call("GET", f"{path}?full_content=true")["content"]
+        return [entry["event"] if isinstance(entry, dict) else str(entry) for entry in content]
+
+    def _login(self) -> str:
+        if not self._token:
+            self._token = str(self._send("POST", "/auth/token", self._credentials, {})["access_token"])
+        return self._token
+
+    def _send(self, method: str, path: str, body: dict[str, Any] | None, headers: dict[str, str]) -> Any:
+        request = urllib.request.Request(  # noqa: S310 (the URL is our own stack's)
+            self.url + path,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Content-Type": "application/json", "Accept": "application/json", **headers},
+            method=method,
+        )
+        with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:  # noqa: S310
+            return json.loads(response.read() or b"null")

@@ -1,0 +1,194 @@
+"""Airflow: scheduler, triggerer, DAG processor and API server as processes of our own, on SQLite."""
+
+import base64
+import configparser
+import hashlib
+import http.client
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, ClassVar
+
+from stack.errors import StackError
+from stack.home import write_private
+from stack.server import Server
+from stack.settings import AIRFLOW_USER, HOST, REPOSITORY
+
+HEALTH = ("metadatabase", "scheduler", "triggerer", "dag_processor")
+
+
+class Airflow(Server):
+    """Airflow with one user; `address` is its URL. Set `pipeline_environment` and `values` before the start."""
+
+    name = "airflow"
+    ports = ("airflow",)
+    start_limit: ClassVar[float] = 180.0
+    # `-s`: their log servers would listen on every interface; the API server reads the same folder.
+    roles: ClassVar[dict[str, tuple[str, ...]]] = {
+        "airflow-scheduler": ("scheduler", "-s"),
+        "airflow-triggerer": ("triggerer", "-s"),
+        "airflow-dag-processor": ("dag-processor",),
+        "airflow-api-server": ("api-server",),
+    }
+    pipeline_environment = "local"
+    values: Mapping[str, str] = {}
+
+    @property
+    def address(self) -> str:
+        """http://host:port"""
+        return f"http://{HOST}:{self.home.port('airflow')}"
+
+    @property
+    def login(self) -> tuple[str, str, str]:
+        """URL, user, password."""
+        return self.address, AIRFLOW_USER, self.home.secret("airflow_password", 12)
+
+    def process_names(self) -> tuple[str, ...]:
+        """Its four processes."""
+        return tuple(self.roles)
+
+    def commands(self) -> dict[str, Sequence[str]]:
+        """The four processes."""
+        return {name: [*_airflow(), *role] for name, role in self.roles.items()}
+
+    def environment(self) -> dict[str, str]:
+        """The caller's environment without its own Airflow; tasks that are local processes find our Python."""
+        outer = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
+        return {
+            **outer,
+            **self.values,
+            "AIRFLOW_HOME": str(self._folder),
+            "PATH": f"{Path(sys.executable).parent}:{outer.get('PATH', '')}",
+            "PYTHONPATH": str(REPOSITORY),
+            "PIPELINE_ENVIRONMENT": self.pipeline_environment,
+            "NO_PROXY": f"{HOST},localhost",
+            "no_proxy": f"{HOST},localhost",
+        }
+
+    def prepare(self) -> None:
+        """Write the settings; make or migrate the database when Airflow's version has changed."""
+        passwords = self._folder / "passwords.json"
+        write_private(passwords, json.dumps({AIRFLOW_USER: self.login[2]}))
+        parser = configparser.ConfigParser(interpolation=None)
+        parser.read_dict(self._settings(passwords))
+        with (self._folder / "airflow.cfg.new").open("w", encoding="utf-8") as file:
+            os.fchmod(file.fileno(), 0o600)
+            parser.write(file)
+        (self._folder / "airflow.cfg.new").replace(self._folder / "airflow.cfg")
+        if self._changed("migrated", version("apache-airflow")):
+            self.command("db", "migrate")
+            with sqlite3.connect(self._database) as database:
+                database.execute("PRAGMA journal_mode=WAL")  # readers and the writer no longer lock each other out
+            database.close()
+            self._done("migrated", version("apache-airflow"))
+
+    def import_settings(self, secrets: Mapping[str, Mapping[str, Any]]) -> None:
+        """Give Airflow the environment's variables and connections, with `secrets` (fields by connection id) added.
+
+        Only when they have changed, so that what somebody edits in Airflow's UI stays.
+        """
+        folder = self._folder / "import"
+        writer = [sys.executable, "-m", "pipeline_config", "import-airflow", "--environment", self.pipeline_environment]
+        _run([*writer, "--output", str(folder)], self.environment())
+        connections = json.loads((folder / "connections.json").read_text(encoding="utf-8"))
+        for name, fields in secrets.items():
+            if name in connections:
+                connections[name] |= fields
+        private = folder / "connections-with-secrets.json"
+        write_private(private, json.dumps(connections, sort_keys=True))
+        content = (folder / "variables.json").read_text(encoding="utf-8") + private.read_text(encoding="utf-8")
+        fingerprint = hashlib.sha256(content.encode()).hexdigest()
+        if self._changed("imported", fingerprint):
+            self.command("variables", "import", str(folder / "variables.json"))
+            self.command("connections", "import", "--overwrite", str(private))
+            self._done("imported", fingerprint)
+        private.unlink()
+
+    def start(self) -> None:
+        """Start; restart when it runs in another pipeline environment."""
+        if self._changed("environment", self.pipeline_environment):
+            self.stop()
+        super().start()
+        self._done("environment", self.pipeline_environment)
+
+    def probe(self) -> bool:
+        """Its own health page says that all four are well."""
+        connection = http.client.HTTPConnection(HOST, self.home.port("airflow"), timeout=5)
+        try:
+            connection.request("GET", "/api/v2/monitor/health")
+            health = json.load(connection.getresponse())
+        finally:
+            connection.close()
+        return all(health.get(part, {}).get("status") == "healthy" for part in HEALTH)
+
+    def command(self, *words: str) -> str:
+        """Run an Airflow command on this Airflow; its output."""
+        return _run([*_airflow(), *words], self.environment())
+
+    @property
+    def _folder(self) -> Path:
+        return self.home.folder("airflow")
+
+    @property
+    def _database(self) -> Path:
+        return self._folder / "airflow.db"
+
+    def _settings(self, passwords: Path) -> dict[str, dict[str, str]]:
+        """What differs from Airflow's defaults: addresses, secrets, small numbers, fast reaction to edits."""
+        fernet = base64.urlsafe_b64encode(hashlib.sha256(self.home.secret("airflow_fernet", 32).encode()).digest())
+        return {
+            "core": {
+                "executor": "LocalExecutor",
+                "parallelism": "8",
+                "dags_folder": str(REPOSITORY),
+                "load_examples": "False",
+                "dags_are_paused_at_creation": "False",
+                "min_serialized_dag_update_interval": "2",
+                "fernet_key": fernet.decode(),
+                "simple_auth_manager_users": f"{AIRFLOW_USER}:admin",
+                "simple_auth_manager_passwords_file": str(passwords),
+                "execution_api_server_url": f"{self.address}/execution/",
+            },
+            "database": {"sql_alchemy_conn": f"sqlite:///{self._database}"},
+            "api": {
+                "host": HOST,
+                "port": str(self.home.port("airflow")),
+                "base_url": self.address,
+                "workers": "1",
+                "secret_key": self.home.secret("airflow_secret_key", 32),
+                "dag_cache_ttl": "2",
+            },
+            "api_auth": {"jwt_secret": self.home.secret("airflow_jwt", 48)},
+            "dag_processor": {
+                "refresh_interval": "10",
+                "min_file_process_interval": "5",
+                "parsing_processes": "1",
+                "print_stats_interval": "0",
+            },
+            "logging": {"base_log_folder": str(self.home.folder("airflow", "logs")), "colored_console_log": "False"},
+            "dag_factory": {"enable_telemetry": "False"},
+        }
+
+    def _changed(self, what: str, value: str) -> bool:
+        stamp = self._folder / f"{what}.stamp"
+        return not self._database.exists() or not stamp.exists() or stamp.read_text(encoding="utf-8") != value
+
+    def _done(self, what: str, value: str) -> None:
+        (self._folder / f"{what}.stamp").write_text(value, encoding="utf-8")
+
+
+def _airflow() -> list[str]:
+    return [sys.executable, "-m", "airflow"]
+
+
+def _run(command: Sequence[str], environment: Mapping[str, str]) -> str:
+    done = subprocess.run(command, env=environment, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    if done.returncode:
+        words = " ".join(command[1:5])
+        raise StackError(f"`{words} …` failed:\n{(done.stdout + done.stderr)[-1500:]}")
+    return done.stdout

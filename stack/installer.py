@@ -1,0 +1,143 @@
+"""`make install`: Debian packages, the Python environment and the jars, each only when it is missing or out of date.
+
+Imports nothing but Python's own library and this package's settings: it runs before anything is installed.
+"""
+
+import hashlib
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from stack.errors import StackError
+from stack.postgresql import binaries
+from stack.settings import KAFKA_JARS, MAVEN_PLUGIN, REPOSITORY, SPARK_JARS, VENV, java_home
+
+LOCK = REPOSITORY / "requirements.lock"
+LAST_LINES = 20
+
+
+def install() -> None:
+    """Install what is missing; StackError says what could not be had."""
+    install_packages()
+    install_python()
+    install_jars(REPOSITORY / "jobs" / "spark" / "pom.xml", SPARK_JARS)
+    install_jars(REPOSITORY / "stack" / "kafka" / "pom.xml", KAFKA_JARS)
+
+
+def missing_packages() -> list[str]:
+    """The Debian packages that have to be installed on this machine."""
+    root = os.geteuid() == 0
+    present: dict[str, Callable[[], object]] = {
+        "python3-venv": lambda: importlib.util.find_spec("ensurepip"),
+        "default-jre-headless": lambda: _succeeds(java_home),
+        "maven": lambda: shutil.which("mvn"),
+        "postgresql": lambda: _succeeds(binaries),
+        "openssh-server": lambda: _program("sshd"),
+        "openssh-client": lambda: shutil.which("ssh") and shutil.which("ssh-keygen"),
+        # Only root can start an engine of its own; others use the machine's, or none.
+        "docker.io": lambda: not root or _program("dockerd"),
+        "mmdebstrap": lambda: not root or shutil.which("mmdebstrap"),
+    }
+    return [package for package, is_present in present.items() if not is_present()]
+
+
+def install_packages() -> None:
+    """Install missing Debian packages when root; else say which, and how."""
+    missing = missing_packages()
+    if not missing:
+        return
+    command = ["apt-get", "install", "--yes", "--no-install-recommends", *missing]
+    if not shutil.which("apt-get"):
+        raise StackError(f"missing on this machine, under the names that Debian gives them: {' '.join(missing)}")
+    if os.geteuid() != 0:
+        raise StackError(f"missing on this machine; install them with\n  sudo {' '.join(command)}")
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    _run("Debian's package lists", ["apt-get", "update"], "Get:", environment=environment)
+    _run(f"Debian packages {' '.join(missing)}", command, ("Get:", "Unpacking "), environment=environment)
+
+
+def install_python() -> None:
+    """Make .venv hold just what requirements.lock says."""
+    stamp = VENV / "requirements.stamp"
+    wanted = _fingerprint(LOCK, sys.version)
+    if _is_stamped(stamp, wanted):
+        return
+    _run("Python environment .venv", [sys.executable, "-m", "venv", "--clear", str(VENV)])
+    count = LOCK.read_text(encoding="utf-8").count("==")
+    pip = [str(VENV / "bin" / "pip"), "install", "--no-deps", "--require-hashes", "-r", str(LOCK)]
+    _run("Python packages", pip, "Collecting ", of=count)
+    stamp.write_text(wanted, encoding="ascii")
+
+
+def install_jars(pom: Path, folder: Path) -> None:
+    """Make `folder` hold just the jars that `pom` names."""
+    stamp = folder / ".stamp"
+    wanted = _fingerprint(pom, MAVEN_PLUGIN)
+    if _is_stamped(stamp, wanted):
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    maven = ["mvn", "--batch-mode", "--file", str(pom), f"{MAVEN_PLUGIN}:copy-dependencies"]
+    _run(
+        f"Jars of {pom.relative_to(REPOSITORY)}",
+        [*maven, f"-DoutputDirectory={folder}"],
+        ("Downloaded", "[INFO] Copying"),
+    )
+    stamp.write_text(wanted, encoding="ascii")
+
+
+def _run(
+    what: str,
+    command: Sequence[str],
+    counted: str | tuple[str, ...] = "",
+    *,
+    of: int = 0,
+    environment: dict[str, str] | None = None,
+) -> None:
+    """Run a command and show how many lines that start with `counted` it has said; its last lines when it fails."""
+    lines: list[str] = []
+    steps = 0
+    live = sys.stdout.isatty()
+    _say(f"{what}…", live=live)
+    with subprocess.Popen(
+        command, env=environment, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        for line in process.stdout or ():
+            lines.append(line)
+            if counted and line.startswith(counted):
+                steps += 1
+                if live or steps % 25 == 0:
+                    _say(f"{what}… {steps}{f' of {of}' if of else ''}", live=live)
+    if process.returncode:
+        raise StackError(f"{what}: `{' '.join(command[:4])} …` failed:\n{''.join(lines[-LAST_LINES:])}")
+    _say(f"{what}: done", live=live, last=True)
+
+
+def _say(text: str, *, live: bool, last: bool = False) -> None:
+    start, end = ("\r\033[K", "\n" if last else "") if live else ("", "\n")
+    sys.stdout.write(f"{start}  {text}{end}")
+    sys.stdout.flush()
+
+
+def _fingerprint(path: Path, *more: str) -> str:
+    return hashlib.sha256(path.read_bytes() + "\0".join(more).encode()).hexdigest()
+
+
+def _is_stamped(stamp: Path, wanted: str) -> bool:
+    return stamp.exists() and stamp.read_text(encoding="ascii") == wanted
+
+
+def _program(name: str) -> str | None:
+    return shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+
+
+def _succeeds(find: Callable[[], object]) -> bool:
+    try:
+        find()
+    except StackError:
+        return False
+    return True

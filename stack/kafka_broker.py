@@ -1,0 +1,110 @@
+"""One Kafka broker (KRaft: broker and controller in one process) from plain jars."""
+
+import socket
+import struct
+import subprocess
+import uuid
+from base64 import urlsafe_b64encode
+from collections.abc import Sequence
+from pathlib import Path
+
+from stack.errors import StackError
+from stack.server import Server
+from stack.settings import HOST, KAFKA_JARS, REPOSITORY, java_home
+
+SETTINGS = """\
+process.roles=broker,controller
+node.id=1
+listeners=CLIENT://{host}:{port},CONTROLLER://{host}:{controller_port}
+advertised.listeners=CLIENT://{host}:{port},CONTROLLER://{host}:{controller_port}
+listener.security.protocol.map=CLIENT:PLAINTEXT,CONTROLLER:PLAINTEXT
+inter.broker.listener.name=CLIENT
+controller.listener.names=CONTROLLER
+controller.quorum.bootstrap.servers={host}:{controller_port}
+log.dirs={data}
+auto.create.topics.enable=false
+# One node: nothing can be replicated.
+default.replication.factor=1
+min.insync.replicas=1
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=1
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+share.coordinator.state.topic.num.partitions=1
+group.initial.rebalance.delay.ms=0
+num.network.threads=2
+num.io.threads=4
+log.segment.bytes=67108864
+log.retention.hours=168
+"""
+
+
+class KafkaBroker(Server):
+    """Kafka; `address` is the bootstrap address."""
+
+    name = "kafka"
+    ports = ("kafka", "kafka-controller")
+
+    @property
+    def address(self) -> str:
+        """host:port, the value of bootstrap.servers."""
+        return f"{HOST}:{self.home.port('kafka')}"
+
+    def commands(self) -> dict[str, Sequence[str]]:
+        """The broker."""
+        return {self.name: [*self._java("512m"), "kafka.Kafka", str(self._settings)]}
+
+    def prepare(self) -> None:
+        """Write the settings; format the log folder the first time."""
+        if not list(KAFKA_JARS.glob("kafka_*.jar")):
+            raise StackError(f"no Kafka jars in {KAFKA_JARS.relative_to(REPOSITORY)}: run `make install`")
+        data = self.home.folder("kafka") / "data"
+        self._settings.write_text(
+            SETTINGS.format(
+                host=HOST,
+                port=self.home.port("kafka"),
+                controller_port=self.home.port("kafka-controller"),
+                data=data,
+            ),
+            encoding="utf-8",
+        )
+        if not (data / "meta.properties").exists():
+            self._format()
+
+    def probe(self) -> bool:
+        """The broker names a member of its cluster: itself, once it is registered and unfenced.
+
+        By the wire protocol (Metadata, version 1, no topic), since no client can be asked for one try without retries.
+        """
+        api_key, version, correlation, no_client_id, topics = 3, 1, 1, -1, 0
+        request = struct.pack(">hhihi", api_key, version, correlation, no_client_id, topics)
+        with socket.create_connection((HOST, self.home.port("kafka")), timeout=5) as connection:
+            connection.sendall(struct.pack(">i", len(request)) + request)
+            answer = connection.makefile("rb").read(12)
+        _, answered, brokers = struct.unpack(">iii", answer)
+        return bool(answered == correlation and brokers)
+
+    @property
+    def _settings(self) -> Path:
+        return self.home.folder("kafka") / "server.properties"
+
+    def _format(self) -> None:
+        cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        tool = ["kafka.tools.StorageTool", "format", "--standalone", "--ignore-formatted"]
+        done = subprocess.run(
+            [*self._java("128m"), *tool, "--cluster-id", cluster, "--config", str(self._settings)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise StackError(f"the Kafka log folder cannot be formatted:\n{done.stdout}{done.stderr}")
+
+    def _java(self, heap: str) -> list[str]:
+        # The serial collector and a capped code cache: a broker for one person, not for a data centre.
+        limits = [f"-Xmx{heap}", "-XX:+UseSerialGC", "-XX:ReservedCodeCacheSize=64m", "-XX:+ExitOnOutOfMemoryError"]
+        logging_ = f"-Dlog4j2.configurationFile={REPOSITORY / 'stack' / 'kafka' / 'log4j2.properties'}"
+        return [str(java_home() / "bin" / "java"), *limits, logging_, "-cp", f"{KAFKA_JARS}/*"]

@@ -1,0 +1,148 @@
+"""PostgreSQL on TCP with a data folder of its own, a password, and the database of the marts."""
+
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from stack.errors import StackError
+from stack.home import write_private
+from stack.server import Server
+from stack.settings import DATABASE, DATABASE_OWNER, HOST, POSTGRES_VERSION
+
+SUPERUSER = "postgres"
+# Capabilities that let a process pass folders that are closed to its user, the weaker one first: (name, bit).
+PASS_FOLDERS = (("dac_read_search", 2), ("dac_override", 1))
+
+
+class PostgreSql(Server):
+    """PostgreSQL; `connection` is what a client needs to know."""
+
+    name = "postgres"
+    ports = ("postgres",)
+    stop_signal: ClassVar[signal.Signals] = signal.SIGINT  # fast: SIGTERM would wait for the clients to leave
+
+    @property
+    def address(self) -> str:
+        """host:port"""
+        return f"{HOST}:{self.home.port('postgres')}"
+
+    @property
+    def connection(self) -> dict[str, str]:
+        """The libpq environment of the marts' owner."""
+        return {
+            "PGHOST": HOST,
+            "PGPORT": str(self.home.port("postgres")),
+            "PGDATABASE": DATABASE,
+            "PGUSER": DATABASE_OWNER,
+            "PGPASSWORD": self.home.secret("postgres_password"),
+        }
+
+    def commands(self) -> dict[str, Sequence[str]]:
+        """The server; what it may be told by settings is told here, so that a restart can change it."""
+        settings = {
+            "listen_addresses": HOST,
+            "port": str(self.home.port("postgres")),
+            "unix_socket_directories": "",
+            "shared_buffers": "64MB",
+            "max_connections": "50",
+            "password_encryption": "scram-sha-256",
+            "timezone": "UTC",
+        }
+        options = [f"--{name}={value}" for name, value in settings.items()]
+        return {self.name: [*self._as_server_user(), str(binaries() / "postgres"), "-D", str(self._data), *options]}
+
+    def prepare(self) -> None:
+        """Make the data folder the first time."""
+        self.home.secret("postgres_password")
+        if not (self._data / "PG_VERSION").exists():
+            self._initialise()
+
+    def probe(self) -> bool:
+        """The superuser signs in by password and gets an answer."""
+        return self._execute("postgres", "SELECT 1") == [(1,)]
+
+    def complete(self) -> None:
+        """The owner's role, with the password of the stack folder, and its database."""
+        self.create_database(DATABASE)
+
+    def create_database(self, database: str) -> None:
+        """Make `database`, owned by the marts' owner, unless it is there."""
+        role, password = DATABASE_OWNER, self.home.secret("postgres_password")
+        if not self._execute("postgres", "SELECT 1 FROM pg_roles WHERE rolname = %s", role):
+            self._execute("postgres", f"CREATE ROLE {role} LOGIN PASSWORD '{password}'")  # urlsafe: no quote in it
+        if not self._execute("postgres", "SELECT 1 FROM pg_database WHERE datname = %s", database):
+            self._execute("postgres", f'CREATE DATABASE "{database}" OWNER {role}')
+
+    @property
+    def _data(self) -> Path:
+        return self.home.root / "postgres" / "data"
+
+    def _execute(self, database: str, statement: str, *values: str) -> list[tuple[object, ...]]:
+        import psycopg
+
+        with psycopg.connect(
+            host=HOST,
+            port=self.home.port("postgres"),
+            dbname=database,
+            user=SUPERUSER,
+            password=self.home.secret("postgres_superuser"),
+            connect_timeout=3,
+            autocommit=True,
+        ) as connection:
+            cursor = connection.execute(statement.encode(), values or None)
+            return cursor.fetchall() if cursor.description else []
+
+    def _initialise(self) -> None:
+        folder = self.home.folder("postgres")
+        self._data.mkdir(mode=0o700, exist_ok=True)
+        password = folder / "superuser"
+        write_private(password, self.home.secret("postgres_superuser"))
+        if os.geteuid() == 0:
+            user = pwd.getpwnam(SUPERUSER)
+            for path in (self._data, password):
+                os.chown(path, user.pw_uid, user.pw_gid)
+        options = ["--username", SUPERUSER, "--pwfile", str(password), "--auth=scram-sha-256"]
+        locale = ["--encoding=UTF8", "--locale=C.UTF-8", "--no-instructions"]
+        command = [*self._as_server_user(), str(binaries() / "initdb"), "-D", str(self._data), *options, *locale]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/")
+        password.unlink()
+        if done.returncode:
+            raise StackError(f"the PostgreSQL data folder cannot be made:\n{done.stdout}{done.stderr}")
+
+    def _as_server_user(self) -> list[str]:
+        """The prefix that runs a command as user postgres: PostgreSQL refuses to run as root."""
+        if os.geteuid() != 0:
+            return []
+        user = ["setpriv", f"--reuid={SUPERUSER}", f"--regid={SUPERUSER}", "--init-groups"]
+        if subprocess.run([*user, "test", "-x", self._data.parent], check=False).returncode == 0:
+            return user
+        # The repository lies below a folder that is closed to this user, such as a home folder: let it pass.
+        held = int(_status_field("CapEff"), 16)
+        capability = next((name for name, bit in PASS_FOLDERS if held >> bit & 1), None)
+        if capability is None:
+            raise StackError(
+                f"user {SUPERUSER} cannot reach {self._data.parent}: set STACK_HOME to a folder that it can reach"
+            )
+        return [*user, f"--inh-caps=+{capability}", f"--ambient-caps=+{capability}"]
+
+
+def binaries() -> Path:
+    """The folder of initdb and postgres: Debian keeps them off the PATH. The wanted version first, else the newest."""
+    debian = Path("/usr/lib/postgresql")
+    versions = sorted((int(path.name) for path in debian.glob("[0-9]*") if path.name.isdecimal()), reverse=True)
+    on_path = shutil.which("initdb")
+    folders = [*(debian / str(version) / "bin" for version in (POSTGRES_VERSION, *versions))]
+    for folder in [*folders, *([Path(on_path).parent] if on_path else [])]:
+        if (folder / "initdb").exists() and (folder / "postgres").exists():
+            return folder
+    raise StackError("no PostgreSQL server found: run `make install` (Debian: apt-get install postgresql)")
+
+
+def _status_field(name: str) -> str:
+    lines = Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
+    return next(line.split()[1] for line in lines if line.startswith(f"{name}:"))

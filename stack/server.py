@@ -1,0 +1,119 @@
+"""What every server of the stack has in common: start, wait until it answers, stop."""
+
+import os
+import signal
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from stack.errors import StackError
+from stack.home import Home
+from stack.process import Daemon, memory
+
+POLL_SECONDS = 0.2
+LAST_LINES = 8
+
+
+class Server(ABC):
+    """A server made of one or more processes. `start` and `stop` may be called at any time, in any state."""
+
+    name: ClassVar[str]
+    ports: ClassVar[tuple[str, ...]] = ()
+    stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
+    start_limit: ClassVar[float] = 60.0
+    stop_limit: ClassVar[float] = 20.0
+
+    def __init__(self, home: Home) -> None:
+        self.home = home
+
+    @property
+    @abstractmethod
+    def address(self) -> str:
+        """Where clients find it."""
+
+    @abstractmethod
+    def commands(self) -> dict[str, Sequence[str]]:
+        """The processes to run: name → command line."""
+
+    @abstractmethod
+    def probe(self) -> bool:
+        """One real exchange with the server; False or any exception means: not ready."""
+
+    def environment(self) -> dict[str, str]:
+        """The environment of its processes."""
+        return dict(os.environ)
+
+    def claim(self) -> None:
+        """Take its ports, unless it runs on them already."""
+        if not self.is_running():
+            for port in self.ports:
+                self.home.claim_port(port)
+
+    def prepare(self) -> None:
+        """Make what its processes need: folders, settings, databases."""
+
+    def complete(self) -> None:
+        """What is left to do once it answers."""
+
+    def process_names(self) -> tuple[str, ...]:
+        """The names of its processes, known without starting it."""
+        return (self.name,)
+
+    def daemons(self) -> list[Daemon]:
+        """Its processes, running or not."""
+        return [Daemon(self.home.pid_file(name), self.home.log(name)) for name in self.process_names()]
+
+    def is_running(self) -> bool:
+        """Whether all its processes run."""
+        return all(daemon.pid for daemon in self.daemons())
+
+    def is_ready(self) -> bool:
+        """Whether it runs and answers."""
+        try:
+            return self.is_running() and self.probe()
+        except Exception:  # noqa: BLE001  a server that starts refuses in many ways; wait_until_ready tells the last
+            return False
+
+    def memory(self) -> int:
+        """Bytes of memory held by its processes and all that came out of them."""
+        return memory({process for daemon in self.daemons() for process in daemon.members()})
+
+    def start(self) -> None:
+        """Start what does not run yet and wait until it answers; StackError says why when it does not."""
+        if not self.is_ready():
+            self.stop()  # what is left of a broken start would hold the ports
+            self.claim()
+            self.prepare()
+            for name, command in self.commands().items():
+                Daemon(self.home.pid_file(name), self.home.log(name)).start(command, self.environment())
+            self._wait_until_ready()
+        self.complete()
+
+    def stop(self) -> None:
+        """Stop all its processes, the last one first, with everything that they started."""
+        for daemon in reversed(self.daemons()):
+            daemon.stop(self.stop_signal, self.stop_limit)
+
+    def _wait_until_ready(self) -> None:
+        deadline = time.monotonic() + self.start_limit
+        why = ""
+        while time.monotonic() < deadline:
+            dead = next((daemon for daemon in self.daemons() if not daemon.pid), None)
+            if dead:
+                raise StackError(f"{self.name} ended while it started.\n{tail(dead.log)}")
+            try:
+                if self.probe():
+                    return
+            except Exception as error:  # noqa: BLE001  see is_ready
+                why = f" ({error})"
+            time.sleep(POLL_SECONDS)
+        logs = "\n".join(tail(daemon.log) for daemon in self.daemons())
+        raise StackError(f"{self.name} does not answer within {self.start_limit:.0f} s{why}.\n{logs}")
+
+
+def tail(log: Path, lines: int = LAST_LINES) -> str:
+    """The end of a log, and where the rest is."""
+    text = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
+    return "\n".join([f"  log: {log}", *(f"  | {line}" for line in text[-lines:])])

@@ -1,0 +1,165 @@
+"""An SSH server of our own that plays the Spark server: one user, one key, the repository's Python and Java."""
+
+import getpass
+import os
+import pwd
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from stack.errors import StackError
+from stack.home import write_private
+from stack.process import MARKER
+from stack.server import Server
+from stack.settings import HOST, REPOSITORY, java_home
+
+SETTINGS = """\
+ListenAddress {host}:{port}
+HostKey "{folder}/host_key"
+AuthorizedKeysFile "{folder}/client_key.pub"
+PidFile none
+AllowUsers {user}
+AuthenticationMethods publickey
+PermitRootLogin prohibit-password
+# The key's folder may lie below any folder, a shared one too.
+StrictModes no
+UsePAM no
+PermitUserRC no
+AllowTcpForwarding no
+X11Forwarding no
+PrintMotd no
+AcceptEnv PG* AWS_*
+SetEnv {environment}
+"""
+SPARK_DEFAULTS = """\
+# What a Spark server's administrator would set; the command line of a job wins.
+spark.master local[2]
+spark.driver.memory 1g
+spark.ui.enabled false
+spark.driver.host {host}
+spark.driver.bindAddress {host}
+spark.local.dir {scratch}
+spark.sql.session.timeZone UTC
+"""
+SPARK_LOGGING = """\
+# Warnings only: a task's log in Airflow is for what the job itself says.
+rootLogger.level = warn
+rootLogger.appenderRef.stderr.ref = stderr
+appender.stderr.type = Console
+appender.stderr.name = stderr
+appender.stderr.target = SYSTEM_ERR
+appender.stderr.layout.type = PatternLayout
+appender.stderr.layout.pattern = %d{HH:mm:ss} %p %c{1}: %m%n%ex
+"""
+
+
+class SshServer(Server):
+    """sshd for the current user, by public key only."""
+
+    name = "ssh"
+    ports = ("ssh",)
+    start_limit = 20.0
+
+    @property
+    def address(self) -> str:
+        """user@host:port"""
+        return f"{user_name()}@{HOST}:{self.home.port('ssh')}"
+
+    @property
+    def client_key(self) -> Path:
+        """The private key that opens this server."""
+        return self._folder / "client_key"
+
+    @property
+    def host_key(self) -> str:
+        """The server's public key, as `type base64`."""
+        return " ".join((self._folder / "host_key.pub").read_text(encoding="ascii").split()[:2])
+
+    def commands(self) -> dict[str, Sequence[str]]:
+        """The listener; it re-executes itself for each session, so it wants its own full path."""
+        return {self.name: [str(_program()), "-D", "-e", "-f", str(self._folder / "sshd_config")]}
+
+    def prepare(self) -> None:
+        """Make the keys the first time; write the settings of the server and of Spark."""
+        for name in ("host_key", "client_key"):
+            if not (self._folder / name).exists():
+                key = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"tripclick stack {name}"]
+                subprocess.run([*key, "-f", str(self._folder / name)], check=True)
+        if os.geteuid() == 0:
+            # sshd's privilege separation wants this empty folder; a boot makes it where sshd is a service.
+            Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
+        spark, scratch = self.home.folder("spark", "conf"), self.home.folder("spark", "scratch")
+        (spark / "spark-defaults.conf").write_text(SPARK_DEFAULTS.format(host=HOST, scratch=scratch), encoding="utf-8")
+        (spark / "log4j2.properties").write_text(SPARK_LOGGING, encoding="utf-8")
+        environment = " ".join(f'"{name}={value}"' for name, value in self.session_environment().items())
+        settings = SETTINGS.format(
+            host=HOST, port=self.home.port("ssh"), folder=self._folder, user=user_name(), environment=environment
+        )
+        write_private(self._folder / "sshd_config", settings)
+
+    def session_environment(self) -> dict[str, str]:
+        """What every session of the Spark server has: spark-submit on its PATH, Java, Spark's settings."""
+        programs = Path(sys.executable).parent
+        return {
+            "PATH": f"{programs}:/usr/local/bin:/usr/bin:/bin",
+            "JAVA_HOME": str(java_home()),
+            "PYSPARK_PYTHON": str(programs / "python"),
+            "PYTHONPATH": str(REPOSITORY),
+            "SPARK_CONF_DIR": str(self.home.folder("spark", "conf")),
+            "SPARK_LOCAL_IP": HOST,
+            "SPARK_LOCAL_HOSTNAME": "localhost",
+            # bash reads ~/.bashrc in a session of sshd, unless it is not the first shell: a PATH set there would win.
+            "SHLVL": "1",
+            MARKER: str(self.home.pid_file(self.name)),
+            **{name: value for name, value in os.environ.items() if name in ("LANG", "LC_ALL")},
+        }
+
+    def probe(self) -> bool:
+        """A real login finds spark-submit."""
+        return self.run("command -v spark-submit").returncode == 0
+
+    def run(self, command: str, environment: Mapping[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
+        """Run a command in a session of the server, as Airflow's SSHOperator would, and ask it to take `environment`."""
+        environment = environment or {}
+        known_hosts = self._folder / "known_hosts"
+        known_hosts.write_text(f"[{HOST}]:{self.home.port('ssh')} {self.host_key}\n", encoding="ascii")
+        options = {
+            "UserKnownHostsFile": f'"{known_hosts}"',
+            "GlobalKnownHostsFile": "/dev/null",
+            "StrictHostKeyChecking": "yes",
+            "IdentitiesOnly": "yes",
+            "BatchMode": "yes",
+            "ConnectTimeout": "5",
+            "SendEnv": " ".join(environment) or "none",
+        }
+        words = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
+        target = ["-p", str(self.home.port("ssh")), "-i", str(self.client_key), f"{user_name()}@{HOST}"]
+        return subprocess.run(
+            ["ssh", "-F", "/dev/null", *words, *target, command],
+            env={**os.environ, **environment},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    @property
+    def _folder(self) -> Path:
+        return self.home.folder("ssh")
+
+
+def user_name() -> str:
+    """The current user, by id: the environment may say anything."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return getpass.getuser()
+
+
+def _program() -> Path:
+    found = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+    if found is None:
+        raise StackError("no sshd found: run `make install` (Debian: apt-get install openssh-server)")
+    return Path(found)

@@ -1,0 +1,197 @@
+"""The stack as a whole: which servers there are, in which order they start and stop, and what Airflow is told."""
+
+import fcntl
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from stack.airflow_api import AirflowApi
+from stack.airflow_server import Airflow
+from stack.docker_engine import NONE, DockerEngine
+from stack.errors import StackError
+from stack.home import Home
+from stack.kafka_broker import KafkaBroker
+from stack.postgresql import PostgreSql
+from stack.process import memory
+from stack.producer_image import NoImageError, ensure_image
+from stack.progress import Progress
+from stack.server import Server
+from stack.settings import HOST, REPOSITORY
+from stack.sshd import SshServer, user_name
+
+MIB = 2**20
+
+
+class Stack:
+    """All servers of one stack folder."""
+
+    def __init__(self, home: Home | None = None) -> None:
+        self.home = home or Home()
+        self.kafka = KafkaBroker(self.home)
+        self.postgres = PostgreSql(self.home)
+        self.ssh = SshServer(self.home)
+        self.docker = DockerEngine(self.home)
+        self.airflow = Airflow(self.home)
+        self.servers: list[Server] = [self.kafka, self.postgres, self.ssh, self.docker, self.airflow]
+        self._progress = Progress()
+
+    @property
+    def log_folder(self) -> Path:
+        """Where the web server of this stack keeps its logs: WEBSERVER_INGESTION_PATH."""
+        return self.home.folder("ingestion")
+
+    @property
+    def pipeline_environment(self) -> str:
+        """The file of pipelines/environments that fits what could be started."""
+        return "local_without_docker" if self.docker.address == NONE else "local"
+
+    def up(self) -> None:
+        """Start what does not run; StackError when a part failed, after the others were started and all was said."""
+        with self._alone():
+            for server in self.servers:
+                server.claim()
+            self._together(
+                lambda: self._start(self.kafka),
+                lambda: self._start(self.postgres),
+                lambda: self._start(self.ssh),
+                self._start_docker,
+                lambda: self._progress.step("airflow", self._prepare_airflow, "preparing its database…"),
+            )
+            self._together(self._start_airflow)
+
+    def down(self) -> None:
+        """Stop everything, in reverse order."""
+        with self._alone():
+            for server in reversed(self.servers):
+                running = [daemon for daemon in server.daemons() if daemon.members()]
+                server.stop()
+                if running:
+                    self._progress.line(server.name, "stopped")
+
+    def status(self) -> bool:
+        """Print what runs, and where; whether all of it is ready."""
+        states = {server.name: _state(server) for server in self.servers}
+        for server in self.servers:
+            self._progress.line(server.name, f"{states[server.name]:8} {_address(server)}")
+            for daemon in server.daemons():
+                used = memory(daemon.members()) // MIB
+                words = f"pid {daemon.pid}, {used} MiB, " if daemon.pid else ""
+                self._progress.line("", f"{words}log {daemon.log}")
+        if self.docker.why_none:
+            self._warn_no_docker()
+        if states["airflow"] == "ready":
+            url, user, password = self.airflow.login
+            self._progress.line("", f"Airflow: {url}  user {user}  password {password}")
+        total = sum(server.memory() for server in self.servers) / 2**30
+        self._progress.line("", f"{total:.1f} GiB of memory in all; everything lives in {self.home.root}")
+        return set(states.values()) <= {"ready", NONE}
+
+    def airflow_login(self) -> tuple[str, str, str]:
+        """URL, user and password of Airflow."""
+        return self.airflow.login
+
+    def airflow_api(self) -> AirflowApi:
+        """A client of this stack's Airflow."""
+        return AirflowApi(*self.airflow.login)
+
+    def postgres_login(self) -> dict[str, Any]:
+        """The keyword arguments of psycopg.connect for the owner of the marts."""
+        connection = self.postgres.connection
+        names = {"host": "PGHOST", "port": "PGPORT", "dbname": "PGDATABASE", "user": "PGUSER", "password": "PGPASSWORD"}
+        return {keyword: connection[name] for keyword, name in names.items()}
+
+    def airflow_values(self) -> dict[str, str]:
+        """What the ${…} of pipelines/environments/local.yaml become."""
+        return {
+            "STACK_HOME": str(self.home.root),
+            "STACK_PROJECT_PATH": str(REPOSITORY),
+            "STACK_KAFKA_PORT": str(self.home.port("kafka")),
+            "STACK_POSTGRES_PORT": str(self.home.port("postgres")),
+            "STACK_SSH_PORT": str(self.home.port("ssh")),
+            "STACK_SSH_USER": user_name(),
+            "STACK_DOCKER_URL": self.docker.address,
+        }
+
+    def airflow_secrets(self) -> dict[str, dict[str, Any]]:
+        """What no file of the repository holds, by connection id: the password, and the keys of the SSH server."""
+        keys = {"key_file": str(self.ssh.client_key), "host_key": self.ssh.host_key, "no_host_key_check": "false"}
+        return {
+            "postgres_gold": {"password": self.postgres.connection["PGPASSWORD"]},
+            "spark_ssh": {"extra": keys},
+        }
+
+    def _start(self, server: Server) -> bool:
+        def work() -> str:
+            server.start()
+            return server.address
+
+        return self._progress.step(server.name, work)
+
+    def _start_docker(self) -> bool:
+        def work() -> str:
+            self.docker.start()
+            if self.docker.address == NONE:
+                return "without an engine"
+            try:
+                outcome = ensure_image(self.docker.address, self.home.folder("docker"))
+            except NoImageError as error:
+                self.docker.give_up(str(error))
+                return "without an engine"
+            return f"{self.docker.address}, {outcome}"
+
+        done = self._progress.step("docker", work)
+        if self.docker.address == NONE:
+            self._warn_no_docker()
+        return done
+
+    def _warn_no_docker(self) -> None:
+        self._progress.warn("docker", "NO DOCKER ENGINE: the producers run as local processes, not in containers.")
+        self._progress.warn("docker", f"Why: {self.docker.why_none}")
+
+    def _prepare_airflow(self) -> str:
+        if not self.airflow.is_running():
+            self.airflow.prepare()
+        return "database"
+
+    def _start_airflow(self) -> bool:
+        def work() -> str:
+            self.airflow.pipeline_environment = self.pipeline_environment
+            self.airflow.values = self.airflow_values()
+            self.airflow.import_settings(self.airflow_secrets())
+            self.airflow.start()
+            return self.airflow.address
+
+        return self._progress.step("airflow", work)
+
+    def _together(self, *steps: Callable[[], bool]) -> None:
+        with ThreadPoolExecutor(max_workers=len(steps)) as pool:
+            done = list(pool.map(lambda step: step(), steps))
+        if not all(done):
+            raise StackError("the stack is not complete; mend what failed above and run `make up` again")
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        with (self.home.folder() / "lock").open("w", encoding="ascii") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                self._progress.line("stack", "another up or down is at work; waiting for it…")
+                fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+
+def _state(server: Server) -> str:
+    if isinstance(server, DockerEngine) and server.why_none:
+        return NONE
+    if server.is_ready():
+        return "ready"
+    return "unwell" if any(daemon.pid for daemon in server.daemons()) else "stopped"
+
+
+def _address(server: Server) -> str:
+    try:
+        return server.address
+    except StackError:
+        return f"on {HOST}, never started"

@@ -1,0 +1,118 @@
+"""The servers of the stack keep their data and addresses over a restart and a crash, and let nobody else in."""
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
+from kafka.admin import NewTopic
+
+from stack.home import Home
+from stack.kafka_broker import KafkaBroker
+from stack.postgresql import PostgreSql
+from stack.process import read_process
+from stack.sshd import SshServer
+
+pytestmark = pytest.mark.integration
+
+
+def test_kafka_keeps_its_records_over_a_restart(kafka_server: KafkaBroker) -> None:
+    address = kafka_server.address
+    admin = KafkaAdminClient(bootstrap_servers=address)
+    admin.create_topics([NewTopic("restart", num_partitions=1, replication_factor=1)])
+    admin.close()
+    producer = KafkaProducer(bootstrap_servers=address)
+    producer.send("restart", b"kept").get(timeout=10)
+    producer.close()
+
+    kafka_server.stop()
+    assert not kafka_server.is_running()
+    kafka_server.start()
+
+    assert kafka_server.address == address
+    consumer = KafkaConsumer(
+        "restart", bootstrap_servers=address, auto_offset_reset="earliest", consumer_timeout_ms=10000
+    )
+    assert next(consumer).value == b"kept"
+    consumer.close()
+
+
+def test_postgres_keeps_its_rows_over_a_restart(postgres_server: PostgreSql) -> None:
+    connection = {name.removeprefix("PG").lower(): value for name, value in postgres_server.connection.items()}
+    connection["dbname"] = connection.pop("database")
+    parameters = psycopg.conninfo.make_conninfo(**connection)
+    with psycopg.connect(parameters) as session:
+        session.execute("CREATE TABLE stack_restart AS SELECT 1 AS kept")
+
+    postgres_server.stop()
+    postgres_server.start()
+
+    with psycopg.connect(parameters) as session:
+        assert session.execute("SELECT kept FROM stack_restart").fetchall() == [(1,)]
+        session.execute("DROP TABLE stack_restart")
+
+
+def test_postgres_refuses_a_wrong_password(postgres: dict[str, str]) -> None:
+    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+        psycopg.connect(
+            host=postgres["PGHOST"],
+            port=postgres["PGPORT"],
+            dbname=postgres["PGDATABASE"],
+            user=postgres["PGUSER"],
+            password="wrong",
+        )
+
+
+def test_both_come_back_after_they_were_killed(kafka_server: KafkaBroker, postgres_server: PostgreSql) -> None:
+    for server in (kafka_server, postgres_server):
+        address = server.address
+        for process in server.daemons()[0].members():
+            os.kill(process.pid, signal.SIGKILL)
+        server.start()
+        assert server.is_ready()
+        assert server.address == address
+
+
+@pytest.fixture(scope="module")
+def ssh(stack_home: Home) -> Iterator[SshServer]:
+    """A running SSH server."""
+    server = SshServer(stack_home)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+def test_ssh_takes_the_variables_of_postgres_and_s3_only(ssh: SshServer) -> None:
+    offered = {"PGPASSWORD": "a b", "AWS_REGION": "r", "LD_PRELOAD_X": "no"}
+    done = ssh.run('echo "$PGPASSWORD-$AWS_REGION-$LD_PRELOAD_X"', offered)
+    assert done.stdout == "a b-r-\n"
+
+
+def test_ssh_sessions_find_spark_and_java_and_the_project(ssh: SshServer) -> None:
+    assert ssh.run("command -v spark-submit && test -x $JAVA_HOME/bin/java && test -d $PYTHONPATH/jobs").returncode == 0
+
+
+def test_ssh_lets_nobody_in_without_the_key(ssh: SshServer, tmp_path: Path) -> None:
+    stranger = tmp_path / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(stranger)], check=True)
+    user, _, address = ssh.address.partition("@")
+    options = ["-F", "/dev/null", "-i", str(stranger), "-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes"]
+    hosts = ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"]
+    command = ["ssh", *options, *hosts, "-p", address.rpartition(":")[2], f"{user}@127.0.0.1", "true"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "Permission denied (publickey)" in done.stderr
+
+
+def test_a_job_that_outlives_its_ssh_session_ends_with_the_server(ssh: SshServer) -> None:
+    ssh.run("setsid sleep 60 >/dev/null 2>&1 </dev/null &")
+    left = [process for process in ssh.daemons()[0].members() if process.pid != ssh.daemons()[0].pid]
+    assert left
+    ssh.stop()
+    assert not [process for process in left if read_process(process.pid) == process]
+    ssh.start()

@@ -1,0 +1,27 @@
+"""A Spark session inside the test process, for tests of pure functions and of tables in a folder."""
+
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+from jobs.spark.session import session
+from stack.settings import SPARK_JARS, java_home
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+
+@pytest.fixture(scope="session")
+def spark() -> "Iterator[SparkSession]":
+    """The jobs' own session, local and small. Tests that need the jars (Delta, Kafka) are marked `integration`."""
+    os.environ.setdefault("JAVA_HOME", str(java_home()))
+    os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    jars = ",".join(str(jar) for jar in sorted(SPARK_JARS.glob("*.jar")))
+    settings = {"spark.master": "local[2]", "spark.driver.memory": "1g", "spark.jars": jars}
+    if not jars:
+        settings |= {"spark.sql.extensions": "", "spark.sql.catalog.spark_catalog": "builtin"}
+    spark = session("tests", settings)
+    yield spark
+    spark.stop()

@@ -1,0 +1,122 @@
+"""The command line, the reader and the environments of pipeline_config."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline_config.__main__ import main
+from pipeline_config.project import ROOT, UnknownEnvironmentError, load_project
+from pipeline_config.reader import read
+
+
+@pytest.fixture
+def broken(tmp_path: Path) -> Path:
+    """A copy of the pipelines with one misspelt key."""
+    shutil.copytree(ROOT / "pipelines", tmp_path / "pipelines")
+    path = tmp_path / "pipelines/mart/tripclick_load_postgres.yaml"
+    path.write_text(path.read_text().replace("schedule: null", "schedul: null"))
+    return tmp_path
+
+
+def test_check_says_one_line_when_all_is_well(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check"]) == 0
+    assert capsys.readouterr().out == "8 pipelines, no problem\n"
+
+
+def test_check_shows_place_line_and_caret(broken: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "--root", str(broken)]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    wrong = "pipelines/mart/tripclick_load_postgres.yaml:4:1: unknown key 'schedul' (did you mean 'schedule'?)"
+    at = lines.index(wrong)
+    assert lines[at + 1 : at + 3] == ["    4 | schedul: null", "        ^"]
+
+
+def test_check_of_another_file_does_not_show_it(broken: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = broken / "pipelines/mart/tripclick_analytics_mart_etl.yaml"
+    assert main(["check", "--root", str(broken), str(other)]) == 0
+    assert "no problem" in capsys.readouterr().out
+
+
+def test_formats_for_programs(broken: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "--root", str(broken), "--format", "json"]) == 1
+    record = next(r for r in json.loads(capsys.readouterr().out) if "unknown key" in r["message"])
+    assert (record["line"], record["column"], record["path"]) == (4, 1, "schedul")
+    assert main(["check", "--root", str(broken), "--format", "github"]) == 1
+    assert "::error file=pipelines/mart/tripclick_load_postgres.yaml,line=4,col=1::" in capsys.readouterr().out
+
+
+def test_check_imports_neither_airflow_nor_what_the_jobs_need() -> None:
+    script = (
+        "import sys; from pipeline_config.__main__ import main; assert main(['check']) == 0; "
+        "print(sorted({'airflow', 'pyspark', 'kafka', 'psycopg'} & {name.split('.')[0] for name in sys.modules}))"
+    )
+    result = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert result.stdout.splitlines()[-1] == "[]"
+
+
+def test_import_airflow_writes_addresses_and_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STACK_KAFKA_PORT", "12345")
+    assert main(["import-airflow", "--environment", "local", "--output", str(tmp_path)]) == 0
+    variables = json.loads((tmp_path / "variables.json").read_text())
+    connections = json.loads((tmp_path / "connections.json").read_text())
+    catalog = load_project().catalog.data
+    assert variables["KAFKA_BROKERS"] == "127.0.0.1:12345"
+    assert variables.keys() == catalog["variables"].keys()
+    assert connections.keys() == catalog["connections"].keys()
+    assert connections["postgres_gold"]["conn_type"] == "postgres"
+    assert isinstance(connections["postgres_gold"]["port"], int)
+    assert not any("password" in connection for connection in connections.values())
+
+
+def test_unknown_environment_names_those_there_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["import-airflow", "--environment", "prod", "--output", str(tmp_path)]) == 2
+    assert "there is: local, local_without_docker, production" in capsys.readouterr().err
+    with pytest.raises(UnknownEnvironmentError):
+        load_project().environment("prod")
+
+
+def test_a_missing_value_in_an_environment_is_found(broken: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = broken / "pipelines/environments/production.yaml"
+    path.write_text(path.read_text().replace("  KAFKA_BROKERS:", "  KAFKA_BROKER:"))
+    assert main(["check", "--root", str(broken), "--format", "text", str(path)]) == 1
+    out = capsys.readouterr().out
+    assert "variable KAFKA_BROKERS has no value here" in out
+    assert "variable KAFKA_BROKER is not in pipelines/catalog.yaml (did you mean 'KAFKA_BROKERS'?)" in out
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("on", "on"),
+        ("yes", "yes"),
+        ("True", "True"),
+        ("true", True),
+        ("2020-10-01", "2020-10-01"),
+        ("010", "010"),
+        ("1_000", "1_000"),
+        ("12", 12),
+        ("1.5", 1.5),
+        ("~", None),
+        ("", None),
+    ],
+)
+def test_reader_has_one_meaning_for_each_scalar(text: str, value: object, tmp_path: Path) -> None:
+    path = tmp_path / "file.yaml"
+    path.write_text(f"key: {text}\n")
+    document = read(path, tmp_path)
+    assert document.problems == []
+    assert document.data == {"key": value}
+
+
+def test_aliases_that_unfold_without_end_are_refused(tmp_path: Path) -> None:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]
+    path = tmp_path / "file.yaml"
+    path.write_text("\n".join(lines))
+    assert "aliases" in read(path, tmp_path).problems[0].message
