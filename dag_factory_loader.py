@@ -7,6 +7,7 @@ dag_factory_errors.py raises it, so that it is seen beside the DAGs that are rig
 from __future__ import annotations
 
 import os
+import shlex
 import traceback
 from typing import Any
 
@@ -31,6 +32,7 @@ def build(project: Project, document: Document, environment: Environment) -> DAG
     load_yaml_dags(globals_dict=built, config_dict=config)
     dag: DAG = built[dag_id]
     dag.doc_md = markdown(document)  # dag-factory would show its own dialect here
+    dag.user_defined_filters = {"shell_quote": shlex.quote}  # makes one word for the shell of whatever it is given
     return dag
 
 

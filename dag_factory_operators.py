@@ -5,7 +5,6 @@ Addresses and secrets come from connections when the task runs, never from a ren
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +18,6 @@ from docker.errors import APIError, DockerException
 from docker.types import Mount
 
 if TYPE_CHECKING:
-    import jinja2
     from airflow.sdk import Connection, Context
 
 PROJECT = Path(__file__).parent
@@ -38,7 +36,7 @@ AWS_ENVIRONMENT = {"AWS_ACCESS_KEY_ID": "login", "AWS_SECRET_ACCESS_KEY": "passw
 class SSHOperator(AirflowSSHOperator):
     """Runs a job over SSH; `job_connections` reach it as PG… and AWS_… variables of the SSH channel.
 
-    The server must accept them (`AcceptEnv PG* AWS_*`). Templates have the filter `shell_quote`.
+    The server must accept them (`AcceptEnv PG* AWS_*`).
     """
 
     template_ext: Sequence[str] = ()  # a command that ends in .sh is still a command, not a file to read
@@ -46,12 +44,6 @@ class SSHOperator(AirflowSSHOperator):
     def __init__(self, *, job_connections: Sequence[str] = (), **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.job_connections = job_connections
-
-    def get_template_env(self, dag: Any = None) -> jinja2.Environment:
-        """Airflow's Jinja with `shell_quote`, which makes one word of whatever it is given."""
-        environment = super().get_template_env(dag)
-        environment.filters["shell_quote"] = shlex.quote
-        return environment
 
     def execute(self, context: Context | None = None) -> bytes | str:
         """Run the command; red when it ends with anything but 0."""

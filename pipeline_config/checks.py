@@ -192,8 +192,17 @@ def _job_arguments(context: Context, index: int, task: dict[str, Any], template:
     if isinstance(parser, str):
         yield context.problem(("tasks", index, "job"), f"job {task['job']!r}: {parser}")
         return
+    given, options = task.get("arguments", {}), _options(parser, task["job"])
+    unknown = [name for name in given if name not in options]
+    for name in unknown:
+        hint = did_you_mean(name, options)
+        yield context.document.problem(
+            ("tasks", index, "arguments", name), f"{task['job']} has no option --{name}", hint
+        )
+    if unknown:
+        return
     try:
-        arguments = {name: _example(context, value) for name, value in task.get("arguments", {}).items()}
+        arguments = {name: _example(context, value) for name, value in given.items()}
     except (jinja2.TemplateError, TypeError, AttributeError, KeyError):
         return  # the template check names it, with its place
     words = argv(template["argv"], task["job"], arguments) if "argv" in template else option_words(arguments)
@@ -202,18 +211,18 @@ def _job_arguments(context: Context, index: int, task: dict[str, Any], template:
     except _ParserError as error:
         named = next((name for name in arguments if f"--{name}" in str(error).split(":")[0]), None)
         path: KeyPath = ("tasks", index, "arguments", named) if named else ("tasks", index, "arguments")
-        yield context.document.problem(
-            path, f"the job {task['job']!r} refuses its arguments: {error}", _options(parser, task)
-        )
+        hint = f"it takes: {', '.join(options)}"
+        yield context.document.problem(path, f"{task['job']} refuses its arguments: {error}", hint)
 
 
-def _options(parser: argparse.ArgumentParser, task: dict[str, Any]) -> str:
-    usage = parser
+def _options(parser: argparse.ArgumentParser, job: str) -> list[str]:
+    """The long options of a job without their dashes; of the producer, those of the mode that `job` names."""
+    own = parser
     for action in parser._actions:  # argparse has no public way to list options
         if isinstance(action, argparse._SubParsersAction):
-            usage = action.choices.get(task["job"], parser)
-    names = [text[2:] for action in usage._actions for text in action.option_strings if text.startswith("--")]
-    return f"it takes: {', '.join(name for name in names if name != 'help')}"
+            own = action.choices.get(job, parser)
+    names = [text[2:] for action in own._actions for text in action.option_strings if text.startswith("--")]
+    return [name for name in names if name != "help"]
 
 
 def _parse(parser: argparse.ArgumentParser, words: list[str]) -> None:
@@ -303,7 +312,7 @@ def _declared(context: Context) -> Iterator[Problem]:
             if name not in known:
                 hint = did_you_mean(name, list(known))
                 yield context.problem((kind, index), f"{kind[:-1]} {name} is not in pipelines/catalog.yaml", hint)
-            elif name not in used[kind]:
+            elif used is not None and name not in used[kind]:
                 yield context.problem((kind, index), f"{kind[:-1]} {name} is declared, but not used", "remove it")
     for index, task in enumerate(context.tasks):
         name = task.get("connection")
@@ -311,21 +320,24 @@ def _declared(context: Context) -> Iterator[Problem]:
             yield context.problem(("tasks", index, "connection"), f"connection {name} is used, but not declared")
 
 
-def _used(context: Context) -> dict[str, set[str]]:
-    used = {
-        "variables": set[str](),
-        "connections": {task["connection"] for task in context.tasks if "connection" in task},
-    }
+def _used(context: Context) -> dict[str, set[str]] | None:
+    """The variables and connections that the tasks use; None when an unknown name or broken Jinja hides it."""
+    operators = context.section(context.project.defaults, "operators")
+    commands = context.section(context.project.defaults, "commands")
+    connections = {task["connection"] for task in context.tasks if "connection" in task}
+    used = {"variables": set[str](), "connections": connections}
+    for task in context.tasks:
+        if task["operator"] not in operators or task.get("command", next(iter(commands))) not in commands:
+            return None
     for _, text in _template_texts(context):
         try:
             reads = templates.reads(text)
         except jinja2.TemplateSyntaxError:
-            continue  # reported by _template_reads
+            return None  # reported by _template_reads
         used["variables"] |= reads.variables
         used["connections"] |= reads.connections
     known = context.section(context.project.catalog, "connections")
-    operators = context.section(context.project.defaults, "operators")
-    if any(operators.get(task["operator"], {}).get("connection_type") == "ssh" for task in context.tasks):
+    if any(operators[task["operator"]].get("connection_type") == "ssh" for task in context.tasks):
         used["connections"] |= {name for name, entry in known.items() if entry["type"] in JOB_CONNECTION_TYPES}
     return used
 

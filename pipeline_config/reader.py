@@ -40,6 +40,7 @@ _SCALARS: dict[str, Any] = {
     "tag:yaml.org,2002:float": float,
     "tag:yaml.org,2002:str": str,
 }
+_TAGS = {*_SCALARS, "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"}
 
 
 @dataclass
@@ -123,15 +124,14 @@ class _Builder:
         place = (node.start_mark.line + 1, node.start_mark.column + 1)
         self.document.values[path] = place
         self.document.positions.setdefault(path, place)
+        if node.tag not in _TAGS:
+            self._refuse(path, f"tag {node.tag} is not allowed", "use plain values")
+            return None
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
             return [self.build(item, (*path, index)) for index, item in enumerate(node.value)]
-        convert = _SCALARS.get(node.tag)
-        if convert is None:
-            self._refuse(path, f"tag {node.tag} is not allowed", "use plain values")
-            return None
-        return convert(node.value)
+        return _SCALARS[node.tag](node.value)
 
     def _mapping(self, node: yaml.MappingNode, path: KeyPath) -> dict[str, Any]:
         result: dict[str, Any] = {}

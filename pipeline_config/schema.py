@@ -42,7 +42,7 @@ def _explain(document: Document, error: jsonschema.ValidationError) -> list[Prob
         return [document.problem((*path, key), f"unknown key {key!r}", did_you_mean(key, known)) for key in unknown]
     if validator == "required":
         return [document.problem(path, _missing(error), _example(error))]
-    if error.schema is False or validator == "None":
+    if validator == "not":
         return [document.problem(path, f"{path[-1]!r} does not belong to this operator", "remove it")]
     if validator == "type":
         wanted = value if isinstance(value, list) else [value]

@@ -69,7 +69,7 @@ class AirflowApi:
         """The lines of a task's log."""
         path = f"dags/{dag_id}/dagRuns/{urllib.parse.quote(run_id)}/taskInstances/{task.task_id}/logs/{task.try_number}"
         content = self.call("GET", f"{path}?full_content=true")["content"]
-        return [entry["event"] if isinstance(entry, dict) else str(entry) for entry in content]
+        return [_line(entry) for entry in content]
 
     def _login(self) -> str:
         if not self._token:
@@ -85,3 +85,11 @@ class AirflowApi:
         )
         with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:  # noqa: S310
             return json.loads(response.read() or b"null")
+
+
+def _line(entry: Any) -> str:
+    """An entry of a task's log as text, with the exception that it carries."""
+    if not isinstance(entry, dict):
+        return str(entry)
+    raised = [f"{error['exc_type']}: {error['exc_value']}" for error in entry.get("error_detail") or []]
+    return " ".join([str(entry["event"]), *raised])

@@ -95,7 +95,8 @@ def read_process(pid: int) -> Process | None:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return None
-    if fields[0] in "ZX":
+    state, threads = fields[0], int(fields[17])
+    if state in "ZX" and threads <= 1:  # a killed process's other threads hold its files and ports a little longer
         return None
     return Process(pid, parent=int(fields[1]), session=int(fields[3]), started=int(fields[19]))
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tarfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,8 @@ class NoImageError(StackError):
     """This machine cannot get what the image is made of."""
 
 
-def ensure_image(engine_url: str, scratch: Path) -> str:
-    """Build the image on this engine unless it is there; how it was got.
+def ensure_image(engine_url: str, scratch: Path, say: Callable[[str], None] = lambda _: None) -> str:
+    """Build the image on this engine unless it is there; how it was got. `say` hears of each longer step.
 
     NoImageError: it cannot be had on this machine; any other StackError: it is wrong.
     """
@@ -36,7 +37,8 @@ def ensure_image(engine_url: str, scratch: Path) -> str:
         inputs = fingerprint(context_files())
         if _label(client, PRODUCER_IMAGE) == inputs:
             return "image is up to date"
-        base = _base_image(client, scratch)
+        base = _base_image(client, scratch, say)
+        say(f"building {PRODUCER_IMAGE}…")
         _download_wheels()
         _build(client, base, inputs)
     except (docker.errors.DockerException, OSError) as error:
@@ -75,16 +77,18 @@ def _label(client: Any, image: str) -> str | None:
     return value
 
 
-def _base_image(client: Any, scratch: Path) -> str:
+def _base_image(client: Any, scratch: Path, say: Callable[[str], None]) -> str:
     """Docker's Python image when it is there or can be pulled, else a Debian of this machine's package archive."""
     import docker
 
     for image in (PYTHON_IMAGE, DEBIAN_IMAGE):
         if client.images.list(name=image):
             return image
+    say(f"pulling {PYTHON_IMAGE}…")
     try:
         _pull(client, PYTHON_IMAGE)
     except (docker.errors.DockerException, OSError):
+        say(f"{PYTHON_IMAGE} cannot be pulled: making {DEBIAN_IMAGE} from Debian's packages, about half a minute…")
         _debian_image(client, scratch)
         return DEBIAN_IMAGE
     return PYTHON_IMAGE

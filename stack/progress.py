@@ -30,6 +30,10 @@ class Progress:
         self.line(part, f"ready in {_seconds(started)}  {outcome}".rstrip(), GREEN)
         return True
 
+    def saying(self, part: str) -> Callable[[str], None]:
+        """What a long step of `part` calls to say what it does now."""
+        return lambda text: self.line(part, text, DIM)
+
     def warn(self, part: str, text: str) -> None:
         """Something that must not be overlooked."""
         self.line(part, text, YELLOW)

@@ -121,7 +121,7 @@ class SshServer(Server):
         return self.run("command -v spark-submit").returncode == 0
 
     def run(self, command: str, environment: Mapping[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
-        """Run a command in a session of the server, as Airflow's SSHOperator would, and ask it to take `environment`."""
+        """Run a command in a session of the server, as an SSHOperator would, and ask it to take `environment`."""
         environment = environment or {}
         known_hosts = self._folder / "known_hosts"
         known_hosts.write_text(f"[{HOST}]:{self.home.port('ssh')} {self.host_key}\n", encoding="ascii")

@@ -135,7 +135,7 @@ class Stack:
             if self.docker.address == NONE:
                 return "without an engine"
             try:
-                outcome = ensure_image(self.docker.address, self.home.folder("docker"))
+                outcome = ensure_image(self.docker.address, self.home.folder("docker"), self._progress.saying("docker"))
             except NoImageError as error:
                 self.docker.give_up(str(error))
                 return "without an engine"

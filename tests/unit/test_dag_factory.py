@@ -76,7 +76,7 @@ def test_loader_builds_the_eight_and_a_broken_file_takes_only_its_own_dag_away(p
     broken.write_text(broken.read_text().replace("operator: SSHOperator", "operator: SSHOperatr"))
     loaded = json.loads(run(LOAD, project).splitlines()[-1])
     assert loaded["dags"] == [name for name in names if name != "tripclick_load_postgres"]
-    assert "pipelines/mart/tripclick_load_postgres.yaml:11:15: no operator is called 'SSHOperatr'" in loaded["raised"]
+    assert "pipelines/mart/tripclick_load_postgres.yaml:12:15: no operator is called 'SSHOperatr'" in loaded["raised"]
 
 
 def test_every_argument_is_one_word_for_the_shell_whatever_is_typed_into_a_form(project: Path) -> None:

@@ -131,7 +131,7 @@ def test_a_daemon_runs_in_a_session_of_its_own_and_is_found_again(daemon: Daemon
 
 
 def test_a_recycled_pid_is_not_ours(daemon: Daemon) -> None:
-    with subprocess.Popen(SLEEPER) as stranger:
+    with subprocess.Popen(SLEEPER, start_new_session=True) as stranger:
         daemon.pid_file.write_text(f"{stranger.pid} 1\n", encoding="ascii")
         assert daemon.pid is None
         assert daemon.members() == []
