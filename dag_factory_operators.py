@@ -112,6 +112,8 @@ class DockerOperator(AirflowDockerOperator):
         text = str(getattr(error, "explanation", None) or error)
         if "no space left" in text.lower():
             hint = "the engine's disk is full; free some with `docker system prune`"
+        elif "source path does not exist" in text:
+            hint = "make that folder on the engine's host, or correct the variable that names it"
         elif "No such image" in text or "not found" in text.lower() or "pull access denied" in text:
             hint = f"build it there: docker build -f jobs/producer/Dockerfile -t {self.image} ."
         else:

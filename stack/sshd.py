@@ -42,6 +42,8 @@ spark.driver.host {host}
 spark.driver.bindAddress {host}
 spark.local.dir {scratch}
 spark.sql.session.timeZone UTC
+# Jobs of seconds on two cores: most of their time is start-up, which the first compiler and one collector halve.
+spark.driver.extraJavaOptions -XX:TieredStopAtLevel=1 -XX:+UseSerialGC
 """
 SPARK_LOGGING = """\
 # Warnings only: a task's log in Airflow is for what the job itself says.

@@ -50,6 +50,7 @@ class Stack:
     def up(self) -> None:
         """Start what does not run; StackError when a part failed, after the others were started and all was said."""
         with self._alone():
+            self.log_folder.mkdir(exist_ok=True)  # Docker refuses to mount a folder that is not there
             for server in self.servers:
                 server.claim()
             self._together(

@@ -30,7 +30,9 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--run-minutes", type=positive_float, default=60.0)
     result.add_argument("--interval-seconds", type=positive_float, default=30.0, help="from one round to the next")
     result.add_argument("--until-caught-up", type=true_or_false, default=False, help="end when all is read")
-    result.add_argument("--max-bad-share", type=float, default=0.05, help="fail when more of the records are bad")
+    result.add_argument(
+        "--max-bad-share", type=float, default=0.05, help="fail at the end when more of the records are bad"
+    )
     return result
 
 
@@ -43,9 +45,10 @@ class CuratedWriter:
     max_bad_share: float = 1.0
     read: int = field(default=0, init=False)
     bad: int = field(default=0, init=False)
+    example: str = field(default="", init=False)
 
     def __call__(self, batch: "DataFrame", batch_id: int) -> None:
-        """Check the records and append them. JobError, and nothing is written: too many of them are bad."""
+        """Check the records and append them."""
         from jobs.spark import events
         from jobs.spark.writer import append_once
 
@@ -53,7 +56,7 @@ class CuratedWriter:
         checked = events.check(batch).persist()
         try:
             reasons = events.summary(checked)
-            self._refuse_a_flood(reasons)
+            self._count(reasons)
             if batch_id == 0 or any(row.reason for row in reasons):  # the first one creates the table
                 append_once(events.quarantine(checked), self.quarantine_path, batch_id)
             append_once(events.clicks(checked), self.clicks_path, batch_id, tables.CLICKS_PARTITION)
@@ -61,15 +64,20 @@ class CuratedWriter:
             checked.unpersist()
         say(f"batch {batch_id}: {describe(reasons)}, took {time.monotonic() - started:.1f} s")
 
-    def _refuse_a_flood(self, reasons: "list[Row]") -> None:
+    def _count(self, reasons: "list[Row]") -> None:
         self.read += sum(row.records for row in reasons)
-        self.bad += sum(row.records for row in reasons if row.reason)
+        for row in reasons:
+            if row.reason:
+                self.bad += row.records
+                self.example = f"{row.reason}: partition {row.first.partition} offset {row.first.offset}"
+
+    def refuse_a_flood(self) -> None:
+        """JobError when too many of the records of this run were bad; all of them are stored by then."""
         if self.bad >= MIN_BAD_RECORDS and self.bad > self.max_bad_share * self.read:
-            examples = ", ".join(_example(row) for row in reasons if row.reason)
             raise JobError(
-                f"{self.bad:,} of {self.read:,} records are bad ({examples}), "
-                f"more than --max-bad-share {self.max_bad_share:g}; this batch is not written. "
-                "Stop the producer that sends them; to quarantine them, run this again with --max-bad-share 1"
+                f"{self.bad:,} of {self.read:,} records are bad, more than --max-bad-share {self.max_bad_share:g}, "
+                f"e.g. {self.example}. Everything is stored, the bad ones in {self.quarantine_path}: look at what the "
+                "producer sends"
             )
 
 
@@ -84,10 +92,6 @@ def describe(reasons: "list[Row]") -> str:
         f"read {read:,}, kept {read - quarantined:,}, quarantined {quarantined:,}{why}, "
         f"newest record {dt.timedelta(seconds=round(max(behind, 0)))} old"
     )
-
-
-def _example(row: "Row") -> str:
-    return f"{row.reason} {row.records:,}, e.g. partition {row.first.partition} offset {row.first.offset}"
 
 
 def run(options: argparse.Namespace) -> None:
@@ -114,6 +118,7 @@ def run(options: argparse.Namespace) -> None:
             compact(spark, quarantine_path)
         finally:
             say(f"this run: read {writer.read:,}, quarantined {writer.bad:,}")
+    writer.refuse_a_flood()
 
 
 if __name__ == "__main__":

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Iterator
-from pathlib import Path
+from contextlib import AbstractContextManager
+from typing import Any
 
 import psycopg
 import pytest
@@ -12,21 +12,32 @@ import pytest
 from stack import demo
 from stack.airflow_api import AirflowApi
 from stack.errors import StackError
+from stack.follow import DAILY, follow, say
 from stack.home import Home
 from stack.stack import Stack
-from tests.reference import COLD_TABLES, cold_tables
+from tests.reference import COLUMNS, cold_tables
 
 pytestmark = pytest.mark.e2e
 
 DAYS = demo.Days(count=3, scale=0.5)
 
 
+def shown(config: pytest.Config) -> AbstractContextManager[None]:
+    """What is printed within is seen at once: the chain takes minutes."""
+    manager = config.pluginmanager.getplugin("capturemanager")
+    found: AbstractContextManager[None] = manager.global_and_fixture_disabled()
+    return found
+
+
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A stack of its own on free ports; its folder stays for a look when a test fails."""
+def stack(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[Stack]:
+    """A stack of its own on free ports. pytest keeps its folder, with every log, for a look when a test fails."""
     stack = Stack(Home(tmp_path_factory.mktemp("stack"), any_port=True))
     try:
-        stack.up()
+        with shown(pytestconfig):
+            say(f"\nA stack in {stack.home.root}")
+            stack.up()
+            demo.generate(stack, DAYS)
         yield stack
     finally:
         stack.down()
@@ -34,28 +45,43 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 @pytest.fixture(scope="module")
 def api(stack: Stack) -> AirflowApi:
-    """A login on its Airflow, once the DAGs are there."""
+    """A login on its Airflow, once all DAGs are there."""
     api = stack.airflow_api()
     demo.wait_for_dags(api)
     return api
 
 
-@pytest.fixture(scope="module")
-def cold_chain(stack: Stack, api: AirflowApi, capfd: pytest.CaptureFixture[str]) -> None:
-    """The daily pipeline has run over DAYS, each task green."""
+def rows(stack: Stack, table: str) -> list[tuple[Any, ...]]:
+    """A cold table of PostgreSQL, its users' columns, sorted."""
+    with psycopg.connect(**stack.postgres_login(), options="-c timezone=UTC") as connection:
+        return sorted(connection.execute(f"SELECT {COLUMNS[table]} FROM {table}".encode()).fetchall())
 
 
-def rows(stack: Stack, table: str, columns: list[str]) -> list[tuple[object, ...]]:
-    """A table of PostgreSQL, sorted."""
-    with psycopg.connect(**stack.postgres_login()) as connection:
-        found = connection.execute(f"SELECT {', '.join(columns)} FROM {table}".encode()).fetchall()
-    return sorted(found, key=repr)
+def test_the_eight_dags_run_green_and_every_cell_is_right(
+    stack: Stack, api: AirflowApi, pytestconfig: pytest.Config
+) -> None:
+    assert stack.pipeline_environment == "local", "there must be a Docker engine"
+    expected = cold_tables(stack.log_folder)
+    for title in ("Cold chain", "Cold chain again: nothing is counted twice"):
+        with shown(pytestconfig):
+            follow(api, [(DAILY, demo.start_cold(api, DAYS))], title)
+        for table in COLUMNS:
+            assert rows(stack, table) == expected[table], f"{title}: {table}"
+    with shown(pytestconfig):
+        follow(api, demo.start_hot(stack, api, DAYS), "Hot chain")
+        assert demo.report(stack, DAYS), "generated and arrived clicks differ"
+    assert api.import_errors() == []
 
 
-def test_the_whole_chain(stack: Stack, api: AirflowApi, pytestconfig: pytest.Config) -> None:
-    capture = pytestconfig.pluginmanager.getplugin("capturemanager")
-    with capture.global_and_fixture_disabled():  # so that the progress is seen
-        demo.generate(stack, DAYS)
-        demo.follow(api, [(demo.DAILY, demo.start_cold(api, DAYS))], "\nCold chain")
-        demo.follow(api, demo.start_hot(api, DAYS), "Hot chain")
-        assert demo.report(stack, DAYS)
+@pytest.mark.parametrize(
+    ("dag_id", "params", "words"),
+    [
+        ("tripclick_producer_batch", {"first_date": "2019-01-01", "last_date": "2019-01-02"}, "no log of 2019-01-01"),
+        ("tripclick_producer_batch", {"first_date": "2020-10-02", "last_date": "2020-10-01"}, "is before"),
+    ],
+    ids=["days without a file", "days the wrong way round"],
+)
+def test_bad_input_ends_red_with_one_line(api: AirflowApi, dag_id: str, params: dict[str, str], words: str) -> None:
+    run_id = api.trigger(dag_id, params)
+    with pytest.raises(StackError, match=words):
+        follow(api, [(dag_id, run_id)], "Bad input")

@@ -1,0 +1,111 @@
+"""The demo's own logic: what it follows, what it counts, what it remembers."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from stack import follow as following
+from stack.airflow_api import AirflowApi, Task
+from stack.demo import Days, Memory, clicks_of, replay_date
+from stack.errors import StackError
+from stack.follow import DAILY, child_of, follow
+from stack.stack import Stack
+
+
+class FakeAirflow:
+    """Answers as Airflow would: each look at the runs shows the next state."""
+
+    def __init__(self, states: list[dict[str, str]], log: list[str] | None = None) -> None:
+        self.states = states
+        self.lines = log or []
+        self.looks = 0
+
+    def run_state(self, dag_id: str, run_id: str) -> str | None:
+        """As AirflowApi.run_state."""
+        if run_id == "r":
+            self.looks += 1
+        return self.states[min(self.looks, len(self.states)) - 1].get(f"{dag_id}/{run_id}")
+
+    def tasks(self, dag_id: str, run_id: str) -> list[Task]:
+        """One task a run; the daily pipeline's is the one that triggers the load."""
+        task_id = "trigger_load_postgres" if dag_id == DAILY else "work"
+        return (
+            [Task("start", "success", 0, 1), Task(task_id, self.run_state(dag_id, f"{run_id} "), 2.0, 1)]
+            if (dag_id != DAILY)
+            else [Task(task_id, self.states[min(self.looks, len(self.states)) - 1][f"{dag_id}/{run_id}"], 2.0, 1)]
+        )
+
+    def log(self, *_: Any) -> list[str]:
+        """As AirflowApi.log."""
+        return self.lines
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No waiting between two looks."""
+    monkeypatch.setattr(following, "POLL_SECONDS", 0)
+
+
+def run(airflow: FakeAirflow, dag_id: str = "d") -> None:
+    """Follow one run."""
+    follow(cast("AirflowApi", airflow), [(dag_id, "r")], "Title")
+
+
+def test_follow_returns_when_the_run_is_green() -> None:
+    airflow = FakeAirflow([{"d/r": "queued"}, {"d/r": "running"}, {"d/r": "success"}])
+    run(airflow)
+    assert airflow.looks == 3
+
+
+def test_follow_raises_the_error_line_of_the_red_task_of_a_child() -> None:
+    child = child_of(DAILY, "r", "trigger_load_postgres")
+    assert child == ("tripclick_load_postgres", "r__trigger_load_postgres")
+    failed = {f"{DAILY}/r": "failed", "/".join(child): "failed", "/".join(child) + " ": "failed"}
+    airflow = FakeAirflow([{f"{DAILY}/r": "running"}, failed], ["noise", "error: PGHOST is not set"])
+    with pytest.raises(StackError, match=r"tripclick_load_postgres\.work failed:\n  error: PGHOST is not set"):
+        run(airflow, DAILY)
+
+
+def test_follow_gives_up_in_the_end() -> None:
+    airflow = FakeAirflow([{"d/r": "running"}])
+    with pytest.raises(StackError, match="not ended within 0 minutes: d"):
+        follow(cast("AirflowApi", airflow), [("d", "r")], "Title", limit_minutes=0)
+
+
+def test_days_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DAYS", "30")
+    monkeypatch.setenv("SCALE", "0.5")
+    assert Days.from_environment() == Days(30, 0.5)
+    assert Days(30, 1).last == dt.date(2020, 10, 30)
+    for wrong in ("0", "three"):
+        monkeypatch.setenv("DAYS", wrong)
+        with pytest.raises(StackError, match="DAYS must be"):
+            Days.from_environment()
+
+
+def test_a_replay_falls_on_the_same_weekday_of_the_last_seven_days() -> None:
+    today = dt.datetime.now(dt.UTC).date()
+    for number in range(7):
+        day = dt.date(2020, 10, 1) + dt.timedelta(days=number)
+        assert replay_date(day).weekday() == day.weekday()
+        assert dt.timedelta() <= today - replay_date(day) < dt.timedelta(days=7)
+
+
+def test_memory_adds_up_replays_of_one_date_and_refuses_another_scale(tmp_path: Path) -> None:
+    stack = cast("Stack", SimpleNamespace(home=SimpleNamespace(folder=lambda: tmp_path), log_folder=tmp_path))
+    (tmp_path / "truth").mkdir()
+    date = dt.date(2026, 11, 21)
+    for day, clicks in ((dt.date(2020, 10, 3), 5), (dt.date(2020, 10, 10), 7), (dt.date(2020, 10, 3), 5)):
+        (tmp_path / "truth" / f"{day}.json").write_text(json.dumps({"clicks": clicks}))
+        Memory.of(stack).replays_on(date, day)
+    assert clicks_of(Memory.of(stack).replayed(stack, date)) == 12
+    Memory.of(stack).require_scale(1)
+    Memory.of(stack).require_scale(1)
+    with pytest.raises(StackError, match="make clean"):
+        Memory.of(stack).require_scale(2)
