@@ -8,11 +8,12 @@ import json
 import os
 import random
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from jobs import cli
-from jobs.generator.defects import dirty_lines, line_of
+from jobs.generator.defects import DAY_MS, Content, Record, dirty_content, line_of
 from jobs.generator.sessions import Session, sessions_of
 
 
@@ -22,51 +23,60 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write to")
     options.add_argument("--first-date", type=cli.day, required=True, help="first day, YYYY-MM-DD (UTC)")
     options.add_argument("--last-date", type=cli.day, required=True, help="last day, itself included")
-    options.add_argument("--scale", type=cli.positive_float, default=1.0, help="1 is about 1,850 clicks a day")
+    size = "1 is about 560 sessions and 1,900 clicks a day, and 200 clicks more of anomalies"
+    options.add_argument("--scale", type=cli.positive_float, default=1.0, help=size)
     options.add_argument("--seed", type=int, default=1, help="another seed, other clicks")
     options.add_argument("--dirty", action="store_true", help="with the defects of the contract")
     return options
 
 
 def run(options: argparse.Namespace) -> None:
-    """Write every day; raises JobError when the last day is before the first."""
+    """Write every day; raises JobError when the last day is before the first, or the folder cannot be written."""
     days = (options.last_date - options.first_date).days + 1
     if days < 1:
         raise cli.JobError(f"--last-date {options.last_date} is before --first-date {options.first_date}")
     total = 0
     for number in range(days):
         day = options.first_date + dt.timedelta(days=number)
-        total += write_day(options.out, day, options.scale, options.seed, dirty=options.dirty)
+        try:
+            total += write_day(options.out, day, options.scale, options.seed, dirty=options.dirty)
+        except OSError as error:
+            raise cli.JobError(f"{day} cannot be written to {options.out} ({error}): choose another --out") from error
     cli.say(f"generated {total:,} clicks of {days} days in {options.out}")
 
 
 def write_day(folder: Path, day: dt.date, scale: float, seed: int, *, dirty: bool = False) -> int:
     """Write one day's file and its truth; the number of its distinct valid clicks.
 
-    A file holds the clicks that happened on its UTC day, also those of sessions that started the day before.
-    The truth: date, lines, clicks (distinct valid ones), sessions, anomalies (session_id, kind, first_ts, last_ts in
-    epoch milliseconds, clicks) by the day on which they start, defects by kind.
+    A file holds the clicks that happened on its UTC day, also those of sessions that started the day before (and, when
+    dirty, some that arrive days late). The truth: date; lines; clicks (distinct valid ones) and the sessions that
+    they belong to; anomalies (session_id, kind, first_ts and last_ts in epoch milliseconds, clicks) by the day on which
+    they start, whole and as they were before any defect; defects by kind.
     """
-    before = day - dt.timedelta(days=1)
-    today = list(sessions_of(day, seed, scale))
-    sessions = [*sessions_of(before, seed, scale), *today]
+    today = sessions_of(day, seed, scale)
+    sessions = (*sessions_of(day - dt.timedelta(days=1), seed, scale), *today)
     first = int(dt.datetime.combine(day, dt.time(), dt.UTC).timestamp()) * 1000
-    clicks = [click for session in sessions for click in session.clicks if 0 <= click.ts_ms - first < 86_400_000]
+    clicks = [click for session in sessions for click in session.clicks if 0 <= click.ts_ms - first < DAY_MS]
     clicks.sort(key=lambda click: (click.ts_ms, click.record["SessionId"]))
-    records = [click.record for click in clicks]
-    truth: dict[str, Any] = {"date": str(day), "sessions": len({record["SessionId"] for record in records})}
-    if dirty:
-        rng = random.Random(f"{seed}:{day}:dirty")  # noqa: S311 (synthetic data, not secrets)
-        lines, truth["clicks"], counts = dirty_lines(records, rng)
-        truth["defects"] = dict(sorted(counts.items()))
-    else:
-        lines = [line_of(record) for record in records]
-        truth["clicks"], truth["defects"] = len(set(lines)), {}
-    truth["lines"] = len(lines)
-    truth["anomalies"] = [_anomaly(session) for session in today if session.kind != "ordinary"]
+    content = _content([click.record for click in clicks], random.Random(f"{seed}:{day}:dirty") if dirty else None)  # noqa: S311
+    truth = {
+        "date": str(day),
+        "lines": len(content.lines),
+        "clicks": content.clicks,
+        "sessions": content.sessions,
+        "anomalies": [_anomaly(session) for session in today if session.kind != "ordinary"],
+        "defects": dict(sorted(content.defects.items())),
+    }
     _write(folder / "truth" / f"{day}.json", json.dumps(truth, indent=1).encode() + b"\n")
-    _write(folder / f"{day}.json", b"\n".join(lines) + b"\n")
-    return int(truth["clicks"])
+    _write(folder / f"{day}.json", b"".join(line + b"\n" for line in content.lines))
+    return content.clicks
+
+
+def _content(records: list[Record], dirt: random.Random | None) -> Content:
+    if dirt:
+        return dirty_content(records, dirt)
+    lines = [line_of(record) for record in records]
+    return Content(lines, len(set(lines)), len({record["SessionId"] for record in records}), Counter())
 
 
 def _anomaly(session: Session) -> dict[str, Any]:

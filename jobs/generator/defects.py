@@ -6,6 +6,7 @@ import json
 import random
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 Record = dict[str, Any]
@@ -48,41 +49,57 @@ VALID: dict[str, tuple[float, Callable[[Record], bytes]]] = {
     "documents_thousands": (0.0025, lambda r: line_of({**r, "Documents": list(range(1, 3000))})),
     "documents_without_the_clicked": (0.0025, lambda r: line_of({**r, "Documents": [1, 2, 3]})),
     "extra_key": (0.001, lambda r: line_of({**r, "Referrer": "synthetic"})),
-    "days_late": (0.002, lambda r: line_of({**r, "DateCreated": _earlier(r["DateCreated"])})),
+    "days_late": (0.002, lambda r: line_of(_days_late(r))),
 }
 DUPLICATE_SHARE = 0.01
 OUT_OF_ORDER_SHARE = 0.03
-OUT_OF_ORDER_LINES = 10  # about ten minutes of a day at scale 1
+OUT_OF_ORDER_MS = 600_000  # a line is that late at most, unless it is one of `days_late`
 
 
-def _earlier(date: str) -> str:
-    return f"/Date({int(date[6:-2]) - 2 * DAY_MS})/"
+def _ms(record: Record) -> int:
+    return int(record["DateCreated"][6:-2])
 
 
-def dirty_lines(records: list[Record], rng: random.Random) -> tuple[list[bytes], int, Counter[str]]:
-    """The lines of a day with its defects, how many distinct valid clicks they hold, and how many of each defect."""
-    counts: Counter[str] = Counter()
-    valid: set[bytes] = set()
-    lines: list[bytes] = []
-    table = {**INVALID, **VALID}
-    kinds, weights = list(table), [share for share, _ in table.values()]
+def _days_late(record: Record) -> Record:
+    return {**record, "DateCreated": f"/Date({_ms(record) - 2 * DAY_MS})/"}
+
+
+@dataclass
+class Content:
+    """A day's lines in the order of the file, and the truth about them."""
+
+    lines: list[bytes]
+    clicks: int  # distinct valid ones
+    sessions: int  # ids of the valid clicks
+    defects: Counter[str]
+
+
+def dirty_content(records: list[Record], rng: random.Random) -> Content:
+    """The lines of a day with its defects; `records` are in order of time."""
+    defects: Counter[str] = Counter()
+    valid: dict[bytes, str] = {}
+    arrivals: list[tuple[int, bytes]] = []
+    table = INVALID | VALID
+    kinds, weights = [*table, ""], [share for share, _ in table.values()]
+    weights.append(1 - sum(weights))
     for record in records:
-        kind = rng.choices([*kinds, ""], [*weights, 1 - sum(weights)])[0]
+        kind = rng.choices(kinds, weights)[0]
         line = table[kind][1](record) if kind else line_of(record)
-        counts.update([kind] if kind else [])
-        lines.append(line)
+        if kind:
+            defects[kind] += 1
         if kind not in INVALID:
-            valid.add(line)
+            valid[line] = record["SessionId"]
+        delay = _delay_ms(rng, defects)
+        arrivals.append((_ms(record) + delay, line))
         if not kind and rng.random() < DUPLICATE_SHARE:
-            counts["duplicate"] += 1
-            lines.append(line)
-    _disorder(lines, rng, counts)
-    return lines, len(valid), counts
+            defects["duplicate"] += 1
+            arrivals.append((_ms(record) + delay, line))
+    lines = [line for _, line in sorted(arrivals, key=lambda arrival: arrival[0])]
+    return Content(lines, len(valid), len(set(valid.values())), defects)
 
 
-def _disorder(lines: list[bytes], rng: random.Random, counts: Counter[str]) -> None:
-    for place in range(len(lines)):
-        if rng.random() < OUT_OF_ORDER_SHARE:
-            other = min(len(lines) - 1, place + rng.randint(1, OUT_OF_ORDER_LINES))
-            lines[place], lines[other] = lines[other], lines[place]
-            counts["out_of_order"] += 1
+def _delay_ms(rng: random.Random, defects: Counter[str]) -> int:
+    if rng.random() >= OUT_OF_ORDER_SHARE:
+        return 0
+    defects["out_of_order"] += 1
+    return rng.randrange(1, OUT_OF_ORDER_MS)

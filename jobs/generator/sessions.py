@@ -6,8 +6,8 @@ import datetime as dt
 import math
 import random
 import string
-from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from jobs.generator import corpus
@@ -46,12 +46,13 @@ class Session:
     clicks: list[Click] = field(default_factory=list)
 
 
-def sessions_of(day: dt.date, seed: int, scale: float) -> Iterator[Session]:
-    """Every session that starts on `day` (UTC), each from a random generator of its own."""
+@lru_cache(maxsize=2)  # a file needs its day and the day before
+def sessions_of(day: dt.date, seed: int, scale: float) -> tuple[Session, ...]:
+    """Every session that starts on `day` (UTC), each from a random generator of its own. To be read only: cached."""
     rng = random.Random(f"{seed}:{day}")  # noqa: S311 (synthetic data, not secrets)
     mean = SESSIONS_A_DAY * scale * WEEKDAY_FACTORS[day.weekday()] * (HOLIDAY_FACTOR if _is_holiday(day) else 1)
-    for number in range(max(1, round(rng.gauss(mean, math.sqrt(mean))))):
-        yield _session(random.Random(f"{seed}:{day}:{number}"), day, seed)  # noqa: S311
+    count = max(1, round(rng.gauss(mean, math.sqrt(mean))))
+    return tuple(_session(random.Random(f"{seed}:{day}:{number}"), day, seed) for number in range(count))  # noqa: S311
 
 
 def _is_holiday(day: dt.date) -> bool:
@@ -63,18 +64,22 @@ def _session(rng: random.Random, day: dt.date, seed: int) -> Session:
     hour = rng.choices(range(24), HOUR_WEIGHTS)[0]
     start = dt.datetime.combine(day, dt.time(hour), dt.UTC).timestamp() * 1000 + rng.randrange(3_600_000)
     offsets = [offset for offset in _offsets_ms(rng, session.kind) if offset < MAX_HOURS * 3_600_000]
-    terms = corpus.new_query(rng, seed)
     hammered = corpus.zipf(rng, corpus.DOCUMENTS, corpus.DOCUMENT_EXPONENT)
-    keeps_query = session.kind == "burst"
+    terms = corpus.new_query(rng, seed)
+    query = _typed(rng, terms)
     for offset in offsets:
-        if offset and not keeps_query and rng.random() < NEW_QUERY_SHARE:
+        if offset and session.kind != "burst" and rng.random() < NEW_QUERY_SHARE:
             terms = corpus.reformulated(rng, seed, terms)
-        query = "" if rng.random() < EMPTY_QUERY_SHARE else " ".join(terms)
-        page = corpus.results(seed, query)
+            query = _typed(rng, terms)
+        page = corpus.results(seed, terms)
         clicked = hammered if session.kind == "hammer" else page[rng.choices(RANKS, RANK_WEIGHTS)[0]]
         ts_ms = int(start + offset)
         session.clicks.append(Click(ts_ms, _record(session.session_id, ts_ms, query, page, clicked, seed)))
     return session
+
+
+def _typed(rng: random.Random, terms: tuple[str, ...]) -> str:
+    return "" if rng.random() < EMPTY_QUERY_SHARE else corpus.typed(rng, terms)
 
 
 def _kind(rng: random.Random) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import datetime as dt
+import logging
 import sys
 from pathlib import Path
 
@@ -30,16 +32,26 @@ def parser() -> argparse.ArgumentParser:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Send; raises JobError when anything was not sent."""
-    from jobs.producer.replay import send_batch, send_realtime
+    """Send; raises JobError when anything was not sent. What is wrong with the log is said before Kafka is asked."""
+    from jobs.producer import replay
+    from jobs.producer.log_files import days_between, files_of
     from jobs.producer.sender import Sender
 
-    days = (options.first_date, options.last_date)
+    days = days_between(options.first_date, options.last_date)
+    files, missing = files_of(options.ingestion_path, days)
+    if options.mode == "batch":
+        replay.check_shift(days, options.shift_weeks, dt.datetime.now(dt.UTC).date())
+    elif missing:
+        raise cli.JobError(
+            f"no log of {', '.join(map(str, missing))} in {options.ingestion_path}: put it there, or replay other days"
+        )
+    # What kafka-python logs at every try of a connection stands once, and in plain words, in the JobError.
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)
     with Sender(options.kafka_brokers, options.topic, options.replication) as sender:
         if options.mode == "batch":
-            send_batch(sender, options.ingestion_path, *days, options.shift_weeks)
+            replay.send_batch(sender, files, missing, options.shift_weeks)
         else:
-            send_realtime(sender, options.ingestion_path, *days, options.speed, options.run_minutes * 60)
+            replay.send_realtime(sender, files, options.speed, options.run_minutes * 60)
 
 
 if __name__ == "__main__":

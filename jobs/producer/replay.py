@@ -4,39 +4,74 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 from jobs.cli import JobError, say
-from jobs.producer.log_files import days_between, files_of, lines_of, record_of, source_ms
+from jobs.event import MAX_EVENT_AHEAD
+from jobs.producer.log_files import LogFile, LogFileError, record_of, source_ms
 
-if TYPE_CHECKING:
-    from jobs.producer.sender import Sender
-
-WEEK_MS = 7 * 24 * 3600 * 1000
+DAY_SECONDS = 24 * 3600
+WEEK_MS = 7 * DAY_SECONDS * 1000
 PROGRESS_SECONDS = 10.0
+# A date this far from its file's day is a defect of the line, not a time to wait for.
+LATE_SECONDS, EARLY_SECONDS = 31 * DAY_SECONDS, DAY_SECONDS
 
 
-def send_batch(sender: Sender, folder: Path, first: dt.date, last: dt.date, shift_weeks: int) -> None:
-    """Send every line of these days; days without a file or without a line raise JobError after the others are sent."""
-    days = days_between(first, last)
-    files, missing = files_of(folder, days)
+class Sink(Protocol):
+    """Where lines go: a Sender."""
+
+    sent: int
+    acknowledged: int
+
+    def send(self, line: bytes, shift_ms: int, record: dict[str, Any] | None = None) -> None:
+        """Take one line."""
+
+    def flush(self) -> None:
+        """Wait until all are stored."""
+
+    def finish(self, days: int) -> None:
+        """Flush and say the sums."""
+
+
+def check_shift(days: list[dt.date], shift_weeks: int, today: dt.date) -> None:
+    """Raise JobError when the shift leads further ahead than the contract lets an event be."""
+    last = days[-1] + dt.timedelta(weeks=shift_weeks)
+    if last > today + MAX_EVENT_AHEAD:
+        raise JobError(
+            f"--shift-weeks {shift_weeks} moves {days[-1]} to {last}, more than {MAX_EVENT_AHEAD.days} days ahead, "
+            "where every click would go to quarantine: shift less"
+        )
+
+
+def send_batch(sink: Sink, files: list[LogFile], missing: list[dt.date], shift_weeks: int) -> None:
+    """Send every line of these files; then raise JobError if a day had no file or no line, or a file was unreadable."""
     wrong = [f"{day} has no file" for day in missing]
-    for day, path in files.items():
-        before = sender.sent
+    for file in files:
+        sent = Counter(dict.fromkeys(file.days, 0))
         try:
-            for line in lines_of(path, day):
-                sender.send(line, shift_weeks * WEEK_MS)
-        except JobError as error:
+            for day, line in file.lines():
+                sink.send(line, shift_weeks * WEEK_MS)
+                sent[day] += 1
+        except LogFileError as error:
             wrong.append(str(error))
-        sender.flush()
-        say(f"{day}: sent {sender.sent - before} lines of {path.name}, {sender.acknowledged} acknowledged in all")
-        if sender.sent == before:
-            wrong.append(f"{day} has no line in {path}: a day without a click is not plausible, look at the web server")
-    sender.finish(len(files))
+        sink.flush()
+        for day, count in sorted(sent.items()):
+            say(f"{day}: read and sent {count} lines of {file.path.name}; {sink.acknowledged} acknowledged in all")
+        wrong += _empty_days(file, sent)
+    sink.finish(sum(len(file.days) for file in files))
     if wrong:
-        raise JobError(f"{'; '.join(wrong)} (the other days were sent; send these again when they are there)")
+        raise JobError(f"{'; '.join(wrong)}: the rest is in Kafka; mend this, then send these days again")
+
+
+def _empty_days(file: LogFile, sent: Counter[dt.date]) -> Iterable[str]:
+    return [
+        f"{day} has no line in {file.path} (no click in a day is not plausible: look at the web server)"
+        for day in file.days
+        if not sent[day]
+    ]
 
 
 def weeks_to_today(first: dt.date, today: dt.date) -> int:
@@ -44,52 +79,84 @@ def weeks_to_today(first: dt.date, today: dt.date) -> int:
     return (today - first).days // 7
 
 
+@dataclass
+class Pace:
+    """When a click is due, in seconds since 1970.
+
+    At speed 1 a click is due at its event_ts, so those before now are due at once. At another speed the replay starts
+    now with its first click, and only the sending is faster or slower: event_ts stay as they are.
+    """
+
+    started: float
+    speed: float
+    origin: float | None = None  # event time that is due at `started`
+
+    def due(self, event: float, day_start: float) -> float:
+        """When to send a click of this event time, in a log whose day starts at `day_start` (event time too)."""
+        if self.origin is None:
+            # A log may begin with a click that is days late; waiting from that one on would be a long silence.
+            self.origin = self.started if self.speed == 1 else max(event, day_start)
+        return self.started + (event - self.origin) / self.speed
+
+
 def send_realtime(
-    sender: Sender,
-    folder: Path,
-    first: dt.date,
-    last: dt.date,
+    sink: Sink,
+    files: list[LogFile],
     speed: float,
     run_seconds: float,
     clock: Callable[[], float] = time.time,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Replay these days until their end or until `run_seconds` are over.
+    """Replay these files until their end or until `run_seconds` are over.
 
-    At speed 1 a click is due at its event_ts, those before now at once. Faster, the replay starts now with its first
-    click, and only the sending is faster. A line without a readable date goes with the line before it.
+    A line without a plausible date goes with the line before it. Raises JobError when a day had no line, or when the
+    replay is faster than the contract lets an event be ahead of its record.
     """
-    days = days_between(first, last)
-    files, missing = files_of(folder, days)
-    if missing:
-        raise JobError(
-            f"no log of {', '.join(str(day) for day in missing)} in {folder}: put the files there, or replay less"
-        )
     started = clock()
-    shift_ms = weeks_to_today(first, dt.datetime.fromtimestamp(started, dt.UTC).date()) * WEEK_MS
-    say(f"replays {first} to {last}, moved by {shift_ms // WEEK_MS} weeks, at speed {speed:g}")
-    origin: float | None = None
-    shown = started
-    for line in _all_lines(files):
-        record = record_of(line)
-        source = source_ms(record)
-        if source is not None and abs(source + shift_ms - started * 1000) < 400 * 24 * 3600 * 1000:
-            event = (source + shift_ms) / 1000
-            if origin is None:
-                origin = started if speed == 1 else event
-            due = started + (event - origin) / speed
-            if due > started + run_seconds:
-                break
+    first, last = files[0].days[0], files[-1].days[-1]
+    weeks = weeks_to_today(first, dt.datetime.fromtimestamp(started, dt.UTC).date())
+    shift = dt.timedelta(weeks=weeks)
+    say(f"replays {first} to {last} as {first + shift} to {last + shift} ({weeks} weeks later) at speed {speed:g}")
+    pace, end, shown = Pace(started, speed), started + run_seconds, started
+    sent: Counter[dt.date] = Counter()
+    for file in files:
+        for day, line in file.lines():
+            record = record_of(line)
+            event = _event_seconds(record, day, shift)
+            due = started if event is None else pace.due(event, _start(day) + shift.total_seconds())
+            if max(due, clock()) > end:
+                sink.finish(len(sent))
+                return
             if due > clock():
-                sender.flush()
+                sink.flush()
                 sleep(max(0.0, due - clock()))
-        sender.send(line, shift_ms, record)
-        if clock() - shown >= PROGRESS_SECONDS:
-            shown = clock()
-            say(f"sent {sender.sent} lines, acknowledged {sender.acknowledged}")
-    sender.finish(len(files))
+            _check_ahead(event, day, clock())
+            sink.send(line, weeks * WEEK_MS, record)
+            sent[day] += 1
+            if clock() - shown >= PROGRESS_SECONDS:
+                shown = clock()
+                say(f"{day}: read and sent {sink.sent} lines, {sink.acknowledged} acknowledged")
+        if empty := list(_empty_days(file, sent)):
+            sink.finish(len(sent))
+            raise JobError(f"{'; '.join(empty)}: the days before it are in Kafka")
+    sink.finish(len(sent))
 
 
-def _all_lines(files: dict[dt.date, Path]) -> Iterator[bytes]:
-    for day, path in files.items():
-        yield from lines_of(path, day)
+def _event_seconds(record: dict[str, Any], day: dt.date, shift: dt.timedelta) -> float | None:
+    """event_ts in seconds since 1970, or None when the date is not plausible in the log of that day."""
+    source = source_ms(record)
+    if source is None or not -LATE_SECONDS < source / 1000 - _start(day) < DAY_SECONDS + EARLY_SECONDS:
+        return None
+    return source / 1000 + shift.total_seconds()
+
+
+def _check_ahead(event: float | None, day: dt.date, now: float) -> None:
+    if event is not None and event > now + MAX_EVENT_AHEAD.total_seconds():
+        raise JobError(
+            f"at this speed the replay of {day} is more than {MAX_EVENT_AHEAD.days} days ahead of now, where every "
+            "click would go to quarantine: replay fewer days, or at speed 1; what was sent before is in Kafka"
+        )
+
+
+def _start(day: dt.date) -> float:
+    return dt.datetime.combine(day, dt.time(), dt.UTC).timestamp()

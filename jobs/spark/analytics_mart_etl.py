@@ -29,16 +29,20 @@ def run(options: argparse.Namespace) -> None:
         raise JobError(f"there is no curated stream in {source}: run tripclick_streaming_curated first")
     run_id = uuid.uuid4().hex
     with one_writer(spark, options.mart_path):
-        clicks = once(spark.read.format("delta").load(source)).persist()
-        say(f"read {clicks.count():,} clicks of {source}, each once")
-        if clicks.isEmpty():
+        started = time.monotonic()
+        curated = spark.read.format("delta").load(source)
+        clicks = once(curated).persist()
+        kept, read = clicks.count(), curated.count()
+        if not kept:
             raise JobError(f"no click in {source}: run a producer and tripclick_streaming_curated first")
+        say(f"read {read:,} clicks of {source}, kept {kept:,} (each once), took {time.monotonic() - started:.1f} s")
         for table, mart in MARTS.items():
             started = time.monotonic()
             path = tables.table_path(options.mart_path, table)
             writer = mart(clicks).coalesce(1).write.format("delta").mode("overwrite")
             writer.option("overwriteSchema", "true").option("userMetadata", run_id).save(path)
-            say(f"wrote {table} to {path} in {time.monotonic() - started:.1f} s")
+            say(f"wrote {table} to {path}, took {time.monotonic() - started:.1f} s")
+    say(f"run {run_id} is complete")
 
 
 if __name__ == "__main__":

@@ -11,10 +11,10 @@ from jobs.cli import JobError, main, positive_float, say, true_or_false
 from jobs.spark import tables
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import psycopg
     from pyspark.sql import DataFrame
+
+    from jobs.spark.hot_tables import State
 
 MAX_INTERVAL_MINUTES = 5.0
 NAME = "analytics_mart_realtime"
@@ -40,136 +40,81 @@ def parser() -> argparse.ArgumentParser:
 
 @dataclass
 class HotWriter:
-    """Writes the hot tables for each micro-batch of curated clicks, in one transaction with the batch's id."""
+    """Writes the hot tables for micro-batches of curated clicks (session_id, event_ts), and counts those of this run.
+
+    A batch says which minutes and sessions are touched; their numbers come from the whole curated stream.
+    """
 
     clicks_path: str
     read: int = field(default=0, init=False)
 
     def __call__(self, batch: "DataFrame", batch_id: int) -> None:
-        """Compute what the batch touches, from the whole curated stream; one that is in already changes nothing."""
+        """Write what the batch touches, in one transaction with its id; one that is in already changes nothing."""
+        from jobs.spark.hot_tables import state_of
         from jobs.spark.postgres import connect
 
-        started = time.monotonic()
-        # Of the checkpoint: one that was deleted starts anew with batch 0, and with another id.
-        query_id = batch.sparkSession.sparkContext.getLocalProperty("sql.streaming.queryId") or ""
+        # Of the checkpoint: one that was deleted begins again with batch 0, and with another id.
+        stream = batch.sparkSession.sparkContext.getLocalProperty("sql.streaming.queryId") or ""
         with connect() as connection:
-            last_id, newest_before = _state(connection, query_id)
-            if batch_id <= last_id:
+            state = state_of(connection, stream)
+            if state.last_batch is not None and batch_id <= state.last_batch:
                 say(f"batch {batch_id}: is in PostgreSQL already")
                 return
-            count, newest, minutes = _touched(batch)
-            newest = max(newest, newest_before)
-            if not count:
-                return
-            written = self._write(connection, batch, newest, minutes)
-            _remember(connection, query_id, batch_id, newest)
-        self.read += count
-        behind = dt.timedelta(seconds=max(0, round(time.time() - newest / 1000)))
-        say(
-            f"batch {batch_id}: read {count:,}, {written}, newest click {behind} old, {time.monotonic() - started:.1f} s"
-        )
+            batch.persist()
+            try:
+                self._write(connection, stream, state, batch, batch_id)
+            finally:
+                batch.unpersist()
 
-    def _write(self, connection: "psycopg.Connection[Any]", batch: "DataFrame", newest: int, minutes: list[int]) -> str:
-        from pyspark.sql import functions as F
-
-        from jobs.spark import hot_marts as hot
+    def _write(
+        self, connection: "psycopg.Connection[Any]", stream: str, state: "State", batch: "DataFrame", batch_id: int
+    ) -> None:
+        from jobs.spark import hot_marts, hot_tables
         from jobs.spark.cold_marts import once
 
-        snapshot = hot.snapshot_of(newest)
+        started = time.monotonic()
+        count, newest_ms = _size(batch)
+        if not count:
+            return
+        newest_ms = max(newest_ms, state.newest_ms)
+        snapshot = hot_marts.snapshot_of(newest_ms)
+        horizon = snapshot - hot_marts.HORIZON
+        late = batch.where(batch.event_ts < horizon).count()
         curated = batch.sparkSession.read.format("delta").load(self.clicks_path)
-        recent = once(curated.where(hot.between(snapshot - hot.HORIZON, snapshot))).persist()
+        recent = once(curated.where(hot_marts.between(horizon, snapshot))).persist()
         try:
-            wanted = [minute for minute in minutes if minute >= (snapshot - hot.HORIZON).timestamp()]
-            touched = recent.where(hot.minute_of(F.col("event_ts")).isin(wanted)) if wanted else recent.limit(0)
-            traffic = [(_utc(row[0]), *row[1:]) for row in hot.traffic_minute(touched).collect()]
-            top = [(snapshot, *row) for row in hot.top_docs_1h(recent, snapshot).collect()]
-            trend = [(snapshot, *row) for row in hot.clinical_trend_24h(recent, snapshot).collect()]
-            sessions = recent.join(batch.select("session_id").distinct(), on="session_id", how="left_semi")
-            found = hot.anomaly_sessions(sessions).collect()
-            anomalies = [(*row[:2], _utc(row[2] / 1000), _utc(row[3] / 1000), *row[4:]) for row in found]
+            # A stream that PostgreSQL does not know (a new checkpoint, a new database): all of the horizon is due.
+            touched = None if state.last_batch is None else batch
+            marts = hot_marts.compute(recent, touched, snapshot)
+            written = hot_tables.write(connection, stream, batch_id, newest_ms, marts)
         finally:
             recent.unpersist()
-        _store(connection, traffic, top, trend, anomalies)
-        return f"wrote {len(traffic)} minutes, snapshot {snapshot:%Y-%m-%d %H:%M}, {len(anomalies)} anomalies"
+        self.read += count
+        left = f" ({late:,} of them older than 48 h: left to the cold marts)" if late else ""
+        behind = dt.timedelta(seconds=max(0, round(time.time() - newest_ms / 1000)))
+        say(
+            f"batch {batch_id}: read {count:,} clicks{left}, {written}, snapshot {snapshot:%Y-%m-%d %H:%M}, "
+            f"newest click {behind} old, took {time.monotonic() - started:.1f} s"
+        )
 
 
-def _state(connection: "psycopg.Connection[Any]", query_id: str) -> tuple[int, int]:
-    """Id of the last batch of this stream that is in, and the newest event_ts (epoch ms) of all until then."""
-    row = connection.execute(
-        "SELECT max(batch_id) FILTER (WHERE query_id = %s), (extract(epoch FROM max(max_event_ts)) * 1000)::bigint "
-        "FROM mart_realtime_batches",
-        (query_id,),
-    ).fetchone()
-    last_id, newest = row or (None, None)
-    return (-1 if last_id is None else int(last_id), int(newest or 0))
-
-
-def _remember(connection: "psycopg.Connection[Any]", query_id: str, batch_id: int, newest: int) -> None:
-    connection.execute(
-        "INSERT INTO mart_realtime_batches (query_id, batch_id, max_event_ts) VALUES (%s, %s, %s) "
-        "ON CONFLICT (query_id) DO UPDATE SET batch_id = excluded.batch_id, "
-        "max_event_ts = excluded.max_event_ts, updated_at = now()",
-        (query_id, batch_id, _utc(newest / 1000)),
-    )
-
-
-def _touched(batch: "DataFrame") -> tuple[int, int, list[int]]:
-    """Clicks of the batch, its newest event_ts (epoch ms), and the minutes (epoch seconds) it has clicks in."""
+def _size(batch: "DataFrame") -> tuple[int, int]:
+    """Clicks of the batch, and their newest event_ts (epoch ms; 0 without any)."""
     from pyspark.sql import functions as F
 
-    from jobs.spark.hot_marts import minute_of
-
-    row = batch.agg(
-        F.count("*"), F.max(F.unix_millis("event_ts")), F.collect_set(minute_of(F.col("event_ts")))
-    ).collect()[0]
-    return int(row[0]), int(row[1] or 0), [int(minute) for minute in row[2]]
-
-
-def _store(
-    connection: "psycopg.Connection[Any]",
-    traffic: "Sequence[Sequence[Any]]",
-    top: "Sequence[Sequence[Any]]",
-    trend: "Sequence[Sequence[Any]]",
-    anomalies: "Sequence[Sequence[Any]]",
-) -> None:
-    from jobs.spark.postgres import insert_rows
-
-    columns = ["event_minute", "total_clicks", "unique_sessions", "unique_docs"]
-    changes = ", ".join(f"{name} = excluded.{name}" for name in columns[1:])
-    upsert = f"ON CONFLICT (event_minute) DO UPDATE SET {changes}, updated_at = now()"
-    insert_rows(connection, "mart_realtime_traffic_minute", columns, traffic, upsert)
-    # A snapshot is written whole: one of the same minute by an earlier batch makes way.
-    for table, columns, rows in (
-        (
-            "mart_realtime_top_docs_1h",
-            ["snapshot_ts", "rank", "document_id", "title", "click_count", "unique_sessions"],
-            top,
-        ),
-        (
-            "mart_realtime_clinical_trend_24h",
-            ["snapshot_ts", "clinical_area", "click_count", "unique_sessions", "trend_pct"],
-            trend,
-        ),
-    ):
-        for snapshot in {row[0] for row in rows}:
-            connection.execute(f"DELETE FROM {table} WHERE snapshot_ts = %s".encode(), (snapshot,))
-        insert_rows(connection, table, columns, rows)
-    columns = ["session_id", "rule_id", "window_start", "window_end", "click_count", "severity"]
-    insert_rows(connection, "mart_realtime_anomaly_sessions", columns, anomalies, "ON CONFLICT DO NOTHING")
-
-
-def _utc(seconds: float) -> dt.datetime:
-    return dt.datetime.fromtimestamp(seconds, dt.UTC)
+    row = batch.agg(F.count("*"), F.max(F.unix_millis("event_ts"))).collect()[0]
+    return int(row[0]), int(row[1] or 0)
 
 
 def run(options: argparse.Namespace) -> None:
     """Read the curated stream from its beginning or where the last run ended, in rounds."""
-    from jobs.spark.postgres import connect
+    from jobs.spark.postgres import connect, migrate
     from jobs.spark.session import session
     from jobs.spark.streaming import Limits, run_rounds
     from jobs.spark.writer import is_table, one_writer
 
-    connect().close()  # before Spark starts: what is wrong with it is said at once
+    with connect() as connection:  # before Spark starts: what is wrong with it is said at once
+        migrate(connection)
     spark = session(NAME)
     path = tables.table_path(options.curated_path, tables.CLICKS)
     if not is_table(spark, path):
@@ -178,10 +123,12 @@ def run(options: argparse.Namespace) -> None:
     writer = HotWriter(path)
     with one_writer(spark, checkpoint):
         say(f"reads {path}, writes PostgreSQL")
-        stream = spark.readStream.format("delta").load(path)
+        stream = spark.readStream.format("delta").load(path).select("session_id", "event_ts")
         limits = Limits(options.run_minutes, options.interval_minutes * 60, options.until_caught_up)
-        run_rounds(stream, writer, checkpoint, limits)
-    say(f"this run: read {writer.read:,} clicks")
+        try:
+            run_rounds(stream, writer, checkpoint, limits)
+        finally:
+            say(f"this run: read {writer.read:,} clicks")
 
 
 if __name__ == "__main__":

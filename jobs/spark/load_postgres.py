@@ -3,12 +3,13 @@
 import argparse
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jobs.cli import JobError, main, say
 from jobs.spark import tables
 
 if TYPE_CHECKING:
+    import psycopg
     from pyspark.sql import DataFrame, SparkSession
 
 
@@ -20,53 +21,54 @@ def parser() -> argparse.ArgumentParser:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Replace the rows of the four tables; keys, indexes, grants and views stay, and nobody waits for a lock."""
-    from jobs.spark.postgres import connect, copy_rows
+    """Read what one run of the ETL wrote, and put it in the place of what PostgreSQL has."""
+    from jobs.spark.postgres import connect, migrate
     from jobs.spark.session import session
 
-    connection = connect()  # before Spark starts: what is wrong with it is said at once
-    spark = session("load_postgres")
-    marts = {table: read_mart(spark, options.mart_path, table) for table in tables.COLD_MARTS}
-    require_one_run(spark, options.mart_path)
-    with connection, connection.transaction():
-        for table, rows in marts.items():
-            started = time.monotonic()
-            connection.execute(f"DELETE FROM {table}".encode())
-            written = copy_rows(connection, table, rows.columns, as_text(rows).toLocalIterator(prefetchPartitions=True))
-            if not written:
-                raise JobError(f"{table} of the mart is empty: PostgreSQL keeps what it has; look at the ETL's log")
-            say(f"{table}: {written:,} rows in {time.monotonic() - started:.1f} s")
+    with connect() as connection:  # before Spark starts: what is wrong with it is said at once
+        migrate(connection)
+        marts = read_marts(session("load_postgres"), options.mart_path)
+        replace(connection, marts)
     say("committed: readers see the new tables")
 
 
-def read_mart(spark: "SparkSession", mart_path: str, table: str) -> "DataFrame":
-    """A table of the mart; JobError when there is none."""
+def read_marts(spark: "SparkSession", mart_path: str) -> "dict[str, DataFrame]":
+    """The four tables as one run of the ETL wrote them, also when the next one starts; JobError when there is none."""
     from jobs.spark.writer import is_table
 
-    path = tables.table_path(mart_path, table)
-    if not is_table(spark, path):
-        raise JobError(f"there is no {table} in {mart_path}: run tripclick_analytics_mart_etl first")
-    return spark.read.format("delta").load(path)
-
-
-def require_one_run(spark: "SparkSession", mart_path: str) -> None:
-    """JobError unless one run of the ETL wrote all four tables last."""
-    runs = set()
+    marts, runs = {}, set()
     for table in tables.COLD_MARTS:
         path = tables.table_path(mart_path, table)
-        runs |= {row.userMetadata for row in spark.sql(f"DESCRIBE HISTORY delta.`{path}` LIMIT 1").collect()}
-    if len(runs) != 1:
-        raise JobError(f"the tables in {mart_path} come from different runs: run tripclick_analytics_mart_etl again")
+        if not is_table(spark, path):
+            raise JobError(f"there is no {table} in {mart_path}: run tripclick_analytics_mart_etl first")
+        commit = spark.sql(f"DESCRIBE HISTORY delta.`{path.replace('`', '``')}` LIMIT 1").collect()[0]
+        runs.add(commit.userMetadata)
+        marts[table] = spark.read.format("delta").option("versionAsOf", commit.version).load(path)
+    if len(runs) != 1 or None in runs:
+        raise JobError(
+            f"the tables in {mart_path} are not of one run: let tripclick_analytics_mart_etl end, or run it again"
+        )
+    say(f"reads {mart_path}, run {runs.pop()}")
+    return marts
 
 
-def as_text(rows: "DataFrame") -> "DataFrame":
-    """Timestamps as text with their offset: PySpark would hand them over in the host's own time zone, without one."""
-    from pyspark.sql import functions as F
+def replace(connection: "psycopg.Connection[Any]", marts: "dict[str, DataFrame]") -> None:
+    """Replace the rows of the tables in one transaction; keys, indexes, grants and views stay, no reader waits.
 
-    written = "yyyy-MM-dd HH:mm:ss.SSSSSSXXX"
-    return rows.select(
-        *(F.date_format(name, written).alias(name) if kind == "timestamp" else name for name, kind in rows.dtypes)
-    )
+    JobError: a mart without rows; then nothing changes.
+    """
+    from jobs.spark.postgres import as_text, copy_rows
+
+    with connection.transaction():
+        # A second load waits here; readers do not.
+        connection.execute(f"LOCK TABLE {', '.join(marts)} IN SHARE ROW EXCLUSIVE MODE".encode())
+        for table, rows in marts.items():
+            started = time.monotonic()
+            deleted = connection.execute(f"DELETE FROM {table}".encode()).rowcount
+            written = copy_rows(connection, table, rows.columns, as_text(rows).toLocalIterator(prefetchPartitions=True))
+            if not written:
+                raise JobError(f"{table} of the mart is empty: PostgreSQL keeps what it has; look at the ETL's log")
+            say(f"{table}: {written:,} rows instead of {deleted:,}, took {time.monotonic() - started:.1f} s")
 
 
 if __name__ == "__main__":

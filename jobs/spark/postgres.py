@@ -3,53 +3,72 @@
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from jobs.cli import JobError, say
 
 if TYPE_CHECKING:
     import psycopg
+    from psycopg import sql
+    from pyspark.sql import DataFrame
 
-MIGRATIONS = Path(__file__).parent / "sql"
-LOCK = 7_201_310  # of our migrations; any number that no other program of the database uses
+MIGRATIONS: Final = Path(__file__).parent / "sql"
+LOCK: Final = 7_201_310  # of our migrations; any number that no other program of the database uses
+NEEDED: Final = ("PGHOST", "PGDATABASE", "PGUSER")
+_TIMESTAMP: Final = "yyyy-MM-dd HH:mm:ss.SSSSSSXXX"
 
 
 def connect() -> "psycopg.Connection[Any]":
-    """A connection to the database of the environment (PGHOST and so on, or PGSERVICE), its tables up to date.
+    """A connection to the database of libpq's environment (PGHOST and so on, or PGSERVICE), in autocommit mode.
 
     JobError says which part of the environment is missing or wrong; no message holds the password.
     """
     import psycopg
 
-    if not (os.environ.get("PGHOST") or os.environ.get("PGSERVICE")):
+    missing = [name for name in NEEDED if not os.environ.get(name)]
+    if missing and not os.environ.get("PGSERVICE"):
         raise JobError(
-            "PGHOST is not set: declare the connection postgres_gold in the pipeline's YAML, and let the Spark "
-            "server's sshd accept it (AcceptEnv PG* AWS_*)"
+            f"{', '.join(missing)} not set: declare the connection postgres_gold on the task in the pipeline's YAML, "
+            "and let the Spark server's sshd take it (AcceptEnv PG*); or set PGSERVICE there"
         )
-    where = os.environ.get("PGSERVICE") or f"{os.environ['PGHOST']}:{os.environ.get('PGPORT', '5432')}"
     try:
-        connection = psycopg.connect("", connect_timeout=10, application_name="tripclick", options="-c timezone=UTC")
+        return psycopg.connect("", autocommit=True, connect_timeout=10, application_name="tripclick")
     except psycopg.OperationalError as error:
-        why = str(error).strip().splitlines()[-1]
-        raise JobError(f"PostgreSQL at {where} refuses: {why}; look at the connection postgres_gold") from None
-    migrate(connection)
-    return connection
+        why = str(error).strip().splitlines()[0]
+        raise JobError(f"PostgreSQL: {why}; look at the connection postgres_gold and at the server") from None
 
 
 def migrate(connection: "psycopg.Connection[Any]") -> None:
     """Apply each file of sql/ that this database has not had, in the order of their numbers, all in one transaction."""
+    import psycopg
+
     with connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
-        connection.execute(
-            "CREATE TABLE IF NOT EXISTS schema_migrations "
-            "(version text PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())"
-        )
+        # Asked first: IF NOT EXISTS needs the right to create even when there is nothing to do.
+        if connection.execute("SELECT to_regclass('schema_migrations')").fetchone() == (None,):
+            connection.execute(
+                "CREATE TABLE schema_migrations "
+                "(version text PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())"
+            )
         done = {row[0] for row in connection.execute("SELECT version FROM schema_migrations")}
         for path in sorted(MIGRATIONS.glob("*.sql")):
-            if path.stem not in done:
+            if path.stem in done:
+                continue
+            try:
                 connection.execute(path.read_bytes())
-                connection.execute("INSERT INTO schema_migrations (version) VALUES (%s)", (path.stem,))
-                say(f"applied {path.name}")
+            except psycopg.errors.DuplicateTable as error:
+                raise JobError(f"{path.name}: {error.diag.message_primary}, not made by this job: rename it") from None
+            connection.execute("INSERT INTO schema_migrations (version) VALUES (%s)", (path.stem,))
+            say(f"applied {path.name} to PostgreSQL")
+
+
+def as_text(rows: "DataFrame") -> "DataFrame":
+    """Timestamps as text with their offset: PySpark would hand them over in the host's own time zone, without one."""
+    from pyspark.sql import functions as F
+
+    return rows.select(
+        *(F.date_format(name, _TIMESTAMP).alias(name) if kind == "timestamp" else name for name, kind in rows.dtypes)
+    )
 
 
 def copy_rows(
@@ -59,8 +78,7 @@ def copy_rows(
     from psycopg import sql
 
     count = 0
-    names = sql.SQL(", ").join(map(sql.Identifier, columns))
-    statement = sql.SQL("COPY {} ({}) FROM STDIN").format(sql.Identifier(table), names)
+    statement = sql.SQL("COPY {} ({}) FROM STDIN").format(sql.Identifier(table), _names(columns))
     with connection.cursor() as cursor, cursor.copy(statement) as copy:
         for row in rows:
             copy.write_row(row)
@@ -69,18 +87,40 @@ def copy_rows(
 
 
 def insert_rows(
+    connection: "psycopg.Connection[Any]", table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]
+) -> None:
+    """INSERT rows within the caller's transaction."""
+    with connection.cursor() as cursor:
+        cursor.executemany(_insert(table, columns), rows)
+
+
+def upsert_rows(
     connection: "psycopg.Connection[Any]",
     table: str,
+    key: Sequence[str],
     columns: Sequence[str],
     rows: Sequence[Sequence[Any]],
-    on_conflict: str = "",
-) -> int:
-    """INSERT rows within the caller's transaction, with an ON CONFLICT clause of ours; how many were written."""
+) -> None:
+    """INSERT rows within the caller's transaction; one whose key is there replaces it, and its updated_at is now."""
     from psycopg import sql
 
-    names = sql.SQL(", ").join(map(sql.Identifier, columns))
-    places = sql.SQL(", ").join([sql.Placeholder()] * len(columns))
-    statement = sql.SQL("INSERT INTO {} ({}) VALUES ({}) " + on_conflict).format(sql.Identifier(table), names, places)
+    changes = [sql.SQL("{0} = excluded.{0}").format(sql.Identifier(name)) for name in columns if name not in key]
+    changed = sql.SQL(" ON CONFLICT ({}) DO UPDATE SET {}, updated_at = now()")
     with connection.cursor() as cursor:
-        cursor.executemany(statement, rows)
-        return cursor.rowcount
+        cursor.executemany(
+            _insert(table, columns) + changed.format(_names(key), sql.SQL(", ").join(changes)),
+            rows,
+        )
+
+
+def _insert(table: str, columns: Sequence[str]) -> "sql.Composed":
+    from psycopg import sql
+
+    places = sql.SQL(", ").join([sql.Placeholder()] * len(columns))
+    return sql.SQL("INSERT INTO {} ({}) VALUES ({})").format(sql.Identifier(table), _names(columns), places)
+
+
+def _names(columns: Sequence[str]) -> "sql.Composed":
+    from psycopg import sql
+
+    return sql.SQL(", ").join(map(sql.Identifier, columns))

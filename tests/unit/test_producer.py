@@ -11,13 +11,15 @@ from typing import Any
 import pytest
 
 from jobs.cli import JobError
-from jobs.event import PARTITIONS, event_id
+from jobs.event import event_id
 from jobs.producer import __main__ as producer
-from jobs.producer.log_files import files_of, lines_of, record_of, source_ms
-from jobs.producer.replay import WEEK_MS, send_batch, send_realtime, weeks_to_today
+from jobs.producer.log_files import LogFileError, files_of, record_of, source_ms
+from jobs.producer.replay import WEEK_MS, check_shift, send_batch, send_realtime, weeks_to_today
 
 DAY = dt.date(2020, 10, 1)
-NOW = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)
+NEXT = DAY + dt.timedelta(days=1)
+MONDAY = dt.date(2020, 10, 5)
+NOW = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)  # a Monday
 
 
 def line(moment: dt.datetime, session: str = "s" * 24) -> bytes:
@@ -30,17 +32,40 @@ def at(hour: int, minute: int = 0, day: dt.date = DAY) -> dt.datetime:
     return dt.datetime.combine(day, dt.time(hour, minute), dt.UTC)
 
 
+class Clock:
+    """A clock that moves only when somebody sleeps, and by `step` each time it is looked at."""
+
+    def __init__(self, step: float = 0.0) -> None:
+        self.now = NOW.timestamp()
+        self.step = step
+
+    def time(self) -> float:
+        """Seconds since 1970."""
+        self.now += self.step
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        """Move on."""
+        self.now += seconds
+
+
 class Recorder:
-    """Stands for Kafka: notes each line, its shift and the clock."""
+    """Stands for Kafka: notes each line, its shift and the second of the run."""
 
     def __init__(self, clock: Clock | None = None) -> None:
-        self.clock = clock
-        self.lines: list[tuple[bytes, int, float]] = []
-        self.sent = self.acknowledged = self.finished = 0
+        self.clock = clock or Clock()
+        self.lines: list[bytes] = []
+        self.shifts: set[int] = set()
+        self.seconds: list[float] = []
+        self.sent = self.acknowledged = 0
+        self.finished: int | None = None
 
-    def send(self, line: bytes, shift_ms: int, record: dict[str, Any] | None = None) -> None:  # noqa: ARG002
+    def send(self, line: bytes, shift_ms: int, record: dict[str, Any] | None = None) -> None:
         """As Sender.send."""
-        self.lines.append((line, shift_ms, self.clock.now if self.clock else 0.0))
+        assert record is None or record == record_of(line)
+        self.lines.append(line)
+        self.shifts.add(shift_ms)
+        self.seconds.append(round(self.clock.now - NOW.timestamp(), 3))
         self.sent += 1
 
     def flush(self) -> None:
@@ -49,68 +74,116 @@ class Recorder:
 
     def finish(self, days: int) -> None:
         """As Sender.finish."""
+        self.flush()
         self.finished = days
 
 
-class Clock:
-    """A clock that moves only when somebody sleeps."""
+def batch(folder: Path, first: dt.date = DAY, last: dt.date = DAY, shift_weeks: int = 0) -> Recorder:
+    """What a batch of these days sends."""
+    recorder = Recorder()
+    days = [first + dt.timedelta(days=n) for n in range((last - first).days + 1)]
+    send_batch(recorder, *files_of(folder, days), shift_weeks)
+    return recorder
 
-    def __init__(self) -> None:
-        self.now = NOW.timestamp()
 
-    def time(self) -> float:
-        """Seconds since 1970."""
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        """Move on."""
-        self.now += seconds
+def replay(
+    folder: Path, content: list[bytes], speed: float = 1, run_seconds: float = 3600, day: dt.date = DAY, step: float = 0
+) -> Recorder:
+    """What a replay of this day sends."""
+    (folder / f"{day}.json").write_bytes(b"\n".join(content))
+    clock = Clock(step)
+    recorder = Recorder(clock)
+    send_realtime(recorder, files_of(folder, [day])[0], speed, run_seconds, clock.time, clock.sleep)
+    return recorder
 
 
 def test_lines_are_sent_unchanged_whatever_they_hold(tmp_path: Path) -> None:
-    content = [line(at(1)), b'{"SessionId": "broken', b"\xff\xfe not UTF-8", line(at(2)) + b","]
-    (tmp_path / f"{DAY}.json").write_bytes(b"\r\n".join(content) + b"\n\n")
-    recorder = Recorder()
-    send_batch(recorder, tmp_path, DAY, DAY, 0)  # type: ignore[arg-type]
-    assert [sent for sent, _, _ in recorder.lines] == content
+    content = [line(at(1)), b'{"SessionId": "broken', b"\xff\xfe not UTF-8", line(at(2)) + b",", b"\xef\xbb\xbf{} "]
+    (tmp_path / f"{DAY}.json").write_bytes(b"\r\n".join(content) + b"\n \n\n")
+    recorder = batch(tmp_path, shift_weeks=2)
+    assert recorder.lines == content
+    assert recorder.shifts == {2 * WEEK_MS}
+    assert recorder.acknowledged == len(content)
     assert recorder.finished == 1
 
 
-def test_gzipped_and_monthly_files_are_read(tmp_path: Path) -> None:
-    other = DAY + dt.timedelta(days=1)
+def test_all_lines_of_a_days_file_are_sent_whatever_their_date(tmp_path: Path) -> None:
+    content = [line(at(1)), line(at(1, day=MONDAY)), line(dt.datetime(1, 1, 1, tzinfo=dt.UTC)), b"{}"]
+    (tmp_path / f"{DAY}.json").write_bytes(b"\n".join(content))
+    assert batch(tmp_path).lines == content
+
+
+def test_of_a_months_file_the_asked_days_are_sent_and_no_line_is_lost(tmp_path: Path) -> None:
+    other_month = [line(dt.datetime(1, 1, 1, tzinfo=dt.UTC)), line(at(1, day=dt.date(3000, 1, 1)))]
+    first, second = [b"broken", line(at(23)), *other_month], [line(at(0, day=NEXT)), b"broken too"]
     with gzip.open(tmp_path / "2020-10.json.gz", "wb") as file:
-        file.write(b"\n".join([line(at(23)), b"broken", line(at(0, day=other)), b"broken too"]))
-    path = files_of(tmp_path, [DAY])[0][DAY]
-    assert list(lines_of(path, DAY)) == [line(at(23)), b"broken"]
-    assert list(lines_of(path, other)) == [line(at(0, day=other)), b"broken too"]
-    (tmp_path / f"{DAY}.json").write_bytes(line(at(5)))
-    assert list(lines_of(files_of(tmp_path, [DAY])[0][DAY], DAY)) == [line(at(5))]
+        file.write(b"\n".join([*first, *second]))
+    assert batch(tmp_path).lines == first
+    assert batch(tmp_path, NEXT, NEXT).lines == second
+    both = batch(tmp_path, DAY, NEXT)
+    assert (both.lines, both.finished) == ([*first, *second], 2)
 
 
-def test_days_without_file_or_line_are_named_after_the_others_are_sent(tmp_path: Path) -> None:
-    (tmp_path / f"{DAY}.json").write_bytes(line(at(1)))
-    (tmp_path / f"{DAY + dt.timedelta(days=1)}.json").write_bytes(b"\n")
+def test_a_days_own_file_goes_before_its_months_and_a_plain_one_before_a_packed_one(tmp_path: Path) -> None:
+    for hour, name in enumerate(("2020-10.json.gz", "2020-10.json", f"{DAY}.json.gz", f"{DAY}.json")):
+        content = line(at(hour))
+        (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith("gz") else content)
+        assert batch(tmp_path).lines == [content], name
+
+
+def test_what_is_wrong_with_days_is_said_after_the_others_are_sent(tmp_path: Path) -> None:
+    days = [DAY + dt.timedelta(days=n) for n in range(4)]
+    (tmp_path / f"{days[0]}.json").write_bytes(b"\n")
+    (tmp_path / f"{days[2]}.json.gz").write_bytes(b"this is no gzip")
+    (tmp_path / f"{days[3]}.json").write_bytes(line(at(1)))
     recorder = Recorder()
-    with pytest.raises(JobError, match=r"2020-10-03 has no file; 2020-10-02 has no line"):
-        send_batch(recorder, tmp_path, DAY, DAY + dt.timedelta(days=2), 0)  # type: ignore[arg-type]
-    assert len(recorder.lines) == recorder.acknowledged == 1
+    with pytest.raises(JobError) as raised:
+        send_batch(recorder, *files_of(tmp_path, days), 0)
+    for words in ("2020-10-02 has no file", "2020-10-01 has no line", "2020-10-03.json.gz cannot be read"):
+        assert words in str(raised.value)
+    assert recorder.lines == [line(at(1))]
+    assert recorder.finished is not None
 
 
-def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
-    (tmp_path / f"{DAY}.json.gz").write_bytes(b"this is no gzip")
+def test_a_file_that_breaks_off_is_sent_as_far_as_it_goes(tmp_path: Path) -> None:
+    content = [line(at(1), f"{n:024}") for n in range(5000)]
+    packed = gzip.compress(b"\n".join(content))
+    (tmp_path / f"{DAY}.json.gz").write_bytes(packed[: len(packed) // 2])
+    recorder = Recorder()
     with pytest.raises(JobError, match=r"2020-10-01.json.gz cannot be read"):
-        send_batch(Recorder(), tmp_path, DAY, DAY, 0)  # type: ignore[arg-type]
+        send_batch(recorder, *files_of(tmp_path, [DAY]), 0)
+    assert recorder.lines == content[: len(recorder.lines)]
+    assert recorder.lines
+    clock = Clock()
+    with pytest.raises(LogFileError):
+        send_realtime(Recorder(clock), files_of(tmp_path, [DAY])[0], 60, 3600, clock.time, clock.sleep)
 
 
-@pytest.mark.parametrize("folder", ["missing", "."])
-def test_no_folder_and_no_file_at_all_say_what_to_do(folder: str, tmp_path: Path) -> None:
-    with pytest.raises(JobError, match=r"WEBSERVER_INGESTION_PATH|choose other days"):
-        send_batch(Recorder(), tmp_path / folder, DAY, DAY, 0)  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--ingestion-path=missing"], "no folder missing: WEBSERVER_INGESTION_PATH"),
+        (["--ingestion-path=."], "no log of 2020-10-01 to 2020-10-01 in"),
+        (["--last-date=2020-09-30"], "--last-date 2020-09-30 is before --first-date 2020-10-01"),
+        (["--ingestion-path=logs", "--shift-weeks=2000"], "more than 31 days ahead"),
+    ],
+)
+def test_what_is_wrong_with_the_log_is_said_before_kafka_is_asked(
+    options: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / f"{DAY}.json").write_bytes(line(at(1)))
+    base = ["batch", "--kafka-brokers=127.0.0.1:1", "--ingestion-path=x", f"--first-date={DAY}", f"--last-date={DAY}"]
+    with pytest.raises(JobError, match=message):
+        producer.run(producer.parser().parse_args([*base, *options]))
 
 
-def test_dates_the_wrong_way_round(tmp_path: Path) -> None:
-    with pytest.raises(JobError, match="is before"):
-        send_batch(Recorder(), tmp_path, DAY, DAY - dt.timedelta(days=1), 0)  # type: ignore[arg-type]
+def test_a_replay_with_a_day_missing_is_refused_at_once(tmp_path: Path) -> None:
+    (tmp_path / f"{DAY}.json").write_bytes(line(at(1)))
+    options = ["realtime", "--kafka-brokers=127.0.0.1:1", f"--ingestion-path={tmp_path}"]
+    with pytest.raises(JobError, match="no log of 2020-10-02, 2020-10-03 in"):
+        producer.run(producer.parser().parse_args([*options, f"--first-date={DAY}", "--last-date=2020-10-03"]))
 
 
 def test_shift_keeps_the_weekday_and_never_passes_today() -> None:
@@ -121,42 +194,97 @@ def test_shift_keeps_the_weekday_and_never_passes_today() -> None:
         assert dt.timedelta() <= today - moved < dt.timedelta(days=7)
 
 
-def replay(folder: Path, speed: float, run_seconds: float, moments: list[dt.datetime]) -> list[tuple[int, float]]:
-    """Shift in weeks and second of the replay at which each line was sent."""
-    (folder / f"{moments[0]:%Y-%m-%d}.json").write_bytes(b"\n".join(line(moment) for moment in moments))
-    clock = Clock()
-    recorder = Recorder(clock)
-    day = moments[0].date()
-    send_realtime(recorder, folder, day, day, speed, run_seconds, clock.time, clock.sleep)  # type: ignore[arg-type]
-    return [(shift // WEEK_MS, round(when - NOW.timestamp(), 3)) for _, shift, when in recorder.lines]
+def test_a_shift_within_31_days_from_today_is_taken() -> None:
+    check_shift([DAY], 4, DAY)
+    with pytest.raises(JobError, match="--shift-weeks 5 moves 2020-10-01 to 2020-11-05"):
+        check_shift([DAY], 5, DAY)
 
 
 def test_at_speed_1_a_click_is_sent_at_its_event_ts_and_earlier_ones_at_once(tmp_path: Path) -> None:
-    monday = dt.date(2020, 10, 5)
-    moments = [at(10, day=monday), at(11, 59, day=monday), at(12, 1, day=monday), at(12, 30, day=monday)]
-    assert replay(tmp_path, 1, 3600, moments) == [(320, 0), (320, 0), (320, 60), (320, 1800)]
-    assert len(replay(tmp_path, 1, 600, moments)) == 3, "what is due after the run's end is not sent"
+    content = [line(moment) for moment in (at(10), at(11, 59), at(12, 1), at(12, 30))]
+    monday = [line(moment) for moment in (at(h, m, MONDAY) for h, m in ((10, 0), (11, 59), (12, 1), (12, 30)))]
+    assert replay(tmp_path, content).seconds == [0, 0, 0, 0], "the latest Thursday is four days ago"
+    recorder = replay(tmp_path, monday, day=MONDAY)
+    assert recorder.seconds == [0, 0, 60, 1800]
+    assert recorder.shifts == {320 * WEEK_MS}
+    assert recorder.finished == 1
 
 
 def test_faster_the_replay_starts_with_its_first_click(tmp_path: Path) -> None:
-    moments = [at(10), at(10, 10), at(11)]
-    assert replay(tmp_path, 60, 3600, moments) == [(320, 0), (320, 10), (320, 60)]
+    assert replay(tmp_path, [line(at(10)), line(at(10, 10)), line(at(11))], speed=60).seconds == [0, 10, 60]
+    assert replay(tmp_path, [line(at(10)), line(at(10, 10))], speed=0.5).seconds == [0, 1200]
+
+
+def test_a_replay_ends_in_time_with_all_stored(tmp_path: Path) -> None:
+    content = [line(at(12, minute, MONDAY)) for minute in range(0, 60, 10)]
+    recorder = replay(tmp_path, content, run_seconds=1500, day=MONDAY)
+    assert recorder.seconds == [0, 600, 1200]
+    assert recorder.acknowledged == 3
+    assert recorder.finished == 1
+    past = [line(at(1))] * 1000
+    assert len(replay(tmp_path, past, run_seconds=60, step=1).lines) < 61, "also while it sends what is due at once"
+
+
+def test_defective_dates_are_nothing_to_wait_for(tmp_path: Path) -> None:
+    odd = [
+        b"broken",
+        line(at(9, day=DAY - dt.timedelta(days=2))),
+        line(dt.datetime(1, 1, 1, tzinfo=dt.UTC)),
+        line(at(9, day=dt.date(3000, 1, 1))),
+        line(at(9, day=dt.date(2021, 3, 1))),
+    ]
+    recorder = replay(tmp_path, [line(at(1)), *odd, line(at(1, 1))], speed=60)
+    assert recorder.seconds == [0, 0, 0, 0, 0, 0, 1]
+    recorder = replay(tmp_path, [*odd, line(at(0, 1))], speed=60)
+    assert recorder.seconds == [0, 0, 0, 0, 0, 1], "a first click that is days late does not set the start"
+
+
+def test_a_replay_so_fast_that_clicks_would_be_in_quarantine_ends(tmp_path: Path) -> None:
+    days = [DAY + dt.timedelta(days=n) for n in range(45)]
+    for day in days:
+        (tmp_path / f"{day}.json").write_bytes(line(at(11, day=day)))
+    clock = Clock()
+    recorder = Recorder(clock)
+    with pytest.raises(JobError, match="more than 31 days ahead"):
+        send_realtime(recorder, files_of(tmp_path, days)[0], 1e6, 3600, clock.time, clock.sleep)
+    moved = days[len(recorder.lines) - 1] + dt.timedelta(weeks=weeks_to_today(DAY, NOW.date()))
+    assert moved == NOW.date() + dt.timedelta(days=31)
+
+
+def test_a_replay_names_a_day_without_a_line_after_the_days_before_it(tmp_path: Path) -> None:
+    (tmp_path / f"{DAY}.json").write_bytes(line(at(1)))
+    (tmp_path / f"{NEXT}.json").write_bytes(b"")
+    clock = Clock()
+    recorder = Recorder(clock)
+    with pytest.raises(JobError, match="2020-10-02 has no line in"):
+        send_realtime(recorder, files_of(tmp_path, [DAY, NEXT])[0], 1, 3600, clock.time, clock.sleep)
+    assert recorder.acknowledged == 1
 
 
 def test_what_the_key_and_the_pace_are_read_from() -> None:
-    assert record_of(b"\xef\xbb\xbf" + line(at(1)) + b" , ".rstrip())["SessionId"] == "s" * 24
-    assert record_of(b"[1, 2]") == record_of(b"nonsense") == {}
+    assert record_of(b"\xef\xbb\xbf" + line(at(1)) + b",  ")["SessionId"] == "s" * 24
+    assert record_of(rb'{"DateCreated": "\/Date(5)\/"}') == {"DateCreated": "/Date(5)/"}
+    assert record_of(b"[1, 2]") == record_of(b"nonsense") == record_of(b"[" * 100_000) == {}
     assert source_ms({"DateCreated": "/Date(1357004977650+0000)/"}) == 1357004977650
-    assert source_ms({"DateCreated": 5}) is None
-    assert event_id(b"x", 0) != event_id(b"x", WEEK_MS)
-    assert PARTITIONS > 1
+    assert source_ms({"DateCreated": "/Date(-62135596800000)/"}) == -62135596800000
+    for date in (5, None, "/Date()/", f"/Date({'9' * 5000})/", "/Date(1)/\n"):
+        assert source_ms({"DateCreated": date}) is None
+
+
+def test_the_events_identity_is_that_of_the_contract() -> None:
+    # printf '{}|0' | sha256sum
+    assert event_id(b"{}", 0) == "f971f7b0563698352d025ea8cc125fbd135904e1bd27b60fa0a9b720b937249f"
+    assert event_id(b"{}", 0) != event_id(b"{}", WEEK_MS)
 
 
 def test_options_are_refused_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     base = ["--kafka-brokers=k:1", "--ingestion-path=/x", "--last-date=2020-10-01"]
-    with pytest.raises(SystemExit):
-        producer.parser().parse_args(["batch", *base, "--first-date=01.10.2020"])
-    assert "'01.10.2020' is not a day, write it as 2020-10-31" in capsys.readouterr().err
-    with pytest.raises(SystemExit):
-        producer.parser().parse_args(["realtime", *base, "--first-date=2020-10-01", "--speed=0"])
-    assert "'0' is not a number above 0" in capsys.readouterr().err
+    for words, message in (
+        (["batch", "--first-date=01.10.2020"], "'01.10.2020' is not a day, write it as 2020-10-31"),
+        (["realtime", "--first-date=2020-10-01", "--speed=0"], "'0' is not a number above 0"),
+        (["realtime", "--first-date=2020-10-01", "--run-minutes=nan"], "'nan' is not a number above 0"),
+        (["batch", "--first-date=2020-10-01", "--replication=0"], "'0' is not a whole number above 0"),
+    ):
+        with pytest.raises(SystemExit):
+            producer.parser().parse_args([words[0], *base, *words[1:]])
+        assert message in capsys.readouterr().err

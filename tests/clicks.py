@@ -1,0 +1,56 @@
+"""Curated clicks for tests of the marts: as rows that a test writes down, or as the lake makes them of log files."""
+
+import datetime as dt
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jobs.event import SHIFT_HEADER
+from jobs.spark.tables import CLICKS_COLUMNS, CLICKS_PARTITION, CLICKS_SCHEMA
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+RECORDS = """topic string, partition int, offset bigint, kafka_ts timestamp, key binary, value binary,
+             headers array<struct<key: string, value: binary>>"""
+NOON = dt.datetime(2026, 5, 4, 12, tzinfo=dt.UTC)
+
+
+def at(seconds: float = 0, *, days: float = 0) -> dt.datetime:
+    """A moment around NOON."""
+    return NOON + dt.timedelta(days=days, seconds=seconds)
+
+
+def click(event_ts: dt.datetime = NOON, session_id: str = "s", document_id: int = 1, **changes: Any) -> dict[str, Any]:
+    """A curated click; its event_id is made of the rest, unless given."""
+    values = {"session_id": session_id, "event_ts": event_ts, "document_id": document_id, "title": "T", **changes}
+    return {
+        "event_id": repr(sorted(values.items())),
+        "event_date": event_ts.astimezone(dt.UTC).date(),
+        "clinical_areas": [],
+        **values,
+    }
+
+
+def frame(spark: "SparkSession", clicks: Iterable[dict[str, Any]]) -> "DataFrame":
+    """Clicks as a table of the curated stream; what they do not say is null."""
+    rows = [[row.get(name) for name in CLICKS_COLUMNS] for row in clicks]
+    return spark.createDataFrame(rows, CLICKS_SCHEMA)
+
+
+def append(clicks: "DataFrame", curated: Path) -> None:
+    """Append to the curated stream below this root."""
+    clicks.write.format("delta").mode("append").partitionBy(CLICKS_PARTITION).save(str(curated / "clicks"))
+
+
+def of_logs(
+    spark: "SparkSession", files: Sequence[Path], shift_ms: int = 0, kafka_ts: dt.datetime | None = None
+) -> "DataFrame":
+    """The valid clicks of log files, as a producer sends them and the lake checks them."""
+    from jobs.spark import events
+
+    sent = kafka_ts or dt.datetime.now(dt.UTC)
+    header = [(SHIFT_HEADER, bytearray(str(shift_ms).encode()))]
+    lines = (line for file in files for line in file.read_bytes().split(b"\n") if line)
+    records = [("t", 0, offset, sent, None, bytearray(line), header) for offset, line in enumerate(lines)]
+    return events.clicks(events.check(spark.createDataFrame(records, RECORDS)))

@@ -1,0 +1,215 @@
+"""Kafka → curated stream and archive raw, with a real broker: nothing lost, nothing double, whatever happens."""
+
+import json
+import os
+import signal
+import uuid
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from kafka import KafkaAdminClient, KafkaProducer
+from kafka.admin import NewTopic
+
+from jobs.cli import JobError, Terminated
+from jobs.event import PARTITIONS, SHIFT_HEADER, event_id
+from jobs.spark import kafka_records
+from jobs.spark.archive_raw import ArchiveWriter
+from jobs.spark.kafka_records import records, require_broker, require_topic
+from jobs.spark.streaming import Limits, run_rounds
+from jobs.spark.streaming_curated import CuratedWriter
+from jobs.spark.writer import COMPACT_FROM, compact, one_writer
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, Row, SparkSession
+
+pytestmark = pytest.mark.integration
+
+BROKEN = b'{"DateCreated": "/Date(13'
+
+
+def line(number: int) -> bytes:
+    """A valid click."""
+    click = {
+        "DateCreated": f"/Date({1357004977650 + number})/",
+        "SessionId": f"s{number:023}",
+        "DocumentId": number + 1,
+    }
+    return json.dumps(click).encode()
+
+
+class Lake:
+    """One topic, and the folders that the jobs write from it."""
+
+    def __init__(self, spark: "SparkSession", brokers: str, root: Path) -> None:
+        self.spark, self.brokers, self.root = spark, brokers, root
+        self.topic = f"test.{uuid.uuid4().hex}"
+        admin = KafkaAdminClient(bootstrap_servers=brokers)
+        admin.create_topics([NewTopic(self.topic, PARTITIONS, 1)])
+        admin.close()
+
+    def send(self, values: Sequence[bytes]) -> None:
+        """One record a value, to the partitions in turn."""
+        producer = KafkaProducer(bootstrap_servers=self.brokers, acks="all")
+        for number, value in enumerate(values):
+            headers = [(SHIFT_HEADER, b"604800000")]
+            producer.send(self.topic, value, key=b"k", partition=number % PARTITIONS, headers=headers)
+        producer.flush()
+        producer.close()
+
+    def run(
+        self, write: Callable[["DataFrame", int], None], checkpoint: str = "ck", minutes: float | None = None
+    ) -> None:
+        """One round of a stream."""
+        stream = records(self.spark, self.brokers, self.topic)
+        run_rounds(stream, write, str(self.root / checkpoint), Limits(run_minutes=minutes))
+
+    def curated(self, max_bad_share: float = 1.0) -> CuratedWriter:
+        return CuratedWriter(str(self.root / "clicks"), str(self.root / "quarantine"), max_bad_share)
+
+    def archive(self) -> ArchiveWriter:
+        return ArchiveWriter(str(self.root / "archive"))
+
+    def rows(self, table: str) -> "list[Row]":
+        return self.spark.read.format("delta").load(str(self.root / table)).orderBy("partition", "offset").collect()
+
+
+@pytest.fixture
+def lake(spark: "SparkSession", kafka: str, tmp_path: Path) -> Lake:
+    return Lake(spark, kafka, tmp_path)
+
+
+@pytest.fixture
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kafka_records, "MAX_RECORDS_PER_BATCH", 6)
+
+
+def test_each_record_is_a_click_or_in_quarantine(lake: Lake) -> None:
+    lake.send([line(0), line(1), BROKEN, line(0)])
+    lake.run(lake.curated())
+    clicks, quarantined = lake.rows("clicks"), lake.rows("quarantine")
+    assert sorted(row.event_id for row in clicks) == sorted(event_id(line(n), 604800000) for n in (0, 0, 1))
+    assert [(bytes(row.value), bytes(row.key), row.reason, row.topic, row.partition, row.offset, row.shift_ms)
+            for row in quarantined] == [(BROKEN, b"k", "not_json", lake.topic, 2, 0, 604800000)]  # fmt: skip
+
+
+def test_second_run_reads_only_what_is_new(lake: Lake) -> None:
+    lake.send([line(0)])
+    lake.run(lake.curated())
+    lake.run(again := lake.curated())
+    assert again.read == 0
+    lake.send([line(1)])
+    lake.run(third := lake.curated())
+    assert third.read == 1
+    assert len(lake.rows("clicks")) == 2
+
+
+def test_batch_that_died_after_writing_is_not_written_twice(lake: Lake) -> None:
+    lake.send([line(0), BROKEN])
+    writer = lake.curated()
+
+    def dies(batch: "DataFrame", batch_id: int) -> None:
+        writer(batch, batch_id)
+        raise OSError("power cut")
+
+    with pytest.raises(OSError, match="power cut"):
+        lake.run(dies)
+    lake.send([line(1)])
+    lake.run(lake.curated())
+    assert [row.document_id for row in lake.rows("clicks")] == [1, 2]
+    assert len(lake.rows("quarantine")) == 1
+
+
+@pytest.mark.usefixtures("small_batches")
+@pytest.mark.parametrize("receiver", ["python", "jvm"])
+def test_signal_ends_between_batches(lake: Lake, receiver: str) -> None:
+    lake.send([line(number) for number in range(18)])
+    writer = lake.curated()
+
+    def signalled(batch: "DataFrame", batch_id: int) -> None:
+        send_signal(lake.spark, receiver)
+        writer(batch, batch_id)
+
+    with pytest.raises(Terminated):
+        lake.run(signalled)
+    assert len(lake.rows("clicks")) == 6
+    lake.run(lake.curated())
+    assert sorted(row.document_id for row in lake.rows("clicks")) == list(range(1, 19))
+
+
+def send_signal(spark: "SparkSession", receiver: str) -> None:
+    if receiver == "python":
+        os.kill(os.getpid(), signal.SIGTERM)
+        return
+    jvm: Any = spark._jvm
+    getattr(jvm.sun.misc.Signal, "raise")(jvm.sun.misc.Signal("TERM"))
+
+
+@pytest.mark.usefixtures("small_batches")
+def test_time_over_before_caught_up_is_an_error(lake: Lake) -> None:
+    lake.send([line(number) for number in range(12)])
+    with pytest.raises(JobError, match="not caught up"):
+        lake.run(lake.curated(), minutes=0.0001)
+    lake.run(lake.curated())
+    assert len(lake.rows("clicks")) == 12
+
+
+def test_flood_of_bad_records_is_stored_and_then_refused(lake: Lake) -> None:
+    lake.send([line(0), *[BROKEN] * 60])
+    lake.run(writer := lake.curated(max_bad_share=0.05))
+    assert (len(lake.rows("clicks")), len(lake.rows("quarantine"))) == (1, 60)
+    with pytest.raises(JobError, match=r"60 of 61 records are bad, .* not_json: partition 0 offset 1"):
+        writer.refuse_a_flood()
+    writer.max_bad_share = 1
+    writer.refuse_a_flood()
+
+
+def test_archive_holds_every_record_as_it_came(lake: Lake) -> None:
+    lake.send([line(0), BROKEN, b"\xff\x00"])
+    lake.run(lake.archive())
+    rows = lake.rows("archive")
+    assert [bytes(row.value) for row in rows] == [line(0), BROKEN, b"\xff\x00"]
+    assert {(bytes(row.key), row.headers[0].key, bytes(row.headers[0].value)) for row in rows} == {
+        (b"k", SHIFT_HEADER, b"604800000")
+    }
+
+
+def test_archive_is_idempotent_without_its_checkpoint(lake: Lake) -> None:
+    lake.send([line(0), line(1)])
+    lake.run(lake.archive())
+    lake.send([line(2)])
+    lake.run(again := lake.archive(), checkpoint="another")
+    assert (again.read, again.written) == (3, 1)
+    assert len(lake.rows("archive")) == 3
+
+
+def test_second_writer_is_refused(spark: "SparkSession", tmp_path: Path) -> None:
+    with one_writer(spark, f"{tmp_path}/clicks"):
+        with pytest.raises(JobError, match="another job on this host writes"), one_writer(spark, f"{tmp_path}/clicks/"):
+            pass
+        with one_writer(spark, f"{tmp_path}/other"):
+            pass
+    with one_writer(spark, f"{tmp_path}/clicks"):
+        pass
+
+
+def test_many_small_files_are_put_together(spark: "SparkSession", tmp_path: Path) -> None:
+    path = str(tmp_path / "table")
+    spark.range(100).repartition(COMPACT_FROM + 1).write.format("delta").save(path)
+    compact(spark, path)
+    table = spark.read.format("delta").load(path)
+    assert len(table.inputFiles()) == 1
+    assert table.count() == 100
+    compact(spark, str(tmp_path / "no table"))
+
+
+def test_missing_topic_says_what_creates_it(spark: "SparkSession", kafka: str) -> None:
+    with pytest.raises(JobError, match="run a producer first"):
+        require_topic(spark, kafka, "no.such.topic")
+
+
+@pytest.mark.parametrize("brokers", ["127.0.0.1:1", "127.0.0.1", "", "127.0.0.1:99999", "127.0.0.1:1,127.0.0.1:2"])
+def test_unknown_broker_is_one_line(brokers: str) -> None:
+    with pytest.raises(JobError, match="KAFKA_BROKERS"):
+        require_broker(brokers)

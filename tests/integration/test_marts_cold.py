@@ -1,0 +1,240 @@
+"""Curated stream → analytics mart → PostgreSQL: every cell as the reference has it, and what readers meet meanwhile."""
+
+import datetime as dt
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import psycopg
+import pytest
+
+from jobs.cli import JobError
+from jobs.generator.__main__ import write_day
+from jobs.spark import analytics_mart_etl, load_postgres
+from jobs.spark.tables import COLD_MARTS
+from tests import reference
+from tests.clicks import append, at, click, frame, of_logs
+from tests.integration.databases import database, rows_of  # noqa: F401  (a fixture)
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("database")]
+Submit = Callable[..., subprocess.CompletedProcess[str]]
+
+DAYS = [dt.date(2020, 10, 30) + dt.timedelta(days=number) for number in range(3)]
+WEEKS = 288 * 7 * 86_400_000
+READS_A_SECOND = 20
+
+
+def etl(root: Path) -> None:
+    """Run the ETL in this process."""
+    options = ["--curated-path", str(root / "curated"), "--mart-path", str(root / "mart")]
+    analytics_mart_etl.run(analytics_mart_etl.parser().parse_args(options))
+
+
+def load(root: Path) -> None:
+    """Run the load in this process."""
+    load_postgres.run(load_postgres.parser().parse_args(["--mart-path", str(root / "mart")]))
+
+
+def cold_rows() -> dict[str, list[tuple[Any, ...]]]:
+    """What PostgreSQL has, like reference.cold_tables."""
+    return {table: sorted(rows_of(f"SELECT {columns} FROM {table}")) for table, columns in reference.COLUMNS.items()}
+
+
+@pytest.fixture
+def small(spark: "SparkSession", tmp_path: Path) -> Path:
+    """A root folder with a curated stream of two days, and a mart of it."""
+    append(frame(spark, [click(at(-9)), click(at(0), "s2", 2), click(at(days=1), "s2", 3)]), tmp_path / "curated")
+    etl(tmp_path)
+    return tmp_path
+
+
+def test_every_cell_of_dirty_logs_by_spark_submit(spark: "SparkSession", tmp_path: Path, spark_submit: Submit) -> None:
+    for day in DAYS:
+        write_day(tmp_path / "logs", day, scale=1, seed=5, dirty=True)
+    clicks = of_logs(spark, sorted((tmp_path / "logs").glob("*.json")), WEEKS)
+    append(clicks, tmp_path / "curated")
+    append(clicks.limit(1000), tmp_path / "curated")  # the producer sent a part of it again
+
+    paths = ("--mart-path", str(tmp_path / "mart"))
+    done = spark_submit("analytics_mart_etl", "--curated-path", str(tmp_path / "curated"), *paths)
+    assert done.returncode == 0, done.stdout + done.stderr
+    done = spark_submit("load_postgres", *paths, env={"TZ": "Asia/Seoul"})
+    assert done.returncode == 0, done.stdout + done.stderr
+
+    expected = reference.cold_tables(tmp_path / "logs", WEEKS)
+    assert len(expected["session_analysis"]) > 1000
+    assert cold_rows() == expected
+
+
+def test_every_cell_of_clean_logs(spark: "SparkSession", tmp_path: Path) -> None:
+    for day in DAYS:
+        write_day(tmp_path / "logs", day, scale=1, seed=6)
+    append(of_logs(spark, sorted((tmp_path / "logs").glob("*.json"))), tmp_path / "curated")
+    etl(tmp_path)
+    load(tmp_path)
+    assert cold_rows() == reference.cold_tables(tmp_path / "logs")
+
+
+def test_keys_grants_and_views_survive_a_refresh(spark: "SparkSession", small: Path) -> None:
+    load(small)
+    with psycopg.connect("") as connection:
+        connection.execute("CREATE VIEW busiest AS SELECT max(total_events) AS clicks FROM daily_traffic")
+        connection.execute("GRANT SELECT ON daily_traffic TO PUBLIC")
+    before = rows_of("SELECT indexdef FROM pg_indexes WHERE schemaname = current_schema() ORDER BY 1")
+    append(frame(spark, [click(at(5), "s3", 9)]), small / "curated")
+    etl(small)
+    load(small)
+    assert rows_of("SELECT clicks FROM busiest") == [(3,)]
+    assert rows_of("SELECT has_table_privilege('public', 'daily_traffic', 'SELECT')") == [(True,)]
+    assert rows_of("SELECT indexdef FROM pg_indexes WHERE schemaname = current_schema() ORDER BY 1") == before
+
+
+def test_every_table_and_column_is_described(small: Path) -> None:
+    load(small)
+    tables = (
+        "SELECT oid, relname FROM pg_class WHERE relkind = 'r' AND relname <> 'schema_migrations' "
+        "AND relnamespace = current_schema()::regnamespace"
+    )
+    assert len(rows_of(tables)) == 9
+    assert not rows_of(f"SELECT relname FROM ({tables}) AS t WHERE obj_description(oid, 'pg_class') IS NULL")
+    assert not rows_of(
+        f"SELECT relname, attname FROM ({tables}) AS t JOIN pg_attribute ON attrelid = oid AND attnum > 0 "
+        "WHERE col_description(attrelid, attnum) IS NULL"
+    )
+
+
+def test_an_empty_mart_changes_nothing(spark: "SparkSession", small: Path) -> None:
+    load(small)
+    before = cold_rows()
+    marts = load_postgres.read_marts(spark, str(small / "mart"))
+    marts["popular_documents"] = marts["popular_documents"].limit(0)
+    with (
+        psycopg.connect("", autocommit=True) as connection,
+        pytest.raises(JobError, match=r"popular_documents .*empty"),
+    ):
+        load_postgres.replace(connection, marts)
+    assert cold_rows() == before
+
+
+def test_a_mart_of_two_runs_is_refused(spark: "SparkSession", small: Path) -> None:
+    kept = spark.read.format("delta").load(str(small / "mart/daily_traffic"))
+    kept.write.format("delta").mode("append").option("userMetadata", "other").save(str(small / "mart/daily_traffic"))
+    with pytest.raises(JobError, match="not of one run"):
+        load(small)
+
+
+def test_a_mart_that_is_written_meanwhile_is_read_as_it_was(spark: "SparkSession", small: Path) -> None:
+    marts = load_postgres.read_marts(spark, str(small / "mart"))
+    append(frame(spark, [click(at(5), "s3", 9)]), small / "curated")
+    etl(small)
+    assert sum(row.total_events for row in marts["daily_traffic"].collect()) == 3
+
+
+def test_what_is_missing_is_said(spark: "SparkSession", tmp_path: Path) -> None:
+    with pytest.raises(JobError, match=r"no curated stream .* run tripclick_streaming_curated first"):
+        etl(tmp_path)
+    with pytest.raises(JobError, match="run tripclick_analytics_mart_etl first"):
+        load(tmp_path)
+    append(frame(spark, []), tmp_path / "curated")
+    with pytest.raises(JobError, match=r"no click .* run a producer"):
+        etl(tmp_path)
+
+
+class Reader:
+    """Counts rows READS_A_SECOND times a second, and keeps every count and the worst time."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[int, ...]] = []
+        self.slowest = 0.0
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._read)
+
+    def __enter__(self) -> "Reader":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _read(self) -> None:
+        query = "SELECT " + ", ".join(f"(SELECT count(*) FROM {table})" for table in COLD_MARTS)
+        with psycopg.connect("", autocommit=True) as connection:
+            while not self._stop.wait(1 / READS_A_SECOND):
+                started = time.monotonic()
+                row = connection.execute(query).fetchone()
+                self.slowest = max(self.slowest, time.monotonic() - started)
+                self.seen.append(row or ())
+
+
+def slow(marts: "dict[str, DataFrame]") -> "dict[str, DataFrame]":
+    """Marts whose rows come slowly, so that readers meet a load at every point of it."""
+    return {table: cast("DataFrame", Slow(mart)) for table, mart in marts.items()}
+
+
+class Slow:
+    """What a load needs of a DataFrame."""
+
+    def __init__(self, mart: Any) -> None:
+        self._mart = mart
+        self.columns, self.dtypes = mart.columns, mart.dtypes
+
+    def select(self, *columns: Any) -> "Slow":
+        return Slow(self._mart.select(*columns))
+
+    def toLocalIterator(self, **options: Any) -> Iterator[Any]:  # noqa: N802  (Spark's name)
+        for row in self._mart.toLocalIterator(**options):
+            time.sleep(0.1)
+            yield row
+
+
+def test_readers_meet_the_old_tables_or_the_new_ones(spark: "SparkSession", small: Path) -> None:
+    load(small)
+    old = (2 + 1, 2, 2, 3)  # session s2 comes back after a day
+    append(frame(spark, [click(at(days=2), f"n{number}", 50 + number) for number in range(5)]), small / "curated")
+    etl(small)
+    marts = load_postgres.read_marts(spark, str(small / "mart"))
+    with psycopg.connect("", autocommit=True) as connection, Reader() as reader:
+        for _ in range(2):
+            load_postgres.replace(connection, slow(marts))
+    assert set(reader.seen) == {old, (8, 3, 3, 8)}
+    assert len(reader.seen) > 4 * READS_A_SECOND
+    assert reader.slowest < 0.5  # no reader waits for a lock
+
+
+def test_two_loads_at_once(spark: "SparkSession", small: Path) -> None:
+    load(small)
+    before = cold_rows()
+    marts = load_postgres.read_marts(spark, str(small / "mart"))
+    failed: list[BaseException] = []
+
+    def replace() -> None:
+        try:
+            with psycopg.connect("", autocommit=True) as connection:
+                load_postgres.replace(connection, slow(marts))
+        except BaseException as error:  # noqa: BLE001  (reported by the test's own thread)
+            failed.append(error)
+
+    threads = [threading.Thread(target=replace) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+    assert cold_rows() == before
+
+
+def test_a_wrong_password_is_one_line(tmp_path: Path, spark_submit: Submit) -> None:
+    done = spark_submit("load_postgres", "--mart-path", str(tmp_path), env={"PGPASSWORD": "se-cret"})
+    assert done.returncode == 1
+    output = done.stdout + done.stderr
+    assert output.count("error: PostgreSQL: ") == 1
+    assert "password authentication failed" in output
+    assert "Traceback" not in output
+    assert "se-cret" not in output

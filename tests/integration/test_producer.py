@@ -1,0 +1,323 @@
+"""The producer against a real broker: what is in Kafka afterwards, and how it ends when something fails."""
+
+from __future__ import annotations
+
+import datetime as dt
+import gc
+import json
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kafka import KafkaConsumer, TopicPartition
+from kafka.admin import KafkaAdminClient
+
+from jobs.cli import JobError, Terminated
+from jobs.event import PARTITIONS, SHIFT_HEADER, TOPIC, event_id
+from jobs.generator.__main__ import write_day
+from jobs.producer import sender as sender_module
+from jobs.producer.log_files import record_of
+from jobs.producer.replay import WEEK_MS
+from jobs.producer.sender import Sender
+from stack.home import Home
+from stack.kafka_broker import KafkaBroker
+from stack.settings import REPOSITORY
+
+# kafka-python leaves the socket of a refused connection to the garbage collector, which complains.
+pytestmark = [pytest.mark.integration, pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")]
+
+DAY = dt.date(2020, 10, 1)
+
+
+@pytest.fixture(autouse=True)
+def _collected() -> Iterator[None]:
+    """Collect such sockets here, where the complaint is ignored, and not in the next module's tests."""
+    yield
+    gc.collect()
+
+
+@pytest.fixture
+def topic() -> str:
+    """A topic that nobody else uses."""
+    return f"test.{uuid.uuid4().hex}"
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two dirty days at a fifth of the scale, and lines that certainly have no key."""
+    folder = tmp_path_factory.mktemp("log")
+    for number in range(2):
+        write_day(folder, DAY + dt.timedelta(days=number), 0.2, 1, dirty=True)
+    with (folder / f"{DAY}.json").open("ab") as file:
+        file.write(b'{"SessionId": "broken\n\xff\xfe not UTF-8\n')
+    return folder
+
+
+@pytest.fixture
+def own_kafka(tmp_path: Path) -> Iterator[KafkaBroker]:
+    """A broker that the test may stop."""
+    broker = KafkaBroker(Home(tmp_path / "kafka", any_port=True))
+    try:
+        broker.start()
+        yield broker
+    finally:
+        broker.stop()
+
+
+def lines_of(log: Path) -> list[bytes]:
+    """All lines of the log."""
+    return [line for path in sorted(log.glob("*.json")) for line in path.read_bytes().split(b"\n") if line.strip()]
+
+
+def command(mode: str, kafka: str, log: Path, topic: str, *options: str) -> list[str]:
+    """The command line of both days, as the container's entry point has it."""
+    days = [f"--first-date={DAY}", f"--last-date={DAY + dt.timedelta(days=1)}"]
+    common = [f"--kafka-brokers={kafka}", f"--ingestion-path={log}", f"--topic={topic}"]
+    return [sys.executable, "-m", "jobs.producer", mode, *common, *days, *options]
+
+
+def produce(
+    mode: str, kafka: str, log: Path, topic: str, *options: str, limit: float = 60
+) -> subprocess.CompletedProcess[str]:
+    """Run the producer to its end."""
+    words = command(mode, kafka, log, topic, *options)
+    return subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True, timeout=limit, check=False)
+
+
+def records_of(kafka: str, topic: str) -> list[Any]:
+    """All records of a topic, partition by partition."""
+    consumer = KafkaConsumer(bootstrap_servers=kafka, enable_auto_commit=False)
+    try:
+        partitions = [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic) or ())]
+        consumer.assign(partitions)
+        consumer.seek_to_beginning(*partitions)
+        left = sum(consumer.end_offsets(partitions).values())
+        found: list[Any] = []
+        deadline = time.monotonic() + 30
+        while len(found) < left and time.monotonic() < deadline:
+            for records in consumer.poll(timeout_ms=500).values():
+                found += records
+        return sorted(found, key=lambda record: (record.partition, record.offset))
+    finally:
+        consumer.close()
+
+
+def test_a_batch_is_in_kafka_line_by_line_and_a_resend_has_the_same_identities(
+    kafka: str, log: Path, topic: str
+) -> None:
+    done = produce("batch", kafka, log, topic)
+    assert (done.returncode, done.stderr) == (0, "")
+    expected = lines_of(log)
+    summary = f"sent {len(expected)} lines of 2 days, acknowledged {len(expected)}, failed 0"
+    assert done.stdout.rstrip().endswith(summary)
+    assert re.search(r"2020-10-02: read and sent \d+ lines of 2020-10-02.json", done.stdout)
+
+    records = records_of(kafka, topic)
+    assert Counter(record.value for record in records) == Counter(expected)
+    assert {record.partition for record in records} == set(range(PARTITIONS))
+    assert {record.headers[0] for record in records} == {(SHIFT_HEADER, b"0")}
+    for record in records:
+        assert record.key == ((record_of(record.value).get("SessionId") or "").encode() or None)
+    assert any(record.key is None for record in records), "the broken lines are there too"
+
+    assert produce("batch", kafka, log, topic).returncode == 0
+    resent = records_of(kafka, topic)
+    assert len(resent) == 2 * len(expected)
+    assert len({event_id(record.value, 0) for record in resent}) == len(set(expected))
+
+
+def test_a_session_stays_in_order_in_one_partition(kafka: str, log: Path, topic: str) -> None:
+    assert produce("batch", kafka, log, topic, "--shift-weeks=-1").returncode == 0
+    sent: dict[str, list[bytes]] = {}
+    for line in lines_of(log):
+        sent.setdefault(record_of(line).get("SessionId") or "", []).append(line)
+    del sent[""]
+    received: dict[str, list[bytes]] = {}
+    partitions: dict[str, set[int]] = {}
+    for record in records_of(kafka, topic):
+        assert record.headers == [(SHIFT_HEADER, str(-WEEK_MS).encode())]
+        if record.key:
+            received.setdefault(record.key.decode(), []).append(record.value)
+            partitions.setdefault(record.key.decode(), set()).add(record.partition)
+    assert received == sent
+    assert {len(numbers) for numbers in partitions.values()} == {1}
+
+
+def test_a_fast_replay_sends_all_moved_to_this_week(kafka: str, log: Path, topic: str) -> None:
+    done = produce("realtime", kafka, log, topic, "--speed=100000")
+    assert (done.returncode, done.stderr) == (0, "")
+    records = records_of(kafka, topic)
+    assert Counter(record.value for record in records) == Counter(lines_of(log))
+    (shift,) = {int(record.headers[0][1]) for record in records}
+    moved = DAY + dt.timedelta(milliseconds=shift)
+    assert shift % WEEK_MS == 0
+    assert dt.timedelta() <= dt.datetime.now(dt.UTC).date() - moved <= dt.timedelta(days=7)
+    assert done.stdout.rstrip().endswith("failed 0")
+
+
+def test_a_replay_ends_green_when_its_time_is_over(kafka: str, log: Path, topic: str) -> None:
+    started = time.monotonic()
+    done = produce("realtime", kafka, log, topic, "--speed=600", "--run-minutes=0.05")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert time.monotonic() - started < 20
+    sent = int(re.findall(r"sent (\d+) lines of 1 days", done.stdout)[0])
+    assert 0 < len(records_of(kafka, topic)) == sent < len(lines_of(log))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_a_replay_with_143_and_all_that_was_sent_is_stored(
+    number: signal.Signals, kafka: str, log: Path, topic: str
+) -> None:
+    words = command("realtime", kafka, log, topic, "--speed=60")
+    with subprocess.Popen(words, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        for line in process.stdout:
+            if "replays" in line:
+                break
+        time.sleep(3)
+        process.send_signal(number)
+        out, error = process.communicate(timeout=30)
+    assert process.returncode == 143
+    assert error == "error: ended by a signal before it was done\n"
+    found = re.search(r"ends early: sent (\d+) lines, acknowledged (\d+)", out)
+    assert found
+    assert found[1] == found[2]
+    assert len(records_of(kafka, topic)) == int(found[1]) > 0
+
+
+def test_an_unknown_broker_is_one_line_within_30_seconds(log: Path, topic: str) -> None:
+    started = time.monotonic()
+    done = produce("batch", "127.0.0.1:1", log, topic)
+    assert done.returncode == 1
+    assert time.monotonic() - started < 30
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: no Kafka broker answers at 127.0.0.1:1")
+    assert "KAFKA_BROKERS" in line
+
+
+@pytest.mark.parametrize("brokers", ["no-such-host.invalid:9092", "127.0.0.1:port", ""])
+def test_an_address_that_is_none_is_one_line(brokers: str, topic: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sender_module, "CONNECT_SECONDS", 1)
+    with pytest.raises(JobError, match="no Kafka broker answers at"):
+        Sender(brokers, topic, 1)
+
+
+def test_the_topic_is_made_as_the_contract_declares_it(kafka: str, topic: str) -> None:
+    for _ in range(2):
+        with Sender(kafka, topic, 1):
+            pass
+    admin = KafkaAdminClient(bootstrap_servers=kafka)
+    try:
+        assert len(admin.describe_topics([topic])[0]["partitions"]) == PARTITIONS
+    finally:
+        admin.close()
+    assert TOPIC == "tripclick.clicks"
+
+
+def test_a_topic_that_differs_is_used_and_reported(kafka: str, topic: str, capsys: pytest.CaptureFixture[str]) -> None:
+    admin = KafkaAdminClient(bootstrap_servers=kafka)
+    try:
+        admin.create_topics({topic: {"num_partitions": 1, "replication_factor": 1}}, wait_for_metadata=True)
+    finally:
+        admin.close()
+    with Sender(kafka, topic, 2) as sender:
+        sender.send(b"{}", 0)
+        sender.finish(1)
+    said = capsys.readouterr().out
+    assert f"warning: topic {topic} has 1 partitions, the contract declares {PARTITIONS}" in said
+    assert f"warning: topic {topic} has 1 replicas, --replication asks for 2" in said
+    assert len(records_of(kafka, topic)) == 1
+
+
+def test_a_topic_that_cannot_be_made_is_said(kafka: str, topic: str) -> None:
+    with pytest.raises(JobError, match=rf"does not let us send to {topic}: .*[Rr]eplication"):
+        Sender(kafka, topic, 5)
+
+
+def test_a_line_that_kafka_does_not_take_costs_no_other_line(kafka: str, topic: str) -> None:
+    with Sender(kafka, topic, 1) as sender:
+        for line in (b"{}", b"x" * 2_000_000, b"{ }"):
+            sender.send(line, 0)
+        with pytest.raises(JobError, match="1 of 3 lines are longer than Kafka takes"):
+            sender.finish(1)
+    assert sorted(record.value for record in records_of(kafka, topic)) == [b"{ }", b"{}"]
+
+
+def test_a_batch_sends_some_thousand_lines_a_second_in_bounded_memory(
+    kafka: str, log: Path, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sender_module, "MAX_WAITING", 3000)
+    lines = (lines_of(log) * 40)[:20_000]
+    most = 0
+    with Sender(kafka, topic, 1) as sender:
+        started = time.monotonic()
+        for line in lines:
+            sender.send(line, 0)
+            most = max(most, sender.sent - sender.acknowledged)
+        sender.finish(1)
+        rate = len(lines) / (time.monotonic() - started)
+    assert sender.acknowledged == len(lines)
+    assert most <= 3000
+    assert rate > 1500, "on a machine that other tests use too; alone it is several times as much"
+
+
+def test_a_broker_that_restarts_costs_no_line_and_doubles_none(own_kafka: KafkaBroker, topic: str) -> None:
+    lines = [json.dumps({"SessionId": f"s{n % 50}", "n": n}).encode() for n in range(3000)]
+    with Sender(own_kafka.address, topic, 1) as sender:
+        for line in lines[:1500]:
+            sender.send(line, 0)
+        own_kafka.stop()
+        restart = threading.Timer(3, own_kafka.start)
+        restart.start()
+        for line in lines[1500:]:
+            sender.send(line, 0)
+        sender.finish(1)
+        restart.join()
+    assert Counter(record.value for record in records_of(own_kafka.address, topic)) == Counter(lines)
+
+
+def test_a_broker_that_stays_away_ends_the_run_with_what_was_lost(
+    own_kafka: KafkaBroker, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sender_module, "DELIVERY_SECONDS", 4)
+    with Sender(own_kafka.address, topic, 1) as sender:
+        sender.send(b"{}", 0)
+        sender.flush()
+        own_kafka.stop()
+        for _ in range(10):
+            sender.send(b"{}", 0)
+        started = time.monotonic()
+        with pytest.raises(
+            JobError, match=r"10 of 11 lines were not acknowledged by Kafka \(.+\): see that the broker"
+        ):
+            sender.flush()
+        with pytest.raises(JobError, match="were not acknowledged"):
+            sender.finish(1)
+    assert time.monotonic() - started < 20
+
+
+def test_a_signal_while_the_broker_is_away_still_ends_as_a_signal(
+    own_kafka: KafkaBroker, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sender_module, "CLOSE_SECONDS", 2)
+
+    def run() -> None:
+        with Sender(own_kafka.address, topic, 1) as sender:
+            sender.send(b"{}", 0)
+            sender.flush()
+            own_kafka.stop()
+            sender.send(b"{}", 0)
+            raise Terminated
+
+    with pytest.raises(Terminated):
+        run()
