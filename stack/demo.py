@@ -24,9 +24,9 @@ from stack.stack import Stack
 FIRST_DATE = dt.date(2020, 10, 1)
 DAY_SECONDS = 86_400
 # The hot chain: one day of the log is sent in REPLAY_SECONDS; the streams run on until all of it has arrived.
-REPLAY_SECONDS = 40
-CURATED_MINUTES = 1.4
-HOT_MINUTES = 2.2
+REPLAY_SECONDS = 30
+CURATED_MINUTES = 1.2
+HOT_MINUTES = 1.9
 COLD_TABLES = ("session_analysis", "daily_traffic", "clinical_areas", "popular_documents")
 HOT_TABLES = (
     "mart_realtime_traffic_minute",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
@@ -15,7 +16,7 @@ from jobs.cli import JobError, say
 from jobs.event import PARTITIONS, RETENTION_DAYS, SHIFT_HEADER
 from jobs.producer.log_files import record_of
 
-CONNECT_SECONDS = 20
+CONNECT_SECONDS = 15
 DELIVERY_SECONDS = 120  # of retries, which is time for a broker to restart
 CLOSE_SECONDS = 10  # after an error or a signal
 # kafka-python 3 has no buffer.memory: without a limit of our own, a slow broker would fill this machine's memory.
@@ -64,6 +65,7 @@ class Sender:
             self._producer.close(timeout=DELIVERY_SECONDS if kind is None else CLOSE_SECONDS)
         except KafkaError as failure:  # must not hide the error or the signal that led here
             self._why = self._why or _reason(failure)
+            self._give_up()
         if kind is not None:
             self._collect()
             say(f"ends early: sent {self.sent} lines, acknowledged {self.acknowledged}")
@@ -107,6 +109,13 @@ class Sender:
                 f"{self.too_long} of {self.sent} lines are longer than Kafka takes and were not stored, the others "
                 "were: look for a missing line end in the log"
             )
+
+    def _give_up(self) -> None:
+        # While lines wait, close() of kafka-python 3 raises instead of closing, and once more, to stderr, when the
+        # producer is collected. It has no public way to drop them.
+        self._producer._sender.force_close()
+        with suppress(KafkaError):
+            self._producer.close(timeout=CLOSE_SECONDS)
 
     def _collect(self) -> None:
         """Count what was acknowledged. Here and not in callbacks: those come from another thread."""

@@ -8,6 +8,10 @@ import uuid
 from jobs.cli import JobError, main, say
 from jobs.spark import tables
 
+# Eight years are 5 million clicks: in so many parts, and cached on disk, they fit a driver of 1 GB. Of a few days
+# Spark puts the parts together again.
+SETTINGS = {"spark.sql.shuffle.partitions": "64"}
+
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
@@ -19,11 +23,13 @@ def parser() -> argparse.ArgumentParser:
 
 def run(options: argparse.Namespace) -> None:
     """Read the clicks, compute, overwrite the four tables; all four commits carry the same run id."""
+    from pyspark import StorageLevel
+
     from jobs.spark.cold_marts import MARTS, once
     from jobs.spark.session import session
     from jobs.spark.writer import is_table, one_writer
 
-    spark = session("analytics_mart_etl")
+    spark = session("analytics_mart_etl", SETTINGS)
     source = tables.table_path(options.curated_path, tables.CLICKS)
     if not is_table(spark, source):
         raise JobError(f"there is no curated stream in {source}: run tripclick_streaming_curated first")
@@ -31,7 +37,7 @@ def run(options: argparse.Namespace) -> None:
     with one_writer(spark, options.mart_path):
         started = time.monotonic()
         curated = spark.read.format("delta").load(source)
-        clicks = once(curated).persist()
+        clicks = once(curated).persist(StorageLevel.DISK_ONLY)
         kept, read = clicks.count(), curated.count()
         if not kept:
             raise JobError(f"no click in {source}: run a producer and tripclick_streaming_curated first")

@@ -128,11 +128,11 @@ def test_a_batch_that_failed_halfway_is_not_in(send: Send, monkeypatch: pytest.M
     def fail(*_: object) -> int:
         raise RuntimeError("the job dies here")
 
-    monkeypatch.setattr(hot_tables, "_add_anomalies", fail)
-    with pytest.raises(RuntimeError, match="dies here"):
-        send(click(at(1)))
+    with monkeypatch.context() as patch:
+        patch.setattr(hot_tables, "_add_anomalies", fail)
+        with pytest.raises(RuntimeError, match="dies here"):
+            send(click(at(1)))
     assert hot_rows() == before
-    monkeypatch.undo()
     send(click(at(2)))
     assert minutes() == [(at(0), 3, 1, 1)]
 

@@ -14,6 +14,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ import pytest
 from kafka import KafkaConsumer, TopicPartition
 from kafka.admin import KafkaAdminClient
 
-from jobs.cli import JobError, Terminated
+from jobs.cli import JobError
 from jobs.event import PARTITIONS, SHIFT_HEADER, TOPIC, event_id
 from jobs.generator.__main__ import write_day
 from jobs.producer import sender as sender_module
@@ -91,6 +92,19 @@ def produce(
     """Run the producer to its end."""
     words = command(mode, kafka, log, topic, *options)
     return subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True, timeout=limit, check=False)
+
+
+@contextmanager
+def started_replay(kafka: str, log: Path, topic: str) -> Iterator[subprocess.Popen[str]]:
+    """A replay that has been sending for some seconds."""
+    words = command("realtime", kafka, log, topic, "--speed=60")
+    with subprocess.Popen(words, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        for line in process.stdout:
+            if "replays" in line:
+                break
+        time.sleep(3)
+        yield process
 
 
 def records_of(kafka: str, topic: str) -> list[Any]:
@@ -177,13 +191,7 @@ def test_a_replay_ends_green_when_its_time_is_over(kafka: str, log: Path, topic:
 def test_a_signal_ends_a_replay_with_143_and_all_that_was_sent_is_stored(
     number: signal.Signals, kafka: str, log: Path, topic: str
 ) -> None:
-    words = command("realtime", kafka, log, topic, "--speed=60")
-    with subprocess.Popen(words, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout
-        for line in process.stdout:
-            if "replays" in line:
-                break
-        time.sleep(3)
+    with started_replay(kafka, log, topic) as process:
         process.send_signal(number)
         out, error = process.communicate(timeout=30)
     assert process.returncode == 143
@@ -306,18 +314,14 @@ def test_a_broker_that_stays_away_ends_the_run_with_what_was_lost(
     assert time.monotonic() - started < 20
 
 
-def test_a_signal_while_the_broker_is_away_still_ends_as_a_signal(
-    own_kafka: KafkaBroker, topic: str, monkeypatch: pytest.MonkeyPatch
+def test_a_signal_while_the_broker_is_away_still_ends_with_143_and_one_line(
+    own_kafka: KafkaBroker, log: Path, topic: str
 ) -> None:
-    monkeypatch.setattr(sender_module, "CLOSE_SECONDS", 2)
-
-    def run() -> None:
-        with Sender(own_kafka.address, topic, 1) as sender:
-            sender.send(b"{}", 0)
-            sender.flush()
-            own_kafka.stop()
-            sender.send(b"{}", 0)
-            raise Terminated
-
-    with pytest.raises(Terminated):
-        run()
+    with started_replay(own_kafka.address, log, topic) as process:
+        own_kafka.stop()
+        time.sleep(3)
+        process.send_signal(signal.SIGTERM)
+        out, error = process.communicate(timeout=30)
+    assert process.returncode == 143
+    assert error == "error: ended by a signal before it was done\n"
+    assert "ends early: sent" in out

@@ -1,0 +1,94 @@
+"""What all jobs' command lines share: exit codes, one line for an error, argument types."""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import os
+import re
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from jobs import cli
+
+
+@pytest.fixture(autouse=True)
+def _handlers() -> Iterator[None]:
+    """Put the signal handlers back."""
+    kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    yield
+    for number, handler in kept.items():
+        signal.signal(number, handler)
+
+
+def fail(error: BaseException) -> None:
+    """Raise it."""
+    raise error
+
+
+def end(error: BaseException | None = None) -> int:
+    """The exit code of a job that raises this."""
+    return cli.main(argparse.ArgumentParser(), lambda _: fail(error) if error else None, [])
+
+
+def test_a_job_that_comes_to_its_end_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert end() == 0
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_job_error_is_one_line_and_exit_code_1(capsys: pytest.CaptureFixture[str]) -> None:
+    assert end(cli.JobError("this is wrong:\n  do that")) == 1
+    assert capsys.readouterr() == ("", "error: this is wrong: do that\n")
+
+
+def test_other_exceptions_keep_their_traceback() -> None:
+    with pytest.raises(ZeroDivisionError):
+        end(ZeroDivisionError())
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_the_job_with_143_even_inside_except_exception(
+    number: signal.Signals, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(_: argparse.Namespace) -> None:
+        try:
+            os.kill(os.getpid(), number)
+        except Exception:  # noqa: BLE001 (what a library may do)
+            pytest.fail("swallowed")
+
+    assert cli.main(argparse.ArgumentParser(), run, []) == 143
+    assert capsys.readouterr().err == "error: ended by a signal before it was done\n"
+
+
+def test_a_progress_line_has_its_time(capsys: pytest.CaptureFixture[str]) -> None:
+    cli.say("halfway")
+    assert re.fullmatch(r"\d\d:\d\d:\d\d halfway\n", capsys.readouterr().out)
+
+
+def test_argument_types_take_what_they_should() -> None:
+    assert cli.day("2020-02-29") == dt.date(2020, 2, 29)
+    assert cli.positive_int("7") == 7
+    assert cli.positive_float("0.5") == 0.5
+    assert (cli.true_or_false("True"), cli.true_or_false("false")) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "message"),
+    [
+        (cli.day, "2020-02-30", "'2020-02-30' is not a day, write it as 2020-10-31"),
+        (cli.day, "", "'' is not a day"),
+        (cli.positive_int, "0", "'0' is not a whole number above 0"),
+        (cli.positive_int, "-1", "'-1' is not a whole number above 0"),
+        (cli.positive_int, "1.5", "'1.5' is not a whole number above 0"),
+        (cli.positive_float, "0", "'0' is not a number above 0"),
+        (cli.positive_float, "inf", "'inf' is not a number above 0"),
+        (cli.positive_float, "x", "'x' is not a number above 0"),
+        (cli.true_or_false, "yes", "'yes' is neither true nor false"),
+    ],
+)
+def test_argument_types_refuse_the_rest(kind: object, text: str, message: str) -> None:
+    assert callable(kind)
+    with pytest.raises(argparse.ArgumentTypeError, match=re.escape(message)):
+        kind(text)
