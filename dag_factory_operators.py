@@ -13,11 +13,12 @@ from airflow.providers.docker.operators.docker import DockerOperator as AirflowD
 from airflow.providers.ssh.operators.ssh import SSHOperator as AirflowSSHOperator
 from airflow.providers.standard.hooks.subprocess import SubprocessHook
 from airflow.sdk import BaseHook, BaseOperator
-from airflow.sdk.exceptions import AirflowException
+from airflow.sdk.exceptions import AirflowException, AirflowRuntimeError, ErrorType
 from docker.errors import APIError, DockerException
 from docker.types import Mount
 
 if TYPE_CHECKING:
+    import jinja2
     from airflow.sdk import Connection, Context
 
 PROJECT = Path(__file__).parent
@@ -33,7 +34,25 @@ POSTGRES_ENVIRONMENT = {
 AWS_ENVIRONMENT = {"AWS_ACCESS_KEY_ID": "login", "AWS_SECRET_ACCESS_KEY": "password"}
 
 
-class SSHOperator(AirflowSSHOperator):
+class RenderingNamesVariables(BaseOperator):
+    """A missing Airflow variable is one line that says which, and what to do."""
+
+    def render_template_fields(self, context: Context, jinja_env: jinja2.Environment | None = None) -> None:
+        """Render; AirflowException names the variable that Airflow does not have."""
+        try:
+            super().render_template_fields(context, jinja_env)
+        except AirflowRuntimeError as error:
+            if error.error.error is not ErrorType.VARIABLE_NOT_FOUND:
+                raise
+            detail = error.error.detail or {}
+            name = detail.get("key") or detail.get("message")
+            raise AirflowException(
+                f"error: Airflow variable not found: {name}; set it under Admin → Variables "
+                "(pipelines/catalog.yaml says what each is for)"
+            ) from None
+
+
+class SSHOperator(RenderingNamesVariables, AirflowSSHOperator):
     """Runs a job over SSH; `job_connections` reach it as PG… and AWS_… variables of the SSH channel.
 
     The server must accept them (`AcceptEnv PG* AWS_*`).
@@ -67,7 +86,7 @@ def connection_environment(connection: Connection) -> dict[str, str]:
     return {name: str(value) for name, value in values.items() if value not in (None, "")}
 
 
-class DockerOperator(AirflowDockerOperator):
+class DockerOperator(RenderingNamesVariables, AirflowDockerOperator):
     """Runs a container on the engine of the connection `engine_conn_id` (Airflow's `docker_conn_id` is a registry's).
 
     `read_only_folders` of the engine's host are mounted at the same path. The container is stopped, then removed,
@@ -118,7 +137,7 @@ class DockerOperator(AirflowDockerOperator):
             hint = f"build it there: docker build -f jobs/producer/Dockerfile -t {self.image} ."
         else:
             hint = f"is the engine of connection {self.engine_conn_id} right and running?"
-        return f"Docker engine {self.docker_url}, image {self.image}: {text.strip()}; {hint}"
+        return f"error: Docker engine {self.docker_url}, image {self.image}: {text.strip()}; {hint}"
 
 
 def engine_url(connection: Connection) -> str:
@@ -129,7 +148,7 @@ def engine_url(connection: Connection) -> str:
     return f"tcp://{host}:{connection.port or 2375}"
 
 
-class LocalProcessOperator(BaseOperator):
+class LocalProcessOperator(RenderingNamesVariables):
     """Runs what a DockerOperator would run in a container as a process of this machine, where there is no engine.
 
     `program` is what the image's entrypoint is; `command` the words after it. `engine_conn_id` is not used.

@@ -27,6 +27,9 @@ DEBIAN_IMAGE = "tripclick-base:local"
 
 AIRFLOW_USER = "admin"
 
+# Spark jobs of seconds on two cores: most of their time is start-up, which the first compiler and one collector halve.
+QUICK_JVM = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+
 
 @dataclass(frozen=True)
 class Port:

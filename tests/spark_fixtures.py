@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jobs.spark.session import session
-from stack.settings import SPARK_JARS, java_home
+from stack.settings import QUICK_JVM, SPARK_JARS, java_home
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -20,6 +20,7 @@ def spark() -> "Iterator[SparkSession]":
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     jars = ",".join(str(jar) for jar in sorted(SPARK_JARS.glob("*.jar")))
     settings = {"spark.master": "local[2]", "spark.driver.memory": "1g", "spark.jars": jars}
+    settings["spark.driver.extraJavaOptions"] = QUICK_JVM
     if not jars:
         settings |= {"spark.sql.extensions": "", "spark.sql.catalog.spark_catalog": "builtin"}
     spark = session("tests", settings)

@@ -16,7 +16,6 @@ from typing import Any
 from jobs.cli import JobError
 
 _DATE = re.compile(r"/Date\((-?\d{1,18})(?:[+-]\d{4})?\)/", re.ASCII)
-BOM = b"\xef\xbb\xbf"
 
 
 class LogFileError(JobError):
@@ -96,7 +95,7 @@ def _file_of(folder: Path, day: dt.date) -> Path | None:
 def record_of(line: bytes) -> dict[str, Any]:
     """A line's JSON object as far as the producer needs it; empty when it is none (Spark says what is wrong)."""
     try:
-        record = json.loads(line.removeprefix(BOM).strip().removesuffix(b","))
+        record = json.loads(line.strip().removesuffix(b","))  # bytes: a BOM is taken
     except (ValueError, RecursionError):
         return {}
     return record if isinstance(record, dict) else {}

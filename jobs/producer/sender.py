@@ -35,6 +35,7 @@ class Sender:
         self.sent = self.acknowledged = self.too_long = 0
         self._waiting: deque[Any] = deque()
         self._why = ""
+        self._finished = False
         admin = _connected(brokers)
         try:
             ensure_topic(admin, topic, replication)
@@ -66,7 +67,7 @@ class Sender:
         except KafkaError as failure:  # must not hide the error or the signal that led here
             self._why = self._why or _reason(failure)
             self._give_up()
-        if kind is not None:
+        if kind is not None and not self._finished:
             self._collect()
             say(f"ends early: sent {self.sent} lines, acknowledged {self.acknowledged}")
 
@@ -103,6 +104,7 @@ class Sender:
     def finish(self, days: int) -> None:
         """Flush and say the sums; raises JobError when a line was not stored."""
         self.flush()
+        self._finished = True
         say(f"sent {self.sent} lines of {days} days, acknowledged {self.acknowledged}, failed {self.too_long}")
         if self.too_long:
             raise JobError(

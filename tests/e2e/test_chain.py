@@ -85,3 +85,15 @@ def test_bad_input_ends_red_with_one_line(api: AirflowApi, dag_id: str, params: 
     run_id = api.trigger(dag_id, params)
     with pytest.raises(StackError, match=words):
         follow(api, [(dag_id, run_id)], "Bad input")
+
+
+def test_a_missing_variable_ends_red_and_is_named(api: AirflowApi) -> None:
+    path = "variables/S3_ANALYTICS_MART_PATH"
+    variable = api.call("GET", path)
+    api.call("DELETE", path)
+    try:
+        run_id = api.trigger("tripclick_load_postgres", {})
+        with pytest.raises(StackError, match=r"error: Airflow variable not found: .*S3_ANALYTICS_MART_PATH.*; set it"):
+            follow(api, [("tripclick_load_postgres", run_id)], "Missing variable")
+    finally:
+        api.call("POST", "variables", {"key": variable["key"], "value": variable["value"]})

@@ -13,7 +13,7 @@ from stack.home import Home
 from stack.kafka_broker import KafkaBroker
 from stack.postgresql import PostgreSql
 from stack.server import Server
-from stack.settings import REPOSITORY, SPARK_JARS, java_home
+from stack.settings import QUICK_JVM, REPOSITORY, SPARK_JARS, java_home
 
 ServerT = TypeVar("ServerT", bound=Server)
 SparkSubmit = Callable[..., subprocess.CompletedProcess[str]]
@@ -61,6 +61,7 @@ def spark_submit() -> SparkSubmit:
             "spark.driver.memory": "1g",
             "spark.jars": ",".join(str(jar) for jar in sorted(SPARK_JARS.glob("*.jar"))),
             "spark.ui.enabled": "false",
+            "spark.driver.extraJavaOptions": QUICK_JVM,
         }
         confs = [word for name, value in options.items() for word in ("--conf", f"{name}={value}")]
         programs = Path(sys.executable).parent

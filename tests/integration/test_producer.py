@@ -149,6 +149,15 @@ def test_a_batch_is_in_kafka_line_by_line_and_a_resend_has_the_same_identities(
     assert len({event_id(record.value, 0) for record in resent}) == len(set(expected))
 
 
+def test_a_missing_day_is_an_error_after_the_others_are_stored(kafka: str, log: Path, topic: str) -> None:
+    done = produce("batch", kafka, log, topic, "--last-date=2020-10-03")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: 2020-10-03 has no file: the rest is in Kafka")
+    assert done.stderr.count("\n") == 1
+    assert done.stdout.rstrip().endswith("failed 0")
+    assert len(records_of(kafka, topic)) == len(lines_of(log))
+
+
 def test_a_session_stays_in_order_in_one_partition(kafka: str, log: Path, topic: str) -> None:
     assert produce("batch", kafka, log, topic, "--shift-weeks=-1").returncode == 0
     sent: dict[str, list[bytes]] = {}

@@ -39,8 +39,17 @@ text = task.get_template_env(task.dag).from_string(task.command).render(var={"va
 print(text.replace("cd ", "set -- ", 1).replace("&& PYTHONPATH=. exec", ""), file=sys.stderr)
 """
 
+EXPLAIN = """
+import sys
+sys.path.insert(0, ".")
+from dag_factory_operators import DockerOperator
+operator = DockerOperator(task_id="t", engine_conn_id="docker_server0", image="producer:1")
+for words in sys.stdin.read().splitlines():
+    print(operator._explain(Exception(words)), file=sys.stderr)
+"""
 
-def run(script: str, project: Path) -> str:
+
+def run(script: str, project: Path, text: str = "") -> str:
     """What a Python process with Airflow prints to standard error's last lines, run in `project`."""
     environment = {
         **os.environ,
@@ -51,7 +60,9 @@ def run(script: str, project: Path) -> str:
         "PIPELINE_ENVIRONMENT": "local",
     }
     command = [sys.executable, "-W", "ignore", "-c", script]
-    result = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        command, cwd=project, env=environment, input=text, capture_output=True, text=True, check=False
+    )
     assert result.returncode == 0, result.stderr
     return result.stderr
 
@@ -88,3 +99,17 @@ def test_every_argument_is_one_word_for_the_shell_whatever_is_typed_into_a_form(
     assert words[0] == hostile
     assert f"--kafka-brokers={hostile}" in words
     assert "--run-minutes=5; reboot" in words
+
+
+def test_what_docker_refuses_is_one_line_that_says_what_to_do(project: Path) -> None:
+    hints = {
+        "write /var/lib/docker/x: no space left on device": "docker system prune",
+        "pull access denied for producer, repository does not exist": "docker build -f jobs/producer/Dockerfile",
+        "bind source path does not exist: /logs": "make that folder on the engine's host",
+        "Connection refused": "is the engine of connection docker_server0 right and running?",
+    }
+    lines = run(EXPLAIN, project, "\n".join(hints)).splitlines()[-len(hints) :]
+    for line, (words, hint) in zip(lines, hints.items(), strict=True):
+        assert line.startswith("error: Docker engine ")
+        assert words in line
+        assert hint in line
