@@ -11,6 +11,7 @@ from jobs.spark import tables
 # Eight years are 5 million clicks: in so many parts, and cached on disk, they fit a driver of 1 GB. Of a few days
 # Spark puts the parts together again.
 SETTINGS = {"spark.sql.shuffle.partitions": "64"}
+ROWS_A_FILE = 100_000  # load_postgres holds one or two files in memory
 
 
 def parser() -> argparse.ArgumentParser:
@@ -45,8 +46,8 @@ def run(options: argparse.Namespace) -> None:
         for table, mart in MARTS.items():
             started = time.monotonic()
             path = tables.table_path(options.mart_path, table)
-            writer = mart(clicks).coalesce(1).write.format("delta").mode("overwrite")
-            writer.option("overwriteSchema", "true").option("userMetadata", run_id).save(path)
+            writer = mart(clicks).write.format("delta").mode("overwrite").option("overwriteSchema", "true")
+            writer.option("userMetadata", run_id).option("maxRecordsPerFile", ROWS_A_FILE).save(path)
             say(f"wrote {table} to {path}, took {time.monotonic() - started:.1f} s")
     say(f"run {run_id} is complete")
 

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 
+SETTINGS = {"spark.sql.files.maxPartitionBytes": "4m"}  # no more than a file at once: it fits a driver of 1 GB
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line. Address and password of PostgreSQL come from libpq's environment."""
     result = argparse.ArgumentParser(prog="load_postgres", description=__doc__)
@@ -27,7 +30,7 @@ def run(options: argparse.Namespace) -> None:
 
     with connect() as connection:  # before Spark starts: what is wrong with it is said at once
         migrate(connection)
-        marts = read_marts(session("load_postgres"), options.mart_path)
+        marts = read_marts(session("load_postgres", SETTINGS), options.mart_path)
         replace(connection, marts)
     say("committed: readers see the new tables")
 
