@@ -19,27 +19,27 @@ from stack.stack import Stack
 
 
 class FakeAirflow:
-    """Answers as Airflow would: each look at the runs shows the next state."""
+    """Answers as Airflow would; each look at the run `r` shows the next of `states` (state by dag id)."""
 
     def __init__(self, states: list[dict[str, str]], log: list[str] | None = None) -> None:
         self.states = states
         self.lines = log or []
         self.looks = 0
 
+    @property
+    def now(self) -> dict[str, str]:
+        """What is seen since the last look."""
+        return self.states[max(0, min(self.looks, len(self.states)) - 1)]
+
     def run_state(self, dag_id: str, run_id: str) -> str | None:
         """As AirflowApi.run_state."""
-        if run_id == "r":
-            self.looks += 1
-        return self.states[min(self.looks, len(self.states)) - 1].get(f"{dag_id}/{run_id}")
+        self.looks += run_id == "r"
+        return self.now.get(dag_id)
 
-    def tasks(self, dag_id: str, run_id: str) -> list[Task]:
-        """One task a run; the daily pipeline's is the one that triggers the load."""
+    def tasks(self, dag_id: str, _: str) -> list[Task]:
+        """As AirflowApi.tasks; the daily pipeline's one task triggers the load."""
         task_id = "trigger_load_postgres" if dag_id == DAILY else "work"
-        return (
-            [Task("start", "success", 0, 1), Task(task_id, self.run_state(dag_id, f"{run_id} "), 2.0, 1)]
-            if (dag_id != DAILY)
-            else [Task(task_id, self.states[min(self.looks, len(self.states)) - 1][f"{dag_id}/{run_id}"], 2.0, 1)]
-        )
+        return [Task("start", "success", 0, 1), Task(task_id, self.now.get(dag_id), 2.0, 1)]
 
     def log(self, *_: Any) -> list[str]:
         """As AirflowApi.log."""
@@ -58,7 +58,7 @@ def run(airflow: FakeAirflow, dag_id: str = "d") -> None:
 
 
 def test_follow_returns_when_the_run_is_green() -> None:
-    airflow = FakeAirflow([{"d/r": "queued"}, {"d/r": "running"}, {"d/r": "success"}])
+    airflow = FakeAirflow([{"d": "queued"}, {"d": "running"}, {"d": "success"}])
     run(airflow)
     assert airflow.looks == 3
 
@@ -66,14 +66,14 @@ def test_follow_returns_when_the_run_is_green() -> None:
 def test_follow_raises_the_error_line_of_the_red_task_of_a_child() -> None:
     child = child_of(DAILY, "r", "trigger_load_postgres")
     assert child == ("tripclick_load_postgres", "r__trigger_load_postgres")
-    failed = {f"{DAILY}/r": "failed", "/".join(child): "failed", "/".join(child) + " ": "failed"}
-    airflow = FakeAirflow([{f"{DAILY}/r": "running"}, failed], ["noise", "error: PGHOST is not set"])
+    failed = {DAILY: "failed", child[0]: "failed"}
+    airflow = FakeAirflow([{DAILY: "running"}, failed], ["noise", "error: PGHOST is not set"])
     with pytest.raises(StackError, match=r"tripclick_load_postgres\.work failed:\n  error: PGHOST is not set"):
         run(airflow, DAILY)
 
 
 def test_follow_gives_up_in_the_end() -> None:
-    airflow = FakeAirflow([{"d/r": "running"}])
+    airflow = FakeAirflow([{"d": "running"}])
     with pytest.raises(StackError, match="not ended within 0 minutes: d"):
         follow(cast("AirflowApi", airflow), [("d", "r")], "Title", limit_minutes=0)
 
