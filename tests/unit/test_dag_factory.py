@@ -83,11 +83,15 @@ def test_loader_builds_the_eight_and_a_broken_file_takes_only_its_own_dag_away(p
     loaded = json.loads(run(LOAD, project).splitlines()[-1])
     assert loaded == {"dags": names, "problems": [], "raised": ""}
 
+    # Both would still make a DAG, or fail only in dag-factory: the check is what keeps them out.
     broken = project / "pipelines/mart/tripclick_load_postgres.yaml"
-    broken.write_text(broken.read_text().replace("operator: SSHOperator", "operator: SSHOperatr"))
+    broken.write_text(broken.read_text().replace("[S3_ANALYTICS_MART_PATH,", "[S3_ANALYTICS_MART_PATH, S3_PATHS,"))
+    other = project / "pipelines/mart/tripclick_analytics_mart_etl.yaml"
+    other.write_text(other.read_text().replace("operator: SSHOperator", "operator: SSHOperatr"))
     loaded = json.loads(run(LOAD, project).splitlines()[-1])
-    assert loaded["dags"] == [name for name in names if name != "tripclick_load_postgres"]
-    assert "pipelines/mart/tripclick_load_postgres.yaml:12:15: no operator is called 'SSHOperatr'" in loaded["raised"]
+    assert loaded["dags"] == [name for name in names if name not in {broken.stem, other.stem}]
+    assert f"{broken.relative_to(project)}:6:37: variable S3_PATHS is not in pipelines/catalog.yaml" in loaded["raised"]
+    assert f"{other.relative_to(project)}:12:15: no operator is called 'SSHOperatr'" in loaded["raised"]
 
 
 def test_every_argument_is_one_word_for_the_shell_whatever_is_typed_into_a_form(project: Path) -> None:

@@ -128,6 +128,14 @@ def test_local_environment_has_no_schedule_and_swaps_docker_where_there_is_none(
     assert with_engine["command"] == without["command"]
 
 
+def test_a_literal_argument_is_quoted_for_the_shell() -> None:
+    document = next(d for d in PROJECT.pipelines if d.data["dag_id"] == "tripclick_load_postgres")
+    task = {**document.data["tasks"][1], "arguments": {"mart-path": "/lake; rm -rf /", "dry-run": True}}
+    pipeline = {**document.data, "tasks": [task]}
+    config = compile_pipeline(PROJECT, pipeline, PROJECT.environment("production"))[pipeline["dag_id"]]
+    assert config["tasks"]["load_to_postgres"]["command"].endswith(" '--mart-path=/lake; rm -rf /' --dry-run=true")
+
+
 def test_every_remote_task_has_an_execution_timeout() -> None:
     for dag_id in TABLE:
         for task in compiled(dag_id)["tasks"].values():
