@@ -6,6 +6,7 @@ import datetime as dt
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import jinja2
@@ -30,6 +31,7 @@ class Reads:
     names: set[str] = field(default_factory=set)
 
 
+@cache
 def environment() -> SandboxedEnvironment:
     """Jinja as Airflow has it, with the filters that the operators add; undefined names are errors."""
     jinja = SandboxedEnvironment(undefined=jinja2.StrictUndefined)
@@ -39,8 +41,9 @@ def environment() -> SandboxedEnvironment:
     return jinja
 
 
+@cache
 def reads(text: str) -> Reads:
-    """What `text` reads; raises jinja2.TemplateSyntaxError (its `lineno` counts from 1)."""
+    """What `text` reads, to be read only: cached. Raises jinja2.TemplateSyntaxError (`lineno` counts from 1)."""
     found = Reads()
     tree = environment().parse(text)
     for node in tree.find_all(nodes.Name):

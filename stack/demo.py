@@ -15,6 +15,8 @@ from typing import Any
 
 import psycopg
 
+from jobs.producer.replay import weeks_to_today
+from jobs.spark.tables import COLD_MARTS
 from stack.airflow_api import AirflowApi
 from stack.errors import StackError
 from stack.follow import DAILY, POLL_SECONDS, follow, say
@@ -27,7 +29,6 @@ DAY_SECONDS = 86_400
 REPLAY_SECONDS = 30
 CURATED_MINUTES = 1.2
 HOT_MINUTES = 1.9
-COLD_TABLES = ("session_analysis", "daily_traffic", "clinical_areas", "popular_documents")
 HOT_TABLES = (
     "mart_realtime_traffic_minute",
     "mart_realtime_top_docs_1h",
@@ -136,7 +137,7 @@ def report(stack: Stack, days: Days) -> bool:
             return int(row[0] or 0) if row else 0
 
         say("\nTables in PostgreSQL")
-        for table in (*COLD_TABLES, *HOT_TABLES):
+        for table in (*COLD_MARTS, *HOT_TABLES):
             say(f"  {table:35} {number(f'SELECT count(*) FROM {table}'):8,} rows")
         cold = number("SELECT sum(total_events) FROM daily_traffic WHERE event_date = ANY(%s::date[])", dates)
         hot = number(
@@ -162,7 +163,7 @@ def clicks_of(truths: Iterable[Path]) -> int:
 def replay_date(day: dt.date) -> dt.date:
     """The day on which a replay of `day` falls that starts today: the latest of its weekday."""
     today = dt.datetime.now(dt.UTC).date()
-    return day + dt.timedelta(weeks=(today - day).days // 7)
+    return day + dt.timedelta(weeks=weeks_to_today(day, today))
 
 
 @dataclass
