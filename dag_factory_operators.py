@@ -1,11 +1,13 @@
-"""The operators that pipelines/defaults.yaml names: Airflow's own, with what our DAGs need of them.
+"""What pipelines name of Airflow: its operators, with what our DAGs need of them, and who is told of a failure.
 
 Addresses and secrets come from connections when the task runs, never from a rendered field.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     import jinja2
     from airflow.sdk import Connection, Context
 
+log = logging.getLogger("airflow.task")
 PROJECT = Path(__file__).parent
 STOP_SECONDS = 30  # what a producer needs to flush what it has sent
 # What libpq and the AWS SDK read, by the connection's field.
@@ -84,6 +87,22 @@ def connection_environment(connection: Connection) -> dict[str, str]:
     if "sslmode" in extra:
         values["PGSSLMODE"] = extra["sslmode"]
     return {name: str(value) for name, value in values.items() if value not in (None, "")}
+
+
+def on_failure(context: Context, notifiers: Sequence[dict[str, Any]]) -> None:
+    """A line in the log for a task that is red for good; then each notifier (`class`, `arguments`) is called.
+
+    One that fails is logged and does not keep the others from being called.
+    """
+    task = context["task_instance"]
+    reason = " ".join(str(context.get("exception") or "ended from outside").split())
+    log.error("FAILED %s.%s, try %s, run %s: %s", task.dag_id, task.task_id, task.try_number, task.run_id, reason)
+    for notifier in notifiers:
+        try:
+            module, _, name = notifier["class"].rpartition(".")
+            getattr(import_module(module), name)(**notifier.get("arguments", {}))(context)
+        except Exception:
+            log.exception("notifier %s failed", notifier["class"])
 
 
 class DockerOperator(RenderingNamesVariables, AirflowDockerOperator):

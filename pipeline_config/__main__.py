@@ -3,33 +3,61 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from pipeline_config import airflow_import, problem
 from pipeline_config.checks import check
-from pipeline_config.project import ROOT, UnknownEnvironmentError, load_project
+from pipeline_config.errors import CommandError
+from pipeline_config.project import ROOT, Environment, Project, load_project
 
 
 def parser() -> argparse.ArgumentParser:
     """The commands and their options."""
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--root", type=Path, default=ROOT, help="folder that holds pipelines/")
+    place = argparse.ArgumentParser(add_help=False)
+    default = os.environ.get("PIPELINE_ENVIRONMENT", "production")
+    place.add_argument("--environment", default=default, help="a file of pipelines/environments (default: %(default)s)")
     top = argparse.ArgumentParser(prog="python -m pipeline_config", description=__doc__)
-    commands = top.add_subparsers(dest="command", required=True)
-    one = commands.add_parser("check", help="say what is wrong in the YAML files, or nothing but one line")
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(
+        name: str, run: Callable[[argparse.Namespace], int], summary: str, *parents: argparse.ArgumentParser
+    ) -> argparse.ArgumentParser:
+        result = commands.add_parser(name, help=summary, description=summary, parents=[common, *parents])
+        result.set_defaults(run=run)
+        return result
+
+    one = command("check", _check, "say what is wrong in the YAML files, or nothing but one line")
     one.add_argument("files", nargs="*", type=Path, help="show only problems of these files (all are read)")
     one.add_argument("--format", choices=("text", "json", "github"), default="text")
-    one.add_argument("--root", type=Path, default=ROOT, help="folder that holds pipelines/")
-    one = commands.add_parser("import-airflow", help="write variables.json and connections.json for Airflow's import")
-    one.add_argument("--environment", required=True, help="a file of pipelines/environments")
+    one = command("render", _render, "show the commands of a DAG as they would run", place)
+    one.add_argument("dag", help="a dag_id")
+    one.add_argument("--param", action="append", default=[], metavar="NAME=VALUE", help="a param of the run")
+    one = command("explain", _explain, "say what a key of the YAML files is for, with an example")
+    one.add_argument("key", help="a key, or the end of its path: retries, tasks.retries")
+    one = command("new", _new, "write a new pipeline that passes the check")
+    one.add_argument("dag", help="its dag_id, and the file's name")
+    one.add_argument("--folder", default="", help="folder below pipelines/")
+    one = command(
+        "import-airflow", _import_airflow, "write variables, connections and pools for Airflow's import", place
+    )
     one.add_argument("--output", type=Path, required=True, help="folder to write to")
-    one.add_argument("--root", type=Path, default=ROOT, help="folder that holds pipelines/")
     return top
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; what it found goes to standard output."""
+    """Run one command; what it found goes to standard output, what is wrong with the command to standard error."""
     options = parser().parse_args(arguments)
-    return _check(options) if options.command == "check" else _import_airflow(options)
+    try:
+        result: int = options.run(options)
+    except CommandError as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+    return result
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -39,24 +67,63 @@ def _check(options: argparse.Namespace) -> int:
     if options.files:
         wanted = {path.resolve() for path in options.files}
         problems = [found for found in problems if (root / found.file).resolve() in wanted]
+    broken = any(found.severity == "error" for found in problems)
     if options.format == "json":
         print(problem.as_json(problems))  # noqa: T201
-    elif problems:
-        print(problem.as_github(problems) if options.format == "github" else problem.as_text(problems, root))  # noqa: T201
+    elif options.format == "github":
+        print(problem.as_github(problems))  # noqa: T201
     else:
-        print(f"{len(project.pipelines)} pipelines, no problem")  # noqa: T201
-    return 1 if problems else 0
+        colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+        shown = [problem.as_text(problems, root, colour=colour)] if problems else []
+        print("\n".join(shown if broken else [*shown, _summary(project, len(problems))]))  # noqa: T201
+    return 1 if broken else 0
+
+
+def _summary(project: Project, warnings: int) -> str:
+    return f"{len(project.pipelines)} pipelines, no problem" + (f", warnings: {warnings}" if warnings else "")
+
+
+def _right_project(options: argparse.Namespace) -> tuple[Project, Environment]:
+    """The project and one of its environments, for commands that need all files to be right."""
+    project = load_project(options.root.resolve())
+    wrong = [found for found in check(project) if found.severity == "error"]
+    if wrong:
+        raise CommandError(f"the check finds {len(wrong)} problems; mend them first, the first is\n{wrong[0]}")
+    return project, project.environment(options.environment)
+
+
+def _render(options: argparse.Namespace) -> int:
+    from pipeline_config.render import render
+
+    given = {}
+    for text in options.param:
+        name, equals, given[name] = text.partition("=")
+        if not equals:
+            raise CommandError(f"--param {text}: write it as NAME=VALUE")
+    project, environment = _right_project(options)
+    print(render(project, options.dag, environment, given))  # noqa: T201
+    return 0
+
+
+def _explain(options: argparse.Namespace) -> int:
+    from pipeline_config.explain import explain
+
+    print(explain(options.key))  # noqa: T201
+    return 0
+
+
+def _new(options: argparse.Namespace) -> int:
+    from pipeline_config.new import new
+
+    path = new(load_project(options.root.resolve()), options.dag, options.folder)
+    print(f"{path}: change it, then `python -m pipeline_config check`")  # noqa: T201
+    return 0
 
 
 def _import_airflow(options: argparse.Namespace) -> int:
     project = load_project(options.root.resolve())
-    try:
-        written = airflow_import.write(project, project.environment(options.environment), options.output)
-    except UnknownEnvironmentError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201
-        return 2
-    for path in written:
-        print(path)  # noqa: T201
+    written = airflow_import.write(project, project.environment(options.environment), options.output)
+    print(f"wrote {', '.join(str(path) for path in written)}")  # noqa: T201
     return 0
 
 

@@ -1,4 +1,4 @@
-"""The files that Airflow's own `variables import` and `connections import` read, without secrets."""
+"""The files that Airflow's own `variables import`, `connections import` and `pools import` read, without secrets."""
 
 from __future__ import annotations
 
@@ -27,12 +27,20 @@ def connections(project: Project, environment: Environment) -> dict[str, dict[st
     return result
 
 
+def pools(project: Project) -> dict[str, dict[str, Any]]:
+    """Every pool of the catalog by name: slots, description, include_deferred."""
+    catalog: dict[str, Any] = project.catalog.data.get("pools", {})
+    # A task that waits in the triggerer has not ended: it keeps its slot.
+    return {name: {**pool, "include_deferred": True} for name, pool in catalog.items()}
+
+
 def write(project: Project, environment: Environment, folder: Path) -> list[Path]:
-    """Write variables.json and connections.json into `folder`, which is made if need be."""
+    """Write variables.json, connections.json and pools.json into `folder`, which is made if need be."""
     folder.mkdir(parents=True, exist_ok=True)
     contents = {
         folder / "variables.json": variables(environment),
         folder / "connections.json": connections(project, environment),
+        folder / "pools.json": pools(project),
     }
     for path, content in contents.items():
         path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 import shlex
 from typing import Any
 
@@ -11,6 +12,19 @@ from pipeline_config.project import Environment, Project, merge
 MINUTES = "_minutes"
 # A connection of one of these types is for the job, not for the operator: it travels as environment variables.
 JOB_CONNECTION_TYPES = ("aws", "postgres")
+# What `advanced` may not hold, since a task has a key of its own for it: that key by Airflow's argument.
+OWN_ARGUMENTS = {
+    "task_id": "task_id",
+    "trigger_dag_id": "trigger_dag_id",
+    "conf": "conf",
+    "execution_timeout": "execution_timeout_minutes",
+    "execution_timeout_minutes": "execution_timeout_minutes",
+    "retries": "retries",
+    "pool": "pool",
+    "outlets": "outlets",
+    "trigger_rule": "trigger_rule",
+}
+_DAG_KEYS = ("start_date", "end_date", "max_active_runs")
 
 
 def compile_pipeline(project: Project, pipeline: dict[str, Any], environment: Environment) -> dict[str, Any]:
@@ -19,21 +33,63 @@ def compile_pipeline(project: Project, pipeline: dict[str, Any], environment: En
     The pipeline must have passed the check. Params stay JSON Schemas; the loader makes Airflow's Param of them.
     """
     defaults = project.defaults.data
-    schedules = environment.data.get("schedules", True)
-    default_args = merge(defaults["default_args"], environment.data.get("default_args", {}))
-    return {
-        pipeline["dag_id"]: {
-            **defaults["dag"],
-            "description": pipeline["description"],
-            "schedule": pipeline["schedule"] if schedules else None,
-            "tags": [*pipeline.get("tags", [])],
-            "default_args": durations(default_args),
-            "params": pipeline.get("params", {}),
-            "tasks": {
-                task["task_id"]: _Task(project, pipeline, task, environment).compiled() for task in pipeline["tasks"]
-            },
-        }
+    config = {
+        **defaults["dag"],
+        **{key: pipeline[key] for key in _DAG_KEYS if key in pipeline},
+        "description": pipeline["description"],
+        "schedule": _schedule(pipeline["schedule"], environment),
+        "tags": [*pipeline.get("tags", [])],
+        "default_args": _default_args(project, pipeline, environment),
+        "params": pipeline.get("params", {}),
+        "tasks": {
+            task["task_id"]: _Task(project, pipeline, task, environment).compiled() for task in pipeline["tasks"]
+        },
     }
+    if "task_groups" in pipeline:
+        config["task_groups"] = {name: _group(group) for name, group in pipeline["task_groups"].items()}
+    return {pipeline["dag_id"]: config}
+
+
+def _schedule(schedule: str | list[str] | None, environment: Environment) -> str | list[str] | None:
+    """An environment may have no clock; assets are updated by runs that somebody starts."""
+    return None if isinstance(schedule, str) and not environment.data.get("schedules", True) else schedule
+
+
+def _default_args(project: Project, pipeline: dict[str, Any], environment: Environment) -> dict[str, Any]:
+    """What each task starts from: defaults.yaml, changed by the pipeline, changed by the environment."""
+    defaults = project.defaults.data
+    merged = {
+        **defaults["default_args"],
+        **pipeline.get("default_args", {}),
+        **environment.data.get("default_args", {}),
+    }
+    notifiers = [defaults["notifiers"][name] for name in merged.pop("on_failure", [])]
+    return {**durations(merged), "on_failure_callback": {"callback": ON_FAILURE, "notifiers": notifiers}}
+
+
+ON_FAILURE = "dag_factory_operators.on_failure"
+
+
+def _group(group: dict[str, Any]) -> dict[str, Any]:
+    return {"tooltip": group.get("description", ""), "dependencies": [*group.get("dependencies", [])]}
+
+
+def is_class_path(operator: str) -> bool:
+    """Whether a task names an operator's class, not an operator of defaults.yaml."""
+    return "." in operator
+
+
+def upstream(pipeline: dict[str, Any]) -> dict[str, list[str]]:
+    """The tasks that each task waits for: its own dependencies and its group's, groups unfolded; unknown ones too."""
+    groups: dict[str, Any] = pipeline.get("task_groups", {})
+    members: dict[str, list[str]] = {name: [] for name in groups}
+    for task in pipeline["tasks"]:
+        members.setdefault(task.get("group", ""), []).append(task["task_id"])
+    graph = {}
+    for task in pipeline["tasks"]:
+        names = [*task.get("dependencies", []), *groups.get(task.get("group"), {}).get("dependencies", [])]
+        graph[task["task_id"]] = [member for name in names for member in (members[name] if name in groups else [name])]
+    return graph
 
 
 class _Task:
@@ -45,11 +101,16 @@ class _Task:
         self.project = project
         self.pipeline = pipeline
         self.task = task
-        self.operator = operator_of(project, task["operator"], environment)
+        if is_class_path(task["operator"]):
+            self.operator = {"class": task["operator"], "arguments": task.get("advanced", {})}
+        else:
+            self.operator = operator_of(project, task["operator"], environment)
 
     def compiled(self) -> dict[str, Any]:
         """Keyword arguments of the operator, with its class path and the task's dependencies."""
-        own = {key: self.task[key] for key in OWN_KEYS if key in self.task}
+        own = {key: self.task[key] for key in OWN_ARGUMENTS.values() if key in self.task and key != "task_id"}
+        if "group" in self.task:
+            own["task_group_name"] = self.task["group"]
         return durations(
             {
                 "operator": self.operator["class"],
@@ -72,17 +133,32 @@ class _Task:
         return result
 
     def _command(self) -> dict[str, Any]:
+        """What the task runs; with `for_each`, one command (or value of an argument) for each combination."""
+        each = self.task.get("for_each", {})
         if "command" not in self.task:
-            return {}
+            return {"expand": {name: self._values(values) for name, values in each.items()}} if each else {}
+        arguments = self.task.get("arguments", {})
+        if not each:
+            return {"command": self.command(arguments)}
+        combinations = [dict(zip(each, values, strict=True)) for values in itertools.product(*each.values())]
+        return {"expand": {"command": [self.command({**arguments, **chosen}) for chosen in combinations]}}
+
+    def command(self, arguments: dict[str, Any]) -> str | list[str]:
+        """The command of one instance of the task."""
         template = self.project.defaults.data["commands"][self.task["command"]]
         job = self.task["job"]
         if "argv" in template:
-            return {"command": argv(template["argv"], job, self.task.get("arguments", {}))}
-        words = [_quoted(word) for word in option_words(self.task.get("arguments", {}))]
-        return {"command": template["shell"].replace("{job}", job).replace("{arguments}", " ".join(words)).strip()}
+            return argv(template["argv"], job, arguments)
+        words = [_quoted(word) for word in option_words(arguments)]
+        shell: str = template["shell"].replace("{job}", job).replace("{arguments}", " ".join(words))
+        return shell.strip()
 
-
-OWN_KEYS = ("trigger_dag_id", "conf", "execution_timeout_minutes", "retries")
+    def _values(self, values: Any) -> Any:
+        """A list as it is; the id of a task as dag-factory names its result."""
+        if not isinstance(values, str):
+            return values
+        group = next((task.get("group") for task in self.pipeline["tasks"] if task["task_id"] == values), None)
+        return f"{group}.{values}.output" if group else f"{values}.output"
 
 
 def operator_of(project: Project, name: str, environment: Environment) -> dict[str, Any]:

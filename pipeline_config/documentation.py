@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+from pipeline_config.compiler import upstream
 from pipeline_config.reader import Document
 
 
 def markdown(document: Document) -> str:
-    """Description, variables and connections that it needs, and the YAML that declares it."""
+    """Description, flow, variables and connections that it needs, and the YAML that declares it."""
     data = document.data
     needs = [
         f"* {kind}: {', '.join(f'`{name}`' for name in data[kind])}"
         for kind in ("variables", "connections")
         if data.get(kind)
     ]
-    return "\n".join(
-        [data["description"], "", *needs, "", f"Declared in `{document.file}`:", "```yaml", document.text, "```"]
-    )
+    parts = [data["description"], "", f"* flow: {flow(upstream(data))}", *needs, ""]
+    return "\n".join([*parts, f"Declared in `{document.file}`:", "```yaml", document.text, "```"])
+
+
+def flow(graph: dict[str, list[str]]) -> str:
+    """The tasks in the order in which they can start, those that run side by side in parentheses: `a → (b, c) → d`."""
+    steps: list[list[str]] = []
+    done: set[str] = set()
+    while ready := [name for name in graph if name not in done and done.issuperset(graph[name])]:
+        steps.append(ready)
+        done.update(ready)
+    return " → ".join(names[0] if len(names) == 1 else f"({', '.join(names)})" for names in steps)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+MAX_WIDTH = 200  # of a line of the file; nobody reads on
 
 
 @dataclass(frozen=True, order=True)
@@ -13,7 +17,7 @@ class Problem:
     """One thing that is wrong.
 
     `file` is relative to the project, `line` and `column` count from 1, `path` names the key (`tasks[1].job`), `hint`
-    says what to do and may be empty.
+    says what to do and may be empty. A warning is shown, and nothing is refused because of it.
     """
 
     file: str
@@ -22,15 +26,25 @@ class Problem:
     path: str
     message: str
     hint: str = ""
+    severity: str = "error"
 
     def __str__(self) -> str:
-        text = f"{self.file}:{self.line}:{self.column}: {self.message}"
+        kind = "" if self.severity == "error" else f"{self.severity}: "
+        text = f"{self.file}:{self.line}:{self.column}: {kind}{self.message}"
         return f"{text} ({self.hint})" if self.hint else text
 
 
-def as_text(problems: Iterable[Problem], root: Path) -> str:
-    """Each problem as `file:line:col: message`, with the line of the file and a caret below it."""
-    return "\n".join(f"{problem}{_excerpt(problem, root)}" for problem in problems)
+def lines_of(text: str) -> list[str]:
+    """The lines of a text as YAML counts them, each with its end; at least one."""
+    return _LINE.findall(text) or [text]
+
+
+_LINE = re.compile("[^\r\n\x85\u2028\u2029]*(?:\r\n|[\r\n\x85\u2028\u2029])|[^\r\n\x85\u2028\u2029]+")
+
+
+def as_text(problems: Iterable[Problem], root: Path, *, colour: bool = False) -> str:
+    """Each problem as `file:line:col: message`, with the lines of the file around it and a caret."""
+    return "\n".join(f"{_bold(str(problem), colour)}{_excerpt(problem, root)}" for problem in problems)
 
 
 def as_json(problems: Iterable[Problem]) -> str:
@@ -41,7 +55,7 @@ def as_json(problems: Iterable[Problem]) -> str:
 def as_github(problems: Iterable[Problem]) -> str:
     """Workflow commands that GitHub shows beside the line."""
     return "\n".join(
-        f"::error file={p.file},line={p.line},col={p.column}::{_escaped(f'{p.message} {p.hint}'.strip())}"
+        f"::{p.severity} file={p.file},line={p.line},col={p.column}::{_escaped(f'{p.message} {p.hint}'.strip())}"
         for p in problems
     )
 
@@ -50,11 +64,30 @@ def _escaped(text: str) -> str:
     return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
+def _bold(text: str, colour: bool) -> str:
+    return f"\033[1m{text}\033[0m" if colour else text
+
+
 def _excerpt(problem: Problem, root: Path) -> str:
+    """The line before, the line and a caret below it, the line after; nothing when the file cannot be shown."""
     try:
-        lines = (root / problem.file).read_text(encoding="utf-8").splitlines()
-        line = lines[problem.line - 1]
-    except (OSError, UnicodeDecodeError, IndexError):
+        lines = lines_of((root / problem.file).read_bytes().decode())
+    except (OSError, UnicodeDecodeError):
         return ""  # the message says that the file cannot be read
-    number = f"{problem.line:5} | "
-    return f"\n{number}{line}\n{' ' * (len(number) + problem.column - 1)}^"
+    shown = []
+    for number in range(max(problem.line - 1, 1), min(problem.line + 1, len(lines)) + 1):
+        line = lines[number - 1].replace("\t", " ").rstrip("\r\n\x85\u2028\u2029")
+        if line or number == problem.line:
+            shown.append(f"{number:5} | {_cut(line)}")
+        if number == problem.line:
+            shown.append(f"      | {' ' * _width(line[: problem.column - 1])}^")
+    return "\n" + "\n".join(shown)
+
+
+def _cut(line: str) -> str:
+    return line if len(line) <= MAX_WIDTH else f"{line[: MAX_WIDTH - 1]}…"
+
+
+def _width(text: str) -> int:
+    """Columns of a terminal that `text` takes: Korean letters take two."""
+    return min(sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text), MAX_WIDTH)

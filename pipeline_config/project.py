@@ -8,17 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline_config.errors import UnknownEnvironmentError
 from pipeline_config.problem import Problem
 from pipeline_config.reader import Document, read
 from pipeline_config.schema import check_schema
 
 ROOT = Path(__file__).parent.parent
 SHARED_FILES = {"catalog.yaml", "defaults.yaml"}
-_PLACEHOLDER = re.compile(r"\$\{([A-Z][A-Z0-9_]*)(?::-([^}]*))?\}")
-
-
-class UnknownEnvironmentError(Exception):
-    """No file in pipelines/environments has that name."""
+PLACEHOLDER = re.compile(r"\$\{([A-Z][A-Z0-9_]*)(?::-([^}]*))?\}")
 
 
 @dataclass(frozen=True)
@@ -100,5 +97,5 @@ def expand(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: expand(item) for key, item in value.items()}
     if isinstance(value, str):
-        return _PLACEHOLDER.sub(lambda match: os.environ.get(match[1], match[2] or ""), value)
+        return PLACEHOLDER.sub(lambda match: os.environ.get(match[1], match[2] or ""), value)
     return value

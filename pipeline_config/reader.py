@@ -6,6 +6,7 @@ are the only booleans and a date stays text.
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,10 +14,11 @@ from typing import Any
 
 import yaml
 
-from pipeline_config.problem import Problem
+from pipeline_config.problem import Problem, lines_of
 
 KeyPath = tuple[str | int, ...]
 MAX_NODES = 100_000  # far above any pipeline, far below what an alias bomb unfolds to
+MAX_DEPTH = 50  # an alias inside its own anchor has no end
 
 
 class _Loader(yaml.CSafeLoader):
@@ -28,8 +30,8 @@ class _Loader(yaml.CSafeLoader):
 for _tag, _pattern, _first in (
     ("null", r"^(?:null|~|)$", ["n", "~", ""]),
     ("bool", r"^(?:true|false)$", list("tf")),
-    ("int", r"^[-+]?(?:0|[1-9][0-9]*)$", list("-+0123456789")),
-    ("float", r"^[-+]?[0-9]+\.[0-9]+(?:e[-+]?[0-9]+)?$", list("-+0123456789")),
+    ("int", r"^[-+]?(?:0|[1-9][0-9]{0,17})$", list("-+0123456789")),
+    ("float", r"^[-+]?[0-9]{1,17}\.[0-9]{1,17}$", list("-+0123456789")),
 ):
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_pattern), _first)
 
@@ -55,15 +57,33 @@ class Document:
     problems: list[Problem] = field(default_factory=list)
 
     def problem(
-        self, path: KeyPath, message: str, hint: str = "", *, at_value: bool = False, offset: int = 0
+        self, path: KeyPath, message: str, hint: str = "", *, at_value: bool = False, severity: str = "error"
     ) -> Problem:
-        """A problem at the nearest known place of `path`; `offset` characters into a one-line value."""
+        """A problem at the nearest known place of `path`: its key, or its value."""
+        line, column = self._place(path, at_value=at_value)
+        return Problem(self.file, line, column, dotted(path), message, hint, severity)
+
+    def within(
+        self, path: KeyPath, value: str, offset: int, message: str, hint: str = "", severity: str = "error"
+    ) -> Problem:
+        """A problem `offset` characters into the value of `path`, however the file quotes or folds that value."""
+        line, column = self._place(path, at_value=True)
+        word = _WORD.match(value, offset)
+        if word:
+            edge = r"\b" if word[0][0].isalnum() else ""
+            same = re.compile(f"{edge}{re.escape(word[0])}{edge}")
+            nth = sum(1 for _ in same.finditer(value, 0, offset))
+            start = sum(len(text) for text in lines_of(self.text)[: line - 1]) + column - 1
+            found = next(itertools.islice(same.finditer(self.text, start), nth, None), None)
+            if found:
+                line, column = line_and_column(self.text[: found.start()])
+        return Problem(self.file, line, column, dotted(path), message, hint, severity)
+
+    def _place(self, path: KeyPath, *, at_value: bool) -> tuple[int, int]:
         where = self.values if at_value else self.positions
-        known = path
-        while known and known not in where:
-            known = known[:-1]
-        line, column = where.get(known, (1, 1))
-        return Problem(self.file, line, column + offset, dotted(path), message, hint)
+        while path and path not in where:
+            path = path[:-1]
+        return where.get(path, (1, 1))
 
 
 def dotted(path: KeyPath) -> str:
@@ -76,26 +96,73 @@ def read(path: Path, root: Path) -> Document:
     """Read one file; whatever is wrong with it stands in `problems` and `data` is None then."""
     document = Document(path.relative_to(root).as_posix())
     try:
-        document.text = path.read_bytes().decode("utf-8")
+        content = path.read_bytes()
     except OSError as error:
         document.problems.append(document.problem((), f"cannot be read: {error.strerror}"))
         return document
+    return parse(document, content)
+
+
+def parse(document: Document, content: bytes) -> Document:
+    """Fill `document` from a file's content."""
+    try:
+        document.text = content.decode("utf-8")
     except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        document.problems.append(Problem(document.file, line, 1, "", "is not UTF-8", "save the file as UTF-8"))
+        line, column = line_and_column(error.object[: error.start].decode("utf-8"))
+        document.problems.append(Problem(document.file, line, column, "", "is not UTF-8", "save the file as UTF-8"))
         return document
     try:
         _fill(document)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-        message = f"not YAML: {error.problem or error.context}"
-        document.problems.append(Problem(document.file, line, column, "", message))
     except yaml.YAMLError as error:
-        document.problems.append(document.problem((), f"not YAML: {' '.join(str(error).split())}"))
+        document.problems.append(_not_yaml(document, error))
     if document.problems:
         document.data = None
     return document
+
+
+def line_and_column(before: str) -> tuple[int, int]:
+    """Where the character stands that follows the text `before`, both counted from 1."""
+    lines = lines_of(f"{before}x")
+    return len(lines), len(lines[-1])
+
+
+def _not_yaml(document: Document, error: yaml.YAMLError) -> Problem:
+    if isinstance(error, yaml.MarkedYAMLError) and (mark := error.problem_mark or error.context_mark):
+        # libyaml looks for the end of what was opened up to the file's end, one line below its last
+        lines = lines_of(document.text)
+        line = min(mark.line, len(lines) - 1)
+        column = mark.column if line == mark.line else 0
+        message = str(error.problem or error.context)
+        hint = _hint(lines[line], message)
+        if not hint and error.context_mark and error.context_mark.line <= line:
+            hint = f"what starts in line {error.context_mark.line + 1} is not closed, or indented wrongly"
+        return Problem(document.file, line + 1, column + 1, "", f"not YAML: {message.removeprefix('but ')}", hint)
+    control = _CONTROL.search(document.text)
+    if control:
+        line, column = line_and_column(document.text[: control.start()])
+        return Problem(document.file, line, column, "", f"control character {control[0]!r}", "remove it")
+    return document.problem((), f"not YAML: {' '.join(str(error).split())}")
+
+
+_WORD = re.compile(r"\w+|\S")
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|[\x80-\x84\x86-\x9f\ufffe\uffff]")
+
+
+def _hint(line: str, message: str) -> str:
+    """What most probably went wrong when libyaml says `message` of `line`."""
+    if "\t" in line[: len(line) - len(line.lstrip())]:
+        return "YAML is indented with spaces; replace the tab"
+    if "mapping values are not allowed" in message:
+        return "put text that holds `: ` in quotes; or is the line above indented wrongly?"
+    if "but found another document" in message:
+        return "one file holds one document; remove `---` and what follows"
+    if "could not find expected ':'" in message:
+        return "a key ends with a colon and a space"
+    if "cannot start any token" in message:
+        return "put the text in quotes"
+    if "undefined alias" in message:
+        return "put text that starts with * in quotes"
+    return ""
 
 
 def _fill(document: Document) -> None:
@@ -105,7 +172,8 @@ def _fill(document: Document) -> None:
     finally:
         loader.dispose()
     if not isinstance(node, yaml.MappingNode):
-        document.problems.append(document.problem((), "must be a mapping of keys to values at the top"))
+        wrong = "must be a mapping of keys to values at the top" if node else "is empty"
+        document.problems.append(document.problem((), wrong, "each schema in schemas/ lists its keys"))
         return
     document.data = _Builder(document).build(node, ())
 
@@ -118,10 +186,13 @@ class _Builder:
         self.nodes = 0
 
     def build(self, node: yaml.Node, path: KeyPath) -> Any:
-        self.nodes += 1
-        if self.nodes > MAX_NODES:
-            raise yaml.YAMLError(f"more than {MAX_NODES} values: aliases that unfold too far?")
         place = (node.start_mark.line + 1, node.start_mark.column + 1)
+        self.nodes += 1
+        if self.nodes > MAX_NODES or len(path) > MAX_DEPTH:
+            limit = f"more than {MAX_NODES} values" if self.nodes > MAX_NODES else f"deeper than {MAX_DEPTH} levels"
+            raise yaml.MarkedYAMLError(
+                problem=f"{limit}; an alias that unfolds without end?", problem_mark=node.start_mark
+            )
         self.document.values[path] = place
         self.document.positions.setdefault(path, place)
         if node.tag not in _TAGS:

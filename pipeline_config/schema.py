@@ -4,22 +4,47 @@ from __future__ import annotations
 
 import difflib
 import json
+from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import jsonschema
+from jsonschema.exceptions import best_match
+from referencing import Registry, Resource
 
 from pipeline_config.problem import Problem
 from pipeline_config.reader import Document, KeyPath
 
 SCHEMAS = Path(__file__).parent.parent / "schemas"
+MAX_LISTED = 20  # names in a hint; a longer list helps nobody
+WORDS = {
+    "null": "empty",
+    "string": "text",
+    "array": "a list",
+    "object": "a mapping",
+    "boolean": "true or false",
+    "integer": "a whole number",
+    "number": "a number",
+}
+
+
+@cache
+def schema_of(name: str) -> dict[str, Any]:
+    """`schemas/<name>.schema.json`, to be read only: cached."""
+    schema: dict[str, Any] = json.loads((SCHEMAS / f"{name}.schema.json").read_text(encoding="utf-8"))
+    return schema
 
 
 @cache
 def _validator(name: str) -> jsonschema.Draft7Validator:
-    schema = json.loads((SCHEMAS / f"{name}.schema.json").read_text(encoding="utf-8"))
-    return jsonschema.Draft7Validator(schema, format_checker=jsonschema.Draft7Validator.FORMAT_CHECKER)
+    registry: Registry[Any] = Registry(retrieve=_retrieve)  # type: ignore[call-arg]
+    checker = jsonschema.Draft7Validator.FORMAT_CHECKER
+    return jsonschema.Draft7Validator(schema_of(name), format_checker=checker, registry=registry)
+
+
+def _retrieve(uri: str) -> Resource[Any]:
+    return Resource.from_contents(schema_of(uri.removesuffix(".schema.json")))
 
 
 def check_schema(document: Document, name: str) -> list[Problem]:
@@ -30,43 +55,79 @@ def check_schema(document: Document, name: str) -> list[Problem]:
     return [problem for error in errors for problem in _explain(document, error)]
 
 
+def refusals(param: dict[str, Any], value: Any) -> list[str]:
+    """Why a param (a JSON Schema, as Airflow reads it) refuses a value."""
+    validator = jsonschema.Draft202012Validator
+    return [error.message for error in validator(param, format_checker=validator.FORMAT_CHECKER).iter_errors(value)]
+
+
 def _explain(document: Document, error: jsonschema.ValidationError) -> list[Problem]:
+    if error.validator in ("anyOf", "oneOf") and error.context:
+        error = best_match(error.context) or error
     path: KeyPath = tuple(error.absolute_path)
-    validator = str(error.validator)
-    schema: Any = error.schema
-    value: Any = error.validator_value
-    instance: Any = error.instance
-    if validator == "additionalProperties":
-        known = list(schema["properties"])
-        unknown = [key for key in instance if key not in known]
+    if error.validator == "additionalProperties":
+        known = list(error.schema["properties"])  # type: ignore[index]
+        unknown = [key for key in error.instance if key not in known]  # type: ignore[union-attr]
         return [document.problem((*path, key), f"unknown key {key!r}", did_you_mean(key, known)) for key in unknown]
-    if validator == "required":
-        return [document.problem(path, _missing(error), _example(error))]
-    if validator == "not":
-        return [document.problem(path, f"{path[-1]!r} does not belong to this operator", "remove it")]
-    if validator == "type":
-        wanted = value if isinstance(value, list) else [value]
-        message = f"must be {' or '.join(wanted)}, is {_kind(error.instance)}"
-        return [document.problem(path, f"{path[-1] if path else 'file'}: {message}", _example(error), at_value=True)]
-    if validator == "enum":
-        hint = did_you_mean(str(error.instance), [str(allowed) for allowed in value])
-        return [document.problem(path, f"{error.instance!r} is not allowed here", hint, at_value=True)]
-    return [document.problem(path, error.message, _example(error), at_value=True)]
+    if error.validator == "propertyNames" or (error.parent and error.parent.validator == "propertyNames"):
+        key = str(error.instance)
+        return [document.problem((*path, key), f"key {key!r} does not have the form {error.validator_value}")]
+    if error.validator in ("required", "not"):
+        return [document.problem(path, *_absent_or_present(error, path))]
+    name = next((part for part in reversed(path) if isinstance(part, str)), "file")
+    explain = _MESSAGES.get(str(error.validator))
+    message = explain(name, error) if explain else f"{name}: {error.message}"
+    return [document.problem(path, message, _hint(error), at_value=True)]
 
 
-def _missing(error: jsonschema.ValidationError) -> str:
+def _absent_or_present(error: jsonschema.ValidationError, path: KeyPath) -> tuple[str, str]:
+    """The message and hint of a key that is missing, and of one that does not belong here."""
+    if error.validator == "not":
+        return f"{str(path[-1])!r} does not belong to this operator", "remove it"
     key = error.message.split("'")[1]
-    return f"key {key!r} is missing"
+    described: dict[str, Any] = error.schema.get("properties", {}).get(key, {})  # type: ignore[union-attr]
+    return f"key {key!r} is missing", _example(described) or described.get("description", "")
 
 
-def _example(error: jsonschema.ValidationError) -> str:
-    examples: list[Any] = error.schema.get("examples", []) if isinstance(error.schema, dict) else []
-    return f"for example {json.dumps(examples[0], ensure_ascii=False)}" if examples else ""
+def _type(name: str, error: jsonschema.ValidationError) -> str:
+    wanted = error.validator_value
+    words = [WORDS[word] for word in (wanted if isinstance(wanted, list) else [wanted])]  # type: ignore[index]
+    return f"{name}: must be {' or '.join(words)}, is {kind(error.instance)}"
 
 
-def _kind(value: Any) -> str:
-    kinds = {dict: "a mapping", list: "a list", str: "text", bool: "true or false", int: "a number", float: "a number"}
-    return "empty" if value is None else kinds.get(type(value), type(value).__name__)
+_MESSAGES: dict[str, Callable[[str, jsonschema.ValidationError], str]] = {
+    "type": _type,
+    "enum": lambda name, error: f"{name}: {error.instance!r} is not allowed here",
+    "pattern": lambda name, error: f"{name}: {error.instance!r} does not have the form {error.validator_value}",
+    "format": lambda name, error: f"{name}: {error.instance!r} is no {error.validator_value}",
+    "minLength": lambda name, _: f"{name}: must not be empty",
+    "minItems": lambda name, _: f"{name}: must not be empty",
+    "minProperties": lambda name, _: f"{name}: must not be empty",
+    "uniqueItems": lambda name, error: f"{name}: {_repeated(error.instance)!r} stands twice",
+    "minimum": lambda name, error: f"{name}: must be {error.validator_value} or more, is {error.instance}",
+    "exclusiveMinimum": lambda name, error: f"{name}: must be above {error.validator_value}, is {error.instance}",
+}
+
+
+def _repeated(items: Any) -> Any:
+    return next(item for index, item in enumerate(items) if item in items[:index])
+
+
+def _hint(error: jsonschema.ValidationError) -> str:
+    if error.validator == "enum":
+        return did_you_mean(str(error.instance), [str(allowed) for allowed in error.validator_value])  # type: ignore[union-attr]
+    return _example(error.schema)
+
+
+def _example(schema: Any) -> str:
+    examples: Iterable[Any] = schema.get("examples", []) if isinstance(schema, dict) else []
+    return next((f"for example {json.dumps(example, ensure_ascii=False)}" for example in examples), "")
+
+
+def kind(value: Any) -> str:
+    """The type of a value in words, as WORDS has them."""
+    kinds = {dict: "object", list: "array", str: "string", bool: "boolean", int: "integer", float: "number"}
+    return "empty" if value is None else WORDS[kinds[type(value)]]
 
 
 def did_you_mean(word: str, known: list[str]) -> str:
@@ -74,4 +135,4 @@ def did_you_mean(word: str, known: list[str]) -> str:
     near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     if near:
         return f"did you mean {near[0]!r}?"
-    return f"known: {', '.join(sorted(known))}" if known else ""
+    return f"known: {', '.join(sorted(known))}" if 0 < len(known) <= MAX_LISTED else ""

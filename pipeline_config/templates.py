@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -10,25 +11,58 @@ from functools import cache
 from typing import Any
 
 import jinja2
-from jinja2 import nodes
+from jinja2 import meta, nodes
 from jinja2.sandbox import SandboxedEnvironment
 
-# Names in Airflow's template context that a pipeline may read.
+from pipeline_config.schema import did_you_mean
+
+# Names in Airflow's template context; a test holds them against Airflow's own.
 CONTEXT = frozenset(
-    "conn dag dag_run data_interval_end data_interval_start ds ds_nodash logical_date macros params run_id task ti "
-    "ts ts_nodash var".split()
+    """
+    asset_state_store conn dag dag_run data_interval_end data_interval_start ds ds_nodash expanded_ti_count inlet_events
+    inlets logical_date macros map_index_template outlet_events outlets params partition_date partition_key
+    prev_data_interval_end_success prev_data_interval_start_success prev_end_date_success prev_start_date_success
+    run_id task task_instance task_instance_key_str task_reschedule_count task_state_store test_mode ti
+    triggering_asset_events try_number ts ts_nodash ts_nodash_with_tz var
+    """.split()
 )
-_FILTERS = ("ds", "ds_nodash", "ts", "ts_nodash", "shell_quote")
+# Those that a run without a logical date does not have: one that somebody triggers.
+UNCERTAIN = frozenset("data_interval_end data_interval_start ds ds_nodash logical_date ts ts_nodash".split())
+_MACROS = """
+    datetime datetime_diff_for_humans dateutil ds_add ds_format ds_format_locale json random time timedelta uuid yaml
+    """
+_DAG_RUN = """
+    clear_number conf consumed_asset_events dag_id data_interval_end data_interval_start end_date logical_date note
+    partition_date partition_key run_after run_id run_type start_date state team_name triggering_user_name
+    """
+# What can be read of some of them.
+ATTRIBUTES = {
+    "var": frozenset({"value", "json"}),
+    "macros": frozenset(_MACROS.split()),
+    "dag_run": frozenset(_DAG_RUN.split()),
+}
+_FILTERS = ("ds", "ds_nodash", "ts", "ts_nodash", "ts_nodash_with_tz", "shell_quote")
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """A name that Airflow does not know: where it stands in the template, and which names there are."""
+
+    name: str
+    message: str
+    offset: int
+    known: list[str]
 
 
 @dataclass
 class Reads:
-    """What a template reads: Airflow variables, connections, params, and any other name."""
+    """What a template reads, each name with the place where it first stands in the template."""
 
-    variables: set[str] = field(default_factory=set)
-    connections: set[str] = field(default_factory=set)
-    params: set[str] = field(default_factory=set)
-    names: set[str] = field(default_factory=set)
+    variables: dict[str, int] = field(default_factory=dict)
+    connections: dict[str, int] = field(default_factory=dict)
+    params: dict[str, int] = field(default_factory=dict)
+    uncertain: dict[str, int] = field(default_factory=dict)
+    unknown: list[Unknown] = field(default_factory=list)
 
 
 @cache
@@ -41,42 +75,123 @@ def environment() -> SandboxedEnvironment:
     return jinja
 
 
-@cache
+_NOTHING = Reads()
+
+
 def reads(text: str) -> Reads:
-    """What `text` reads, to be read only: cached. Raises jinja2.TemplateSyntaxError (`lineno` counts from 1)."""
+    """What `text` reads, to be read only. Raises jinja2.TemplateSyntaxError (where_wrong says where)."""
+    return _reads(text) if "{" in text else _NOTHING
+
+
+@cache
+def _reads(text: str) -> Reads:
     found = Reads()
     tree = environment().parse(text)
-    for node in tree.find_all(nodes.Name):
-        if node.ctx == "load":
-            found.names.add(node.name)
+    words = _words(text)
+    found.unknown += _unknown_filters(tree, words)
+    if found.unknown:
+        return found  # Jinja itself goes no further
+    for name in sorted(meta.find_undeclared_variables(tree)):
+        offset = words.get(name, 0)
+        if name not in CONTEXT:
+            message = f"Airflow knows no {name!r} in a template"
+            found.unknown.append(Unknown(name, message, offset, sorted(CONTEXT)))
+        elif name in UNCERTAIN:
+            found.uncertain[name] = offset
     for chain in _chains(tree):
-        match chain:
-            case ["var", "value" | "json", name, *_]:
-                found.variables.add(name)
-            case ["conn", name, *_]:
-                found.connections.add(name)
-            case ["params", name, *_]:
-                found.params.add(name)
+        _note(found, chain, words)
     return found
 
 
+def _unknown_filters(tree: nodes.Template, words: dict[str, int]) -> Iterator[Unknown]:
+    for kind, known, node_type in (
+        ("filter", environment().filters, nodes.Filter),
+        ("test", environment().tests, nodes.Test),
+    ):
+        for node in tree.find_all(node_type):
+            if node.name not in known:
+                yield Unknown(node.name, f"there is no {kind} {node.name!r}", words.get(node.name, 0), list(known))
+
+
+def _note(found: Reads, chain: list[str], words: dict[str, int]) -> None:
+    """Note what a chain such as var.value.X reads."""
+    match chain:
+        case ["var", "value" | "json", name, *_]:
+            found.variables.setdefault(name, words.get(name, 0))
+        case ["conn", name, *_]:
+            found.connections.setdefault(name, words.get(name, 0))
+        case ["params", name, *_]:
+            found.params.setdefault(name, words.get(name, 0))
+        case [root, name, *_] if root in ATTRIBUTES and name not in ATTRIBUTES[root]:
+            message = f"{root} has no {name!r}"
+            found.unknown.append(Unknown(name, message, words.get(name, 0), sorted(ATTRIBUTES[root])))
+
+
+def _words(text: str) -> dict[str, int]:
+    """Where each name, and each quoted word, first stands in a template."""
+    words: dict[str, int] = {}
+    offset = 0
+    for _, kind, value in environment().lex(text):
+        if kind == "name":
+            words.setdefault(value, offset)
+        elif kind == "string":
+            words.setdefault(value[1:-1], offset + 1)
+        offset += len(value)
+    return words
+
+
+def where_wrong(text: str, error: jinja2.TemplateSyntaxError) -> int:
+    """How many characters into `text` the expression stands that is wrong: Jinja itself only counts lines."""
+    for part in _PARTS.finditer(text):
+        try:
+            environment().parse(part[0])
+        except jinja2.TemplateSyntaxError as wrong:
+            word = re.search(r"(?:got|unexpected|No \w+ named) '([^']+)'", str(wrong.message))
+            found = text.find(word[1], part.start() + 2) if word else -1
+            if _BLOCK.match(part[0]) and wrong.message != error.message:
+                continue  # one half of a block is always wrong alone
+            return found if 0 <= found < part.end() else part.start()
+    return 0
+
+
+_PARTS = re.compile(r"\{\{.*?(?:\}\}|$)|\{%.*?(?:%\}|$)", re.DOTALL)
+_BLOCK = re.compile(r"\{%")
+
+
+def what_is_wrong(text: str) -> Iterator[tuple[int, str, str]]:
+    """Each error of a template: its offset, the message and a hint."""
+    try:
+        found = reads(text)
+    except jinja2.TemplateSyntaxError as error:
+        yield where_wrong(text, error), f"Jinja: {error.message}", ""
+        return
+    for unknown in found.unknown:
+        yield unknown.offset, f"Jinja: {unknown.message}", did_you_mean(unknown.name, unknown.known)
+
+
 def _chains(tree: nodes.Template) -> Iterator[list[str]]:
-    for node in tree.find_all((nodes.Getattr, nodes.Getitem)):
+    for node in tree.find_all((nodes.Getattr, nodes.Getitem, nodes.Call)):
         names = _chain(node)
-        if names:
+        if len(names) > 1 and names[-1] != "get":
             yield names
 
 
 def _chain(node: nodes.Node) -> list[str]:
+    """`a.b["c"]` and `a.b.get("c")` as [a, b, c]; nothing for what has no such form."""
     if isinstance(node, nodes.Name):
         return [node.name]
     if isinstance(node, nodes.Getattr):
         inner = _chain(node.node)
         return [*inner, node.attr] if inner else []
-    if isinstance(node, nodes.Getitem) and isinstance(node.arg, nodes.Const):
-        inner = _chain(node.node)
-        return [*inner, str(node.arg.value)] if inner else []
-    return []
+    name: nodes.Node | None = None
+    if isinstance(node, nodes.Getitem):
+        name, node = node.arg, node.node
+    elif (
+        isinstance(node, nodes.Call) and isinstance(node.node, nodes.Getattr) and node.node.attr == "get" and node.args
+    ):
+        name, node = node.args[0], node.node.node
+    inner = _chain(node) if isinstance(name, nodes.Const) else []
+    return [*inner, str(name.value)] if inner and isinstance(name, nodes.Const) else []
 
 
 class _Anything(dict[str, Any]):
@@ -90,23 +205,24 @@ def render(text: str, variables: dict[str, str], params: dict[str, Any]) -> str:
     """`text` as a run would render it, with these variables and params; the run itself is a stand-in of today's."""
     now = dt.datetime(2024, 1, 2, 15, tzinfo=dt.UTC)
     run = _Anything(run_after=now, run_id="<run_id>", conf={})
-    return (
-        environment()
-        .from_string(text)
-        .render(
-            var={"value": variables, "json": variables},
-            params=params,
-            dag_run=run,
-            ti=_Anything(),
-            macros={"timedelta": dt.timedelta, "datetime": dt.datetime},
-            ds="2024-01-02",
-            ts=now.isoformat(),
-            run_id="<run_id>",
-            conn=_Anything(),
-            dag=_Anything(),
-            task=_Anything(),
-            logical_date=now,
-            data_interval_start=now,
-            data_interval_end=now,
-        )
+    return _compiled(text).render(
+        var={"value": variables, "json": variables},
+        params=params,
+        dag_run=run,
+        ti=_Anything(),
+        macros={"timedelta": dt.timedelta, "datetime": dt.datetime},
+        ds="2024-01-02",
+        ts=now.isoformat(),
+        run_id="<run_id>",
+        conn=_Anything(),
+        dag=_Anything(),
+        task=_Anything(),
+        logical_date=now,
+        data_interval_start=now,
+        data_interval_end=now,
     )
+
+
+@cache
+def _compiled(text: str) -> jinja2.Template:
+    return environment().from_string(text)

@@ -71,6 +71,12 @@ class AirflowApi:
         content = self.call("GET", f"{path}?full_content=true")["content"]
         return [_line(entry) for entry in content]
 
+    def scheduler_words(self, dag_id: str, run_id: str, task: Task) -> list[str]:
+        """What Airflow itself did to a task from outside (its log does not have it), as the audit log has it."""
+        query = urllib.parse.urlencode({"dag_id": dag_id, "run_id": run_id, "task_id": task.task_id})
+        events = self.call("GET", f"eventLogs?{query}")["event_logs"]
+        return [f"{event['event']}: {event['extra']}" for event in events if event["extra"]]
+
     def _login(self) -> str:
         if not self._token:
             self._token = str(self._send("POST", "/auth/token", self._credentials, {})["access_token"])

@@ -88,7 +88,7 @@ class Airflow(Server):
             self._done("migrated", version("apache-airflow"))
 
     def import_settings(self, secrets: Mapping[str, Mapping[str, Any]]) -> None:
-        """Give Airflow the environment's variables and connections, with `secrets` (fields by connection id) added.
+        """Give Airflow the environment's variables, pools and connections, and `secrets` (fields by connection id).
 
         Only when they have changed, so that what somebody edits in Airflow's UI stays.
         """
@@ -101,10 +101,12 @@ class Airflow(Server):
                 connections[name] |= fields
         private = folder / "connections-with-secrets.json"
         write_private(private, json.dumps(connections, sort_keys=True))
-        content = (folder / "variables.json").read_text(encoding="utf-8") + private.read_text(encoding="utf-8")
+        files = (folder / "variables.json", folder / "pools.json", private)
+        content = "".join(path.read_text(encoding="utf-8") for path in files)
         fingerprint = hashlib.sha256(content.encode()).hexdigest()
         if self._changed("imported", fingerprint):
             self.command("variables", "import", str(folder / "variables.json"))
+            self.command("pools", "import", str(folder / "pools.json"))
             self.command("connections", "import", "--overwrite", str(private))
             self._done("imported", fingerprint)
         private.unlink()

@@ -115,6 +115,7 @@ def _why(api: AirflowApi, runs: Sequence[tuple[str, str]]) -> str:
                 return _why(api, [child])
             if task.state == "failed":
                 lines = api.log(dag_id, run_id, task)
-                words = [line for line in lines if "error:" in line] or lines[-5:]
+                words = [line for line in lines if "error:" in line]
+                words = words or [*lines[-20:], *api.scheduler_words(dag_id, run_id, task)]
                 return f"{dag_id}.{task.task_id} failed:\n  " + "\n  ".join(words)
     return f"a run failed: {', '.join(dag_id for dag_id, _ in runs)}"

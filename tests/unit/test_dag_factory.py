@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from pipeline_config.project import ROOT
+from pipeline_config.templates import ATTRIBUTES, CONTEXT
 
 LOAD = """
 import json, sys
@@ -46,6 +47,60 @@ from dag_factory_operators import DockerOperator
 operator = DockerOperator(task_id="t", engine_conn_id="docker_server0", image="producer:1")
 for words in sys.stdin.read().splitlines():
     print(operator._explain(Exception(words)), file=sys.stderr)
+"""
+
+# What a DAG is made of, as JSON; loaded as Airflow does at a task's start when DAG is given.
+BUILT = """
+import json, os, sys
+sys.path.insert(0, ".")
+import dag_factory_loader as loader
+dag = vars(loader)["ninth"]
+tasks = {
+    task.task_id: [type(task).__name__, sorted(task.upstream_task_ids), task.pool, task.owner, task.trigger_rule]
+    for task in dag.tasks
+}
+outlets = [asset.uri for asset in dag.get_task("end").outlets]
+schedule = [asset.uri for asset in vars(loader)["after_ninth"].schedule]
+mapped = dag.get_task("send").expand_input.value["command"]
+groups = {name: group.tooltip for name, group in dag.task_group.get_task_group_dict().items() if name}
+record = {"tasks": tasks, "outlets": outlets, "schedule": schedule, "mapped": mapped, "groups": groups}
+record |= {"doc": dag.doc_md, "params": dag.params.get_param("size").schema, "problems": loader.PROBLEMS}
+print(json.dumps(record, default=str), file=sys.stderr)
+"""
+TASK_START = """
+import sys
+sys.path.insert(0, ".")
+from airflow.sdk.definitions._internal.dag_parsing_context import _airflow_parsing_context_manager
+with _airflow_parsing_context_manager(dag_id="tripclick_load_postgres", task_id="load_to_postgres"):
+    import dag_factory_loader as loader
+from airflow.sdk import DAG
+print(*sorted(name for name, value in vars(loader).items() if isinstance(value, DAG)), file=sys.stderr)
+"""
+TOLD = """
+import logging, sys, types
+sys.path.insert(0, ".")
+from dag_factory_operators import on_failure
+class Notifier:
+    def __init__(self, word, wrong=False):
+        self.word, self.wrong = word, wrong
+    def __call__(self, context):
+        if self.wrong:
+            raise ValueError("no route to " + self.word)
+        logging.getLogger("airflow.task").error("told %s of %s", self.word, context["run_id"])
+sys.modules["people"] = types.SimpleNamespace(Notifier=Notifier)
+instance = types.SimpleNamespace(dag_id="d", task_id="t", try_number=3, run_id="r")
+logging.basicConfig(format="%(message)s", stream=sys.stderr, force=True)
+notifiers = [{"class": "people.Notifier", "arguments": {"word": word, "wrong": word == "x"}} for word in "xy"]
+on_failure({"task_instance": instance, "run_id": "r", "exception": ValueError("two\\nlines")}, notifiers)
+"""
+NAMES = """
+import json, sys
+import airflow.sdk.execution_time.macros as macros
+from airflow.sdk.api.datamodels._generated import DagRun
+from airflow.sdk.definitions.context import Context
+public = [name for name in vars(macros) if not name.startswith("_")]
+record = {"context": sorted(Context.__annotations__), "dag_run": sorted(DagRun.model_fields), "macros": public}
+print(json.dumps(record), file=sys.stderr)
 """
 
 
@@ -92,6 +147,65 @@ def test_loader_builds_the_eight_and_a_broken_file_takes_only_its_own_dag_away(p
     assert loaded["dags"] == [name for name in names if name not in {broken.stem, other.stem}]
     assert f"{broken.relative_to(project)}:6:37: variable S3_PATHS is not in pipelines/catalog.yaml" in loaded["raised"]
     assert f"{other.relative_to(project)}:12:15: no operator is called 'SSHOperatr'" in loaded["raised"]
+
+
+def test_a_dag_that_cannot_be_built_is_named_with_the_place_of_its_task_and_the_others_stay(project: Path) -> None:
+    path = project / "pipelines/mart/needs_more.yaml"
+    path.write_text(
+        "dag_id: needs_more\ndescription: The class wants another argument\nschedule: null\ntasks:\n"
+        "  - task_id: fine\n    operator: EmptyOperator\n"
+        "  - task_id: wrong\n    operator: airflow.providers.standard.operators.bash.BashOperator\n"
+        "    advanced: {bash_comand: date}\n    dependencies: [fine]\n"
+        "  - task_id: end\n    operator: EmptyOperator\n    dependencies: [wrong]\n"
+    )
+    loaded = json.loads(run(LOAD, project).splitlines()[-1])
+    assert len(loaded["dags"]) == 8
+    assert "pipelines/mart/needs_more.yaml:7:5: cannot be built: " in loaded["raised"]
+    assert "missing keyword argument 'bash_command'" in loaded["raised"]
+
+
+def test_a_ninth_dag_uses_the_rest_of_the_dialect_without_any_python(project: Path) -> None:
+    shutil.copytree(ROOT / "tests/pipelines/valid/ninth", project / "pipelines", dirs_exist_ok=True)
+    built = json.loads(run(BUILT, project).splitlines()[-1])
+    assert built["problems"] == []
+    assert built["tasks"] == {
+        "start": ["EmptyOperator", [], "default_pool", "analysts", "all_success"],
+        "words.list_words": ["PythonOperator", ["start"], "default_pool", "analysts", "all_success"],
+        "words.say": ["MappedOperator", ["words.list_words"], "default_pool", "analysts", "all_success"],
+        "words.shout": ["MappedOperator", ["words.list_words"], "default_pool", "analysts", "all_success"],
+        "send": ["MappedOperator", ["words.say", "words.shout"], "curated_stream_writer", "analysts", "all_success"],
+        "remote": ["SSHOperator", ["send"], "default_pool", "analysts", "all_done"],
+        "end": ["EmptyOperator", ["remote"], "default_pool", "analysts", "all_success"],
+    }
+    assert built["outlets"] == built["schedule"] == ["s3://tripclick/greetings"]
+    assert [command[-1] for command in built["mapped"]] == ["--first-date=2020-10-01", "--first-date=2020-10-02"]
+    assert built["groups"] == {"words": "Words and what is made of them"}
+    assert built["params"]["enum"] == ["small", "large"]
+    flow = "* flow: start → list_words → (say, shout) → send → remote → end"
+    assert flow in built["doc"]
+    assert "* connections: `docker_server0`, `spark_ssh`" in built["doc"]
+    assert "dag_id: ninth" in built["doc"]
+
+
+def test_a_task_starts_with_its_own_dag_alone_though_another_file_is_broken(project: Path) -> None:
+    (project / "pipelines/mart/tripclick_analytics_mart_etl.yaml").write_text("dag_id: [")
+    assert run(TASK_START, project).splitlines()[-1] == "tripclick_load_postgres"
+
+
+def test_a_failure_is_a_line_in_the_log_and_one_notifier_that_fails_does_not_hide_the_next(project: Path) -> None:
+    lines = run(TOLD, project).splitlines()
+    assert "FAILED d.t, try 3, run r: two lines" in lines
+    assert "notifier people.Notifier failed" in lines
+    assert "ValueError: no route to x" in lines
+    assert "told y of r" in lines
+
+
+def test_the_names_that_a_template_may_read_are_airflows(project: Path) -> None:
+    airflow = json.loads(run(NAMES, project).splitlines()[-1])
+    only_in_callbacks = {"exception", "reason", "templates_dict"}
+    assert set(airflow["context"]) - only_in_callbacks == CONTEXT
+    assert set(airflow["dag_run"]) == ATTRIBUTES["dag_run"]
+    assert set(airflow["macros"]) - {"Any", "TYPE_CHECKING", "annotations"} == ATTRIBUTES["macros"]
 
 
 def test_every_argument_is_one_word_for_the_shell_whatever_is_typed_into_a_form(project: Path) -> None:

@@ -1,7 +1,7 @@
-"""Each file of tests/pipelines/invalid has its expected messages in the .txt beside it; the valid ones have none.
+"""Each case of tests/pipelines/invalid has its expected messages in the .txt beside it; the valid ones have none.
 
-A new case is a new file. `UPDATE_CASES=1 make test-fast` writes the messages down; read them before you
-commit them.
+A case is a file, one more pipeline beside the eight, or a folder whose files are laid over pipelines/. A new case is a
+new file or folder. `UPDATE_CASES=1 make test-fast` writes the messages down; read them before you commit them.
 """
 
 from __future__ import annotations
@@ -18,18 +18,27 @@ from pipeline_config.project import ROOT, load_project
 CASES = Path(__file__).parent.parent / "pipelines"
 
 
+def cases(kind: str) -> list[Path]:
+    """Every case of tests/pipelines/`kind`."""
+    return sorted(path for path in (CASES / kind).iterdir() if path.is_dir() or path.suffix == ".yaml")
+
+
 def messages(case: Path, root: Path) -> list[str]:
-    """What the check says of `case` when it lies among the eight pipelines."""
+    """What the check says of the eight pipelines with `case` among them."""
     shutil.copytree(ROOT / "pipelines", root / "pipelines")
-    target = root / "pipelines" / "cases" / case.name
-    target.parent.mkdir()
-    shutil.copy(case, target)
+    if case.is_dir():
+        shutil.copytree(case, root / "pipelines", dirs_exist_ok=True)
+        added = {f"pipelines/{path.relative_to(case).as_posix()}" for path in case.rglob("*.yaml")}
+    else:
+        (root / "pipelines" / "cases").mkdir()
+        shutil.copy(case, root / "pipelines" / "cases" / case.name)
+        added = {f"pipelines/cases/{case.name}"}
     found = check(load_project(root))
-    assert {problem.file for problem in found} <= {f"pipelines/cases/{case.name}"}, "a case must not break the eight"
-    return [str(problem).removeprefix("pipelines/cases/") for problem in found]
+    assert {problem.file for problem in found} <= added, "a case must not break the other files"
+    return [str(problem).removeprefix("pipelines/").removeprefix("cases/") for problem in found]
 
 
-@pytest.mark.parametrize("case", sorted(CASES.glob("invalid/*.yaml")), ids=lambda case: case.stem)
+@pytest.mark.parametrize("case", cases("invalid"), ids=lambda case: case.stem)
 def test_invalid_file_gets_exactly_these_messages(case: Path, tmp_path: Path) -> None:
     found = messages(case, tmp_path)
     expected = case.with_suffix(".txt")
@@ -39,6 +48,10 @@ def test_invalid_file_gets_exactly_these_messages(case: Path, tmp_path: Path) ->
     assert found == expected.read_text(encoding="utf-8").splitlines()
 
 
-@pytest.mark.parametrize("case", sorted(CASES.glob("valid/*.yaml")), ids=lambda case: case.stem)
+@pytest.mark.parametrize("case", cases("valid"), ids=lambda case: case.stem)
 def test_valid_file_has_no_problem(case: Path, tmp_path: Path) -> None:
     assert messages(case, tmp_path) == []
+
+
+def test_there_are_at_least_80_invalid_cases() -> None:
+    assert len(cases("invalid")) >= 80

@@ -1,0 +1,65 @@
+"""The checks that JSON Schema cannot make: inside a file and across files.
+
+Each check is a function to problems: from one pipeline among the others (Context), or from the whole project. It runs
+only on documents that read well and pass their schema, so it may trust the shape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from pipeline_config.checks import commands, dag, declared, operators, secrets, shared, tasks, triggers
+from pipeline_config.checks.context import Context, Index
+from pipeline_config.problem import Problem
+from pipeline_config.project import Project
+
+__all__ = ["PIPELINE_CHECKS", "PROJECT_CHECKS", "check"]
+
+PROJECT_CHECKS: tuple[Callable[[Project], Iterator[Problem]], ...] = (
+    shared.environments,
+    operators.shared,
+    shared.templates_of_defaults,
+    shared.unused,
+)
+PIPELINE_CHECKS: tuple[Callable[[Context], Iterator[Problem]], ...] = (
+    dag.file_name,
+    dag.schedule,
+    dag.dates,
+    dag.notifiers,
+    tasks.names,
+    tasks.connected,
+    operators.operators,
+    operators.limits,
+    operators.mapping,
+    commands.commands,
+    declared.params,
+    declared.template_reads,
+    declared.declared,
+    declared.advanced_connections,
+    triggers.triggers,
+    triggers.cycles,
+)
+
+
+def check(project: Project) -> list[Problem]:
+    """All problems of a project, by file and line. The checks across files wait until the shared files are right."""
+    problems = [*project.problems]
+    for document in [*project.shared, *project.pipelines]:
+        problems += secrets.secrets(document)
+    if not any(document.problems for document in project.shared):
+        wrong = list(shared.extends(project))
+        problems += wrong
+        if not wrong:
+            problems += _across(project)
+    return sorted(set(problems))
+
+
+def _across(project: Project) -> Iterator[Problem]:
+    for one_check in PROJECT_CHECKS:
+        yield from one_check(project)
+    index = Index.of(project)
+    for document in project.pipelines:
+        if not document.problems:
+            context = Context(project, document, index)
+            for own_check in PIPELINE_CHECKS:
+                yield from own_check(context)

@@ -1,0 +1,159 @@
+"""Checks of what a task runs: its command template, its job, and the job's own parser asked for the arguments."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.util
+import itertools
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+import jinja2
+
+from pipeline_config import templates
+from pipeline_config.checks.context import FORMS, Context
+from pipeline_config.compiler import argv, option_words
+from pipeline_config.problem import Problem
+from pipeline_config.reader import KeyPath
+from pipeline_config.schema import did_you_mean
+
+MAX_COMBINATIONS = 1000  # of a mapped task; Airflow's own limit (max_map_length) is 1024
+
+
+def commands(context: Context) -> Iterator[Problem]:
+    """Each command template exists, and the job takes the arguments that it is given."""
+    for index, task in enumerate(context.tasks):
+        if "command" not in task:
+            continue
+        if task["command"] not in context.commands:
+            hint = did_you_mean(task["command"], list(context.commands))
+            path: KeyPath = ("tasks", index, "command")
+            yield context.problem(path, f"no command template is called {task['command']!r}", hint)
+            continue
+        yield from _job_arguments(context, index, task, context.commands[task["command"]])
+
+
+class _ParserError(Exception):
+    """What argparse would have printed before it ended the process."""
+
+
+@cache
+def job_parser(module: str) -> argparse.ArgumentParser | str:
+    """A job's own parser, or why there is none."""
+    path = module.replace(".", "/")
+    try:
+        if importlib.util.find_spec(module) is None:
+            return f"there is no {path}.py"
+        name = f"{module}.__main__" if importlib.util.find_spec(f"{module}.__main__") else module
+    except ModuleNotFoundError:
+        name = module  # a module, not a package: it has no __main__
+    try:
+        parser: argparse.ArgumentParser = importlib.import_module(name).parser()
+    except Exception as error:  # noqa: BLE001 (a job may be broken in any way; the person reads how)
+        return f"{path} cannot be asked for its options: {type(error).__name__}: {error}"
+    return parser
+
+
+def _job_arguments(context: Context, index: int, task: dict[str, Any], template: dict[str, Any]) -> Iterator[Problem]:
+    job = task["job"]
+    parser = job_parser(template["module"].replace("{job}", job))
+    if isinstance(parser, str):
+        yield context.problem(("tasks", index, "job"), f"job {job!r}: {parser}")
+        return
+    options = _options(parser, job)
+    if not options:
+        modes = _modes(parser)
+        yield context.problem(("tasks", index, "job"), f"there is no job {job!r}", did_you_mean(job, modes))
+        return
+    unknown = [(key, name) for key in ("arguments", "for_each") for name in task.get(key, {}) if name not in options]
+    for key, name in unknown:
+        hint = did_you_mean(name, options)
+        yield context.document.problem(("tasks", index, key, name), f"{job} has no option --{name}", hint)
+    if not unknown:
+        yield from _refused(context, index, task, template, parser, options)
+
+
+def _refused(
+    context: Context,
+    index: int,
+    task: dict[str, Any],
+    template: dict[str, Any],
+    parser: argparse.ArgumentParser,
+    options: list[str],
+) -> Iterator[Problem]:
+    """What the parser says of the arguments, with the catalog's examples and the params' defaults filled in."""
+    each = {name: values for name, values in task.get("for_each", {}).items() if isinstance(values, list)}
+    combinations = itertools.islice(itertools.product(*each.values()), MAX_COMBINATIONS)
+    for values in combinations:
+        given = {**task.get("arguments", {}), **dict(zip(each, values, strict=True))}
+        try:
+            arguments = {name: example(context, value) for name, value in given.items()}
+        except (jinja2.TemplateError, TypeError, AttributeError, KeyError, ValueError):
+            return  # the template check names it, with its place
+        for name, value in arguments.items():
+            yield from _form(context, index, name, given[name], value)
+        words = argv(template["argv"], task["job"], arguments) if "argv" in template else option_words(arguments)
+        try:
+            _parse(parser, words)
+        except _ParserError as error:
+            named = next((name for name in arguments if f"--{name}" in str(error).split(":")[0].split()), "")
+            key = "for_each" if named in each else "arguments"
+            path: KeyPath = ("tasks", index, key, named) if named else ("tasks", index, key)
+            hint = f"it takes: {', '.join(options)}"
+            yield context.document.problem(path, f"{task['job']} refuses its arguments: {error}", hint)
+            return
+
+
+def _form(context: Context, index: int, name: str, template: Any, value: Any) -> Iterator[Problem]:
+    """An argument that reads a variable has the form of that variable's type: nothing stands around it by mistake."""
+    read = templates.reads(template).variables if isinstance(template, str) else {}
+    types = {
+        context.catalog("variables")[variable]["type"] for variable in read if variable in context.catalog("variables")
+    }
+    for kind in types:
+        form, hint = FORMS[kind]
+        if not form.fullmatch(value):
+            path: KeyPath = ("tasks", index, "arguments", name)
+            yield context.problem(path, f"{name} would be {value!r}, which is no {kind}", hint)
+
+
+def _options(parser: argparse.ArgumentParser, job: str) -> list[str]:
+    """The long options of a job without their dashes; of a parser with modes, those of the mode that `job` names."""
+    own: argparse.ArgumentParser | None = parser
+    for action in parser._actions:  # argparse has no public way to list options
+        if isinstance(action, argparse._SubParsersAction):
+            own = action.choices.get(job)
+    actions = own._actions if own else []
+    names = [text[2:] for action in actions for text in action.option_strings if text.startswith("--")]
+    return [name for name in names if name != "help"]
+
+
+def _modes(parser: argparse.ArgumentParser) -> list[str]:
+    return [
+        name for action in parser._actions if isinstance(action, argparse._SubParsersAction) for name in action.choices
+    ]
+
+
+def _parse(parser: argparse.ArgumentParser, words: list[str]) -> None:
+    """Parse without the process ending; argparse's own error text comes back as _ParserError."""
+
+    def refuse(_: Any, message: str) -> None:
+        raise _ParserError(message)
+
+    original = argparse.ArgumentParser.error
+    argparse.ArgumentParser.error = refuse  # type: ignore[method-assign,assignment]
+    try:
+        parser.parse_args(words)
+    finally:
+        argparse.ArgumentParser.error = original  # type: ignore[method-assign]
+
+
+def example(context: Context, value: Any) -> Any:
+    """`value` as a run could see it: variables as in the catalog's examples, params at their defaults."""
+    if not isinstance(value, str) or "{" not in value:
+        return value
+    variables = {name: entry["example"] for name, entry in context.catalog("variables").items()}
+    params = {name: param["default"] for name, param in context.data.get("params", {}).items()}
+    return templates.render(value, variables, params)

@@ -1,0 +1,101 @@
+"""What a check is given: one pipeline among the others."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from pipeline_config.problem import Problem
+from pipeline_config.project import Project
+from pipeline_config.reader import Document, KeyPath
+
+# What the value of a variable looks like, by its type in the catalog; `${…}` is filled in by its default first.
+FORMS = {
+    "brokers": (re.compile(r"[^\s:,/]+:\d{1,5}(,[^\s:,/]+:\d{1,5})*"), "host:port, host:port without blanks"),
+    "path": (re.compile(r"(/|s3a://[^/\s]|\.).*"), "an absolute path or s3a://bucket/…"),
+    "text": (re.compile(r".*", re.DOTALL), ""),
+}
+
+
+@dataclass(frozen=True)
+class Index:
+    """What stands where in a project, looked up once: pipelines by dag_id, and the assets that tasks update."""
+
+    by_dag_id: dict[str, list[Document]] = field(default_factory=dict)
+    outlets: set[str] = field(default_factory=set)
+
+    @classmethod
+    def of(cls, project: Project) -> Index:
+        """The index of a project; broken pipelines are in it as far as they can be read."""
+        index = cls()
+        for document in project.pipelines:
+            if isinstance(document.data, dict) and isinstance(document.data.get("dag_id"), str):
+                index.by_dag_id.setdefault(document.data["dag_id"], []).append(document)
+            if document.data and not document.problems:
+                index.outlets.update(uri for task in document.data["tasks"] for uri in task.get("outlets", []))
+        return index
+
+
+@dataclass(frozen=True)
+class Context:
+    """One pipeline among the others; its document has passed the schema."""
+
+    project: Project
+    document: Document
+    index: Index
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The pipeline as its file has it."""
+        data: dict[str, Any] = self.document.data
+        return data
+
+    @property
+    def tasks(self) -> list[dict[str, Any]]:
+        """Its tasks."""
+        tasks: list[dict[str, Any]] = self.data["tasks"]
+        return tasks
+
+    @property
+    def operators(self) -> dict[str, Any]:
+        """The operators of defaults.yaml by name."""
+        operators: dict[str, Any] = self.project.defaults.data["operators"]
+        return operators
+
+    @property
+    def commands(self) -> dict[str, Any]:
+        """The command templates of defaults.yaml by name."""
+        commands: dict[str, Any] = self.project.defaults.data["commands"]
+        return commands
+
+    def catalog(self, kind: str) -> dict[str, Any]:
+        """The `variables`, `connections` or `pools` of catalog.yaml by name."""
+        entries: dict[str, Any] = self.project.catalog.data.get(kind, {})
+        return entries
+
+    def operator(self, task: dict[str, Any]) -> dict[str, Any]:
+        """What defaults.yaml says of a task's operator; nothing when it names a class."""
+        operator: dict[str, Any] = self.operators.get(task["operator"], {})
+        return operator
+
+    def problem(self, path: KeyPath, message: str, hint: str = "") -> Problem:
+        """A problem in the pipeline's file, at the value of `path`."""
+        return self.document.problem(path, message, hint, at_value=True)
+
+    def warning(self, path: KeyPath, message: str, hint: str = "") -> Problem:
+        """A warning there."""
+        return self.document.problem(path, message, hint, at_value=True, severity="warning")
+
+
+def texts(value: Any, path: KeyPath) -> Iterator[tuple[KeyPath, str]]:
+    """Every text inside `value`, with its place."""
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from texts(item, (*path, key))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from texts(item, (*path, index))

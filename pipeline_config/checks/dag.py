@@ -1,0 +1,102 @@
+"""Checks of a DAG's own keys: its name, when it runs, who is told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from pipeline_config.checks.context import Context
+from pipeline_config.problem import Problem
+from pipeline_config.project import Project
+from pipeline_config.schema import did_you_mean
+
+# The fields of a cron expression, in order, with what each may hold.
+CRON_FIELDS = {
+    "minute": "0-59",
+    "hour": "0-23",
+    "day of month": "1-31",
+    "month": "1-12 or JAN-DEC",
+    "day of week": "0-7 or SUN-SAT",
+}
+PRESETS = ("@once", "@continuous", "@hourly", "@daily", "@weekly", "@monthly", "@quarterly", "@yearly")
+
+
+def file_name(context: Context) -> Iterator[Problem]:
+    """dag_id = file name, and no other file has it."""
+    stem = context.document.file.rsplit("/", 1)[-1].removesuffix(".yaml")
+    dag_id = context.data["dag_id"]
+    if dag_id != stem:
+        yield context.problem(("dag_id",), f"dag_id {dag_id!r} is not the file's name", f"rename one: {stem!r}")
+    for other in context.index.by_dag_id[dag_id]:
+        if other is not context.document:
+            yield context.problem(("dag_id",), f"dag_id {dag_id!r} stands in {other.file} too", "each DAG has its own")
+
+
+def schedule(context: Context) -> Iterator[Problem]:
+    """A cron expression that can come true, a preset, or assets that somebody updates."""
+    value = context.data["schedule"]
+    if isinstance(value, list):
+        for number, uri in enumerate(value):
+            if uri not in context.index.outlets:
+                hint = did_you_mean(uri, sorted(context.index.outlets)) or "give it to that task's outlets"
+                yield context.warning(("schedule", number), f"no task here updates asset {uri}", hint)
+    elif value is not None and value.startswith("@"):
+        if value not in PRESETS:
+            yield context.problem(("schedule",), f"no schedule is called {value!r}", did_you_mean(value, list(PRESETS)))
+    elif value is not None:
+        yield from _cron(context, value)
+
+
+def _cron(context: Context, text: str) -> Iterator[Problem]:
+    from croniter import croniter  # most pipelines have no schedule
+
+    fields = text.split()
+    if len(fields) != len(CRON_FIELDS):
+        hint = f"{len(CRON_FIELDS)}: {', '.join(CRON_FIELDS)}"
+        yield context.problem(("schedule",), f"cron {text!r} has {len(fields)} fields", hint)
+        return
+    wrong = list(_wrong_fields(context, text, fields, croniter))
+    yield from wrong
+    if wrong:
+        return
+    try:
+        croniter(text, datetime(2024, 1, 1, tzinfo=UTC)).get_next()
+    except ValueError:  # croniter's own errors are ValueErrors
+        yield context.problem(("schedule",), f"cron {text!r} never comes", f"order: {', '.join(CRON_FIELDS)}")
+
+
+def _wrong_fields(context: Context, text: str, fields: list[str], reader: type) -> Iterator[Problem]:
+    """Each field that is wrong when all others are `*`."""
+    offset = 0
+    for number, (name, allowed) in enumerate(CRON_FIELDS.items()):
+        offset = text.index(fields[number], offset)
+        alone = ["*"] * len(CRON_FIELDS)
+        alone[number] = fields[number]
+        try:
+            reader(" ".join(alone))
+        except ValueError:  # croniter's own errors are ValueErrors
+            message = f"cron {text!r}: {fields[number]!r} is no {name}"
+            yield context.document.within(("schedule",), text, offset, message, f"it is {allowed}")
+        offset += len(fields[number])
+
+
+def dates(context: Context) -> Iterator[Problem]:
+    """The schedule's last day is not before its first."""
+    end = context.data.get("end_date")
+    start = context.data.get("start_date", context.project.defaults.data["dag"]["start_date"])
+    if end and end < start:
+        yield context.problem(("end_date",), f"end_date {end} is before start_date {start}", "the DAG would never run")
+
+
+def notifiers(context: Context) -> Iterator[Problem]:
+    """Who is told of a failure is in defaults.yaml."""
+    known = notifier_names(context.project)
+    for number, name in enumerate(context.data.get("default_args", {}).get("on_failure", [])):
+        if name not in known:
+            hint = did_you_mean(name, known) or "declare it under notifiers: in pipelines/defaults.yaml"
+            yield context.problem(("default_args", "on_failure", number), f"no notifier is called {name!r}", hint)
+
+
+def notifier_names(project: Project) -> list[str]:
+    """The notifiers of defaults.yaml."""
+    return list(project.defaults.data.get("notifiers", {}))

@@ -1,0 +1,122 @@
+"""Checks of what a task runs as: its operator, connection, pool, time limit and mapping."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from pipeline_config import classes
+from pipeline_config.checks.context import Context
+from pipeline_config.checks.dag import notifier_names
+from pipeline_config.compiler import OWN_ARGUMENTS, is_class_path, upstream
+from pipeline_config.problem import Problem
+from pipeline_config.project import Project
+from pipeline_config.reader import Document, KeyPath
+from pipeline_config.schema import did_you_mean
+
+REMOTE_TYPES = ("ssh", "docker")  # what hangs there hangs here
+
+
+def operators(context: Context) -> Iterator[Problem]:
+    """Each operator is one of defaults.yaml or a class that is there, and its connection is of its type."""
+    for index, task in enumerate(context.tasks):
+        path: KeyPath = ("tasks", index)
+        name = task["operator"]
+        if is_class_path(name):
+            message, hint = classes.what_is_wrong(name)
+            if message:
+                yield context.problem((*path, "operator"), message, hint)
+            for argument in OWN_ARGUMENTS.keys() & task.get("advanced", {}).keys():
+                hint = f"remove it there, and write {OWN_ARGUMENTS[argument]}: in the task"
+                message = f"{argument!r} has a key of its own in a task"
+                yield context.document.problem((*path, "advanced", argument), message, hint)
+        elif name not in context.operators:
+            hint = did_you_mean(name, list(context.operators))
+            yield context.problem((*path, "operator"), f"no operator is called {name!r}", hint)
+        else:
+            yield from _connection(context, path, task)
+
+
+def _connection(context: Context, path: KeyPath, task: dict[str, Any]) -> Iterator[Problem]:
+    known = context.catalog("connections")
+    wanted = context.operator(task).get("connection_type")
+    name = task.get("connection")
+    if name in known and known[name]["type"] != wanted:
+        right = ", ".join(sorted(other for other, entry in known.items() if entry["type"] == wanted))
+        message = f"{name} is a connection of type {known[name]['type']}, the operator needs {wanted}"
+        yield context.problem((*path, "connection"), message, right and f"of that type: {right}")
+
+
+def limits(context: Context) -> Iterator[Problem]:
+    """What runs on another machine has a time limit; each pool is in the catalog."""
+    everywhere = {**context.project.defaults.data["default_args"], **context.data.get("default_args", {})}
+    for index, task in enumerate(context.tasks):
+        path: KeyPath = ("tasks", index)
+        key = "execution_timeout_minutes"
+        operator = context.operator(task)
+        limited = key in task or key in operator.get("arguments", {}) or key in everywhere
+        if not limited and (operator.get("connection_type") in REMOTE_TYPES or _has_connection(task)):
+            hint = f"add {key}: to the task, or to its operator in pipelines/defaults.yaml"
+            yield context.problem((*path, "operator"), f"task {task['task_id']!r} may run for ever", hint)
+        if "pool" in task and task["pool"] not in context.catalog("pools"):
+            hint = did_you_mean(task["pool"], list(context.catalog("pools"))) or "declare it under pools:"
+            yield context.problem((*path, "pool"), f"pool {task['pool']!r} is not in pipelines/catalog.yaml", hint)
+
+
+def _has_connection(task: dict[str, Any]) -> bool:
+    return any(name.endswith("_conn_id") for name in task.get("advanced", {}))
+
+
+def mapping(context: Context) -> Iterator[Problem]:
+    """A mapped task names its options' lists, or an earlier task whose result is one."""
+    graph = upstream(context.data)
+    for index, task in enumerate(context.tasks):
+        for name, values in task.get("for_each", {}).items():
+            path: KeyPath = ("tasks", index, "for_each", name)
+            both = task.get("arguments", {}).keys() | task.get("advanced", {}).keys()
+            if name in both:
+                yield context.document.problem(path, f"{name!r} stands in arguments too", "give it in one place")
+            if isinstance(values, str) and not is_class_path(task["operator"]):
+                yield context.problem(
+                    path, "must be a list here", "only a task of a class can map over another's result"
+                )
+            elif isinstance(values, str) and values not in _before(graph, task["task_id"]):
+                hint = did_you_mean(values, sorted(_before(graph, task["task_id"])))
+                yield context.problem(path, f"no task before this one is called {values!r}", hint)
+
+
+def _before(graph: dict[str, list[str]], task_id: str) -> set[str]:
+    """Every task that has ended when `task_id` starts."""
+    found: set[str] = set()
+    waiting = list(graph[task_id])
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting += graph.get(name, [])
+    return found
+
+
+def shared(project: Project) -> Iterator[Problem]:
+    """The classes of operators and notifiers are there, and what default_args name is declared."""
+    for document in (project.defaults, *project.environments.values()):
+        for kind in ("operators", "notifiers"):
+            for name, entry in document.data.get(kind, {}).items():
+                yield from _class(document, (kind, name, "class"), entry.get("class"))
+        for number, name in enumerate(document.data.get("default_args", {}).get("on_failure", [])):
+            if name not in notifier_names(project):
+                path: KeyPath = ("default_args", "on_failure", number)
+                hint = did_you_mean(name, notifier_names(project))
+                yield document.problem(path, f"no notifier is called {name!r}", hint, at_value=True)
+        for name in document.data.get("operators", {}).keys() - project.defaults.data["operators"].keys():
+            hint = did_you_mean(name, list(project.defaults.data["operators"]))
+            yield document.problem(("operators", name), f"defaults.yaml has no operator {name!r}", hint)
+
+
+def _class(document: Document, path: KeyPath, name: str | None) -> Iterator[Problem]:
+    message, hint = classes.what_is_wrong(name) if name else ("", "")
+    if not message:
+        return
+    # Who checks on a machine without Airflow is not told that Airflow is missing.
+    severity = "warning" if message.startswith("there is no Python package") else "error"
+    yield document.problem(path, message, hint, at_value=True, severity=severity)

@@ -1,0 +1,102 @@
+"""Checks of the files that all pipelines share: catalog, defaults and environments."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from pipeline_config import templates
+from pipeline_config.checks.context import FORMS, texts
+from pipeline_config.problem import Problem
+from pipeline_config.project import PLACEHOLDER, Project, expand
+from pipeline_config.reader import Document
+from pipeline_config.schema import did_you_mean
+
+
+def extends(project: Project) -> Iterator[Problem]:
+    """What an environment extends is there, and does not extend it back."""
+    for name, document in project.environments.items():
+        trail = [name]
+        while parent := project.environments[trail[-1]].data.get("extends"):
+            if parent not in project.environments:
+                if trail == [name]:
+                    hint = did_you_mean(parent, list(project.environments))
+                    yield document.problem(("extends",), f"no environment is called {parent!r}", hint, at_value=True)
+                break
+            trail.append(parent)
+            if parent in trail[:-1]:
+                message = f"environments extend each other: {' → '.join(trail)}"
+                yield document.problem(("extends",), message, "remove one of them", at_value=True)
+                break
+
+
+def environments(project: Project) -> Iterator[Problem]:
+    """Each variable has a value of its type and each connection an address, in each environment, and no other has."""
+    for name, document in project.environments.items():
+        data = project.environment(name).data
+        for kind, word in (("variables", "variable"), ("connections", "connection")):
+            catalog = project.catalog.data[kind]
+            for missing in sorted(catalog.keys() - data.get(kind, {}).keys()):
+                hint = f"like {catalog[missing]['example']}"
+                yield document.problem((kind,), f"{word} {missing} has no value here", hint)
+            for unknown in sorted(document.data.get(kind, {}).keys() - catalog.keys()):
+                hint = did_you_mean(unknown, list(catalog))
+                yield document.problem((kind, unknown), f"{word} {unknown} is not in pipelines/catalog.yaml", hint)
+        yield from _values(project, document)
+
+
+def _values(project: Project, document: Document) -> Iterator[Problem]:
+    for path, text in texts(document.data, ()):
+        rest = PLACEHOLDER.sub("", text)
+        if "${" in rest:
+            hint = "write ${NAME} or ${NAME:-default}, the name in capitals"
+            yield document.within(path, text, text.index("${"), "this is no ${…} that can be filled in", hint)
+    for name, value in document.data.get("variables", {}).items():
+        entry = project.catalog.data["variables"].get(name)
+        form, hint = FORMS[entry["type"]] if entry else FORMS["text"]
+        filled = expand(value)
+        if filled and not form.fullmatch(filled) and "${" not in filled:
+            message = f"{name} is of type {entry['type']}, {value!r} is not"
+            yield document.problem(("variables", name), message, hint, at_value=True)
+    for name, address in document.data.get("connections", {}).items():
+        port = expand(str(address.get("port", 1)))
+        if not port.isdecimal() or not 0 < int(port) < 65536:
+            message = f"port {address['port']!r} is no number from 1 to 65535"
+            yield document.problem(("connections", name, "port"), message, at_value=True)
+
+
+def unused(project: Project) -> Iterator[Problem]:
+    """Warnings: what catalog.yaml and defaults.yaml have and no pipeline uses."""
+    if any(document.problems for document in project.pipelines):
+        return  # what a broken file would use, nobody knows
+    used = _uses(project)
+    for document, kind in (
+        (project.catalog, "variables"),
+        (project.catalog, "connections"),
+        (project.catalog, "pools"),
+        (project.defaults, "commands"),
+    ):
+        for name in document.data.get(kind, {}):
+            if name not in used[kind]:
+                message = f"no pipeline uses {kind.removesuffix('s')} {name}"
+                yield document.problem((kind, name), message, "remove it", severity="warning")
+
+
+def _uses(project: Project) -> dict[str, set[str]]:
+    used: dict[str, set[str]] = {"variables": set(), "connections": set(), "pools": set(), "commands": set()}
+    for document in project.pipelines:
+        data: dict[str, Any] = document.data
+        used["variables"].update(data.get("variables", []))
+        used["connections"].update(data.get("connections", []))
+        for task in data["tasks"]:
+            used["pools"].add(task.get("pool"))
+            used["commands"].add(task.get("command"))
+    return used
+
+
+def templates_of_defaults(project: Project) -> Iterator[Problem]:
+    """The Jinja of operators, command templates and notifiers can be read, and Airflow knows its names."""
+    for section in ("operators", "commands", "notifiers"):
+        for path, text in texts(project.defaults.data.get(section, {}), (section,)):
+            for offset, message, hint in templates.what_is_wrong(text):
+                yield project.defaults.within(path, text, offset, message, hint)

@@ -1,0 +1,98 @@
+"""Checks of the graph of tasks: names, dependencies, groups, cycles, and that everything is connected."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+
+from pipeline_config.checks.context import Context
+from pipeline_config.compiler import upstream
+from pipeline_config.problem import Problem
+from pipeline_config.reader import KeyPath
+from pipeline_config.schema import did_you_mean
+
+MARKER = "EmptyOperator"  # `start` and `end`: what has nothing to do but to be first or last
+
+
+def names(context: Context) -> Iterator[Problem]:
+    """Each task and group has a name of its own, and each dependency and group that is named exists."""
+    ids = [task["task_id"] for task in context.tasks]
+    groups = context.data.get("task_groups", {})
+    for index, task in enumerate(context.tasks):
+        path: KeyPath = ("tasks", index)
+        if Counter(ids[:index])[task["task_id"]]:
+            yield context.problem((*path, "task_id"), f"task_id {task['task_id']!r} stands twice")
+        if task["task_id"] in groups:
+            yield context.problem((*path, "task_id"), f"{task['task_id']!r} is a task group too", "rename one")
+        if "group" in task and task["group"] not in groups:
+            hint = did_you_mean(task["group"], list(groups)) or "declare it under task_groups:"
+            yield context.problem((*path, "group"), f"no task group is called {task['group']!r}", hint)
+        yield from _unknown(context, (*path, "dependencies"), task.get("dependencies", []), [*ids, *groups])
+    for name, group in groups.items():
+        if not any(task.get("group") == name for task in context.tasks):
+            yield context.document.problem(("task_groups", name), f"no task is in group {name!r}", "remove it")
+        dependencies = group.get("dependencies", [])
+        yield from _unknown(context, ("task_groups", name, "dependencies"), dependencies, [*ids, *groups])
+
+
+def _unknown(context: Context, path: KeyPath, dependencies: Sequence[str], known: list[str]) -> Iterator[Problem]:
+    for number, name in enumerate(dependencies):
+        if name not in known:
+            yield context.problem((*path, number), f"no task is called {name!r}", did_you_mean(name, known))
+
+
+def connected(context: Context) -> Iterator[Problem]:
+    """No cycle; with a first task that has nothing to do, nothing runs beside it; the same of the last one."""
+    graph = upstream(context.data)
+    ids = [task["task_id"] for task in context.tasks]
+    if len(graph) < len(ids) or not {name for names in graph.values() for name in names} <= graph.keys():
+        return  # `names` says which is missing or stands twice
+    cycle = find_cycle(graph)
+    if cycle:
+        path: KeyPath = ("tasks", ids.index(cycle[0]), "dependencies")
+        yield context.problem(path, f"tasks wait for each other: {' → '.join(cycle)}", "remove one of the dependencies")
+        return
+    markers = {task["task_id"] for task in context.tasks if task["operator"] == MARKER}
+    downstream = {name for names in graph.values() for name in names}
+    first = [name for name in ids if not graph[name]]
+    last = [name for name in ids if name not in downstream]
+    for name in first:
+        marker = next((other for other in first if other in markers and other in downstream), None)
+        if marker and name != marker:
+            hint = f"add it: dependencies: [{marker}]"
+            yield context.problem(("tasks", ids.index(name)), f"nothing leads from {marker!r} to task {name!r}", hint)
+    for name in last:
+        marker = next((other for other in last if other in markers and graph[other]), None)
+        if marker and name != marker:
+            hint = f"name it in the dependencies of {marker!r}, or of a task before it"
+            yield context.problem(("tasks", ids.index(name)), f"{marker!r} does not wait for task {name!r}", hint)
+    if len(ids) > 1 and ids[0] in markers and not any(name in markers and graph[name] for name in last):
+        message = f"the pipeline starts with {ids[0]!r} and has no such task at its end: is the file cut off?"
+        hint = f"add a task `end`, an {MARKER}, that waits for the last ones"
+        yield context.problem(("tasks", len(ids) - 1), message, hint)
+    if len(ids) > 1:
+        for name in set(first) & set(last):
+            message = f"task {name!r} stands alone: nothing reaches it, and it reaches nothing"
+            yield context.problem(("tasks", ids.index(name)), message, "give it dependencies, or a file of its own")
+
+
+def find_cycle(graph: Mapping[str, Sequence[str]]) -> list[str]:
+    """A cycle as the list of its nodes, the first one again at the end; empty when there is none."""
+    done: set[str] = set()
+    trail: dict[str, None] = {}
+    for root in graph:
+        stack = [(root, iter(graph[root]))]
+        while stack:
+            node, rest = stack[-1]
+            trail[node] = None
+            following = next((other for other in rest if other in graph and other not in done), None)
+            if following is None:
+                done.add(node)
+                trail.pop(node)
+                stack.pop()
+            elif following in trail:
+                nodes = list(trail)
+                return [*nodes[nodes.index(following) :], following]
+            else:
+                stack.append((following, iter(graph[following])))
+    return []

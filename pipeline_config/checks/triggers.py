@@ -1,0 +1,63 @@
+"""Checks of tasks that trigger other DAGs: the target exists, takes the conf, and does not trigger back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import jinja2
+
+from pipeline_config.checks.commands import example
+from pipeline_config.checks.context import Context
+from pipeline_config.checks.tasks import find_cycle
+from pipeline_config.problem import Problem
+from pipeline_config.reader import Document, KeyPath
+from pipeline_config.schema import did_you_mean, refusals
+
+
+def triggers(context: Context) -> Iterator[Problem]:
+    """Each target is a DAG of these files, and its params take what the task sends."""
+    known = context.index.by_dag_id
+    for index, task in enumerate(context.tasks):
+        target = task.get("trigger_dag_id")
+        if target is None:
+            continue
+        if target not in known:
+            path: KeyPath = ("tasks", index, "trigger_dag_id")
+            yield context.problem(path, f"no DAG is called {target!r}", did_you_mean(target, list(known)))
+        elif not known[target][0].problems:
+            yield from _conf(context, index, task, known[target][0].data.get("params", {}))
+
+
+def _conf(context: Context, index: int, task: dict[str, Any], params: dict[str, Any]) -> Iterator[Problem]:
+    target = task["trigger_dag_id"]
+    for name, value in task.get("conf", {}).items():
+        path: KeyPath = ("tasks", index, "conf", name)
+        if name not in params:
+            hint = did_you_mean(name, list(params))
+            yield context.document.problem(path, f"{target} has no param {name!r}", hint)
+            continue
+        try:
+            rendered = example(context, value)  # a template becomes text, whatever it reads
+        except (jinja2.TemplateError, TypeError, AttributeError, KeyError, ValueError):
+            continue  # the template check names it
+        for message in refusals(params[name], rendered):
+            yield context.problem(path, f"{target} refuses {name}: {message}")
+
+
+def cycles(context: Context) -> Iterator[Problem]:
+    """No DAG triggers itself, at once or through others."""
+    graph = {dag_id: _targets(documents[0]) for dag_id, documents in context.index.by_dag_id.items()}
+    own = context.data["dag_id"]
+    reachable = {own: graph[own], **{name: targets for name, targets in graph.items() if name != own}}
+    cycle = find_cycle(reachable)
+    if own in cycle:
+        cycle = [*cycle[cycle.index(own) : -1], *cycle[: cycle.index(own)], own]
+        index = next(number for number, task in enumerate(context.tasks) if task.get("trigger_dag_id") == cycle[1])
+        path: KeyPath = ("tasks", index, "trigger_dag_id")
+        yield context.problem(path, f"DAGs trigger each other: {' → '.join(cycle)}", "this would never end")
+
+
+def _targets(document: Document) -> list[str]:
+    tasks = document.data["tasks"] if not document.problems else []
+    return [task["trigger_dag_id"] for task in tasks if "trigger_dag_id" in task]

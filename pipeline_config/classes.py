@@ -1,0 +1,56 @@
+"""Finds a Python class by its import path without importing it: an operator's module takes seconds."""
+
+from __future__ import annotations
+
+import re
+import sys
+from functools import cache
+from pathlib import Path
+
+from pipeline_config.project import ROOT
+from pipeline_config.schema import did_you_mean
+
+_NAMES = re.compile(r"^\s*(?:class\s+(\w+)|from\s+[\w.]+\s+import\s+\(?([\w\s,#]+))", re.MULTILINE)
+
+
+@cache
+def what_is_wrong(path: str) -> tuple[str, str]:
+    """Why a class cannot be imported by this path, and a hint; ("", "") when it can, or when nobody here can know."""
+    module, _, name = path.rpartition(".")
+    file, missing = _source(module)
+    if file is None:
+        top = module.split(".")[0]
+        if missing == top:
+            return f"there is no Python package {top!r}", "is it installed, and spelt right?"
+        return f"there is no Python module {missing!r}", did_you_mean(missing.rpartition(".")[2], _siblings(missing))
+    text = file.read_text(encoding="utf-8", errors="replace")
+    classes = [cls for cls, _ in _NAMES.findall(text) if cls]
+    imported = {word for _, words in _NAMES.findall(text) for word in re.findall(r"\w+", words)}
+    if name in classes or name in imported or "def __getattr__" in text:
+        return "", ""
+    return f"{module} has no class {name!r}", did_you_mean(name, [cls for cls in classes if not cls.startswith("_")])
+
+
+def _source(module: str) -> tuple[Path | None, str]:
+    """The file of a module; without one, None and the first part of its path that is not there."""
+    folders = [ROOT, *map(Path, sys.path)]
+    parts = module.split(".")
+    for number, part in enumerate(parts):
+        here = [folder / part for folder in folders]
+        file = next((path.with_suffix(".py") for path in here if path.with_suffix(".py").is_file()), None)
+        folders = [path for path in here if path.is_dir()]
+        if number == len(parts) - 1:
+            file = file or next((path / "__init__.py" for path in folders if (path / "__init__.py").is_file()), None)
+            return file, module
+        if not folders:
+            return None, ".".join(parts[: number + 1])
+    return None, module
+
+
+def _siblings(module: str) -> list[str]:
+    """The modules that stand beside one that is not there."""
+    parent = module.rpartition(".")[0]
+    file, _ = _source(parent)
+    if file is None or file.name != "__init__.py":
+        return []
+    return sorted(path.stem for path in file.parent.iterdir() if path.suffix in ("", ".py") and path.stem[0] != "_")

@@ -1,0 +1,148 @@
+"""The commands that people type beside the check: render, explain, new."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from pipeline_config.__main__ import main
+from pipeline_config.project import ROOT, load_project
+
+GOLDEN = Path(__file__).parent.parent / "golden"
+DAG_IDS = [document.data["dag_id"] for document in load_project().pipelines]
+
+
+@pytest.fixture
+def ninth(tmp_path: Path) -> Path:
+    """The eight pipelines with the valid case that uses the rest of the dialect."""
+    shutil.copytree(ROOT / "pipelines", tmp_path / "pipelines")
+    shutil.copytree(ROOT / "tests/pipelines/valid/ninth", tmp_path / "pipelines", dirs_exist_ok=True)
+    return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def _no_stack(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stack's ports in this shell would stand in the commands of `local`."""
+    for name in [name for name in os.environ if name.startswith("STACK_")]:
+        monkeypatch.delenv(name)
+
+
+def rendered(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """What `render` prints."""
+    assert main(["render", *arguments]) == 0
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("dag_id", DAG_IDS)
+@pytest.mark.parametrize("environment", ["production", "local"])
+def test_rendered_commands_are_those_of_the_golden_file(
+    dag_id: str, environment: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = rendered(capsys, dag_id, "--environment", environment)
+    path = GOLDEN / environment / f"{dag_id}.txt"
+    if os.environ.get("UPDATE_CASES"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(out, encoding="utf-8")
+    assert out == path.read_text(encoding="utf-8")
+
+
+def test_there_is_no_golden_file_of_a_dag_that_is_gone() -> None:
+    assert {path.stem for path in GOLDEN.glob("*/*.txt")} == set(DAG_IDS)
+
+
+def test_params_are_read_as_their_type_and_quoted_for_the_shell(capsys: pytest.CaptureFixture[str]) -> None:
+    out = rendered(capsys, "tripclick_streaming_curated", "--param", "run_minutes=5")
+    assert "--run-minutes=5 " in out
+    out = rendered(capsys, "tripclick_producer_batch", "--param", "first_date=2020-10-02")
+    assert "--first-date=2020-10-02 " in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["tripclick_streaming_curate"], "did you mean 'tripclick_streaming_curated'?"),
+        (["tripclick_streaming_curated", "--param", "run_minute=5"], "did you mean 'run_minutes'?"),
+        (["tripclick_streaming_curated", "--param", "run_minutes=soon"], "param run_minutes refuses 'soon'"),
+        (["tripclick_streaming_curated", "--param", "run_minutes"], "write it as NAME=VALUE"),
+        (["tripclick_streaming_curated", "--environment", "prod"], "there is: local, local_without_docker, production"),
+    ],
+)
+def test_render_says_what_is_wrong_with_the_command(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["render", *arguments]) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_render_masks_what_is_called_a_secret(ninth: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for path in ninth.rglob("*.yaml"):
+        text = path.read_text(encoding="utf-8").replace("KAFKA_BROKERS", "KAFKA_TOKEN_BROKERS")
+        path.write_text(text.replace("type: brokers", "type: text"), encoding="utf-8")
+    out = rendered(capsys, "tripclick_producer_batch", "--root", str(ninth), "--environment", "production")
+    assert "--kafka-brokers=***" in out.replace("'", "")
+    assert "kafka1" not in out
+
+
+def test_render_shows_each_instance_of_a_mapped_task_and_the_arguments_of_a_class(
+    ninth: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = rendered(capsys, "ninth", "--root", str(ninth), "--environment", "production", "--param", "name=Ada")
+    assert out.count("batch --kafka-brokers=kafka1:9092") == 2
+    assert "--first-date=2020-10-01\n" in out
+    assert "--first-date=2020-10-02" in out
+    assert "env: {NAME: Ada, SIZE: small}" in out
+    assert "for each op_args: words.list_words.output" in out
+
+
+def test_render_waits_until_the_files_are_right(ninth: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = ninth / "pipelines/cases/ninth.yaml"
+    path.write_text(path.read_text(encoding="utf-8").replace("schedule:", "schedul:"), encoding="utf-8")
+    assert main(["render", "ninth", "--root", str(ninth)]) == 2
+    assert "the check finds 2 problems; mend them first" in capsys.readouterr().err
+
+
+def test_explain_shows_every_key_of_that_name(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", "for_each"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("tasks.for_each  (in a pipeline)\n  Maps the task")
+    assert "a mapping" in out
+    assert "    for_each:\n      first-date:" in out
+    assert main(["explain", "retries"]) == 0
+    assert capsys.readouterr().out.count("retries  (in ") == 4
+
+
+@pytest.mark.parametrize("file", ["pipeline", "catalog", "defaults", "environment"])
+def test_every_key_of_every_schema_has_a_description_and_an_example(file: str) -> None:
+    from pipeline_config.explain import _keys, schema_of
+
+    keys = dict(_keys(schema_of(file), "", file))
+    assert len(keys) > 5
+    assert [path for path, key in keys.items() if not key.get("description") or not key.get("examples")] == []
+
+
+def test_explain_of_an_unknown_key_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", "retrys"]) == 2
+    assert "did you mean 'retries'?" in capsys.readouterr().err
+
+
+def test_a_new_pipeline_passes_the_check(ninth: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["new", "tripclick_tenth", "--folder", "mart/daily", "--root", str(ninth)]) == 0
+    path = ninth / "pipelines/mart/daily/tripclick_tenth.yaml"
+    assert str(path) in capsys.readouterr().out
+    schema = path.read_text(encoding="utf-8").splitlines()[0].split("$schema=")[1]
+    assert (path.parent / schema).resolve() == (ninth / "schemas/pipeline.schema.json").resolve()
+    assert main(["check", "--root", str(ninth)]) == 0
+    assert "11 pipelines, no problem" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("dag_id", "words"), [("ten th", "cannot be a dag_id"), ("ninth", "there is a DAG ninth already: pipelines/cases")]
+)
+def test_new_refuses_a_name_that_cannot_be(
+    dag_id: str, words: str, ninth: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["new", dag_id, "--root", str(ninth)]) == 2
+    assert words in capsys.readouterr().err
