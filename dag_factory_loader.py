@@ -15,10 +15,10 @@ from typing import Any
 from airflow.sdk import DAG, Param, get_parsing_context
 from dagfactory.dagbuilder import DagBuilder
 
-from pipeline_config.checks import check
+from pipeline_config.cache import load_checked
 from pipeline_config.compiler import compile_pipeline
 from pipeline_config.documentation import markdown
-from pipeline_config.project import Environment, Project, load_project
+from pipeline_config.project import ROOT, Environment, Project
 from pipeline_config.reader import Document, KeyPath
 
 PROBLEMS: list[str] = []
@@ -42,10 +42,10 @@ def _param(schema: dict[str, Any]) -> Param:
 
 def load() -> dict[str, DAG]:
     """Every DAG that is right; when Airflow starts a task, only that task's."""
-    project = load_project()
-    wanted = get_parsing_context().dag_id
-    problems = [found for found in (project.problems if wanted else check(project)) if found.severity == "error"]
+    project, found = load_checked(ROOT)
+    problems = [problem for problem in found if problem.severity == "error"]
     PROBLEMS.extend(str(problem) for problem in problems)
+    wanted = get_parsing_context().dag_id
     broken = {problem.file for problem in problems}
     if broken.intersection(document.file for document in project.shared):
         return {}

@@ -63,24 +63,25 @@ class Project:
         return Environment(name, data)
 
 
-def load_project(root: Path = ROOT) -> Project:
+def load_project(root: Path = ROOT, *, with_schema: bool = True) -> Project:
     """Read every file below `root`/pipelines; nothing raises, each document carries its problems."""
+
+    def document(path: Path, schema: str) -> Document:
+        result = read(path, root)
+        if with_schema:
+            result.problems.extend(check_schema(result, schema))
+        return result
+
     folder = root / "pipelines"
     environments = sorted((folder / "environments").glob("*.yaml"))
     own = {folder / name for name in SHARED_FILES} | set(environments)
     return Project(
         root=root,
-        catalog=_read(folder / "catalog.yaml", root, "catalog"),
-        defaults=_read(folder / "defaults.yaml", root, "defaults"),
-        environments={path.stem: _read(path, root, "environment") for path in environments},
-        pipelines=[_read(path, root, "pipeline") for path in sorted(folder.rglob("*.yaml")) if path not in own],
+        catalog=document(folder / "catalog.yaml", "catalog"),
+        defaults=document(folder / "defaults.yaml", "defaults"),
+        environments={path.stem: document(path, "environment") for path in environments},
+        pipelines=[document(path, "pipeline") for path in sorted(folder.rglob("*.yaml")) if path not in own],
     )
-
-
-def _read(path: Path, root: Path, schema: str) -> Document:
-    document = read(path, root)
-    document.problems.extend(check_schema(document, schema))
-    return document
 
 
 def merge(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:

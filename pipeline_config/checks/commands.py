@@ -88,10 +88,16 @@ def _refused(
     combinations = itertools.islice(itertools.product(*each.values()), MAX_COMBINATIONS)
     for values in combinations:
         given = {**task.get("arguments", {}), **dict(zip(each, values, strict=True))}
-        try:
-            arguments = {name: example(context, value) for name, value in given.items()}
-        except (jinja2.TemplateError, TypeError, AttributeError, KeyError, ValueError):
-            return  # the template check names it, with its place
+        arguments = {}
+        for name, value in given.items():
+            try:
+                arguments[name] = example(context, value)
+            except jinja2.TemplateError:
+                return  # the template check names it, with its place
+            except (TypeError, AttributeError, KeyError, ValueError) as error:
+                path: KeyPath = ("tasks", index, "for_each" if name in each else "arguments", name)
+                yield context.problem(path, f"Jinja: cannot be rendered: {error}")
+                return
         for name, value in arguments.items():
             yield from _form(context, index, name, given[name], value)
         words = argv(template["argv"], task["job"], arguments) if "argv" in template else option_words(arguments)
@@ -100,7 +106,7 @@ def _refused(
         except _ParserError as error:
             named = next((name for name in arguments if f"--{name}" in str(error).split(":")[0].split()), "")
             key = "for_each" if named in each else "arguments"
-            path: KeyPath = ("tasks", index, key, named) if named else ("tasks", index, key)
+            path = ("tasks", index, key, named) if named else ("tasks", index, key)
             hint = f"it takes: {', '.join(options)}"
             yield context.document.problem(path, f"{task['job']} refuses its arguments: {error}", hint)
             return

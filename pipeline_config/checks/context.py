@@ -21,9 +21,13 @@ FORMS = {
 
 @dataclass(frozen=True)
 class Index:
-    """What stands where in a project, looked up once: pipelines by dag_id, and the assets that tasks update."""
+    """What stands where in a project, looked up once.
+
+    `by_dag_id` has the pipelines, `triggers` the DAGs that each one triggers, `outlets` the assets that tasks update.
+    """
 
     by_dag_id: dict[str, list[Document]] = field(default_factory=dict)
+    triggers: dict[str, list[str]] = field(default_factory=dict)
     outlets: set[str] = field(default_factory=set)
 
     @classmethod
@@ -34,7 +38,10 @@ class Index:
             if isinstance(document.data, dict) and isinstance(document.data.get("dag_id"), str):
                 index.by_dag_id.setdefault(document.data["dag_id"], []).append(document)
             if document.data and not document.problems:
-                index.outlets.update(uri for task in document.data["tasks"] for uri in task.get("outlets", []))
+                tasks = document.data["tasks"]
+                index.outlets.update(uri for task in tasks for uri in task.get("outlets", []))
+                targets = index.triggers.setdefault(document.data["dag_id"], [])
+                targets += [task["trigger_dag_id"] for task in tasks if "trigger_dag_id" in task]
         return index
 
 

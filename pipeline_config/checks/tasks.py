@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from pipeline_config.checks.context import Context
 from pipeline_config.compiler import upstream
@@ -76,11 +76,11 @@ def connected(context: Context) -> Iterator[Problem]:
             yield context.problem(("tasks", ids.index(name)), message, "give it dependencies, or a file of its own")
 
 
-def find_cycle(graph: Mapping[str, Sequence[str]]) -> list[str]:
-    """A cycle as the list of its nodes, the first one again at the end; empty when there is none."""
+def find_cycle(graph: Mapping[str, Sequence[str]], roots: Iterable[str] | None = None) -> list[str]:
+    """A cycle that can be reached from `roots` (all nodes): its nodes, the first one again at the end; or empty."""
     done: set[str] = set()
     trail: dict[str, None] = {}
-    for root in graph:
+    for root in graph if roots is None else roots:
         stack = [(root, iter(graph[root]))]
         while stack:
             node, rest = stack[-1]

@@ -11,7 +11,7 @@ from pipeline_config.checks.commands import example
 from pipeline_config.checks.context import Context
 from pipeline_config.checks.tasks import find_cycle
 from pipeline_config.problem import Problem
-from pipeline_config.reader import Document, KeyPath
+from pipeline_config.reader import KeyPath
 from pipeline_config.schema import did_you_mean, refusals
 
 
@@ -47,17 +47,9 @@ def _conf(context: Context, index: int, task: dict[str, Any], params: dict[str, 
 
 def cycles(context: Context) -> Iterator[Problem]:
     """No DAG triggers itself, at once or through others."""
-    graph = {dag_id: _targets(documents[0]) for dag_id, documents in context.index.by_dag_id.items()}
     own = context.data["dag_id"]
-    reachable = {own: graph[own], **{name: targets for name, targets in graph.items() if name != own}}
-    cycle = find_cycle(reachable)
+    cycle = find_cycle(context.index.triggers, [own])
     if own in cycle:
-        cycle = [*cycle[cycle.index(own) : -1], *cycle[: cycle.index(own)], own]
         index = next(number for number, task in enumerate(context.tasks) if task.get("trigger_dag_id") == cycle[1])
         path: KeyPath = ("tasks", index, "trigger_dag_id")
         yield context.problem(path, f"DAGs trigger each other: {' → '.join(cycle)}", "this would never end")
-
-
-def _targets(document: Document) -> list[str]:
-    tasks = document.data["tasks"] if not document.problems else []
-    return [task["trigger_dag_id"] for task in tasks if "trigger_dag_id" in task]
