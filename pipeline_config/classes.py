@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import sys
 from functools import cache
@@ -10,6 +11,7 @@ from pathlib import Path
 from pipeline_config.project import ROOT
 from pipeline_config.schema import did_you_mean
 
+ROOT_CLASS = "BaseOperator"  # its own `**kwargs` are refused
 _NAMES = re.compile(r"^\s*(?:class\s+(\w+)|from\s+[\w.]+\s+import\s+\(?([\w\s,#]+))", re.MULTILINE)
 
 
@@ -29,6 +31,57 @@ def what_is_wrong(path: str) -> tuple[str, str]:
     if name in classes or name in imported or "def __getattr__" in text:
         return "", ""
     return f"{module} has no class {name!r}", did_you_mean(name, [cls for cls in classes if not cls.startswith("_")])
+
+
+@cache
+def parameters(path: str) -> frozenset[str] | None:
+    """The keyword arguments that a class takes, its bases' too; None when the source does not say it."""
+    found = _class(*_split(path), frozenset())
+    if found is None:
+        return None
+    module, definition = found
+    name = definition.name
+    init = next(
+        (node for node in definition.body if isinstance(node, ast.FunctionDef) and node.name == "__init__"), None
+    )
+    names = {argument.arg for argument in [*init.args.args[1:], *init.args.kwonlyargs]} if init else set()
+    if init and (not init.args.kwarg or name == ROOT_CLASS):
+        return frozenset(names)
+    for base in definition.bases:
+        inherited = parameters(f"{module}.{base.id}") if isinstance(base, ast.Name) else None
+        if inherited is None:
+            return None
+        names |= inherited
+    return frozenset(names)
+
+
+def _split(path: str) -> tuple[str, str]:
+    module, _, name = path.rpartition(".")
+    return module, name
+
+
+def _class(module: str, name: str, seen: frozenset[str]) -> tuple[str, ast.ClassDef] | None:
+    """The definition of a class, and its module; through as many imports as it takes."""
+    tree = _tree(module) if module not in seen else None
+    if tree is None:
+        return None
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef) and node.name == name:
+            return module, node
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and not node.level and node.module:
+            for alias in node.names:
+                if (alias.asname or alias.name) == name:
+                    found = _class(node.module, alias.name, seen | {module})
+                    if found:
+                        return found
+    return None
+
+
+@cache
+def _tree(module: str) -> ast.Module | None:
+    file, _ = _source(module)
+    return ast.parse(file.read_text(encoding="utf-8")) if file else None
 
 
 def _source(module: str) -> tuple[Path | None, str]:

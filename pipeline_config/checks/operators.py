@@ -8,7 +8,7 @@ from typing import Any
 from pipeline_config import classes
 from pipeline_config.checks.context import Context
 from pipeline_config.checks.dag import notifier_names
-from pipeline_config.compiler import OWN_ARGUMENTS, is_class_path, upstream
+from pipeline_config.compiler import MINUTES, OWN_ARGUMENTS, is_class_path, upstream
 from pipeline_config.problem import Problem
 from pipeline_config.project import Project
 from pipeline_config.reader import Document, KeyPath
@@ -26,15 +26,28 @@ def operators(context: Context) -> Iterator[Problem]:
             message, hint = classes.what_is_wrong(name)
             if message:
                 yield context.problem((*path, "operator"), message, hint)
-            for argument in OWN_ARGUMENTS.keys() & task.get("advanced", {}).keys():
-                hint = f"remove it there, and write {OWN_ARGUMENTS[argument]}: in the task"
-                message = f"{argument!r} has a key of its own in a task"
-                yield context.document.problem((*path, "advanced", argument), message, hint)
+            else:
+                yield from _arguments(context, path, task)
         elif name not in context.operators:
             hint = did_you_mean(name, list(context.operators))
             yield context.problem((*path, "operator"), f"no operator is called {name!r}", hint)
         else:
             yield from _connection(context, path, task)
+
+
+def _arguments(context: Context, path: KeyPath, task: dict[str, Any]) -> Iterator[Problem]:
+    """The class takes the arguments, as far as its source says which; none of them has a key of its own in a task."""
+    known = classes.parameters(task["operator"])
+    for key in ("advanced", "for_each"):
+        for name in task.get(key, {}):
+            here = (*path, key, name)
+            if name in OWN_ARGUMENTS:
+                hint = f"remove it there, and write {OWN_ARGUMENTS[name]}: in the task"
+                yield context.document.problem(here, f"{name!r} has a key of its own in a task", hint)
+            elif known is not None and name.removesuffix(MINUTES) not in known:
+                hint = did_you_mean(name, sorted(known))
+                class_name = task["operator"].rpartition(".")[2]
+                yield context.document.problem(here, f"{class_name} has no argument {name!r}", hint)
 
 
 def _connection(context: Context, path: KeyPath, task: dict[str, Any]) -> Iterator[Problem]:

@@ -155,7 +155,7 @@ def test_a_dag_that_cannot_be_built_is_named_with_the_place_of_its_task_and_the_
         "dag_id: needs_more\ndescription: The class wants another argument\nschedule: null\ntasks:\n"
         "  - task_id: fine\n    operator: EmptyOperator\n"
         "  - task_id: wrong\n    operator: airflow.providers.standard.operators.bash.BashOperator\n"
-        "    advanced: {bash_comand: date}\n    dependencies: [fine]\n"
+        "    advanced: {append_env: true}\n    dependencies: [fine]\n"
         "  - task_id: end\n    operator: EmptyOperator\n    dependencies: [wrong]\n"
     )
     loaded = json.loads(run(LOAD, project).splitlines()[-1])
