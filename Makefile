@@ -5,7 +5,7 @@ SCALE ?= 1
 export DAYS SCALE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down status check validate format test test-fast clean
+.PHONY: help install demo up down status check validate preflight format test test-fast clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ check: install validate ## Check everything that needs no server: pipelines, for
 	@.venv/bin/ruff format --check --quiet .
 	@.venv/bin/ruff check --quiet .
 	@.venv/bin/mypy
+
+preflight: ## Say whether all that the pipelines use is there and answers, on the running stack
+	@$(PYTHON) -m stack preflight
 
 format: ## Format the code and mend what the linter can mend
 	@.venv/bin/ruff format .

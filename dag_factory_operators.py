@@ -162,9 +162,9 @@ class DockerOperator(RenderingNamesVariables, AirflowDockerOperator):
 def engine_url(connection: Connection) -> str:
     """A Docker connection as the engine's URL: its host may be a URL already (`tcp://…`, `unix://…`)."""
     host = connection.host or ""
-    if "://" in host:
-        return host
-    return f"tcp://{host}:{connection.port or 2375}"
+    if "://" not in host:
+        return f"tcp://{host}:{connection.port or 2375}"
+    return f"{host}:{connection.port}" if connection.port else host
 
 
 class LocalProcessOperator(RenderingNamesVariables):

@@ -42,6 +42,9 @@ def parser() -> argparse.ArgumentParser:
     one = command("new", _new, "write a new pipeline that passes the check")
     one.add_argument("dag", help="its dag_id, and the file's name")
     one.add_argument("--folder", default="", help="folder below pipelines/")
+    one = command("preflight", _preflight, "say whether what the pipelines use is there and answers", place)
+    one.add_argument("--from-airflow", action="store_true", help="take values and secrets from this machine's Airflow")
+    one.add_argument("--format", choices=("text", "json"), default="text")
     one = command(
         "import-airflow", _import_airflow, "write variables, connections and pools for Airflow's import", place
     )
@@ -118,6 +121,13 @@ def _new(options: argparse.Namespace) -> int:
     path = new(load_project(options.root.resolve()), options.dag, options.folder)
     print(f"{path}: change it, then `python -m pipeline_config check`")  # noqa: T201
     return 0
+
+
+def _preflight(options: argparse.Namespace) -> int:
+    from pipeline_config import preflight
+
+    project, environment = _right_project(options)
+    return preflight.run(project, environment, from_airflow=options.from_airflow, as_json=options.format == "json")
 
 
 def _import_airflow(options: argparse.Namespace) -> int:

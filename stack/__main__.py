@@ -1,6 +1,7 @@
-"""The command line: `python -m stack up|down|status|install|demo`."""
+"""The command line: `python -m stack up|down|status|install|demo|preflight`."""
 
 import argparse
+import subprocess
 import sys
 
 from stack.errors import StackError
@@ -8,7 +9,14 @@ from stack.errors import StackError
 
 def main() -> int:
     """Run one command; 0 when all is well."""
-    commands = {"up": _up, "down": _down, "status": _status, "install": _install, "demo": _demo}
+    commands = {
+        "up": _up,
+        "down": _down,
+        "status": _status,
+        "install": _install,
+        "demo": _demo,
+        "preflight": _preflight,
+    }
     parser = argparse.ArgumentParser(prog="python -m stack", description="The embedded servers and Airflow.")
     parser.add_argument("command", choices=commands)
     try:
@@ -57,6 +65,15 @@ def _demo() -> int:
 
     demo()
     return 0
+
+
+def _preflight() -> int:
+    from stack.stack import Stack
+
+    stack = Stack()
+    command = [sys.executable, "-m", "pipeline_config", "preflight", "--from-airflow"]
+    words = ["--environment", stack.pipeline_environment]
+    return subprocess.run([*command, *words], env=stack.airflow.environment(), check=False).returncode
 
 
 if __name__ == "__main__":

@@ -1,0 +1,30 @@
+"""`preflight`: whether what the pipelines use is really there and answers. Changes nothing, prints no secret."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+
+from pipeline_config.preflight import needs, settings
+from pipeline_config.preflight.probe import run_all
+from pipeline_config.project import Environment, Project
+
+
+def run(project: Project, environment: Environment, *, from_airflow: bool = False, as_json: bool = False) -> int:
+    """Ask everything and print a line each; exit code 0: all is there, 1: something is not.
+
+    `from_airflow` takes values and secrets from this machine's Airflow, not from the environment's file. CommandError
+    when they cannot be read.
+    """
+    known = settings.from_airflow(project) if from_airflow else settings.from_environment(project, environment)
+    outcomes = []
+    for outcome in run_all(needs.probes(project, environment, known)):
+        outcomes.append(replace(outcome, found=known.masked(outcome.found)))
+        if not as_json:
+            print(outcomes[-1], flush=True)  # noqa: T201
+    failed = sum(not outcome.ok for outcome in outcomes)
+    if as_json:
+        print(json.dumps([asdict(outcome) for outcome in outcomes], indent=2, ensure_ascii=False))  # noqa: T201
+    else:
+        print(f"{len(outcomes)} probes, {f'{failed} failed' if failed else 'all is there'}")  # noqa: T201
+    return 1 if failed else 0

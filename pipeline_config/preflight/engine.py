@@ -1,0 +1,91 @@
+"""Docker: an engine that answers, the image, and the folders that its containers read."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from pipeline_config.preflight.probe import ANSWER_SECONDS, LIMIT_SECONDS, Failure, Once, Probe
+from pipeline_config.preflight.settings import Connection, Settings
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+
+def probes(settings: Settings, name: str, images: dict[str, list[str]]) -> list[Probe]:
+    """One of the engine, one of each image, and one of each folder that an image's containers read.
+
+    Folders are variables that hold a path on the engine's host.
+    """
+    client = Once(name, lambda: _client(settings.connection(name), name))
+    fix = f"look at the engine and its firewall, and at the address in {name}"
+
+    def engine() -> str:
+        return f"{engine_url(settings.connection(name))}, Docker {client.own().version()['Version']}"
+
+    found = [Probe(name, engine, fix)]
+    for image, folders in images.items():
+        identity = Once(f"image {image}", partial(_image, client, image))
+        found.append(Probe(identity.what, identity.own, fix))
+        # A container that starts needs longer than an answer.
+        limit = 3 * LIMIT_SECONDS
+        found += [Probe(folder, partial(_folder, settings, client, identity, folder), fix, limit) for folder in folders]
+    return found
+
+
+def engine_url(connection: Connection) -> str:
+    """A Docker connection as the engine's URL: its host may be a URL already (`tcp://…`, `unix://…`)."""
+    if "://" not in connection.host:
+        return f"tcp://{connection.host}:{connection.port or 2375}"
+    return f"{connection.host}:{connection.port}" if connection.port else connection.host
+
+
+def _client(connection: Connection, name: str) -> DockerClient:
+    import docker
+
+    url = engine_url(connection)
+    try:
+        client = docker.DockerClient(base_url=url, timeout=ANSWER_SECONDS)
+        client.ping()
+    except (docker.errors.DockerException, OSError) as error:
+        raise Failure(
+            f"no Docker engine answers at {url} ({_reason(error)})", f"start it, or correct {name}"
+        ) from error
+    return client
+
+
+def _image(client: Once[DockerClient], image: str) -> str:
+    import docker
+
+    try:
+        identity: str = client.needed().images.get(image).short_id
+    except docker.errors.ImageNotFound:
+        fix = f"build it there: docker build -f jobs/producer/Dockerfile -t {image} ."
+        raise Failure("the engine has no such image", fix) from None
+    return identity
+
+
+def _folder(settings: Settings, client: Once[DockerClient], image: Once[str], variable: str) -> str:
+    """List the folder in a container, as the job's user there and by the same kind of mount."""
+    import docker
+
+    folder = settings.variable(variable)
+    identity = image.needed()
+    mount = docker.types.Mount(target=folder, source=folder, type="bind", read_only=True)
+    try:
+        client.needed().containers.run(
+            identity, entrypoint=["ls", folder], mounts=[mount], network_mode="host", stderr=True, remove=True
+        )
+    except docker.errors.ContainerError as error:
+        why = (error.stderr or b"").decode(errors="replace").strip()
+        raise Failure(f"{folder}: {why}", "let the image's user read it on the engine's host (chmod o+rx)") from None
+    except docker.errors.APIError as error:
+        fix = f"make that folder on the engine's host, or correct {variable}"
+        raise Failure(f"{folder}: {error.explanation}", fix) from None
+    return f"{folder}, readable in a container"
+
+
+def _reason(error: Exception) -> str:
+    text = str(error)
+    known = ("Connection refused", "timed out", "Name or service not known", "No such file")
+    return next((words for words in known if words in text), text.splitlines()[0] if text else type(error).__name__)

@@ -1,0 +1,144 @@
+"""The Spark server, seen through the SSH login of the jobs: Spark, Python, the jobs, the jars, the lake's paths."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shlex
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+from pipeline_config.preflight.lake import Lake
+from pipeline_config.preflight.probe import LIMIT_SECONDS, Failure, Once, Probe
+from pipeline_config.preflight.settings import Settings
+from pipeline_config.preflight.ssh import Login
+
+JVM_LIMIT = 3 * LIMIT_SECONDS  # a JVM starts in seconds, of several at a time on a small server
+SUMS = "cd {project} && find jobs -type f \\( -name '*.py' -o -name '*.sql' \\) -exec sha256sum {{}} +"
+PSYCOPG = '"${PYSPARK_DRIVER_PYTHON:-${PYSPARK_PYTHON:-python3}}" -c "import psycopg; print(psycopg.__version__)"'
+
+_SUM = re.compile(r"^([0-9a-f]{64})  (.+)$", re.MULTILINE)  # a login may print other lines
+
+
+@dataclass
+class Needs:
+    """What the jobs of one Spark server need: names of variables, and of connections that travel with them."""
+
+    projects: list[str] = field(default_factory=list)  # where the repository is
+    paths: list[str] = field(default_factory=list)
+    postgres: list[str] = field(default_factory=list)
+    aws: list[str] = field(default_factory=list)
+
+
+class SparkServer:
+    """The probes of one server."""
+
+    def __init__(self, root: Path, settings: Settings, name: str, needs: Needs) -> None:
+        self.root = root
+        self.settings = settings
+        self.name = name
+        self.needs = needs
+        self._login = Once(name, lambda: Login(name, settings.connection(name)))
+
+    def probes(self) -> list[Probe]:
+        """The login first; the others wait for it."""
+        needs = self.needs
+        fix = f"look at sshd there and its firewall, and at the address in {self.name}"
+        return [
+            Probe(self.name, lambda: f"{self._login.own().address}, host key as expected", fix),
+            self._probe("Spark", self._spark, JVM_LIMIT),
+            *([self._probe("AcceptEnv", self._accepted)] if needs.postgres or needs.aws else []),
+            *([self._probe("psycopg", self._psycopg)] if needs.postgres else []),
+            *(self._probe("jobs", partial(self._jobs, variable)) for variable in needs.projects),
+            *(self._probe("jars", partial(self._jars, variable)) for variable in needs.projects),
+            *Lake(self.settings, self._login, needs.paths, needs.projects, needs.aws).probes(),
+        ]
+
+    def _probe(self, what: str, run: Callable[[], str], limit: float = 2 * LIMIT_SECONDS) -> Probe:
+        return Probe(f"{self.name} {what}", run, f"{self.name} is slow or hangs: log in and look", limit)
+
+    def _spark(self) -> str:
+        wanted = spark_version(self.root)
+        done = self._login.needed().run("spark-submit --version")
+        found = re.search(r"version (\d+\.\d+\.\d+\S*)", done.output)
+        fix = f"install pyspark=={wanted} there, first on the PATH of a non-interactive login"
+        if done.code or not found:
+            raise Failure(f"spark-submit does not run: {done.last_line}", fix)
+        if found[1] != wanted:
+            raise Failure(f"version {found[1]} instead of {wanted}", fix)
+        return found[1]
+
+    def _accepted(self) -> str:
+        """The jobs' secrets travel as environment variables, which sshd drops without a word unless told otherwise."""
+        names = {"PGPASSWORD": self.needs.postgres, "AWS_SECRET_ACCESS_KEY": self.needs.aws}
+        sent = {name: "preflight" for name, connections in names.items() if connections}
+        # printenv would show secrets that the server itself sets; this shows whether ours arrived.
+        command = "; ".join(f'test "${name}" = preflight || echo {name}' for name in sent)
+        said = self._login.needed().run(command, environment=sent).output.split()
+        missing = [name for name in sent if name in said]
+        if missing:
+            fix = "add `AcceptEnv PG* AWS_*` to sshd_config there and reload sshd"
+            raise Failure(f"sshd does not take {', '.join(missing)}", fix)
+        return f"sshd takes {', '.join(sent)}"
+
+    def _psycopg(self) -> str:
+        done = self._login.needed().run(PSYCOPG)
+        if done.code:
+            raise Failure(done.last_line, "pip install 'psycopg[binary]' for the driver's Python there")
+        return done.last_line
+
+    def _jobs(self, variable: str) -> str:
+        project = self.settings.variable(variable)
+        done = self._login.needed().run(SUMS.format(project=shlex.quote(project)))
+        if done.code:
+            raise Failure(done.last_line, f"put the repository there, or correct {variable}")
+        theirs = {path: digest for digest, path in _SUM.findall(done.output)}
+        ours = _sums(self.root)
+        differing = sorted(path for path in ours.keys() | theirs.keys() if ours.get(path) != theirs.get(path))
+        if differing:
+            first = differing[0]
+            state = "is missing" if first not in theirs else "is there only" if first not in ours else "differs"
+            more = f", and {len(differing) - 1} more" if len(differing) > 1 else ""
+            message = f"not the code of this machine: {first} {state}{more}"
+            raise Failure(message, f"check out the same commit in {project} there")
+        return f"{len(ours)} files in {project}, the same as here"
+
+    def _jars(self, variable: str) -> str:
+        project = self.settings.variable(variable)
+        wanted = jars_of(self.root)
+        listed = self._login.needed().run(f"ls {shlex.quote(project)}/jobs/spark/jars").output.splitlines()
+        missing = sorted(wanted - set(listed))
+        if missing:
+            fix = "there: mvn -f jobs/spark/pom.xml dependency:copy-dependencies -DoutputDirectory=$PWD/jobs/spark/jars"
+            raise Failure(f"{len(missing)} jars are missing: {', '.join(missing)}", fix)
+        return f"all {len(wanted)} of jobs/spark/pom.xml"
+
+
+def spark_version(root: Path) -> str:
+    """The version of pyspark that pyproject.toml names."""
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return next(str(line).removeprefix("pyspark==") for line in project["dependencies"] if line.startswith("pyspark=="))
+
+
+def _sums(root: Path) -> dict[str, str]:
+    """SHA-256 of each file of jobs/ that runs, by its path below the project."""
+    files = [path for kind in ("*.py", "*.sql") for path in (root / "jobs").rglob(kind)]
+    return {str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def jars_of(root: Path) -> set[str]:
+    """The file names of the jars that jobs/spark/pom.xml names."""
+    maven = "{http://maven.apache.org/POM/4.0.0}"
+    pom = ET.parse(root / "jobs/spark/pom.xml").getroot()  # noqa: S314  our own file
+    values = {f"${{{each.tag.removeprefix(maven)}}}": each.text or "" for each in pom.find(f"{maven}properties") or []}
+    names = set()
+    for dependency in pom.findall(f"{maven}dependencies/{maven}dependency"):
+        name = f"{dependency.findtext(f'{maven}artifactId')}-{dependency.findtext(f'{maven}version')}.jar"
+        for placeholder, value in values.items():
+            name = name.replace(placeholder, value)
+        names.add(name)
+    return names

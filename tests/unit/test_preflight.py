@@ -1,0 +1,202 @@
+"""What preflight asks, and how: all at once, each with a limit, from the values that Airflow would use."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+
+import pytest
+
+from pipeline_config import preflight
+from pipeline_config.errors import CommandError
+from pipeline_config.preflight.engine import engine_url
+from pipeline_config.preflight.needs import Reader, probes
+from pipeline_config.preflight.probe import Failure, Once, Probe, run_all
+from pipeline_config.preflight.settings import Connection, Settings, connection_of, from_environment
+from pipeline_config.preflight.spark_server import jars_of, spark_version
+from pipeline_config.project import ROOT, load_project
+from stack.settings import SPARK_JARS
+
+PASSWORD = "not-to-be-printed"
+
+
+def test_probes_run_at_the_same_time_and_answer_in_their_order() -> None:
+    both = threading.Barrier(2, timeout=5)
+
+    def meet(name: str) -> str:
+        both.wait()
+        return name
+
+    outcomes = run_all([Probe(name, lambda name=name: meet(name), "") for name in ("a", "b")])  # type: ignore[misc]
+    assert [(outcome.what, outcome.ok, outcome.found) for outcome in outcomes] == [("a", True, "a"), ("b", True, "b")]
+
+
+def test_a_probe_that_hangs_is_left_after_its_limit() -> None:
+    release = threading.Event()
+
+    def hang() -> str:
+        release.wait()
+        return ""
+
+    try:
+        (outcome,) = run_all([Probe("x", hang, "mend it", limit=0.1)])
+    finally:
+        release.set()
+    assert (outcome.ok, outcome.found, outcome.fix) == (False, "no answer within 0 s", "mend it")
+    assert outcome.seconds < 2
+
+
+def test_a_probe_that_hangs_does_not_keep_the_process_from_its_end() -> None:
+    script = (
+        "import threading; from pipeline_config.preflight.probe import Probe, run_all; "
+        "print(*run_all([Probe('x', threading.Event().wait, 'mend it', limit=0.1)]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=10, check=True
+    )
+    assert done.stdout.startswith("failed")
+
+
+def test_any_error_is_one_line_with_the_fix() -> None:
+    def refuse() -> str:
+        raise RuntimeError("one\ntwo")
+
+    (outcome,) = run_all([Probe("x", refuse, "mend it")])
+    assert str(outcome) == "failed   0.0 s  x: RuntimeError: one two; mend it"
+
+
+def test_what_several_probes_need_is_made_once_and_its_failure_is_told_once() -> None:
+    tries = []
+
+    def refuse() -> str:
+        tries.append(1)
+        raise Failure("refused", "start it")
+
+    login = Once("the server", refuse)
+    with pytest.raises(Failure, match="refused"):
+        login.own()
+    with pytest.raises(Failure, match="not tried, since the server failed") as failure:
+        login.needed()
+    assert (failure.value.fix, len(tries)) == ("mend the server first", 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "connection"),
+    [
+        (
+            "postgresql://mart:p%40ss@gold:5433/tripclick?sslmode=require",
+            Connection("gold", 5433, "mart", "p@ss", "tripclick", {"sslmode": "require"}),
+        ),
+        ("docker://tcp://server0:2375", Connection("tcp://server0", 2375)),
+        ("docker://unix://%2Fvar%2Frun%2Fdocker.sock", Connection("unix:///var/run/docker.sock")),
+        (
+            "ssh://spark@master/?__extra__=%7B%22key_file%22%3A+%22%2Fk%22%7D",
+            Connection("master", login="spark", extra={"key_file": "/k"}),
+        ),
+        (
+            '{"conn_type": "ssh", "host": "master", "port": "22", "extra": "{\\"key_file\\": \\"/k\\"}"}',
+            Connection("master", 22, extra={"key_file": "/k"}),
+        ),
+        ('{"conn_type": "aws", "login": "id", "password": "key"}', Connection(login="id", password="key")),
+    ],
+)
+def test_connections_are_read_as_airflow_reads_them(text: str, connection: Connection) -> None:
+    assert connection_of(text) == connection
+
+
+def test_airflows_own_environment_variables_go_before_the_environment_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_VAR_KAFKA_BROKERS", "other:9092")
+    monkeypatch.setenv("AIRFLOW_CONN_POSTGRES_GOLD", "postgres://me@other/db")
+    project = load_project()
+    settings = from_environment(project, project.environment("production"))
+    assert settings.variable("KAFKA_BROKERS") == "other:9092"
+    assert settings.connection("postgres_gold") == Connection("other", login="me", schema="db")
+    assert settings.connection("spark_ssh") == Connection("spark-master", 22, "spark")
+
+
+@pytest.mark.parametrize("text", [PASSWORD, f'{{"password": "{PASSWORD}"', f"ssh://u:{PASSWORD}@h:port/"])
+def test_a_connection_that_cannot_be_read_is_named_and_not_shown(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_SPARK_SSH", text)
+    project = load_project()
+    with pytest.raises(CommandError, match="AIRFLOW_CONN_SPARK_SSH is neither") as error:
+        preflight.run(project, project.environment("local"))
+    assert PASSWORD not in str(error.value)
+    assert error.value.__cause__ is None
+    assert error.value.__suppress_context__
+
+
+def test_what_is_missing_is_said_with_the_place_to_add_it() -> None:
+    settings = Settings({"A": " "}, {}, "Airflow")
+    with pytest.raises(Failure, match="no value in Airflow") as failure:
+        settings.variable("A")
+    assert failure.value.fix == "set it there, or as AIRFLOW_VAR_A"
+    with pytest.raises(Failure, match="no such connection in Airflow") as failure:
+        settings.connection("gold")
+    assert failure.value.fix == "add it there, or as AIRFLOW_CONN_GOLD"
+
+
+def test_secrets_are_masked_whatever_a_library_says() -> None:
+    extra = {"private_key": "----KEY----", "host_key": "public"}
+    settings = Settings({}, {"c": Connection(password=PASSWORD, extra=extra)}, "Airflow")
+    assert settings.masked(f"{PASSWORD} ----KEY---- public") == "*** *** public"
+
+
+def test_what_is_asked_is_what_the_tasks_use() -> None:
+    project = load_project()
+    used = Reader(project, project.environment("production")).read()
+    assert used.topics == {"KAFKA_BROKERS": ["tripclick.clicks"]}
+    assert used.containers == {"docker_server0": {"tripclick-producer:0.1.0": ["WEBSERVER_INGESTION_PATH"]}}
+    lake = ["S3_ANALYTICS_MART_PATH", "S3_ARCHIVE_RAW_PATH", "S3_CHECKPOINT_PATH", "S3_CURATED_STREAM_PATH"]
+    needs = used.spark["spark_ssh"]
+    assert sorted(needs.paths) == lake
+    assert (needs.projects, needs.postgres, needs.aws) == (["SPARK_PROJECT_PATH"], ["postgres_gold"], ["aws_s3"])
+
+
+def test_without_a_docker_engine_none_is_asked_for() -> None:
+    project = load_project()
+    environment = project.environment("local_without_docker")
+    names = [probe.what for probe in probes(project, environment, from_environment(project, environment))]
+    assert not [name for name in names if "docker" in name or "image" in name]
+    assert "WEBSERVER_INGESTION_PATH" in names
+    assert len(names) == len(set(names))
+
+
+def test_a_pool_that_airflow_does_not_have_is_named() -> None:
+    project = load_project()
+    environment = project.environment("local")
+    settings = replace(from_environment(project, environment), pools=frozenset({"curated_stream_writer"}))
+    asked = [probe for probe in probes(project, environment, settings) if probe.what.startswith("pool ")]
+    outcomes = {outcome.what: outcome for outcome in run_all(asked)}
+    assert outcomes["pool curated_stream_writer"].ok
+    assert outcomes["pool archive_raw_writer"].found.startswith("Airflow has no such pool")
+    assert "airflow pools import" in outcomes["pool archive_raw_writer"].fix
+
+
+@pytest.mark.parametrize(
+    ("connection", "url"),
+    [
+        (Connection("server0"), "tcp://server0:2375"),
+        (Connection("server0", 2376), "tcp://server0:2376"),
+        (Connection("tcp://server0:2375"), "tcp://server0:2375"),
+        (Connection("tcp://server0", 2375), "tcp://server0:2375"),
+        (Connection("unix:///var/run/docker.sock"), "unix:///var/run/docker.sock"),
+    ],
+)
+def test_an_engine_is_found_by_host_or_by_url(connection: Connection, url: str) -> None:
+    assert engine_url(connection) == url
+
+
+def test_the_versions_come_from_the_projects_own_files() -> None:
+    assert spark_version(ROOT) == "4.2.0"
+    assert jars_of(ROOT) == {path.name for path in SPARK_JARS.glob("*.jar")}
+
+
+def test_nothing_heavy_is_imported_before_a_probe_needs_it() -> None:
+    script = (
+        "import sys, pipeline_config.preflight; "
+        "print({'airflow', 'kafka', 'psycopg', 'paramiko', 'docker'} & {name.split('.')[0] for name in sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
