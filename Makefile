@@ -5,7 +5,7 @@ SCALE ?= 1
 export DAYS SCALE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down status check validate preflight format test test-fast clean
+.PHONY: help install demo up down status check validate preflight format test test-fast bench-config clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,10 +40,14 @@ format: ## Format the code and mend what the linter can mend
 	@.venv/bin/ruff format .
 	@.venv/bin/ruff check --fix .
 
+bench-config: install ## Time the check and the loader beside check-jsonschema, hand-written DAGs and dag-factory
+	@$(PYTHON) -m tests.bench_config
+
 test-fast: install ## Run the unit tests: no servers, under a minute
 	@$(PYTHON) -m pytest tests/unit
 
 test: check ## Run all tests on real servers
+	@$(PYTHON) -m stack install-for-tests
 	@$(PYTHON) -m pytest
 
 clean: down ## Remove the embedded servers' data

@@ -173,6 +173,8 @@ def _fill(document: Document) -> None:
         loader.dispose()
     if not isinstance(node, yaml.MappingNode):
         wrong = "must be a mapping of keys to values at the top" if node else "is empty"
+        if node:
+            document.positions[()] = (node.start_mark.line + 1, node.start_mark.column + 1)
         document.problems.append(document.problem((), wrong, "each schema in schemas/ lists its keys"))
         return
     document.data = _Builder(document).build(node, ())

@@ -1,4 +1,4 @@
-"""The command line: `python -m stack up|down|status|install|demo|preflight`."""
+"""The command line: `python -m stack COMMAND`."""
 
 import argparse
 import subprocess
@@ -14,6 +14,7 @@ def main() -> int:
         "down": _down,
         "status": _status,
         "install": _install,
+        "install-for-tests": _install_for_tests,
         "demo": _demo,
         "preflight": _preflight,
     }
@@ -57,6 +58,13 @@ def _install() -> int:
     from stack.installer import install
 
     install()
+    return 0
+
+
+def _install_for_tests() -> int:
+    from stack.installer import install_for_tests
+
+    install_for_tests()
     return 0
 
 

@@ -1,5 +1,7 @@
 """`make install`: Debian packages, the Python environment and the jars, each only when it is missing or out of date.
 
+`make test` installs a browser and an editor's language server beside them.
+
 Imports nothing but Python's own library and this package's settings: it runs before anything is installed.
 """
 
@@ -9,29 +11,43 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from stack.errors import StackError
 from stack.postgresql import binaries
 from stack.settings import KAFKA_JARS, MAVEN_PLUGIN, REPOSITORY, SPARK_JARS, VENV, java_home
 
+# Debian packages by name, each with the question whether this machine has what it brings.
+Present = Mapping[str, Callable[[], object]]
 LOCK = REPOSITORY / "requirements.lock"
+EDITOR = REPOSITORY / "tests" / "editor"
 LAST_LINES = 20
 
 
 def install() -> None:
     """Install what is missing; StackError says what could not be had."""
-    install_packages()
+    install_packages(missing_packages())
     install_python()
     install_jars(REPOSITORY / "jobs" / "spark" / "pom.xml", SPARK_JARS)
     install_jars(REPOSITORY / "stack" / "kafka" / "pom.xml", KAFKA_JARS)
 
 
+def install_for_tests() -> None:
+    """Install what only the tests need: a browser, and a language server for YAML as editors have it."""
+    present = {name: lambda name=name: shutil.which(name) for name in ("chromium", "npm")}
+    install_packages(_missing(present))
+    stamp = EDITOR / "node_modules" / ".stamp"
+    wanted = _fingerprint(EDITOR / "package-lock.json")
+    if not _is_stamped(stamp, wanted):
+        _run("YAML language server", ["npm", "ci", f"--prefix={EDITOR}", "--ignore-scripts", "--no-audit", "--no-fund"])
+        stamp.write_text(wanted, encoding="ascii")
+
+
 def missing_packages() -> list[str]:
     """The Debian packages that have to be installed on this machine."""
     root = os.geteuid() == 0
-    present: dict[str, Callable[[], object]] = {
+    present: Present = {
         "python3-venv": lambda: importlib.util.find_spec("ensurepip"),
         "default-jre-headless": lambda: _succeeds(java_home),
         "maven": lambda: shutil.which("mvn"),
@@ -42,12 +58,15 @@ def missing_packages() -> list[str]:
         "docker.io": lambda: not root or _program("dockerd"),
         "mmdebstrap": lambda: not root or shutil.which("mmdebstrap"),
     }
+    return _missing(present)
+
+
+def _missing(present: Present) -> list[str]:
     return [package for package, is_present in present.items() if not is_present()]
 
 
-def install_packages() -> None:
+def install_packages(missing: list[str]) -> None:
     """Install missing Debian packages when root; else say which, and how."""
-    missing = missing_packages()
     if not missing:
         return
     command = ["apt-get", "install", "--yes", "--no-install-recommends", *missing]

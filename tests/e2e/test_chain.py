@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import Any
@@ -9,11 +12,13 @@ from typing import Any
 import psycopg
 import pytest
 
+from jobs.event import TOPIC
 from stack import demo
 from stack.airflow_api import AirflowApi
 from stack.errors import StackError
 from stack.follow import DAILY, follow, say
 from stack.home import Home
+from stack.settings import REPOSITORY
 from stack.stack import Stack
 from tests.reference import COLUMNS, cold_tables
 
@@ -85,6 +90,18 @@ def test_bad_input_ends_red_with_one_line(api: AirflowApi, dag_id: str, params: 
     run_id = api.trigger(dag_id, params)
     with pytest.raises(StackError, match=words):
         follow(api, [(dag_id, run_id)], "Bad input")
+
+
+def test_preflight_finds_all_that_airflow_has(stack: Stack) -> None:
+    command = [sys.executable, "-m", "pipeline_config", "preflight", "--from-airflow", "--format", "json"]
+    asked = [*command, "--environment", stack.pipeline_environment]
+    done = subprocess.run(
+        asked, env=stack.airflow.environment(), cwd=REPOSITORY, capture_output=True, text=True, check=False
+    )
+    outcomes = json.loads(done.stdout)
+    assert len(outcomes) > 20
+    # the topic is made by the first producer, which may not have run yet
+    assert {one["what"] for one in outcomes if not one["ok"]} <= {f"topic {TOPIC}"}, done.stdout
 
 
 def test_a_missing_variable_ends_red_and_is_named(api: AirflowApi) -> None:
