@@ -2,10 +2,11 @@
 PYTHON := .venv/bin/python
 DAYS ?= 3
 SCALE ?= 1
+AGAINST ?= HEAD
 export DAYS SCALE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down status check validate preflight format test test-fast bench-config clean
+.PHONY: help install demo up down status check validate plan preflight format test test-fast bench-config clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +33,9 @@ check: install validate ## Check everything that needs no server: pipelines, for
 	@.venv/bin/ruff format --check --quiet .
 	@.venv/bin/ruff check --quiet .
 	@.venv/bin/mypy
+
+plan: ## Say in words what the working tree changes against AGAINST=HEAD
+	@$(PYTHON) -m pipeline_config plan --against $(AGAINST); test $$? -ne 1
 
 preflight: ## Say whether all that the pipelines use is there and answers, on the running stack
 	@$(PYTHON) -m stack preflight

@@ -19,7 +19,7 @@ from pipeline_config.cache import load_checked
 from pipeline_config.compiler import compile_pipeline
 from pipeline_config.documentation import markdown
 from pipeline_config.project import ROOT, Environment, Project
-from pipeline_config.reader import Document, KeyPath
+from pipeline_config.reader import Document, KeyPath, read
 
 PROBLEMS: list[str] = []
 
@@ -71,7 +71,8 @@ def _cannot_be_built(project: Project, document: Document, environment: Environm
         except Exception as own:  # noqa: BLE001 (an operator may refuse its arguments in any way)
             path, error = ("tasks", index), own
             break
-    problem = document.problem(path, f"cannot be built: {type(error).__name__}: {error}", at_value=True)
+    positions = read(ROOT / document.file, ROOT)  # what is remembered of a file has none
+    problem = positions.problem(path, f"cannot be built: {type(error).__name__}: {error}", at_value=True)
     return "\n".join([str(problem), *traceback.format_exception(error)])
 
 

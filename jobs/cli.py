@@ -1,4 +1,4 @@
-"""What the command lines of all jobs share: argument types, progress lines, one line for an error, and signals."""
+"""What the command lines of all jobs share: argument types, what a job reads and writes, progress lines, its end."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import argparse
 import datetime as dt
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from types import FrameType
+from typing import Literal
 
 TERMINATED = 143  # 128 + SIGTERM, as a shell reports it
 
@@ -18,6 +20,27 @@ class JobError(Exception):
 
 class Terminated(BaseException):
     """SIGTERM, or SIGHUP when the terminal of an SSH task goes away. No `except Exception` swallows it."""
+
+
+@dataclass(frozen=True, order=True)
+class Data:
+    """What a job reads or writes. `{option}` in the name stands for the value of that option of its command line."""
+
+    kind: Literal["log", "topic", "lake", "postgresql", "asset"]
+    name: str
+
+
+@dataclass(frozen=True)
+class Flow:
+    """All that a job reads and writes for others; its checkpoints and bookkeeping are its own affair."""
+
+    reads: tuple[Data, ...]
+    writes: tuple[Data, ...]
+
+
+def flow(parser: argparse.ArgumentParser, *, reads: Iterable[Data], writes: Iterable[Data]) -> None:
+    """Declare it beside the options; `parser.get_default("flow")` returns the Flow."""
+    parser.set_defaults(flow=Flow(tuple(reads), tuple(writes)))
 
 
 def main(

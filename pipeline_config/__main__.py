@@ -11,7 +11,7 @@ from pathlib import Path
 from pipeline_config import airflow_import, problem
 from pipeline_config.checks import check
 from pipeline_config.errors import CommandError
-from pipeline_config.project import ROOT, Environment, Project, load_project
+from pipeline_config.project import ROOT, Project, load_project
 
 
 def parser() -> argparse.ArgumentParser:
@@ -37,6 +37,11 @@ def parser() -> argparse.ArgumentParser:
     one = command("render", _render, "show the commands of a DAG as they would run", place)
     one.add_argument("dag", help="a dag_id")
     one.add_argument("--param", action="append", default=[], metavar="NAME=VALUE", help="a param of the run")
+    one = command("plan", _plan, "say what the files change, in words; exit 2 when they change something, 1 when wrong")
+    one.add_argument("--against", default="HEAD", metavar="REV", help="git revision to compare with (default: HEAD)")
+    one.add_argument("--environment", help="only this one (default: all)")
+    one = command("graph", _graph, "draw the tasks of a DAG, or all DAGs with the data between them, as Mermaid")
+    one.add_argument("dag", nargs="?", help="a dag_id; without one the whole")
     one = command("explain", _explain, "say what a key of the YAML files is for, with an example")
     one.add_argument("key", help="a key, or the end of its path: retries, tasks.retries")
     one = command("new", _new, "write a new pipeline that passes the check")
@@ -86,13 +91,13 @@ def _summary(project: Project, warnings: int) -> str:
     return f"{len(project.pipelines)} pipelines, no problem" + (f", warnings: {warnings}" if warnings else "")
 
 
-def _right_project(options: argparse.Namespace) -> tuple[Project, Environment]:
-    """The project and one of its environments, for commands that need all files to be right."""
+def _right_project(options: argparse.Namespace) -> Project:
+    """The project, for commands that need all files to be right."""
     project = load_project(options.root.resolve())
     wrong = [found for found in check(project) if found.severity == "error"]
     if wrong:
         raise CommandError(f"the check finds {len(wrong)} problems; mend them first, the first is\n{wrong[0]}")
-    return project, project.environment(options.environment)
+    return project
 
 
 def _render(options: argparse.Namespace) -> int:
@@ -103,8 +108,21 @@ def _render(options: argparse.Namespace) -> int:
         name, equals, given[name] = text.partition("=")
         if not equals:
             raise CommandError(f"--param {text}: write it as NAME=VALUE")
-    project, environment = _right_project(options)
-    print(render(project, options.dag, environment, given))  # noqa: T201
+    project = _right_project(options)
+    print(render(project, options.dag, project.environment(options.environment), given))  # noqa: T201
+    return 0
+
+
+def _plan(options: argparse.Namespace) -> int:
+    from pipeline_config import plan
+
+    return plan.run(options.root.resolve(), options.against, options.environment)
+
+
+def _graph(options: argparse.Namespace) -> int:
+    from pipeline_config.graph import graph
+
+    print(graph(_right_project(options), options.dag))  # noqa: T201
     return 0
 
 
@@ -126,7 +144,8 @@ def _new(options: argparse.Namespace) -> int:
 def _preflight(options: argparse.Namespace) -> int:
     from pipeline_config import preflight
 
-    project, environment = _right_project(options)
+    project = _right_project(options)
+    environment = project.environment(options.environment)
     return preflight.run(project, environment, from_airflow=options.from_airflow, as_json=options.format == "json")
 
 

@@ -1,4 +1,4 @@
-"""Remembers what the check found, since Airflow reads the DAGs in a new process each time, and at each task's start.
+"""Remembers what the files hold and the check found: Airflow reads the DAGs in a new process each time.
 
 The key is the content of everything that the check reads, so that no edit is missed: pipelines, schemas, the checks and
 jobs themselves, and which Python packages there are.
@@ -22,18 +22,19 @@ INPUTS = ("pipelines/**/*.yaml", "schemas/*.json", "pipeline_config/**/*.py", "j
 
 
 def load_checked(root: Path) -> tuple[Project, list[Problem]]:
-    """The project with all of its problems; from the last time if nothing has changed since."""
+    """The project with all of its problems; from the last time (without positions) if nothing has changed since."""
     key = _key(root)
     file = root / "__pycache__" / "pipelines.json"  # where Python itself remembers what it has read
     try:
         known = json.loads(file.read_text(encoding="utf-8"))
         if known["key"] == key:
-            return load_project(root, with_schema=False), [Problem(**problem) for problem in known["problems"]]
+            return load_project(root, known=known["data"]), [Problem(**problem) for problem in known["problems"]]
     except (OSError, ValueError, KeyError, TypeError):
         pass  # no memory yet, or not ours: check
     project = load_project(root)
     problems = check(project)
-    _write(file, json.dumps({"key": key, "problems": [asdict(problem) for problem in problems]}))
+    data = {document.file: document.data for document in [*project.shared, *project.pipelines]}
+    _write(file, json.dumps({"key": key, "data": data, "problems": [asdict(problem) for problem in problems]}))
     return project, problems
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,10 +64,16 @@ class Project:
         return Environment(name, data)
 
 
-def load_project(root: Path = ROOT, *, with_schema: bool = True) -> Project:
-    """Read every file below `root`/pipelines; nothing raises, each document carries its problems."""
+def load_project(root: Path = ROOT, *, with_schema: bool = True, known: Mapping[str, Any] | None = None) -> Project:
+    """Read every file below `root`/pipelines; nothing raises, each document carries its problems.
+
+    `known` is what the files are known to hold, by file: they are not parsed then, and have no positions.
+    """
 
     def document(path: Path, schema: str) -> Document:
+        if known is not None:
+            file = path.relative_to(root).as_posix()
+            return Document(file, path.read_text(encoding="utf-8", errors="replace"), known[file])
         result = read(path, root)
         if with_schema:
             result.problems.extend(check_schema(result, schema))

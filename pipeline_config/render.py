@@ -17,7 +17,7 @@ from pipeline_config.project import Environment, Project
 from pipeline_config.schema import did_you_mean, refusals
 
 MASK = "***"
-_SECRET = re.compile(r"passw|secret|token|private|api_?key|access_?key", re.IGNORECASE)
+SECRET = re.compile(r"passw|secret|token|private|api_?key|access_?key", re.IGNORECASE)
 # Arguments of a compiled task that are shown in another form, or are no arguments of the operator.
 _HIDDEN = {"operator", "dependencies", "task_group_name", "command", "program", "expand"}
 
@@ -32,7 +32,7 @@ def render(project: Project, dag_id: str, environment: Environment, given: dict[
         raise CommandError(f"no DAG is called {dag_id!r}; {did_you_mean(dag_id, sorted(known))}")
     pipeline = known[dag_id]
     params = _params(dag_id, pipeline.get("params", {}), given)
-    values = {name: MASK if _SECRET.search(name) else value for name, value in variables(environment).items()}
+    values = {name: MASK if SECRET.search(name) else value for name, value in variables(environment).items()}
     config = compile_pipeline(project, pipeline, environment)[dag_id]
     parts = [f"# {dag_id} in {environment.name}; schedule: {config['schedule'] or 'none'}"]
     for task in pipeline["tasks"]:

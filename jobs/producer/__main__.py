@@ -25,6 +25,7 @@ def parser() -> argparse.ArgumentParser:
         mode.add_argument("--last-date", type=cli.day, required=True, help="last day, itself included")
         mode.add_argument("--topic", default=TOPIC)
         mode.add_argument("--replication", type=cli.positive_int, default=1, help="of the topic, if it must be made")
+        cli.flow(mode, reads=[cli.Data("log", "{ingestion-path}")], writes=[cli.Data("topic", "{topic}")])
     batch.add_argument("--shift-weeks", type=int, default=0, help="whole weeks to move event_ts by")
     realtime.add_argument("--speed", type=cli.positive_float, default=1.0, help="of the sending; event_ts stay")
     realtime.add_argument("--run-minutes", type=cli.positive_float, default=60.0, help="then it ends")

@@ -5,7 +5,7 @@ import sys
 import time
 import uuid
 
-from jobs.cli import JobError, main, say
+from jobs.cli import Data, JobError, flow, main, say
 from jobs.spark import tables
 
 # Eight years are 5 million clicks: in so many parts, and cached on disk, they fit a driver of 1 GB. Of a few days
@@ -19,6 +19,11 @@ def parser() -> argparse.ArgumentParser:
     result = argparse.ArgumentParser(prog="analytics_mart_etl", description=__doc__)
     result.add_argument("--curated-path", required=True, help="root folder of the curated stream")
     result.add_argument("--mart-path", required=True, help="root folder of the analytics mart")
+    flow(
+        result,
+        reads=[Data("lake", tables.table_path("{curated-path}", tables.CLICKS))],
+        writes=[Data("lake", tables.table_path("{mart-path}", name)) for name in tables.COLD_MARTS],
+    )
     return result
 
 

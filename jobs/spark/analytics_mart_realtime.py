@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from jobs.cli import JobError, main, positive_float, say, true_or_false
+from jobs.cli import Data, JobError, flow, main, positive_float, say, true_or_false
 from jobs.spark import tables
 
 if TYPE_CHECKING:
@@ -35,6 +35,11 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--run-minutes", type=positive_float, default=60.0)
     result.add_argument("--interval-minutes", type=_interval, default=5.0, help="from one micro-batch to the next")
     result.add_argument("--until-caught-up", type=true_or_false, default=False, help="end when all is read")
+    flow(
+        result,
+        reads=[Data("lake", tables.table_path("{curated-path}", tables.CLICKS))],
+        writes=[Data("postgresql", name) for name in tables.HOT_MARTS],
+    )
     return result
 
 

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from jobs.cli import main, say
+from jobs.cli import Data, flow, main, say
 from jobs.event import TOPIC
 from jobs.spark import tables
 
@@ -21,6 +21,8 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--archive-path", required=True, help="root folder of the archive raw")
     result.add_argument("--checkpoint-path", required=True, help="root folder of the checkpoints")
     result.add_argument("--topic", default=TOPIC)
+    archive = Data("lake", tables.table_path("{archive-path}", tables.ARCHIVE))
+    flow(result, reads=[Data("topic", "{topic}")], writes=[archive])
     return result
 
 

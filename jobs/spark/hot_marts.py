@@ -14,17 +14,13 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from jobs.spark.cold_marts import areas, latest_title
+from jobs.spark.tables import ANOMALY_SESSIONS, CLINICAL_TREND, TOP_DOCS, TRAFFIC_MINUTE
 
 HOUR: Final = dt.timedelta(hours=1)
 DAY: Final = dt.timedelta(hours=24)
 HORIZON: Final = 2 * DAY  # clicks older than this before the newest one are the cold marts' affair
 TOP: Final = 20
 MINUTE_MS: Final = 60_000
-
-TRAFFIC_MINUTE: Final = "mart_realtime_traffic_minute"
-TOP_DOCS: Final = "mart_realtime_top_docs_1h"
-CLINICAL_TREND: Final = "mart_realtime_clinical_trend_24h"
-ANOMALY_SESSIONS: Final = "mart_realtime_anomaly_sessions"
 
 
 @dataclass(frozen=True)

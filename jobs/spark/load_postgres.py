@@ -5,7 +5,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from jobs.cli import JobError, main, say
+from jobs.cli import Data, JobError, flow, main, say
 from jobs.spark import tables
 
 if TYPE_CHECKING:
@@ -20,6 +20,11 @@ def parser() -> argparse.ArgumentParser:
     """The command line. Address and password of PostgreSQL come from libpq's environment."""
     result = argparse.ArgumentParser(prog="load_postgres", description=__doc__)
     result.add_argument("--mart-path", required=True, help="root folder of the analytics mart")
+    flow(
+        result,
+        reads=[Data("lake", tables.table_path("{mart-path}", name)) for name in tables.COLD_MARTS],
+        writes=[Data("postgresql", name) for name in tables.COLD_MARTS],
+    )
     return result
 
 

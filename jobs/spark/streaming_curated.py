@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from jobs.cli import JobError, main, positive_float, say, true_or_false
+from jobs.cli import Data, JobError, flow, main, positive_float, say, true_or_false
 from jobs.event import TOPIC
 from jobs.spark import tables
 
@@ -33,6 +33,8 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument(
         "--max-bad-share", type=float, default=0.05, help="fail at the end when more of the records are bad"
     )
+    written = [Data("lake", tables.table_path("{curated-path}", name)) for name in (tables.CLICKS, tables.QUARANTINE)]
+    flow(result, reads=[Data("topic", "{topic}")], writes=written)
     return result
 
 

@@ -20,6 +20,12 @@ DAILY_TRAFFIC: Final = "daily_traffic"
 CLINICAL_AREAS: Final = "clinical_areas"
 POPULAR_DOCUMENTS: Final = "popular_documents"
 COLD_MARTS: Final = (SESSION_ANALYSIS, DAILY_TRAFFIC, CLINICAL_AREAS, POPULAR_DOCUMENTS)
+# In PostgreSQL, beside the cold marts
+TRAFFIC_MINUTE: Final = "mart_realtime_traffic_minute"
+TOP_DOCS: Final = "mart_realtime_top_docs_1h"
+CLINICAL_TREND: Final = "mart_realtime_clinical_trend_24h"
+ANOMALY_SESSIONS: Final = "mart_realtime_anomaly_sessions"
+HOT_MARTS: Final = (TRAFFIC_MINUTE, TOP_DOCS, CLINICAL_TREND, ANOMALY_SESSIONS)
 
 # A record's place in Kafka; it stands in all three tables.
 _RECORD: Final = {"topic": "string", "partition": "int", "offset": "bigint", "kafka_ts": "timestamp"}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from pipeline_config.checks import commands, dag, declared, operators, secrets, shared, tasks, triggers
+from pipeline_config.checks import commands, dag, data, declared, operators, secrets, shared, tasks, triggers
 from pipeline_config.checks.context import Context, Index
 from pipeline_config.problem import Problem
 from pipeline_config.project import Project
@@ -36,6 +36,7 @@ PIPELINE_CHECKS: tuple[Callable[[Context], Iterator[Problem]], ...] = (
     declared.template_reads,
     declared.declared,
     declared.advanced_connections,
+    data.job_connections,
     triggers.triggers,
     triggers.cycles,
 )
@@ -51,6 +52,8 @@ def check(project: Project) -> list[Problem]:
         problems += wrong
         if not wrong:
             problems += _across(project)
+        if not any(problem.severity == "error" for problem in problems):
+            problems += data.unwritten(project)
     return sorted(set(problems))
 
 

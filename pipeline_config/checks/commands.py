@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import importlib
-import importlib.util
 import itertools
 from collections.abc import Iterator
-from functools import cache
 from typing import Any
 
 import jinja2
 
-from pipeline_config import templates
+from pipeline_config import parsers, templates
 from pipeline_config.checks.context import FORMS, Context
 from pipeline_config.compiler import argv, option_words
 from pipeline_config.problem import Problem
@@ -35,38 +32,18 @@ def commands(context: Context) -> Iterator[Problem]:
         yield from _job_arguments(context, index, task, context.commands[task["command"]])
 
 
-class _ParserError(Exception):
-    """What argparse would have printed before it ended the process."""
-
-
-@cache
-def job_parser(module: str) -> argparse.ArgumentParser | str:
-    """A job's own parser, or why there is none."""
-    path = module.replace(".", "/")
-    try:
-        if importlib.util.find_spec(module) is None:
-            return f"there is no {path}.py"
-        name = f"{module}.__main__" if importlib.util.find_spec(f"{module}.__main__") else module
-    except ModuleNotFoundError:
-        name = module  # a module, not a package: it has no __main__
-    try:
-        parser: argparse.ArgumentParser = importlib.import_module(name).parser()
-    except Exception as error:  # noqa: BLE001 (a job may be broken in any way; the person reads how)
-        return f"{path} cannot be asked for its options: {type(error).__name__}: {error}"
-    return parser
-
-
 def _job_arguments(context: Context, index: int, task: dict[str, Any], template: dict[str, Any]) -> Iterator[Problem]:
     job = task["job"]
-    parser = job_parser(template["module"].replace("{job}", job))
+    parser = parsers.job_parser(template["module"].replace("{job}", job))
     if isinstance(parser, str):
         yield context.problem(("tasks", index, "job"), f"job {job!r}: {parser}")
         return
-    options = _options(parser, job)
-    if not options:
-        modes = _modes(parser)
-        yield context.problem(("tasks", index, "job"), f"there is no job {job!r}", did_you_mean(job, modes))
+    own = parsers.own_parser(parser, job)
+    if own is None:
+        hint = did_you_mean(job, list(parsers.modes(parser)))
+        yield context.problem(("tasks", index, "job"), f"there is no job {job!r}", hint)
         return
+    options = parsers.options(own)
     unknown = [(key, name) for key in ("arguments", "for_each") for name in task.get(key, {}) if name not in options]
     for key, name in unknown:
         hint = did_you_mean(name, options)
@@ -102,8 +79,8 @@ def _refused(
             yield from _form(context, index, name, given[name], value)
         words = argv(template["argv"], task["job"], arguments) if "argv" in template else option_words(arguments)
         try:
-            _parse(parser, words)
-        except _ParserError as error:
+            parsers.parse(parser, words)
+        except parsers.RefusedError as error:
             named = next((name for name in arguments if f"--{name}" in str(error).split(":")[0].split()), "")
             key = "for_each" if named in each else "arguments"
             path = ("tasks", index, key, named) if named else ("tasks", index, key)
@@ -123,37 +100,6 @@ def _form(context: Context, index: int, name: str, template: Any, value: Any) ->
         if not form.fullmatch(value):
             path: KeyPath = ("tasks", index, "arguments", name)
             yield context.problem(path, f"{name} would be {value!r}, which is no {kind}", hint)
-
-
-def _options(parser: argparse.ArgumentParser, job: str) -> list[str]:
-    """The long options of a job without their dashes; of a parser with modes, those of the mode that `job` names."""
-    own: argparse.ArgumentParser | None = parser
-    for action in parser._actions:  # argparse has no public way to list options
-        if isinstance(action, argparse._SubParsersAction):
-            own = action.choices.get(job)
-    actions = own._actions if own else []
-    names = [text[2:] for action in actions for text in action.option_strings if text.startswith("--")]
-    return [name for name in names if name != "help"]
-
-
-def _modes(parser: argparse.ArgumentParser) -> list[str]:
-    return [
-        name for action in parser._actions if isinstance(action, argparse._SubParsersAction) for name in action.choices
-    ]
-
-
-def _parse(parser: argparse.ArgumentParser, words: list[str]) -> None:
-    """Parse without the process ending; argparse's own error text comes back as _ParserError."""
-
-    def refuse(_: Any, message: str) -> None:
-        raise _ParserError(message)
-
-    original = argparse.ArgumentParser.error
-    argparse.ArgumentParser.error = refuse  # type: ignore[method-assign,assignment]
-    try:
-        parser.parse_args(words)
-    finally:
-        argparse.ArgumentParser.error = original  # type: ignore[method-assign]
 
 
 def example(context: Context, value: Any) -> Any:

@@ -105,7 +105,8 @@ def test_a_burst_cut_by_the_horizon_does_not_begin_there(spark: "SparkSession") 
 
 
 def test_only_what_a_batch_touches_is_due(spark: "SparkSession") -> None:
-    from jobs.spark.hot_marts import TRAFFIC_MINUTE, compute
+    from jobs.spark.hot_marts import compute
+    from jobs.spark.tables import TRAFFIC_MINUTE
 
     recent = frame(spark, [click(at(0), "a"), click(at(1), "b"), click(at(60), "c"), click(at(120), "a")])
     batch = frame(spark, [click(at(1), "b")])

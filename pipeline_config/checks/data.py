@@ -1,0 +1,69 @@
+"""Checks of the data between jobs: what one reads another writes, and a job is given the connections that it needs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from jobs.cli import Data
+from pipeline_config.checks.context import Context
+from pipeline_config.compiler import JOB_CONNECTION_TYPES
+from pipeline_config.flows import TaskFlow, flows
+from pipeline_config.problem import Problem
+from pipeline_config.project import Project, expand
+
+OUTSIDE = "log"  # the web server writes it
+WORDS = {"topic": "topic", "lake": "lake table", "postgresql": "PostgreSQL table", "asset": "asset"}
+
+
+def unwritten(project: Project) -> Iterator[Problem]:
+    """Warnings: data that a task reads and no task of any pipeline writes; of a project without any error."""
+    every = [(document, task) for document in project.pipelines for task in flows(project, document.data)]
+    written = {data for _, task in every for data in task.writes}
+    for document, task in every:
+        missing = [data for data in task.reads if data not in written and data.kind != OUTSIDE]
+        if missing:
+            more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+            what = f"{WORDS[missing[0].kind]} {missing[0].name}{more}"
+            message = f"task {task.task_id!r} reads what no task writes: {what}"
+            path = ("tasks", [other["task_id"] for other in document.data["tasks"]].index(task.task_id))
+            yield document.problem(path, message, "is a path or topic swapped?", at_value=True, severity="warning")
+
+
+def job_connections(context: Context) -> Iterator[Problem]:
+    """A job over SSH is given a connection of each type that its data need; each such connection is needed by a job."""
+    catalog = context.catalog("connections")
+    declared = {name: catalog[name]["type"] for name in context.data.get("connections", []) if name in catalog}
+    remote = {task["task_id"] for task in context.tasks if context.operator(task).get("connection_type") == "ssh"}
+    tasks = [task for task in flows(context.project, context.data) if task.task_id in remote]
+    if any("{" in data.name for task in tasks for data in [*task.reads, *task.writes]):
+        return  # a template or an option is wrong, and is reported
+    needed = {kind: task for task in tasks for kind in _types(context.project, task)}
+    ids = [task["task_id"] for task in context.tasks]
+    for kind, task in needed.items():
+        if kind not in declared.values():
+            message = f"the job of task {task.task_id!r} needs a connection of type {kind}, and none is declared"
+            known = ", ".join(sorted(name for name, entry in catalog.items() if entry["type"] == kind))
+            yield context.problem(("tasks", ids.index(task.task_id)), message, f"add it to connections: {known}")
+    for index, name in enumerate(context.data.get("connections", [])):
+        its_type = declared.get(name)
+        if tasks and its_type in JOB_CONNECTION_TYPES and its_type not in needed:
+            message = f"connection {name} is declared, but no job needs it"
+            yield context.problem(("connections", index), message, "remove it")
+
+
+def _types(project: Project, task: TaskFlow) -> set[str]:
+    """The types of the connections that a job needs for its data, in any environment."""
+    data = [*task.reads, *task.writes]
+    types = {"postgres"} if any(one.kind == "postgresql" for one in data) else set()
+    if any(_is_on_s3(project, one) for one in data if one.kind == "lake"):
+        types.add("aws")
+    return types
+
+
+def _is_on_s3(project: Project, data: Data) -> bool:
+    """Whether the root folder of a lake table, a variable, is on S3 in any environment."""
+    variable = re.match(r"\w*", data.name)
+    name = variable[0] if variable else ""
+    values = [document.data.get("variables", {}).get(name, "") for document in project.environments.values()]
+    return any(expand(value).startswith("s3a:") for value in [data.name, *values])

@@ -1,0 +1,84 @@
+"""Which data the tasks of a pipeline read and write: as each job declares it beside its options, and as outlets."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from jobs.cli import Data, Flow
+from pipeline_config import templates
+from pipeline_config.parsers import job_parser, own_parser
+from pipeline_config.project import Project
+
+_OPTION = re.compile(r"\{([a-z][a-z0-9-]*)\}")
+
+
+@dataclass(frozen=True)
+class TaskFlow:
+    """What one task reads and writes, each datum once."""
+
+    task_id: str
+    reads: tuple[Data, ...]
+    writes: tuple[Data, ...]
+
+
+def flows(project: Project, pipeline: dict[str, Any]) -> list[TaskFlow]:
+    """The tasks of a checked pipeline that read or write something, in the file's order.
+
+    A variable stands in a name as its own name, `S3_CURATED_STREAM_PATH/clicks`, so that data are the same in every
+    environment; a param as its default, and an option that the task does not give as the job's own default.
+    """
+    params = {name: schema["default"] for name, schema in pipeline.get("params", {}).items()}
+    result = []
+    for task in pipeline["tasks"]:
+        declared = list(_declared(project, task, params))
+        reads = [data for flow in declared for data in flow.reads]
+        writes = [data for flow in declared for data in flow.writes]
+        writes += [Data("asset", uri) for uri in task.get("outlets", [])]
+        if reads or writes:
+            result.append(TaskFlow(task["task_id"], tuple(dict.fromkeys(reads)), tuple(dict.fromkeys(writes))))
+    return result
+
+
+def _declared(project: Project, task: dict[str, Any], params: dict[str, Any]) -> Iterator[Flow]:
+    """What the task's job declares, once for each instance of the task."""
+    template = project.defaults.data["commands"].get(task.get("command"))
+    if template is None:
+        return
+    parser = job_parser(template["module"].replace("{job}", task["job"]))
+    own = None if isinstance(parser, str) else own_parser(parser, task["job"])
+    declared: Flow | None = own.get_default("flow") if own else None
+    if own is None or declared is None:
+        return
+    variables = {name: name for name in project.catalog.data["variables"]}
+    options = [option for data in (*declared.reads, *declared.writes) for option in _OPTION.findall(data.name)]
+    each = {name: task["for_each"][name] for name in dict.fromkeys(options) if name in task.get("for_each", {})}
+    # What a task maps over an earlier task's result, only a run knows: that task's id stands for it.
+    lists = [values if isinstance(values, list) else [f"<{values}>"] for values in each.values()]
+    for values in itertools.product(*lists):
+        given = {**task.get("arguments", {}), **dict(zip(each, values, strict=True))}
+        texts = {name: _text(given[name], variables, params) for name in options if name in given}
+        yield Flow(_filled(declared.reads, texts, own), _filled(declared.writes, texts, own))
+
+
+def _filled(data: tuple[Data, ...], texts: dict[str, str], parser: argparse.ArgumentParser) -> tuple[Data, ...]:
+    def value(option: re.Match[str]) -> str:
+        name = option[1]
+        return texts.get(name) or str(parser.get_default(name.replace("-", "_")) or option[0])
+
+    return tuple(replace(one, name=_OPTION.sub(value, one.name)) for one in data)
+
+
+def _text(value: Any, variables: dict[str, str], params: dict[str, Any]) -> str:
+    """An argument's value as far as it is known before a run."""
+    text = str(value)
+    if "{" in text:
+        try:
+            text = templates.render(text, variables, params)
+        except Exception:  # noqa: BLE001 (a template may fail in any way, the check says how; it stands for itself)
+            return text
+    return text.rstrip("/")

@@ -1,0 +1,145 @@
+"""`graph`: flows as Mermaid. Of one DAG its tasks; without one all DAGs, what triggers them and the data between."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from graphlib import TopologicalSorter
+from typing import Any
+
+from jobs.cli import Data
+from pipeline_config.compiler import is_class_path, upstream
+from pipeline_config.errors import CommandError
+from pipeline_config.flows import flows
+from pipeline_config.project import Project
+from pipeline_config.schema import did_you_mean
+
+MAX_NAMES = 8  # of data in one node
+HEADINGS = {"log": "search log", "topic": "Kafka", "postgresql": "PostgreSQL", "asset": "asset"}
+# What Mermaid draws around a label.
+_BOX, _FLAG, _ROUND, _DOUBLE, _CYLINDER = ("[", "]"), (">", "]"), ("([", "])"), ("[[", "]]"), ("[(", ")]")
+_SHAPES = {"log": _CYLINDER, "topic": _DOUBLE, "lake": _CYLINDER, "postgresql": _CYLINDER, "asset": _FLAG}
+
+
+def graph(project: Project, dag_id: str | None = None) -> str:
+    """The Mermaid text of a checked project, or of one DAG of it. Raises CommandError when there is no such DAG."""
+    pipelines = {document.data["dag_id"]: document.data for document in project.pipelines}
+    if dag_id is None:
+        lines = [*_dags(pipelines), *_data(project, pipelines), *_triggers(pipelines)]
+    elif dag_id in pipelines:
+        lines = [*_tasks(pipelines[dag_id]), *_dependencies(pipelines[dag_id])]
+    else:
+        raise CommandError(f"no DAG is called {dag_id!r}; {did_you_mean(dag_id, sorted(pipelines))}")
+    return "\n".join(["flowchart LR", *(f"  {line}" for line in lines)])
+
+
+def _dags(pipelines: dict[str, dict[str, Any]]) -> Iterator[str]:
+    for dag_id, pipeline in pipelines.items():
+        clock = [pipeline["schedule"]] if isinstance(pipeline["schedule"], str) else []
+        yield _node(_id("dag", dag_id), [dag_id, *clock], _BOX)
+
+
+def _data(project: Project, pipelines: dict[str, dict[str, Any]]) -> Iterator[str]:
+    """The data as nodes with their arrows; those that the same DAGs read and write are one node."""
+    readers: dict[Data, list[str]] = {}
+    writers: dict[Data, list[str]] = {}
+    for dag_id, pipeline in pipelines.items():
+        assets = pipeline["schedule"] if isinstance(pipeline["schedule"], list) else []
+        for asset in assets:
+            readers.setdefault(Data("asset", asset), []).append(dag_id)
+        for task in flows(project, pipeline):
+            for data in task.reads:
+                readers.setdefault(data, []).append(dag_id)
+            for data in task.writes:
+                writers.setdefault(data, []).append(dag_id)
+    together: dict[tuple[Any, ...], list[Data]] = {}
+    for data in {**readers, **writers}:
+        ends = [tuple(dict.fromkeys(who.get(data, []))) for who in (writers, readers)]
+        together.setdefault((data.kind, _heading(data), *ends), []).append(data)
+    for (kind, heading, written_by, read_by), members in together.items():
+        node = _id(kind, members[0].name)
+        yield _node(node, [heading, *_names(members)], _SHAPES[kind])
+        yield from (f"{_id('dag', dag_id)} --> {node}" for dag_id in written_by)
+        yield from (f"{node} --> {_id('dag', dag_id)}" for dag_id in read_by)
+
+
+def _heading(data: Data) -> str:
+    """Of a table of the lake the folder that it lies in."""
+    return HEADINGS.get(data.kind) or data.name.rpartition("/")[0]
+
+
+def _names(members: list[Data]) -> list[str]:
+    names = [data.name.rpartition("/")[2] if data.kind == "lake" else data.name for data in members]
+    return names if len(names) <= MAX_NAMES else [*names[:MAX_NAMES], f"and {len(names) - MAX_NAMES} more"]
+
+
+def _triggers(pipelines: dict[str, dict[str, Any]]) -> Iterator[str]:
+    """A dotted arrow from each DAG to those that it triggers, with the step in which it does."""
+    for dag_id, pipeline in pipelines.items():
+        targets = {task["task_id"]: task["trigger_dag_id"] for task in pipeline["tasks"] if "trigger_dag_id" in task}
+        for number, together in enumerate(_steps(upstream(pipeline), targets.keys()), start=1):
+            for task_id in together:
+                yield f"{_id('dag', dag_id)} -. {number} .-> {_id('dag', targets[task_id])}"
+
+
+def _steps(waits_for: dict[str, list[str]], wanted: Iterable[str]) -> Iterator[list[str]]:
+    """The wanted tasks in the order in which they can start, those that run side by side together."""
+    sorter = TopologicalSorter(waits_for)
+    sorter.prepare()
+    while sorter.is_active():
+        ready = sorter.get_ready()
+        sorter.done(*ready)
+        if together := [name for name in wanted if name in ready]:
+            yield together
+
+
+def _tasks(pipeline: dict[str, Any]) -> Iterator[str]:
+    """The tasks as nodes, those of a group in its box."""
+    groups: dict[str, Any] = pipeline.get("task_groups", {})
+    members: dict[str | None, list[str]] = {}
+    for task in pipeline["tasks"]:
+        members.setdefault(task.get("group"), []).append(_task(task))
+    yield from members.get(None, [])
+    for name in groups:
+        yield f"subgraph {_id('group', name)}[{_label([name])}]"
+        yield from (f"  {node}" for node in members[name])
+        yield "end"
+
+
+def _task(task: dict[str, Any]) -> str:
+    """What a task runs stands below its name; one that is mapped has a double edge."""
+    node = _id("task", task["task_id"])
+    if task["operator"] == "EmptyOperator":
+        return _node(node, [task["task_id"]], _ROUND)
+    operator = task["operator"].rpartition(".")[2] if is_class_path(task["operator"]) else None
+    runs = [name for name in (task.get("job"), task.get("trigger_dag_id"), operator) if name]
+    each = [f"for each {', '.join(task['for_each'])}"] if "for_each" in task else []
+    return _node(node, [task["task_id"], *runs, *each], _DOUBLE if each else _BOX)
+
+
+def _dependencies(pipeline: dict[str, Any]) -> Iterator[str]:
+    """An arrow for each dependency, of a task or of a group."""
+    groups: dict[str, Any] = pipeline.get("task_groups", {})
+    waiting = {_id("group", name): group for name, group in groups.items()}
+    waiting |= {_id("task", task["task_id"]): task for task in pipeline["tasks"]}
+    for node, one in waiting.items():
+        for name in one.get("dependencies", []):
+            yield f"{_id('group' if name in groups else 'task', name)} --> {node}"
+
+
+def _id(kind: str, name: str) -> str:
+    """An id that Mermaid takes: none of its own words (`end`), and letters, digits and _ only."""
+    return f"{kind}_" + re.sub(r"[^A-Za-z0-9_]", lambda letter: f"_{ord(letter[0]):x}_", name)
+
+
+def _node(node: str, lines: list[str], shape: tuple[str, str]) -> str:
+    before, after = shape
+    return f"{node}{before}{_label(lines)}{after}"
+
+
+def _label(lines: list[str]) -> str:
+    """Lines of plain text; what Mermaid or HTML would read as its own is written as an entity."""
+    return '"' + "<br>".join(_ENTITY.sub(lambda letter: f"#{ord(letter[0])};", line) for line in lines) + '"'
+
+
+_ENTITY = re.compile(r"""[#"<>&`\\]""")

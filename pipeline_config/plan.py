@@ -1,0 +1,176 @@
+"""`plan`: what the working tree changes against a git revision, in words, one line a change.
+
+Both sides are compiled first, so that a change of defaults.yaml or of an environment stands at each DAG that it really
+changes. Today's compiler reads the old files too.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from pipeline_config.checks import check
+from pipeline_config.compiler import compile_pipeline
+from pipeline_config.differences import Difference, differences, text
+from pipeline_config.errors import CommandError
+from pipeline_config.problem import Problem
+from pipeline_config.project import Environment, Project, load_project
+from pipeline_config.revision import files_at
+
+NOTHING, PROBLEM, CHANGES = 0, 1, 2
+
+
+def run(root: Path, against: str, environment: str | None) -> int:
+    """Print the changes, or one line. The exit code is 0: nothing changes, 2: something does, 1: nobody can say."""
+    try:
+        lines = plan(root, against, environment)
+    except CommandError as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        return PROBLEM
+    print("\n".join(lines) or f"nothing changes against {against}")  # noqa: T201
+    return CHANGES if lines else NOTHING
+
+
+def plan(root: Path, against: str, environment: str | None = None) -> list[str]:
+    """`~ DAG: schedule "0 15 * * *" → "0 16 * * *"` and so on, by DAG; then environments, then the catalog.
+
+    Without an `environment` all of them are compared, and a line that is not true in each names those in which it is.
+    Raises CommandError: an unknown revision or environment, or a side that cannot be read.
+    """
+    new = load_project(root)
+    _refuse([found for found in check(new) if found.severity == "error"], "the files", "mend them first")
+    with TemporaryDirectory() as folder:
+        files_at(root, against, Path(folder))
+        old = load_project(Path(folder), with_schema=False)
+        broken = [found for found in old.problems if (old.root / found.file).exists()]
+    _refuse(broken, f"the files at {against}", "compare with a revision whose files are right: --against REV")
+    names = list({**old.environments, **new.environments})
+    if environment is not None and environment not in names:
+        new.environment(environment)  # says which there are
+    return list(_lines(old, new, names if environment is None else [environment]))
+
+
+def _refuse(problems: list[Problem], what: str, advice: str) -> None:
+    if problems:
+        count = f"{len(problems)} problems" if len(problems) > 1 else "one problem"
+        raise CommandError(f"{what} have {count}, {advice}; the first is {problems[0]}")
+
+
+def _lines(old: Project, new: Project, names: list[str]) -> Iterator[str]:
+    both = [name for name in names if name in old.environments and name in new.environments]
+    before, after = _pipelines(old), _pipelines(new)
+    sides = [(_environment(old, name), _environment(new, name)) for name in both] or [(_NO_ENVIRONMENT,) * 2]
+    old_views, new_views = (
+        {dag_id: [_view(project, pipeline, side) for side in at] for dag_id, pipeline in pipelines.items()}
+        for project, pipelines, at in zip((old, new), (before, after), zip(*sides, strict=True), strict=True)
+    )
+    removed = {dag_id: views for dag_id, views in old_views.items() if dag_id not in after}
+    for dag_id in sorted({*before, *after}):
+        if dag_id in removed:
+            yield f"- {dag_id}: the DAG is removed, what it ran stays in Airflow's history"
+        elif dag_id in before:
+            found = _by_place(both, map(_compared, old_views[dag_id], new_views[dag_id]))
+            for (sign, what), places in found.items():
+                where = f" (in {', '.join(places)})" if len(places) < len(both) else ""
+                yield f"{sign} {dag_id}: {what}{where}"
+        else:
+            former = next((name for name, views in removed.items() if views == new_views[dag_id]), None)
+            yield f"+ {dag_id}: {_new_dag(after[dag_id], former)}"
+    yield from _environments(old, new, names)
+    yield from (f"{sign} catalog: {what}" for sign, what in differences(_catalog(old), _catalog(new)))
+
+
+_NO_ENVIRONMENT = Environment("none", {})
+
+
+def _pipelines(project: Project) -> dict[str, dict[str, Any]]:
+    """The pipelines by dag_id; one of an older dialect may have none."""
+    documents = [document for document in project.pipelines if document.data]
+    return {str(document.data.get("dag_id", Path(document.file).stem)): document.data for document in documents}
+
+
+def _environment(project: Project, name: str) -> Environment | None:
+    """The environment; nothing when it extends one that is not there, or itself: the old side is not checked."""
+    try:
+        return project.environment(name)
+    except (CommandError, RecursionError):
+        return None
+
+
+def _view(project: Project, pipeline: dict[str, Any], environment: Environment | None) -> dict[str, Any] | str:
+    """What of a pipeline is compared, or why it cannot be."""
+    if environment is None:
+        return "its environment extends what is not there, or itself"
+    try:
+        (config,) = compile_pipeline(project, pipeline, environment).values()
+        tasks = {task_id: _task(task) for task_id, task in config["tasks"].items()}
+        declared = {kind: [*pipeline.get(kind, [])] for kind in ("variables", "connections")}
+    except Exception as error:  # noqa: BLE001 (files of an older dialect may lack anything)
+        return f"today's compiler cannot read it ({type(error).__name__}: {error})"
+    return {**config, "tasks": tasks, **declared}
+
+
+def _task(config: dict[str, Any]) -> dict[str, Any]:
+    """A compiled task with `commands`, one for each instance, in place of `command` or `expand.command`."""
+    each = dict(config.get("expand", {}))
+    commands = [config["command"]] if "command" in config else each.pop("command", [])
+    rest = {key: value for key, value in config.items() if key not in ("command", "expand")}
+    return {**rest, "for_each": each, "commands": commands}
+
+
+def _compared(old: dict[str, Any] | str, new: dict[str, Any] | str) -> Iterable[Difference]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        return differences(old, new)
+    return [("~", f"the old file cannot be compared: {old}")]  # the new one has passed the check
+
+
+def _by_place(places: list[str], found: Iterable[Iterable[Difference]]) -> dict[Difference, list[str]]:
+    """Each difference with the places in which it is; without places each has none."""
+    result: dict[Difference, list[str]] = {}
+    for index, some in enumerate(found):
+        for difference in some:
+            result.setdefault(difference, []).extend(places[index : index + 1])
+    return result
+
+
+def _new_dag(pipeline: dict[str, Any], former: str | None) -> str:
+    if former:
+        return f"a new DAG to Airflow, {former} under a new name"
+    tasks = ", ".join(task["task_id"] for task in pipeline["tasks"])
+    return f"a new DAG, schedule {text(pipeline['schedule'])}, tasks {tasks}"
+
+
+def _environments(old: Project, new: Project, names: list[str]) -> Iterator[str]:
+    """What changes of the values of variables and the addresses of connections."""
+    both = []
+    for name in names:
+        if name not in old.environments:
+            yield f"+ environment {name}: new"
+        elif name not in new.environments:
+            yield f"- environment {name}: removed"
+        else:
+            both.append(name)
+    found = _by_place(both, (differences(_addresses(old, name), _addresses(new, name)) for name in both))
+    for (sign, what), places in found.items():
+        yield f"{sign} environment {', '.join(places)}: {what}"
+
+
+def _addresses(project: Project, name: str) -> dict[str, Any]:
+    environment = _environment(project, name)
+    data = environment.data if environment else {}
+    return {kind: data[kind] for kind in ("variables", "connections") if isinstance(data.get(kind), dict)}
+
+
+def _catalog(project: Project) -> dict[str, Any]:
+    """The catalog without the words that are for people."""
+    kinds = {kind: entries for kind, entries in (project.catalog.data or {}).items() if isinstance(entries, dict)}
+    return {kind: {name: _without_words(entry) for name, entry in entries.items()} for kind, entries in kinds.items()}
+
+
+def _without_words(entry: Any) -> Any:
+    if not isinstance(entry, dict):
+        return entry
+    return {key: value for key, value in entry.items() if key not in ("description", "example")}

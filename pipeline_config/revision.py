@@ -1,0 +1,43 @@
+"""The project's files as git has them at a revision."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import zipfile
+from pathlib import Path
+
+from pipeline_config.errors import CommandError
+
+
+def files_at(root: Path, revision: str, folder: Path) -> None:
+    """Write `root`/pipelines of a revision into `folder`; nothing when there was none. Raises CommandError."""
+    top = _git(root, "rev-parse", "--show-toplevel")
+    if top is None:
+        raise CommandError(f"{root} is in no git repository that git may read: `git -C {root} status` says why")
+    commit = _git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+    if commit is None:
+        raise CommandError(
+            f"git knows no revision {revision!r}: fetch it (in CI with its whole history), or name another one"
+        )
+    prefix = _git(root, "rev-parse", "--show-prefix") or b""
+    tree = _git(root, "rev-parse", "--verify", "--quiet", f"{commit.decode()}:{prefix.decode()}pipelines")
+    if tree is None:
+        return
+    # From the top, since git archive takes a tree for one of the whole repository.
+    archive = _git(Path(top.decode()), "archive", "--format=zip", "--prefix=pipelines/", tree.decode())
+    if archive is None:
+        raise CommandError(f"git cannot read pipelines/ at {revision}: `git fsck` says why")
+    with zipfile.ZipFile(io.BytesIO(archive)) as files:
+        files.extractall(folder)
+
+
+def _git(folder: Path, *arguments: str) -> bytes | None:
+    """What git says, without the end of its line; nothing when it refuses."""
+    try:
+        result = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, check=False)
+    except FileNotFoundError as error:
+        raise CommandError("there is no program `git` here: install it") from error
+    if result.returncode:
+        return None
+    return result.stdout if arguments[0] == "archive" else result.stdout.rstrip(b"\n")
