@@ -6,6 +6,7 @@ dag_factory_errors.py raises it, so that it is seen beside the DAGs that are rig
 
 from __future__ import annotations
 
+import logging
 import os
 import shlex
 import traceback
@@ -21,6 +22,7 @@ from pipeline_config.documentation import markdown
 from pipeline_config.project import ROOT, Environment, Project
 from pipeline_config.reader import Document, KeyPath, read
 
+log = logging.getLogger(__name__)
 PROBLEMS: list[str] = []
 
 
@@ -71,9 +73,9 @@ def _cannot_be_built(project: Project, document: Document, environment: Environm
         except Exception as own:  # noqa: BLE001 (an operator may refuse its arguments in any way)
             path, error = ("tasks", index), own
             break
-    positions = read(ROOT / document.file, ROOT)  # what is remembered of a file has none
-    problem = positions.problem(path, f"cannot be built: {type(error).__name__}: {error}", at_value=True)
-    return "\n".join([str(problem), *traceback.format_exception(error)])
+    log.error("%s cannot be built", document.file, exc_info=error)  # people read one line; who wants more finds it here
+    places = read(ROOT / document.file, ROOT)  # what is remembered of a file has none
+    return str(places.problem(path, f"cannot be built: {type(error).__name__}: {error}", at_value=True))
 
 
 try:

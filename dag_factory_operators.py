@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("airflow.task")
 PROJECT = Path(__file__).parent
+LONGEST_COMMAND = 131_071  # Linux: 128 KiB an argument, its end included
 STOP_SECONDS = 30  # what a producer needs to flush what it has sent
 # What libpq and the AWS SDK read, by the connection's field.
 POSTGRES_ENVIRONMENT = {
@@ -69,12 +70,21 @@ class SSHOperator(RenderingNamesVariables, AirflowSSHOperator):
 
     def execute(self, context: Context | None = None) -> bytes | str:
         """Run the command; red when it ends with anything but 0."""
+        _refuse_what_cannot_travel(self.command or "")
         environment = dict(self.environment or {})
         for name in self.job_connections:
             environment |= connection_environment(BaseHook.get_connection(name))
         self.environment = environment
         result: bytes | str = super().execute(context)
         return result
+
+
+def _refuse_what_cannot_travel(command: str) -> None:
+    """The server's shell takes its command as one argument: of limited length, and without NUL."""
+    if "\0" in command:
+        raise AirflowException("error: a value holds a NUL character, which no command can; look at the params")
+    if len(command.encode()) > LONGEST_COMMAND:
+        raise AirflowException(f"error: the command is longer than {LONGEST_COMMAND} bytes; look at the params")
 
 
 def connection_environment(connection: Connection) -> dict[str, str]:

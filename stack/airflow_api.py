@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from stack.errors import StackError
 
 TIMEOUT_SECONDS = 30
+POLL_SECONDS = 0.3
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,11 @@ class AirflowApi:
         """The ids of all DAGs that Airflow has."""
         return [dag["dag_id"] for dag in self.call("GET", "dags?limit=100")["dags"]]
 
+    def dag(self, dag_id: str) -> dict[str, Any]:
+        """What Airflow has of a DAG."""
+        found: dict[str, Any] = self.call("GET", f"dags/{dag_id}")
+        return found
+
     def import_errors(self) -> list[str]:
         """What the Import Errors dialog shows."""
         return [error["stack_trace"] for error in self.call("GET", "importErrors")["import_errors"]]
@@ -54,6 +62,15 @@ class AirflowApi:
         """Start a run with these params; its run id."""
         run = self.call("POST", f"dags/{dag_id}/dagRuns", {"logical_date": None, "conf": params})
         return str(run["dag_run_id"])
+
+    def wait(self, is_so: Callable[[], Any], what: str, limit_seconds: float = 60) -> float:
+        """Ask until `is_so` is true; how many seconds it took. StackError when the limit is over."""
+        started = time.monotonic()
+        while not is_so():
+            if time.monotonic() - started > limit_seconds:
+                raise StackError(f"not within {limit_seconds:g} s: {what}")
+            time.sleep(POLL_SECONDS)
+        return time.monotonic() - started
 
     def run_state(self, dag_id: str, run_id: str) -> str | None:
         """queued, running, success or failed; None when there is no such run (yet)."""

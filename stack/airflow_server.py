@@ -23,7 +23,10 @@ HEALTH = ("metadatabase", "scheduler", "triggerer", "dag_processor")
 
 
 class Airflow(Server):
-    """Airflow with one user; `address` is its URL. Set `pipeline_environment` and `values` before the start."""
+    """Airflow with one user; `address` is its URL.
+
+    Set `pipeline_environment`, `values` and `project` (what Airflow runs: the repository, or a copy) before the start.
+    """
 
     name = "airflow"
     ports = ("airflow",)
@@ -37,6 +40,7 @@ class Airflow(Server):
     }
     pipeline_environment = "local"
     values: Mapping[str, str] = {}
+    project: Path = REPOSITORY
 
     @property
     def address(self) -> str:
@@ -64,7 +68,7 @@ class Airflow(Server):
             **self.values,
             "AIRFLOW_HOME": str(self._folder),
             "PATH": f"{Path(sys.executable).parent}:{outer.get('PATH', '')}",
-            "PYTHONPATH": str(REPOSITORY),
+            "PYTHONPATH": str(self.project),
             "PIPELINE_ENVIRONMENT": self.pipeline_environment,
             "NO_PROXY": f"{HOST},localhost",
             "no_proxy": f"{HOST},localhost",
@@ -94,7 +98,7 @@ class Airflow(Server):
         """
         folder = self._folder / "import"
         writer = [sys.executable, "-m", "pipeline_config", "import-airflow", "--environment", self.pipeline_environment]
-        _run([*writer, "--output", str(folder)], self.environment())
+        self._run([*writer, "--output", str(folder)])
         connections = json.loads((folder / "connections.json").read_text(encoding="utf-8"))
         for name, fields in secrets.items():
             if name in connections:
@@ -130,7 +134,7 @@ class Airflow(Server):
 
     def command(self, *words: str) -> str:
         """Run an Airflow command on this Airflow; its output."""
-        return _run([*_airflow(), *words], self.environment())
+        return self._run([*_airflow(), *words])
 
     @property
     def _folder(self) -> Path:
@@ -147,8 +151,9 @@ class Airflow(Server):
             "core": {
                 "executor": "LocalExecutor",
                 "parallelism": "8",
-                "dags_folder": str(REPOSITORY),
+                "dags_folder": str(self.project),
                 "load_examples": "False",
+                "dagbag_import_error_traceback_depth": "0",  # the problems, not the line that raises them
                 "dags_are_paused_at_creation": "False",
                 "min_serialized_dag_update_interval": "2",
                 "fernet_key": fernet.decode(),
@@ -171,7 +176,9 @@ class Airflow(Server):
                 "min_file_process_interval": "5",
                 "parsing_processes": "1",
                 "print_stats_interval": "0",
+                "stale_dag_threshold": "5",  # a DAG whose file is gone goes from the list within seconds, too
             },
+            "scheduler": {"parsing_cleanup_interval": "5"},
             "logging": {"base_log_folder": str(self.home.folder("airflow", "logs")), "colored_console_log": "False"},
             "dag_factory": {"enable_telemetry": "False"},
         }
@@ -180,17 +187,19 @@ class Airflow(Server):
         stamp = self._folder / f"{what}.stamp"
         return not self._database.exists() or not stamp.exists() or stamp.read_text(encoding="utf-8") != value
 
+    def _run(self, command: Sequence[str]) -> str:
+        done = subprocess.run(
+            command, env=self.environment(), cwd=self.project, capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            words = " ".join(command[1:5])
+            raise StackError(f"`{words} …` failed:\n{(done.stdout + done.stderr)[-1500:]}")
+        return done.stdout
+
     def _done(self, what: str, value: str) -> None:
         (self._folder / f"{what}.stamp").write_text(value, encoding="utf-8")
 
 
 def _airflow() -> list[str]:
-    return [sys.executable, "-m", "airflow"]
-
-
-def _run(command: Sequence[str], environment: Mapping[str, str]) -> str:
-    done = subprocess.run(command, env=environment, cwd=REPOSITORY, capture_output=True, text=True, check=False)
-    if done.returncode:
-        words = " ".join(command[1:5])
-        raise StackError(f"`{words} …` failed:\n{(done.stdout + done.stderr)[-1500:]}")
-    return done.stdout
+    # -P: the folder that this process was started in must not go before the project that Airflow runs.
+    return [sys.executable, "-P", "-m", "airflow"]

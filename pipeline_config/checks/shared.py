@@ -66,7 +66,7 @@ def _values(project: Project, document: Document) -> Iterator[Problem]:
 
 
 def unused(project: Project) -> Iterator[Problem]:
-    """What catalog.yaml and defaults.yaml have and no pipeline uses."""
+    """Warnings: what catalog.yaml and defaults.yaml have and no pipeline uses."""
     if any(document.problems for document in project.pipelines):
         return  # what a broken file would use, nobody knows
     used = _uses(project)
@@ -78,10 +78,9 @@ def unused(project: Project) -> Iterator[Problem]:
     ):
         for name in document.data.get(kind, {}):
             if name not in used[kind]:
-                # A pool that no task is in keeps nobody apart: the rule it stands for is broken.
-                severity = "error" if kind == "pools" else "warning"
+                # No error: one in a file that all share would take every DAG away.
                 message = f"no pipeline uses {kind.removesuffix('s')} {name}"
-                yield document.problem((kind, name), message, "remove it, or use it", severity=severity)
+                yield document.problem((kind, name), message, "remove it, or use it", severity="warning")
 
 
 def _uses(project: Project) -> dict[str, set[str]]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from typing import Any
 
 import psycopg
@@ -16,44 +14,13 @@ from jobs.event import TOPIC
 from stack import demo
 from stack.airflow_api import AirflowApi
 from stack.errors import StackError
-from stack.follow import DAILY, follow, say
-from stack.home import Home
+from stack.follow import DAILY, follow
 from stack.settings import REPOSITORY
 from stack.stack import Stack
+from tests.e2e.conftest import DAYS, shown
 from tests.reference import COLUMNS, cold_tables
 
 pytestmark = pytest.mark.e2e
-
-DAYS = demo.Days(count=3, scale=0.5)
-
-
-def shown(config: pytest.Config) -> AbstractContextManager[None]:
-    """What is printed within is seen at once: the chain takes minutes."""
-    manager = config.pluginmanager.getplugin("capturemanager")
-    found: AbstractContextManager[None] = manager.global_and_fixture_disabled()
-    return found
-
-
-@pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[Stack]:
-    """A stack of its own on free ports. pytest keeps its folder, with every log, for a look when a test fails."""
-    stack = Stack(Home(tmp_path_factory.mktemp("stack"), any_port=True))
-    try:
-        with shown(pytestconfig):
-            say(f"\nA stack in {stack.home.root}")
-            stack.up()
-            demo.generate(stack, DAYS)
-        yield stack
-    finally:
-        stack.down()
-
-
-@pytest.fixture(scope="module")
-def api(stack: Stack) -> AirflowApi:
-    """A login on its Airflow, once all DAGs are there."""
-    api = stack.airflow_api()
-    demo.wait_for_dags(api)
-    return api
 
 
 def rows(stack: Stack, table: str) -> list[tuple[Any, ...]]:

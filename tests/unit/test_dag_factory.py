@@ -71,10 +71,15 @@ TASK_START = """
 import sys
 sys.path.insert(0, ".")
 from airflow.sdk.definitions._internal.dag_parsing_context import _airflow_parsing_context_manager
+from dagfactory.dagbuilder import DagBuilder
+built, build = [], DagBuilder.build
+def counted(self):
+    built.append(self.dag_name)
+    return build(self)
+DagBuilder.build = counted
 with _airflow_parsing_context_manager(dag_id="tripclick_load_postgres", task_id="load_to_postgres"):
     import dag_factory_loader as loader
-from airflow.sdk import DAG
-print(*sorted(name for name, value in vars(loader).items() if isinstance(value, DAG)), file=sys.stderr)
+print(*built, file=sys.stderr)
 """
 TOLD = """
 import logging, sys, types
@@ -93,6 +98,16 @@ logging.basicConfig(format="%(message)s", stream=sys.stderr, force=True)
 notifiers = [{"class": "people.Notifier", "arguments": {"word": word, "wrong": word == "x"}} for word in "xy"]
 on_failure({"task_instance": instance, "run_id": "r", "exception": ValueError("two\\nlines")}, notifiers)
 """
+TOO_MUCH = """
+import sys
+sys.path.insert(0, ".")
+import dag_factory_operators as operators
+for command in ("echo a\\0b", "echo " + "x" * operators.LONGEST_COMMAND, "echo right"):
+    try:
+        operators.SSHOperator(task_id="t", ssh_conn_id="none", command=command).execute()
+    except Exception as error:
+        print(type(error).__name__, str(error)[:60], file=sys.stderr)
+"""
 NAMES = """
 import json, sys
 import airflow.sdk.execution_time.macros as macros
@@ -103,8 +118,18 @@ record = {"context": sorted(Context.__annotations__), "dag_run": sorted(DagRun.m
 print(json.dumps(record), file=sys.stderr)
 """
 
+SERIALISED = """
+import json, sys
+sys.path.insert(0, ".")
+import dag_factory_loader as loader
+from airflow.sdk import DAG
+from airflow.serialization.serialized_objects import DagSerialization
+dags = {name: DagSerialization.to_dict(value) for name, value in vars(loader).items() if isinstance(value, DAG)}
+print(json.dumps(dags, sort_keys=True), file=sys.stderr)  # so does Airflow before it compares two versions
+"""
 
-def run(script: str, project: Path, text: str = "") -> str:
+
+def run(script: str, project: Path, text: str = "", hash_seed: str = "random") -> str:
     """What a Python process with Airflow prints to standard error's last lines, run in `project`."""
     environment = {
         **os.environ,
@@ -113,6 +138,7 @@ def run(script: str, project: Path, text: str = "") -> str:
         "AIRFLOW__DAG_FACTORY__ENABLE_TELEMETRY": "False",
         "AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR",
         "PIPELINE_ENVIRONMENT": "local",
+        "PYTHONHASHSEED": hash_seed,
     }
     command = [sys.executable, "-W", "ignore", "-c", script]
     result = subprocess.run(
@@ -192,12 +218,26 @@ def test_a_task_starts_with_its_own_dag_alone_though_another_file_is_broken(proj
     assert run(TASK_START, project).splitlines()[-1] == "tripclick_load_postgres"
 
 
+def test_serialised_dags_are_the_same_bytes_in_each_process(project: Path) -> None:
+    shutil.copytree(ROOT / "tests/pipelines/valid/ninth", project / "pipelines", dirs_exist_ok=True)
+    first, second = (run(SERIALISED, project, hash_seed=seed).splitlines()[-1] for seed in "12")
+    assert len(json.loads(first)) == 10
+    assert first == second
+
+
 def test_a_failure_is_a_line_in_the_log_and_one_notifier_that_fails_does_not_hide_the_next(project: Path) -> None:
     lines = run(TOLD, project).splitlines()
     assert "FAILED d.t, try 3, run r: two lines" in lines
     assert "notifier people.Notifier failed" in lines
     assert "ValueError: no route to x" in lines
     assert "told y of r" in lines
+
+
+def test_a_command_that_no_shell_can_take_is_refused_in_one_line(project: Path) -> None:
+    lines = run(TOO_MUCH, project).splitlines()[-3:]
+    assert lines[0].startswith("AirflowException error: a value holds a NUL character")
+    assert lines[1].startswith("AirflowException error: the command is longer than 131071 bytes")
+    assert "connection" in lines[2].lower() or "none" in lines[2], "the right one goes on to its connection"
 
 
 def test_the_names_that_a_template_may_read_are_airflows(project: Path) -> None:

@@ -38,6 +38,27 @@ def test_check_shows_place_line_and_caret(broken: Path, capsys: pytest.CaptureFi
     assert lines[at + 2 : at + 5] == ["    4 | schedul: null", "      | ^", "    5 | tags: [tripclick, mart]"]
 
 
+@pytest.mark.parametrize(("no_color", "bold"), [("", True), ("1", False)])
+def test_colour_is_for_terminals_and_no_color_is_heard(
+    broken: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, no_color: str, bold: bool
+) -> None:
+    assert main(["check", "--root", str(broken)]) == 1
+    assert "\033" not in capsys.readouterr().out
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("NO_COLOR", no_color)
+    assert main(["check", "--root", str(broken)]) == 1
+    assert ("\033[1m" in capsys.readouterr().out) is bold
+
+
+def test_a_warning_is_shown_and_refuses_nothing(broken: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = broken / "pipelines/mart/tripclick_load_postgres.yaml"
+    path.write_text(path.read_text().replace("schedul: null", 'schedule: ["s3://tripclick/nowhere"]'))
+    assert main(["check", "--root", str(broken)]) == 0
+    out = capsys.readouterr().out
+    assert ":4:12: warning: no task here updates asset s3://tripclick/nowhere" in out
+    assert out.endswith("8 pipelines, no problem, warnings: 1\n")
+
+
 def test_check_of_another_file_does_not_show_it(broken: Path, capsys: pytest.CaptureFixture[str]) -> None:
     other = broken / "pipelines/mart/tripclick_analytics_mart_etl.yaml"
     assert main(["check", "--root", str(broken), str(other)]) == 0

@@ -1,0 +1,67 @@
+"""One stack for the tests of a running Airflow, on free ports, with a copy of the project that tests may change."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+
+from stack import demo
+from stack.airflow_api import AirflowApi
+from stack.follow import say
+from stack.home import Home
+from stack.settings import REPOSITORY
+from stack.stack import Stack
+
+DAYS = demo.Days(count=3, scale=0.5)
+
+
+def shown(config: pytest.Config) -> AbstractContextManager[None]:
+    """What is printed within is seen at once: the chain takes minutes."""
+    manager = config.pluginmanager.getplugin("capturemanager")
+    found: AbstractContextManager[None] = manager.global_and_fixture_disabled()
+    return found
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The tests that share the stack come last, whatever their order: so it stands beside no other server."""
+    items.sort(key=lambda item: {"stack", "project"} <= {*getattr(item, "fixturenames", ())})
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of what Airflow reads: the loader, the configuration layer, the pipelines and the jobs."""
+    folder = tmp_path_factory.mktemp("project")
+    for name in ("pipelines", "pipeline_config", "schemas", "jobs"):
+        ignored = shutil.ignore_patterns("jars", "wheels", "__pycache__")
+        shutil.copytree(REPOSITORY / name, folder / name, ignore=ignored)
+    for path in (*REPOSITORY.glob("dag_factory_*.py"), REPOSITORY / ".airflowignore"):
+        shutil.copy(path, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def stack(project: Path, tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[Stack]:
+    """A stack of its own. pytest keeps its folder, with every log, for a look when a test fails."""
+    stack = Stack(Home(tmp_path_factory.mktemp("stack"), any_port=True))
+    stack.airflow.project = project
+    try:
+        with shown(pytestconfig):
+            say(f"\nA stack in {stack.home.root}")
+            stack.up()
+            demo.generate(stack, DAYS)
+        yield stack
+    finally:
+        stack.down()
+
+
+@pytest.fixture(scope="session")
+def api(stack: Stack) -> AirflowApi:
+    """A login on its Airflow, once all DAGs are there."""
+    api = stack.airflow_api()
+    demo.wait_for_dags(api)
+    return api

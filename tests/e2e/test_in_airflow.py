@@ -1,0 +1,282 @@
+"""What people see of their YAML in a running Airflow: problems, edits, forms, pages, and a ninth DAG."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shlex
+import shutil
+import urllib.parse
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, sync_playwright
+
+from stack.airflow_api import AirflowApi
+from stack.errors import StackError
+from stack.follow import follow
+from stack.settings import PRODUCER_IMAGE, REPOSITORY
+from stack.stack import Stack
+from tests.e2e.conftest import shown
+
+pytestmark = pytest.mark.e2e
+
+SEEN_SECONDS = 10  # after a YAML file was saved
+NEEDS_MORE = """\
+dag_id: needs_more
+description: The class wants another argument, which only building the DAG shows
+schedule: null
+tasks:
+  - task_id: greet
+    operator: airflow.providers.standard.operators.bash.BashOperator
+    advanced: {append_env: true}
+"""
+
+
+@pytest.fixture(scope="module")
+def page(stack: Stack, api: AirflowApi) -> Iterator[Page]:  # noqa: ARG001 (its DAGs are there)
+    """A browser with a login in Airflow."""
+    chromium = shutil.which("chromium")
+    assert chromium, "the browser tests need chromium: python -m stack install-for-tests"
+    url, user, password = stack.airflow.login
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        page.set_default_timeout(60_000)
+        page.goto(url)
+        page.fill("input[name=username]", user)
+        page.fill("input[name=password]", password)
+        page.keyboard.press("Enter")
+        page.wait_for_url(re.compile(rf"{re.escape(url)}/(?!auth)"))
+        yield page
+        browser.close()
+
+
+def screenshot(page: Page, name: str) -> None:
+    """Keep a picture for the README when one asks for new ones: UPDATE_SCREENSHOTS=1."""
+    if os.environ.get("UPDATE_SCREENSHOTS"):
+        page.screenshot(path=REPOSITORY / "docs" / name)
+
+
+@pytest.fixture
+def broken(project: Path, api: AirflowApi) -> Iterator[None]:
+    """One file with a misspelt key, and one whose DAG cannot be built; mended afterwards."""
+    path = project / "pipelines/mart/tripclick_load_postgres.yaml"
+    right = path.read_text(encoding="utf-8")
+    added = project / "pipelines/mart/needs_more.yaml"
+    path.write_text(right.replace("schedule: null", "schedul: null"), encoding="utf-8")
+    added.write_text(NEEDS_MORE, encoding="utf-8")
+    try:
+        yield
+    finally:
+        path.write_text(right, encoding="utf-8")
+        added.unlink()
+        api.wait(lambda: not api.import_errors() and path.stem in api.dags(), "the mended files are seen")
+
+
+@pytest.mark.usefixtures("broken")
+def test_a_broken_file_is_shown_with_line_and_column_and_the_other_dags_go_on(api: AirflowApi, page: Page) -> None:
+    lines = [
+        "pipelines/mart/tripclick_load_postgres.yaml:4:1: unknown key 'schedul' (did you mean 'schedule'?)",
+        "pipelines/mart/needs_more.yaml:5:5: cannot be built: TypeError: missing keyword argument 'bash_command'",
+    ]
+    api.wait(lambda: all(line in "".join(api.import_errors()) for line in lines), "both problems are shown")
+    assert "Traceback" not in "".join(api.import_errors()).partition("PipelineErrors")[2], "people read no frames"
+    api.wait(lambda: "tripclick_load_postgres" not in api.dags(), "the broken DAG is gone")
+    others = {path.stem for path in (REPOSITORY / "pipelines").glob("*/tripclick_*.yaml")} - {"tripclick_load_postgres"}
+    assert set(api.dags()) >= others
+    run_id = api.trigger("tripclick_producer_batch", {"first_date": "2019-01-01", "last_date": "2019-01-01"})
+    with pytest.raises(StackError, match="no log of 2019-01-01"):
+        follow(api, [("tripclick_producer_batch", run_id)], "Another DAG")
+    page.goto(api.url)
+    page.get_by_role("button", name=re.compile("import error", re.IGNORECASE)).first.click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_text("dag_factory_errors.py").first.click()
+    for line in lines:
+        dialog.get_by_text(line).first.wait_for()
+    screenshot(page, "import-errors.png")
+
+
+def test_an_edit_is_seen_within_ten_seconds(project: Path, api: AirflowApi) -> None:
+    path = project / "pipelines/mart/tripclick_load_postgres.yaml"
+    right = path.read_text(encoding="utf-8")
+    try:
+        for words in ("once", "twice", "three times"):
+            path.write_text(re.sub("(?m)^description: .*$", f"description: {words}", right), encoding="utf-8")
+            seen = partial(_is_described, api, path.stem, words)
+            assert api.wait(seen, f"description {words!r} is seen", SEEN_SECONDS) <= SEEN_SECONDS
+    finally:
+        path.write_text(right, encoding="utf-8")
+        words = right.splitlines()[2].removeprefix("description: ")
+        api.wait(partial(_is_described, api, path.stem, words), "the old description is back")
+
+
+def _is_described(api: AirflowApi, dag_id: str, words: str) -> bool:
+    return bool(api.dag(dag_id)["description"] == words)
+
+
+def test_params_are_a_form_with_types_and_descriptions(api: AirflowApi, page: Page) -> None:
+    page.goto(f"{api.url}/dags/tripclick_producer_batch")
+    page.get_by_role("button", name="Trigger").first.click()
+    page.get_by_text("Last day to send, itself included").wait_for()
+    assert page.locator("#element_first_date").get_attribute("type") == "date"
+    assert page.locator("#element_first_date").input_value() == "2020-10-01"
+    screenshot(page, "trigger-form.png")
+    params = api.call("GET", "dags/tripclick_streaming_curated/details")["params"]
+    assert (
+        params["run_minutes"]["schema"] | {"type": "number", "exclusiveMinimum": 0} == params["run_minutes"]["schema"]
+    )
+    assert params["run_minutes"]["description"] == "Stop after this many minutes"
+
+
+def test_a_dags_page_says_what_it_is_for_and_what_it_needs(api: AirflowApi) -> None:
+    details = api.call("GET", "dags/tripclick_load_postgres/details")
+    source = (REPOSITORY / "pipelines/mart/tripclick_load_postgres.yaml").read_text(encoding="utf-8")
+    assert "flow: start → load_to_postgres → end" in details["doc_md"]
+    assert "* variables: `S3_ANALYTICS_MART_PATH`, `SPARK_PROJECT_PATH`" in details["doc_md"]
+    assert "* connections: `spark_ssh`, `aws_s3`, `postgres_gold`" in details["doc_md"]
+    assert source in details["doc_md"]
+    assert details["owners"] == ["data-platform"]
+    assert {"tripclick", "mart"} <= {tag["name"] for tag in details["tags"]}
+
+
+# What would do harm if any of it reached a shell, a template or a terminal as more than text.
+HOSTILE = [
+    "; rm -rf /",
+    "$(touch /tmp/touched)",
+    "`id`",
+    "it's",
+    'a "quoted" word',
+    "'; reboot; '",
+    "first line\nsecond line\r\nthird",
+    "{{ 7 * 7 }}{% raw %}",
+    "{{ var.value.KAFKA_BROKERS }}",
+    "%s %n $HOME ${PATH} ~ * ?",
+    "--again=true",
+    "a\\nb\\",
+    "클릭 👩🏽‍⚕️ \u202e",
+    "\t tab and blanks  ",
+    "\x1b[31mred\x07\x04",
+    "&& exit 7 || true",
+    "x" * 100_000,
+    "",
+]
+
+
+# Hashes, since a container's log is cut into lines of 16 kB.
+SHOW_WORDS = (
+    "import hashlib, os, sys; [print('word', hashlib.sha256(os.fsencode(w)).hexdigest()) for w in sys.argv[1:]]"
+)
+WORDS_JOB = f"""
+import argparse
+
+def parser():
+    result = argparse.ArgumentParser()
+    for number in range({len(HOSTILE)}):
+        result.add_argument(f"--text-{{number}}", required=True)
+    return result
+"""
+
+
+@pytest.fixture
+def words(project: Path, api: AirflowApi) -> Iterator[str]:
+    """A DAG with a param for each hostile text, which goes to a job by SSH and to one in a container."""
+    operator = {
+        "class": "dag_factory_operators.DockerOperator",
+        "connection_argument": "engine_conn_id",
+        "connection_type": "docker",
+        "arguments": {
+            "image": PRODUCER_IMAGE,
+            "entrypoint": ["/opt/venv/bin/python", "-c", SHOW_WORDS],
+            "network_mode": "host",
+            "mount_tmp_dir": False,
+            "do_xcom_push": False,
+            "execution_timeout_minutes": 5,
+        },
+    }
+    commands = {
+        "words_by_ssh": {"module": "jobs.{job}", "shell": f"python3 -c {shlex.quote(SHOW_WORDS)} {{arguments}}"},
+        "words_by_docker": {"module": "jobs.{job}", "argv": ["{arguments}"]},
+    }
+    numbers = range(len(HOSTILE))
+    task = {"job": "words", "arguments": {f"text-{number}": f"{{{{ params.text_{number} }}}}" for number in numbers}}
+    pipeline = {
+        "dag_id": "words",
+        "description": "Shows the words that its jobs are given",
+        "schedule": None,
+        "connections": ["spark_ssh", "docker_server0"],
+        "params": {f"text_{number}": {"type": "string", "default": "", "description": "A text"} for number in numbers},
+        "tasks": [
+            {"task_id": "by_ssh", "operator": "SSHOperator", "connection": "spark_ssh", "command": "words_by_ssh"}
+            | task,
+            {"task_id": "by_docker", "operator": "Words", "connection": "docker_server0", "command": "words_by_docker"}
+            | task
+            | {"dependencies": ["by_ssh"]},
+        ],
+    }
+    defaults = project / "pipelines/defaults.yaml"
+    right = defaults.read_text(encoding="utf-8")
+    changed = right.replace("operators:\n", f"operators:\n  Words: {json.dumps(operator)}\n", 1)
+    added = {project / "jobs/words.py": WORDS_JOB, project / "pipelines/words.yaml": json.dumps(pipeline)}
+    defaults.write_text(changed + "".join(f"  {k}: {json.dumps(v)}\n" for k, v in commands.items()), encoding="utf-8")
+    for path, text in added.items():
+        path.write_text(text, encoding="utf-8")
+    try:
+        api.wait(lambda: "words" in api.dags(), "the DAG is there")
+        yield "words"
+    finally:
+        for path in added:
+            path.unlink()
+        defaults.write_text(right, encoding="utf-8")
+        api.wait(lambda: "words" not in api.dags(), "the DAG is gone")
+
+
+def test_what_is_typed_into_a_form_reaches_the_job_as_text(
+    words: str, api: AirflowApi, pytestconfig: pytest.Config
+) -> None:
+    run_id = api.trigger(words, {f"text_{number}": text for number, text in enumerate(HOSTILE)})
+    with shown(pytestconfig):
+        follow(api, [(words, run_id)], "Hostile words")
+    given = [f"--text-{number}={text}" for number, text in enumerate(HOSTILE)]
+    wanted = [hashlib.sha256(word.encode()).hexdigest() for word in given]
+    tasks = api.tasks(words, run_id)
+    assert {task.task_id for task in tasks} == {"by_ssh", "by_docker"}
+    for task in tasks:
+        assert re.findall(r"word ([0-9a-f]{64})", "\n".join(api.log(words, run_id, task))) == wanted, task.task_id
+
+
+@pytest.fixture
+def ninth(project: Path, api: AirflowApi) -> Iterator[str]:
+    """The valid case that uses the whole dialect, added to the running Airflow as files alone."""
+    case = REPOSITORY / "tests/pipelines/valid/ninth"
+    defaults = project / "pipelines/defaults.yaml"
+    right = defaults.read_text(encoding="utf-8")
+    shutil.copytree(case, project / "pipelines", dirs_exist_ok=True)
+    try:
+        api.wait(lambda: {"ninth", "after_ninth"} <= set(api.dags()), "both DAGs are there")
+        yield "ninth"
+    finally:
+        shutil.rmtree(project / "pipelines/cases")
+        defaults.write_text(right, encoding="utf-8")
+        api.wait(lambda: "ninth" not in api.dags(), "they are gone")
+
+
+def test_a_ninth_dag_of_yaml_alone_runs_with_groups_mapped_tasks_classes_and_assets(
+    ninth: str, stack: Stack, api: AirflowApi, pytestconfig: pytest.Config
+) -> None:
+    assert list(stack.log_folder.glob("2020-10-0[12].json")), "the days that it sends"
+    run_id = api.trigger(ninth, {"name": "Ada", "size": "large"})
+    with shown(pytestconfig):
+        follow(api, [(ninth, run_id)], "The ninth DAG")
+    ended = [task.task_id for task in api.tasks(ninth, run_id) if task.state == "success"]
+    mapped = {"words.say": 2, "words.shout": 2, "send": 2}
+    assert {name: ended.count(name) for name in mapped} == mapped
+    path = f"dags/{ninth}/dagRuns/{urllib.parse.quote(run_id)}/taskInstances/words.say/logs/1"
+    said = api.call("GET", f"{path}?map_index=1&full_content=true")
+    assert "goodbye Ada, large" in json.dumps(said)
+    started = "the asset has started the other DAG"
+    api.wait(lambda: api.call("GET", "dags/after_ninth/dagRuns")["dag_runs"], started)
