@@ -59,7 +59,7 @@ def page(stack: Stack, api: AirflowApi) -> Iterator[Page]:  # noqa: ARG001 (its 
 def screenshot(page: Page, name: str) -> None:
     """Keep a picture for the README when one asks for new ones: UPDATE_SCREENSHOTS=1."""
     if os.environ.get("UPDATE_SCREENSHOTS"):
-        page.screenshot(path=REPOSITORY / "docs" / name)
+        page.screenshot(path=REPOSITORY / "docs" / name, animations="disabled")
 
 
 @pytest.fixture
