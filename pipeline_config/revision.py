@@ -15,7 +15,7 @@ def files_at(root: Path, revision: str, folder: Path) -> None:
     top = _git(root, "rev-parse", "--show-toplevel")
     if top is None:
         raise CommandError(f"{root} is in no git repository that git may read: `git -C {root} status` says why")
-    commit = _git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+    commit = _git(root, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
     if commit is None:
         raise CommandError(
             f"git knows no revision {revision!r}: fetch it (in CI with its whole history), or name another one"

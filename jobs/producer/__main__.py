@@ -24,6 +24,8 @@ def parser() -> argparse.ArgumentParser:
         mode.add_argument("--first-date", type=cli.day, required=True, help="first day of the log, YYYY-MM-DD")
         mode.add_argument("--last-date", type=cli.day, required=True, help="last day, itself included")
         mode.add_argument("--topic", default=TOPIC)
+        again = "send again what is already sent and acknowledged; nothing counts twice"
+        mode.add_argument("--again", type=cli.true_or_false, default=False, metavar="true|false", help=again)
         mode.add_argument("--replication", type=cli.positive_int, default=1, help="of the topic, if it must be made")
         cli.flow(mode, reads=[cli.Data("log", "{ingestion-path}")], writes=[cli.Data("topic", "{topic}")])
     batch.add_argument("--shift-weeks", type=int, default=0, help="whole weeks to move event_ts by")
@@ -48,7 +50,7 @@ def run(options: argparse.Namespace) -> None:
         )
     # What kafka-python logs at every try of a connection stands once, and in plain words, in the JobError.
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
-    with Sender(options.kafka_brokers, options.topic, options.replication) as sender:
+    with Sender(options.kafka_brokers, options.topic, options.replication, again=options.again) as sender:
         if options.mode == "batch":
             replay.send_batch(sender, files, missing, options.shift_weeks)
         else:

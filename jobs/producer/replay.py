@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -25,6 +25,9 @@ class Sink(Protocol):
 
     sent: int
     acknowledged: int
+
+    def resume(self, file: LogFile, shift_ms: int) -> int:
+        """Begin a file: how many of its lines are stored already."""
 
     def send(self, line: bytes, shift_ms: int, record: dict[str, Any] | None = None) -> None:
         """Take one line."""
@@ -50,27 +53,35 @@ def send_batch(sink: Sink, files: list[LogFile], missing: list[dt.date], shift_w
     """Send every line of these files; then raise JobError if a day had no file or no line, or a file was unreadable."""
     wrong = [f"{day} has no file" for day in missing]
     for file in files:
-        sent = Counter(dict.fromkeys(file.days, 0))
+        read = Counter(dict.fromkeys(file.days, 0))
         try:
-            for day, line in file.lines():
+            for _, line in _lines_left(sink, file, shift_weeks * WEEK_MS, read):
                 sink.send(line, shift_weeks * WEEK_MS)
-                sent[day] += 1
         except LogFileError as error:
             wrong.append(str(error))
         sink.flush()
-        for day, count in sorted(sent.items()):
-            say(f"{day}: read and sent {count} lines of {file.path.name}; {sink.acknowledged} acknowledged in all")
-        wrong += _empty_days(file, sent)
+        for day, count in sorted(read.items()):
+            say(f"{day}: read {count} lines of {file.path.name}; {sink.acknowledged} sent and acknowledged in all")
+        wrong += _empty_days(file, read)
     sink.finish(sum(len(file.days) for file in files))
     if wrong:
         raise JobError(f"{'; '.join(wrong)}: the rest is in Kafka; mend this, then send these days again")
 
 
-def _empty_days(file: LogFile, sent: Counter[dt.date]) -> Iterable[str]:
+def _lines_left(sink: Sink, file: LogFile, shift_ms: int, read: Counter[dt.date]) -> Iterator[tuple[dt.date, bytes]]:
+    """The lines that are not stored yet, and their days; `read` counts those that are, too."""
+    already = sink.resume(file, shift_ms)
+    for number, (day, line) in enumerate(file.lines()):
+        if number >= already:
+            yield day, line
+        read[day] += 1
+
+
+def _empty_days(file: LogFile, read: Counter[dt.date]) -> Iterable[str]:
     return [
         f"{day} has no line in {file.path} (no click in a day is not plausible: look at the web server)"
         for day in file.days
-        if not sent[day]
+        if not read[day]
     ]
 
 
@@ -118,28 +129,27 @@ def send_realtime(
     shift = dt.timedelta(weeks=weeks)
     say(f"replays {first} to {last} as {first + shift} to {last + shift} ({weeks} weeks later) at speed {speed:g}")
     pace, end, shown = Pace(started, speed), started + run_seconds, started
-    sent: Counter[dt.date] = Counter()
+    read: Counter[dt.date] = Counter()
     for file in files:
-        for day, line in file.lines():
+        for day, line in _lines_left(sink, file, weeks * WEEK_MS, read):
             record = record_of(line)
             event = _event_seconds(record, day, shift)
             due = started if event is None else pace.due(event, _start(day) + shift.total_seconds())
             if max(due, clock()) > end:
-                sink.finish(len(sent))
+                sink.finish(len(read))
                 return
             if due > clock():
                 sink.flush()
                 sleep(max(0.0, due - clock()))
             _check_ahead(event, day, clock())
             sink.send(line, weeks * WEEK_MS, record)
-            sent[day] += 1
             if clock() - shown >= PROGRESS_SECONDS:
                 shown = clock()
                 say(f"{day}: read and sent {sink.sent} lines, {sink.acknowledged} acknowledged")
-        if empty := list(_empty_days(file, sent)):
-            sink.finish(len(sent))
+        if empty := list(_empty_days(file, read)):
+            sink.finish(len(read))
             raise JobError(f"{'; '.join(empty)}: the days before it are in Kafka")
-    sink.finish(len(sent))
+    sink.finish(len(read))
 
 
 def _event_seconds(record: dict[str, Any], day: dt.date, shift: dt.timedelta) -> float | None:

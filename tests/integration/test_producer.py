@@ -8,7 +8,6 @@ import json
 import re
 import signal
 import subprocess
-import sys
 import threading
 import time
 import uuid
@@ -16,22 +15,21 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
-from kafka import KafkaConsumer, TopicPartition
 from kafka.admin import KafkaAdminClient
 
 from jobs.cli import JobError
 from jobs.event import PARTITIONS, SHIFT_HEADER, TOPIC, event_id
 from jobs.generator.__main__ import write_day
 from jobs.producer import sender as sender_module
+from jobs.producer import topics as topics_module
 from jobs.producer.log_files import record_of
 from jobs.producer.replay import WEEK_MS
 from jobs.producer.sender import Sender
-from stack.home import Home
 from stack.kafka_broker import KafkaBroker
 from stack.settings import REPOSITORY
+from tests.kafka_runs import command, lines_of, records_of, running_broker
 
 # kafka-python leaves the socket of a refused connection to the garbage collector, which complains.
 pytestmark = [pytest.mark.integration, pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")]
@@ -66,24 +64,8 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def own_kafka(tmp_path: Path) -> Iterator[KafkaBroker]:
     """A broker that the test may stop."""
-    broker = KafkaBroker(Home(tmp_path / "kafka", any_port=True))
-    try:
-        broker.start()
+    with running_broker(tmp_path) as broker:
         yield broker
-    finally:
-        broker.stop()
-
-
-def lines_of(log: Path) -> list[bytes]:
-    """All lines of the log."""
-    return [line for path in sorted(log.glob("*.json")) for line in path.read_bytes().split(b"\n") if line.strip()]
-
-
-def command(mode: str, kafka: str, log: Path, topic: str, *options: str) -> list[str]:
-    """The command line of both days, as the container's entry point has it."""
-    days = [f"--first-date={DAY}", f"--last-date={DAY + dt.timedelta(days=1)}"]
-    common = [f"--kafka-brokers={kafka}", f"--ingestion-path={log}", f"--topic={topic}"]
-    return [sys.executable, "-m", "jobs.producer", mode, *common, *days, *options]
 
 
 def produce(
@@ -107,24 +89,6 @@ def started_replay(kafka: str, log: Path, topic: str) -> Iterator[subprocess.Pop
         yield process
 
 
-def records_of(kafka: str, topic: str) -> list[Any]:
-    """All records of a topic, partition by partition."""
-    consumer = KafkaConsumer(bootstrap_servers=kafka, enable_auto_commit=False)
-    try:
-        partitions = [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic) or ())]
-        consumer.assign(partitions)
-        consumer.seek_to_beginning(*partitions)
-        left = sum(consumer.end_offsets(partitions).values())
-        found: list[Any] = []
-        deadline = time.monotonic() + 30
-        while len(found) < left and time.monotonic() < deadline:
-            for records in consumer.poll(timeout_ms=500).values():
-                found += records
-        return sorted(found, key=lambda record: (record.partition, record.offset))
-    finally:
-        consumer.close()
-
-
 def test_a_batch_is_in_kafka_line_by_line_and_a_resend_has_the_same_identities(
     kafka: str, log: Path, topic: str
 ) -> None:
@@ -133,7 +97,7 @@ def test_a_batch_is_in_kafka_line_by_line_and_a_resend_has_the_same_identities(
     expected = lines_of(log)
     summary = f"sent {len(expected)} lines of 2 days, acknowledged {len(expected)}, failed 0"
     assert done.stdout.rstrip().endswith(summary)
-    assert re.search(r"2020-10-02: read and sent \d+ lines of 2020-10-02.json", done.stdout)
+    assert re.search(r"2020-10-02: read \d+ lines of 2020-10-02.json", done.stdout)
 
     records = records_of(kafka, topic)
     assert Counter(record.value for record in records) == Counter(expected)
@@ -143,7 +107,7 @@ def test_a_batch_is_in_kafka_line_by_line_and_a_resend_has_the_same_identities(
         assert record.key == ((record_of(record.value).get("SessionId") or "").encode() or None)
     assert any(record.key is None for record in records), "the broken lines are there too"
 
-    assert produce("batch", kafka, log, topic).returncode == 0
+    assert produce("batch", kafka, log, topic, "--again=true").returncode == 0
     resent = records_of(kafka, topic)
     assert len(resent) == 2 * len(expected)
     assert len({event_id(record.value, 0) for record in resent}) == len(set(expected))
@@ -224,7 +188,7 @@ def test_an_unknown_broker_is_one_line_within_30_seconds(log: Path, topic: str) 
 
 @pytest.mark.parametrize("brokers", ["no-such-host.invalid:9092", "127.0.0.1:port", ""])
 def test_an_address_that_is_none_is_one_line(brokers: str, topic: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sender_module, "CONNECT_SECONDS", 1)
+    monkeypatch.setattr(topics_module, "CONNECT_SECONDS", 1)
     with pytest.raises(JobError, match="no Kafka broker answers at"):
         Sender(brokers, topic, 1)
 
@@ -241,12 +205,18 @@ def test_the_topic_is_made_as_the_contract_declares_it(kafka: str, topic: str) -
     assert TOPIC == "tripclick.clicks"
 
 
-def test_a_topic_that_differs_is_used_and_reported(kafka: str, topic: str, capsys: pytest.CaptureFixture[str]) -> None:
+def make_topic(kafka: str, topic: str, partitions: int, configs: dict[str, str] | None = None) -> None:
+    """Make a topic that is not as the contract declares it."""
+    options = {"num_partitions": partitions, "replication_factor": 1, "configs": configs or {}}
     admin = KafkaAdminClient(bootstrap_servers=kafka)
     try:
-        admin.create_topics({topic: {"num_partitions": 1, "replication_factor": 1}}, wait_for_metadata=True)
+        admin.create_topics({topic: options}, wait_for_metadata=True)
     finally:
         admin.close()
+
+
+def test_a_topic_that_differs_is_used_and_reported(kafka: str, topic: str, capsys: pytest.CaptureFixture[str]) -> None:
+    make_topic(kafka, topic, 1)
     with Sender(kafka, topic, 2) as sender:
         sender.send(b"{}", 0)
         sender.finish(1)
@@ -254,6 +224,34 @@ def test_a_topic_that_differs_is_used_and_reported(kafka: str, topic: str, capsy
     assert f"warning: topic {topic} has 1 partitions, the contract declares {PARTITIONS}" in said
     assert f"warning: topic {topic} has 1 replicas, --replication asks for 2" in said
     assert len(records_of(kafka, topic)) == 1
+
+
+@pytest.mark.parametrize(
+    ("configs", "message"),
+    [
+        ({"retention.ms": "3600000"}, r"keeps records for 0\.0416\d* days, the contract declares 7, and clicks could"),
+        ({"cleanup.policy": "compact"}, "is compacted and would keep one click of each session"),
+    ],
+)
+def test_a_topic_that_would_not_keep_the_clicks_is_refused(
+    configs: dict[str, str], message: str, kafka: str, topic: str
+) -> None:
+    make_topic(kafka, topic, PARTITIONS, configs)
+    with pytest.raises(JobError, match=f"topic {topic} {message}.*: set it with kafka-configs.sh --alter"):
+        Sender(kafka, topic, 1)
+
+
+def test_a_topic_that_keeps_them_otherwise_is_used_and_reported(
+    kafka: str, topic: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_topic(kafka, topic, PARTITIONS + 1, {"retention.ms": "-1", "retention.bytes": "1000000"})
+    with Sender(kafka, topic, 1):
+        pass
+    said = capsys.readouterr().out
+    assert f"warning: topic {topic} has {PARTITIONS + 1} partitions, the contract declares {PARTITIONS}" in said
+    assert f"warning: topic {topic} keeps records for ever, the contract declares 7 days" in said
+    assert f"warning: topic {topic} keeps at most 1000000 bytes of a partition" in said
+    assert said.count("\n") == 3
 
 
 def test_a_topic_that_cannot_be_made_is_said(kafka: str, topic: str) -> None:

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from pipeline_config.__main__ import main
+from pipeline_config.explain import _keys
 from pipeline_config.project import ROOT, load_project
+from pipeline_config.schema import schema_of
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 DAG_IDS = [document.data["dag_id"] for document in load_project().pipelines]
@@ -116,8 +118,6 @@ def test_explain_shows_every_key_of_that_name(capsys: pytest.CaptureFixture[str]
 
 @pytest.mark.parametrize("file", ["pipeline", "catalog", "defaults", "environment"])
 def test_every_key_of_every_schema_has_a_description_and_an_example(file: str) -> None:
-    from pipeline_config.explain import _keys, schema_of
-
     keys = dict(_keys(schema_of(file), "", file))
     assert len(keys) > 5
     assert [path for path, key in keys.items() if not key.get("description") or not key.get("examples")] == []

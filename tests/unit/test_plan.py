@@ -276,7 +276,7 @@ def test_a_file_of_an_older_dialect_is_no_crash(file: str, old: str, new: str, r
 
 def test_old_environments_that_extend_each_other_are_no_crash(root: Path) -> None:
     file = "environments/local_without_docker.yaml"
-    for parent in ("nothing", "local_without_docker"):
+    for parent in ("nothing", "local"):
         edit(root, file, "extends: local", f"extends: {parent}")
         edit(root, "environments/local.yaml", "variables:", "extends: local_without_docker\nvariables:")
         commit(root)

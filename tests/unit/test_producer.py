@@ -13,7 +13,7 @@ import pytest
 from jobs.cli import JobError
 from jobs.event import event_id
 from jobs.producer import __main__ as producer
-from jobs.producer.log_files import LogFileError, files_of, record_of, source_ms
+from jobs.producer.log_files import LogFile, LogFileError, files_of, record_of, source_ms
 from jobs.producer.replay import WEEK_MS, check_shift, send_batch, send_realtime, weeks_to_today
 
 DAY = dt.date(2020, 10, 1)
@@ -52,13 +52,21 @@ class Clock:
 class Recorder:
     """Stands for Kafka: notes each line, its shift and the second of the run."""
 
-    def __init__(self, clock: Clock | None = None) -> None:
+    def __init__(self, clock: Clock | None = None, already: int = 0) -> None:
         self.clock = clock or Clock()
+        self.already = already
+        self.files: list[tuple[str, int]] = []
         self.lines: list[bytes] = []
         self.shifts: set[int] = set()
         self.seconds: list[float] = []
         self.sent = self.acknowledged = 0
         self.finished: int | None = None
+
+    def resume(self, file: LogFile, shift_ms: int) -> int:
+        """As Sender.resume."""
+        self.flush()
+        self.files.append((file.path.name, shift_ms))
+        return self.already
 
     def send(self, line: bytes, shift_ms: int, record: dict[str, Any] | None = None) -> None:
         """As Sender.send."""
@@ -237,6 +245,28 @@ def test_defective_dates_are_nothing_to_wait_for(tmp_path: Path) -> None:
     assert recorder.seconds == [0, 0, 0, 0, 0, 0, 1]
     recorder = replay(tmp_path, [*odd, line(at(0, 1))], speed=60)
     assert recorder.seconds == [0, 0, 0, 0, 0, 1], "a first click that is days late does not set the start"
+
+
+def test_lines_that_are_already_sent_are_left_out_and_their_days_are_not_empty(tmp_path: Path) -> None:
+    content = [line(at(hour)) for hour in range(5)]
+    (tmp_path / f"{DAY}.json").write_bytes(b"\n".join(content))
+    for already in (2, 5):
+        recorder = Recorder(already=already)
+        send_batch(recorder, *files_of(tmp_path, [DAY]), -1)
+        assert recorder.lines == content[already:]
+        assert recorder.files == [(f"{DAY}.json", -WEEK_MS)]
+        assert recorder.finished == 1
+
+
+def test_a_replay_goes_on_with_the_first_click_that_is_not_sent(tmp_path: Path) -> None:
+    content = [line(at(10)), line(at(11)), line(at(12)), line(at(12, 30))]
+    (tmp_path / f"{DAY}.json").write_bytes(b"\n".join(content))
+    clock = Clock()
+    recorder = Recorder(clock, already=2)
+    send_realtime(recorder, files_of(tmp_path, [DAY])[0], 60, 3600, clock.time, clock.sleep)
+    assert recorder.lines == content[2:]
+    assert recorder.seconds == [0, 30]
+    assert recorder.files == [(f"{DAY}.json", weeks_to_today(DAY, NOW.date()) * WEEK_MS)]
 
 
 def test_a_replay_so_fast_that_clicks_would_be_in_quarantine_ends(tmp_path: Path) -> None:

@@ -1,0 +1,167 @@
+"""A producer that is killed, and a broker that is: every click is in Kafka, in order, and after its identity once."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobs import cli
+from jobs.event import SHIFT_HEADER, TOPIC, event_id
+from jobs.generator.__main__ import write_day
+from jobs.producer.log_files import record_of
+from jobs.producer.replay import WEEK_MS
+from jobs.producer.sender import MAX_WAITING
+from stack.kafka_broker import KafkaBroker
+from stack.settings import REPOSITORY
+from tests.faults.conftest import FULL
+from tests.kafka_runs import DAY, NEXT_DAY, command, lines_of, records_of, running_broker, stored
+
+# kafka-python leaves the socket of a refused connection to the garbage collector, which complains.
+pytestmark = [pytest.mark.faults, pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")]
+
+KILLS = 50 if FULL else 5
+BROKER_KILLS = 10 if FULL else 2
+GOES_ON_SECONDS = 30
+STARTS_SECONDS = 60
+Tell = Callable[[str], None]
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two dirty days, long enough to be killed in."""
+    folder = tmp_path_factory.mktemp("log")
+    for day in (DAY, NEXT_DAY):
+        write_day(folder, cli.day(day), 7, 1, dirty=True)
+    return folder
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[KafkaBroker]:
+    """A broker that the test may kill."""
+    with running_broker(tmp_path) as broker:
+        yield broker
+
+
+@contextmanager
+def producing(broker: KafkaBroker, log: Path, weeks: int) -> Iterator[subprocess.Popen[str]]:
+    """A producer of both days, moved by so many weeks; it does not outlive the test."""
+    words = command("batch", broker.address, log, TOPIC, f"--shift-weeks={weeks}")
+    with subprocess.Popen(words, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as run:
+        try:
+            yield run
+        finally:
+            run.kill()
+
+
+def kill(broker: KafkaBroker) -> None:
+    """End the broker by signal 9, and see that it is gone."""
+    (daemon,) = broker.daemons()
+    assert daemon.pid
+    os.kill(daemon.pid, signal.SIGKILL)
+    deadline = time.monotonic() + 10
+    while daemon.pid:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def wait_for_more(broker: KafkaBroker, before: int, run: subprocess.Popen[str], limit: float) -> bool:
+    """Wait until the topic holds more than before; False when the producer ended first."""
+    deadline = time.monotonic() + limit
+    while run.poll() is None:
+        if stored(broker.address, TOPIC) > before:
+            return True
+        assert time.monotonic() < deadline, f"nothing more in Kafka after {limit} s"
+    return False
+
+
+def identity(record: Any) -> str:
+    """The event_id of a record."""
+    return event_id(record.value, int(dict(record.headers)[SHIFT_HEADER]))
+
+
+def sessions(lines: list[bytes]) -> dict[str, list[bytes]]:
+    """The lines of each session, in order, each line once."""
+    found: dict[str, dict[bytes, None]] = {}
+    for line in lines:
+        found.setdefault(record_of(line).get("SessionId") or "", {})[line] = None
+    return {session: list(its) for session, its in found.items() if session}
+
+
+def check(records: list[Any], log: Path, weeks: range) -> None:
+    """Every line of every shift is there, nothing else, and each session in order."""
+    lines = lines_of(log)
+    expected = {event_id(line, number * WEEK_MS) for number in weeks for line in lines}
+    found = {identity(record) for record in records}
+    assert (len(expected - found), len(found - expected)) == (0, 0), "lost, and foreign ones"
+    in_order = sessions(lines)
+    for number in weeks:
+        of_shift = [record.value for record in records if int(dict(record.headers)[SHIFT_HEADER]) == number * WEEK_MS]
+        assert sessions(of_shift) == in_order
+
+
+def test_a_producer_that_is_killed_goes_on_where_it_was(
+    broker: KafkaBroker, log: Path, chance: random.Random, tell: Tell
+) -> None:
+    happened: Counter[str] = Counter()
+    weeks = resumed = 0
+    while happened["in the middle"] < KILLS:
+        before = stored(broker.address, TOPIC)
+        with producing(broker, log, weeks) as run:
+            if chance.random() < 0.2:
+                time.sleep(chance.uniform(0, 2))  # also while it starts and connects
+            elif wait_for_more(broker, before, run, STARTS_SECONDS):
+                time.sleep(chance.uniform(0, 0.5))
+            run.kill()
+            said = run.communicate()[0]
+        resumed += "goes on after them" in said
+        assert run.returncode in (-signal.SIGKILL, 0), said
+        if run.returncode == 0 or "acknowledged, failed" in said:
+            weeks -= 1
+            happened["too late"] += 1
+        else:
+            happened["in the middle" if stored(broker.address, TOPIC) > before else "before the first line"] += 1
+    with producing(broker, log, weeks) as run:
+        said = run.communicate(timeout=120)[0]
+    assert run.returncode == 0, said
+    resumed += "goes on after them" in said
+    records = records_of(broker.address, TOPIC)
+    twice = len(records) - len(lines_of(log)) * (1 - weeks)
+    tell(f"kill -9 of the producer: {dict(happened)}; {resumed} runs went on; {len(records)} records, {twice} twice")
+    check(records, log, range(weeks, 1))
+    assert resumed
+    assert 0 <= twice <= happened["in the middle"] * MAX_WAITING
+
+
+def test_a_broker_that_is_killed_loses_and_doubles_nothing(
+    broker: KafkaBroker, log: Path, chance: random.Random, tell: Tell
+) -> None:
+    waits: list[float] = []
+    weeks = 1
+    while len(waits) < BROKER_KILLS:
+        weeks -= 1
+        with producing(broker, log, weeks) as run:
+            while len(waits) < BROKER_KILLS and wait_for_more(
+                broker, stored(broker.address, TOPIC), run, STARTS_SECONDS
+            ):
+                time.sleep(chance.uniform(0, 0.5))
+                kill(broker)
+                broker.start()
+                started, before = time.monotonic(), stored(broker.address, TOPIC)
+                if wait_for_more(broker, before, run, GOES_ON_SECONDS):
+                    waits.append(time.monotonic() - started)
+            said = run.communicate(timeout=120)[0]
+        assert run.returncode == 0, said
+    records = records_of(broker.address, TOPIC)
+    tell(f"kill -9 of the broker: {len(waits)}; {len(records)} records; went on {max(waits):.1f} s after its start")
+    check(records, log, range(weeks, 1))
+    assert len(records) == len(lines_of(log)) * (1 - weeks), "an idempotent producer doubles nothing"

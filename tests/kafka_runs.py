@@ -1,0 +1,71 @@
+"""What the tests of the producer share: its command line, what is in a topic, and a broker that a test may kill."""
+
+from __future__ import annotations
+
+import gc
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from kafka import KafkaConsumer, TopicPartition
+
+from stack.home import Home
+from stack.kafka_broker import KafkaBroker
+
+DAY = "2020-10-01"
+NEXT_DAY = "2020-10-02"
+
+
+def lines_of(log: Path) -> list[bytes]:
+    """All lines of a folder of log files."""
+    return [line for path in sorted(log.glob("*.json")) for line in path.read_bytes().split(b"\n") if line.strip()]
+
+
+def command(mode: str, kafka: str, log: Path, topic: str, *options: str) -> list[str]:
+    """The command line of both days, as the container's entry point has it."""
+    common = [f"--kafka-brokers={kafka}", f"--ingestion-path={log}", f"--topic={topic}"]
+    days = [f"--first-date={DAY}", f"--last-date={NEXT_DAY}"]
+    return [sys.executable, "-m", "jobs.producer", mode, *common, *days, *options]
+
+
+def stored(kafka: str, topic: str) -> int:
+    """The sum of a topic's end offsets; by a connection of its own, which no killed broker leaves open."""
+    consumer = KafkaConsumer(bootstrap_servers=kafka, enable_auto_commit=False)
+    try:
+        partitions = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic) or ()]
+        return sum(consumer.end_offsets(partitions).values())
+    finally:
+        consumer.close()
+
+
+def records_of(kafka: str, topic: str) -> list[Any]:
+    """All records of a topic, partition by partition."""
+    consumer = KafkaConsumer(bootstrap_servers=kafka, enable_auto_commit=False)
+    try:
+        partitions = [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic) or ())]
+        consumer.assign(partitions)
+        consumer.seek_to_beginning(*partitions)
+        left = sum(consumer.end_offsets(partitions).values()) - sum(consumer.beginning_offsets(partitions).values())
+        found: list[Any] = []
+        deadline = time.monotonic() + 30
+        while len(found) < left and time.monotonic() < deadline:
+            for records in consumer.poll(timeout_ms=500).values():
+                found += records
+        return sorted(found, key=lambda record: (record.partition, record.offset))
+    finally:
+        consumer.close()
+
+
+@contextmanager
+def running_broker(folder: Path) -> Iterator[KafkaBroker]:
+    """A broker of its own, and the sockets of connections that it refused collected, while the test ignores them."""
+    broker = KafkaBroker(Home(folder, any_port=True))
+    try:
+        broker.start()
+        yield broker
+    finally:
+        broker.stop()
+        gc.collect()
