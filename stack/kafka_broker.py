@@ -92,10 +92,9 @@ class KafkaBroker(Server):
         return self.home.folder("kafka") / "server.properties"
 
     def _format(self) -> None:
-        cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         tool = ["kafka.tools.StorageTool", "format", "--standalone", "--ignore-formatted"]
         done = subprocess.run(
-            [*self._java("128m"), *tool, "--cluster-id", cluster, "--config", str(self._settings)],
+            [*self._java("128m"), *tool, "--cluster-id", new_cluster_id(), "--config", str(self._settings)],
             capture_output=True,
             text=True,
             check=False,
@@ -108,3 +107,8 @@ class KafkaBroker(Server):
         limits = [f"-Xmx{heap}", "-XX:+UseSerialGC", "-XX:ReservedCodeCacheSize=64m", "-XX:+ExitOnOutOfMemoryError"]
         logging_ = f"-Dlog4j2.configurationFile={REPOSITORY / 'stack' / 'kafka' / 'log4j2.properties'}"
         return [str(java_home() / "bin" / "java"), *limits, logging_, "-cp", f"{KAFKA_JARS}/*"]
+
+
+def new_cluster_id() -> str:
+    """16 bytes as Kafka writes them. The first is 0: an id that began with `-` would be read as an option."""
+    return urlsafe_b64encode(bytes(1) + uuid.uuid4().bytes[1:]).decode().rstrip("=")

@@ -29,7 +29,8 @@ def shown(config: pytest.Config) -> AbstractContextManager[None]:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The tests that share the stack come last, whatever their order: so it stands beside no other server."""
-    items.sort(key=lambda item: {"stack", "project"} <= {*getattr(item, "fixturenames", ())})
+    here = Path(__file__).parent
+    items.sort(key=lambda item: item.path.parent == here and "project" in getattr(item, "fixturenames", ()))
 
 
 @pytest.fixture(scope="session")

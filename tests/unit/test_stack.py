@@ -1,5 +1,6 @@
 """The stack's own rules: ports, secrets, processes, settings; no server is started here."""
 
+import base64
 import json
 import os
 import signal
@@ -8,6 +9,7 @@ import stat
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -17,6 +19,7 @@ import pytest
 from stack.docker_engine import mounts_below
 from stack.errors import StackError
 from stack.home import Home, free_port, is_free
+from stack.kafka_broker import new_cluster_id
 from stack.process import Daemon, Process, memory, read_process
 from stack.producer_image import context_files, fingerprint
 from stack.progress import Progress
@@ -294,3 +297,10 @@ def _wait_for(find: Callable[[], list[T]], limit: float = 5) -> list[T]:
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.02)
     return found
+
+
+def test_a_cluster_id_is_never_read_as_an_option(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("uuid.uuid4", lambda: uuid.UUID(bytes=b"\xfb" * 16))
+    found = new_cluster_id()
+    assert not found.startswith("-")
+    assert len(base64.urlsafe_b64decode(f"{found}==")) == 16
