@@ -18,7 +18,7 @@ _NAMES = re.compile(r"^\s*(?:class\s+(\w+)|from\s+[\w.]+\s+import\s+\(?([\w\s,#]
 @cache
 def what_is_wrong(path: str) -> tuple[str, str]:
     """Why a class cannot be imported by this path, and a hint; ("", "") when it can, or when nobody here can know."""
-    module, _, name = path.rpartition(".")
+    module, name = _split(path)
     file, missing = _source(module)
     if file is None:
         top = module.split(".")[0]

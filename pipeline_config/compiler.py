@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import itertools
 import shlex
+from collections.abc import Iterator
 from typing import Any
 
 from pipeline_config.project import Environment, Project, merge
@@ -137,11 +138,8 @@ class _Task:
         each = self.task.get("for_each", {})
         if "command" not in self.task:
             return {"expand": {name: self._values(values) for name, values in each.items()}} if each else {}
-        arguments = self.task.get("arguments", {})
-        if not each:
-            return {"command": self.command(arguments)}
-        combinations = [dict(zip(each, values, strict=True)) for values in itertools.product(*each.values())]
-        return {"expand": {"command": [self.command({**arguments, **chosen}) for chosen in combinations]}}
+        commands = [self.command(arguments) for arguments in instances(self.task, each)]
+        return {"expand": {"command": commands}} if each else {"command": commands[0]}
 
     def command(self, arguments: dict[str, Any]) -> str | list[str]:
         """The command of one instance of the task."""
@@ -159,6 +157,12 @@ class _Task:
             return values
         group = next((task.get("group") for task in self.pipeline["tasks"] if task["task_id"] == values), None)
         return f"{group}.{values}.output" if group else f"{values}.output"
+
+
+def instances(task: dict[str, Any], each: dict[str, list[Any]]) -> Iterator[dict[str, Any]]:
+    """The arguments of each instance of a task: its own, with a value of every list of `each`, in all combinations."""
+    for values in itertools.product(*each.values()):
+        yield {**task.get("arguments", {}), **dict(zip(each, values, strict=True))}
 
 
 def operator_of(project: Project, name: str, environment: Environment) -> dict[str, Any]:

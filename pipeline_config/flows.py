@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -11,6 +10,7 @@ from typing import Any
 
 from jobs.cli import Data, Flow
 from pipeline_config import templates
+from pipeline_config.compiler import instances
 from pipeline_config.parsers import job_parser, own_parser
 from pipeline_config.project import Project
 
@@ -56,11 +56,10 @@ def _declared(project: Project, task: dict[str, Any], params: dict[str, Any]) ->
         return
     variables = {name: name for name in project.catalog.data["variables"]}
     options = [option for data in (*declared.reads, *declared.writes) for option in _OPTION.findall(data.name)]
-    each = {name: task["for_each"][name] for name in dict.fromkeys(options) if name in task.get("for_each", {})}
+    mapped = {name: task["for_each"][name] for name in dict.fromkeys(options) if name in task.get("for_each", {})}
     # What a task maps over an earlier task's result, only a run knows: that task's id stands for it.
-    lists = [values if isinstance(values, list) else [f"<{values}>"] for values in each.values()]
-    for values in itertools.product(*lists):
-        given = {**task.get("arguments", {}), **dict(zip(each, values, strict=True))}
+    each = {name: values if isinstance(values, list) else [f"<{values}>"] for name, values in mapped.items()}
+    for given in instances(task, each):
         texts = {name: _text(given[name], variables, params) for name in options if name in given}
         yield Flow(_filled(declared.reads, texts, own), _filled(declared.writes, texts, own))
 

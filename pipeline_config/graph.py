@@ -9,10 +9,8 @@ from typing import Any
 
 from jobs.cli import Data
 from pipeline_config.compiler import is_class_path, upstream
-from pipeline_config.errors import CommandError
 from pipeline_config.flows import flows
 from pipeline_config.project import Project
-from pipeline_config.schema import did_you_mean
 
 MAX_NAMES = 8  # of data in one node
 HEADINGS = {"log": "search log", "topic": "Kafka", "postgresql": "PostgreSQL", "asset": "asset"}
@@ -23,13 +21,12 @@ _SHAPES = {"log": _CYLINDER, "topic": _DOUBLE, "lake": _CYLINDER, "postgresql": 
 
 def graph(project: Project, dag_id: str | None = None) -> str:
     """The Mermaid text of a checked project, or of one DAG of it. Raises CommandError when there is no such DAG."""
-    pipelines = {document.data["dag_id"]: document.data for document in project.pipelines}
     if dag_id is None:
+        pipelines = {document.data["dag_id"]: document.data for document in project.pipelines}
         lines = [*_dags(pipelines), *_data(project, pipelines), *_triggers(pipelines)]
-    elif dag_id in pipelines:
-        lines = [*_tasks(pipelines[dag_id]), *_dependencies(pipelines[dag_id])]
     else:
-        raise CommandError(f"no DAG is called {dag_id!r}; {did_you_mean(dag_id, sorted(pipelines))}")
+        pipeline = project.pipeline(dag_id)
+        lines = [*_tasks(pipeline), *_dependencies(pipeline)]
     return "\n".join(["flowchart LR", *(f"  {line}" for line in lines)])
 
 

@@ -40,7 +40,8 @@ def modes(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]
 
 def own_parser(parser: argparse.ArgumentParser, job: str) -> argparse.ArgumentParser | None:
     """The parser of a job's options: of a parser with modes, that of the mode that `job` names."""
-    return modes(parser).get(job) if modes(parser) else parser
+    by_name = modes(parser)
+    return by_name.get(job) if by_name else parser
 
 
 def options(parser: argparse.ArgumentParser) -> list[str]:

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline_config.errors import UnknownEnvironmentError
+from pipeline_config.errors import CommandError, UnknownEnvironmentError
 from pipeline_config.problem import Problem
 from pipeline_config.reader import Document, read
-from pipeline_config.schema import check_schema
+from pipeline_config.schema import check_schema, did_you_mean
 
 ROOT = Path(__file__).parent.parent
 SHARED_FILES = {"catalog.yaml", "defaults.yaml"}
@@ -51,6 +51,13 @@ class Project:
     def problems(self) -> list[Problem]:
         """What reading and the schemas found, in all files."""
         return [problem for document in [*self.shared, *self.pipelines] for problem in document.problems]
+
+    def pipeline(self, dag_id: str) -> dict[str, Any]:
+        """The pipeline of that DAG in a checked project; raises CommandError."""
+        known: dict[str, dict[str, Any]] = {document.data["dag_id"]: document.data for document in self.pipelines}
+        if dag_id not in known:
+            raise CommandError(f"no DAG is called {dag_id!r}; {did_you_mean(dag_id, sorted(known))}")
+        return known[dag_id]
 
     def environment(self, name: str) -> Environment:
         """The environment of that name; raises UnknownEnvironmentError."""

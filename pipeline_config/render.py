@@ -27,10 +27,7 @@ def render(project: Project, dag_id: str, environment: Environment, given: dict[
 
     `given` are params as text, `name: value`. The run is one of 2024-01-02 15:00 UTC. Raises CommandError.
     """
-    known = {document.data["dag_id"]: document.data for document in project.pipelines}
-    if dag_id not in known:
-        raise CommandError(f"no DAG is called {dag_id!r}; {did_you_mean(dag_id, sorted(known))}")
-    pipeline = known[dag_id]
+    pipeline = project.pipeline(dag_id)
     params = _params(dag_id, pipeline.get("params", {}), given)
     values = {name: MASK if SECRET.search(name) else value for name, value in variables(environment).items()}
     config = compile_pipeline(project, pipeline, environment)[dag_id]

@@ -231,13 +231,11 @@ def _build(report: Report, ours: Path, others: Path, runs: int) -> tuple[float, 
     """Seconds in which the loader of the project `ours` builds its DAGs, for the first time and again, and in which
     those of `others` are built.
     """
+    from tests.airflow_environment import airflow_environment  # the script below runs where there is no tests package
+
     environment = {
         **os.environ,
-        "AIRFLOW_HOME": str(ours / ".airflow"),
-        "AIRFLOW__CORE__DAGS_FOLDER": str(others),
-        "AIRFLOW__DAG_FACTORY__ENABLE_TELEMETRY": "False",
-        "AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR",
-        "PIPELINE_ENVIRONMENT": "production",
+        **airflow_environment(ours / ".airflow", others, "production"),
         "PYTHONPATH": str(ours),
     }
     script = [sys.executable, "-W", "ignore", __file__, "--runs", str(runs), "--build", str(ours), str(others)]

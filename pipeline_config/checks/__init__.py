@@ -47,22 +47,14 @@ def check(project: Project) -> list[Problem]:
     problems = [*project.problems]
     for document in [*project.shared, *project.pipelines]:
         problems += secrets.secrets(document)
-    if not any(document.problems for document in project.shared):
-        wrong = list(shared.extends(project))
-        problems += wrong
-        if not wrong:
-            problems += _across(project)
-        if not any(problem.severity == "error" for problem in problems):
-            problems += data.unwritten(project)
-    return sorted(set(problems))
-
-
-def _across(project: Project) -> Iterator[Problem]:
-    for one_check in PROJECT_CHECKS:
-        yield from one_check(project)
+    if any(document.problems for document in project.shared):
+        return sorted(set(problems))
+    if wrong := list(shared.extends(project)):
+        return sorted({*problems, *wrong})
     index = Index.of(project)
-    for document in project.pipelines:
-        if not document.problems:
-            context = Context(project, document, index)
-            for own_check in PIPELINE_CHECKS:
-                yield from own_check(context)
+    contexts = [Context(project, document, index) for document in project.pipelines if not document.problems]
+    problems += [problem for one_check in PROJECT_CHECKS for problem in one_check(project)]
+    problems += [problem for context in contexts for one_check in PIPELINE_CHECKS for problem in one_check(context)]
+    if not any(problem.severity == "error" for problem in problems):
+        problems += data.unwritten(contexts)
+    return sorted(set(problems))

@@ -11,7 +11,7 @@ import jinja2
 
 from pipeline_config import parsers, templates
 from pipeline_config.checks.context import FORMS, Context
-from pipeline_config.compiler import argv, option_words
+from pipeline_config.compiler import argv, instances, option_words
 from pipeline_config.problem import Problem
 from pipeline_config.reader import KeyPath
 from pipeline_config.schema import did_you_mean
@@ -62,9 +62,7 @@ def _refused(
 ) -> Iterator[Problem]:
     """What the parser says of the arguments, with the catalog's examples and the params' defaults filled in."""
     each = {name: values for name, values in task.get("for_each", {}).items() if isinstance(values, list)}
-    combinations = itertools.islice(itertools.product(*each.values()), MAX_COMBINATIONS)
-    for values in combinations:
-        given = {**task.get("arguments", {}), **dict(zip(each, values, strict=True))}
+    for given in itertools.islice(instances(task, each), MAX_COMBINATIONS):
         arguments = {}
         for name, value in given.items():
             try:

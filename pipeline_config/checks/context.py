@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
+from pipeline_config.flows import TaskFlow, flows
 from pipeline_config.problem import Problem
 from pipeline_config.project import Project
 from pipeline_config.reader import Document, KeyPath
@@ -76,6 +78,11 @@ class Context:
         """The command templates of defaults.yaml by name."""
         commands: dict[str, Any] = self.project.defaults.data["commands"]
         return commands
+
+    @cached_property
+    def flows(self) -> list[TaskFlow]:
+        """What its tasks read and write."""
+        return flows(self.project, self.data)
 
     def catalog(self, kind: str) -> dict[str, Any]:
         """The `variables`, `connections` or `pools` of catalog.yaml by name."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from jobs.cli import Data
 from pipeline_config.checks.context import Context
 from pipeline_config.compiler import JOB_CONNECTION_TYPES
-from pipeline_config.flows import TaskFlow, flows
+from pipeline_config.flows import TaskFlow
 from pipeline_config.problem import Problem
 from pipeline_config.project import Project, expand
 
@@ -16,18 +16,18 @@ OUTSIDE = "log"  # the web server writes it
 WORDS = {"topic": "topic", "lake": "lake table", "postgresql": "PostgreSQL table", "asset": "asset"}
 
 
-def unwritten(project: Project) -> Iterator[Problem]:
+def unwritten(contexts: Sequence[Context]) -> Iterator[Problem]:
     """Warnings: data that a task reads and no task of any pipeline writes; of a project without any error."""
-    every = [(document, task) for document in project.pipelines for task in flows(project, document.data)]
+    every = [(context, task) for context in contexts for task in context.flows]
     written = {data for _, task in every for data in task.writes}
-    for document, task in every:
+    for context, task in every:
         missing = [data for data in task.reads if data not in written and data.kind != OUTSIDE]
         if missing:
             more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
             what = f"{WORDS[missing[0].kind]} {missing[0].name}{more}"
             message = f"task {task.task_id!r} reads what no task writes: {what}"
-            path = ("tasks", [other["task_id"] for other in document.data["tasks"]].index(task.task_id))
-            yield document.problem(path, message, "is a path or topic swapped?", at_value=True, severity="warning")
+            path = ("tasks", [other["task_id"] for other in context.tasks].index(task.task_id))
+            yield context.warning(path, message, "is a path or topic swapped?")
 
 
 def job_connections(context: Context) -> Iterator[Problem]:
@@ -35,7 +35,7 @@ def job_connections(context: Context) -> Iterator[Problem]:
     catalog = context.catalog("connections")
     declared = {name: catalog[name]["type"] for name in context.data.get("connections", []) if name in catalog}
     remote = {task["task_id"] for task in context.tasks if context.operator(task).get("connection_type") == "ssh"}
-    tasks = [task for task in flows(context.project, context.data) if task.task_id in remote]
+    tasks = [task for task in context.flows if task.task_id in remote]
     if any("{" in data.name for task in tasks for data in [*task.reads, *task.writes]):
         return  # a template or an option is wrong, and is reported
     needed = {kind: task for task in tasks for kind in _types(context.project, task)}

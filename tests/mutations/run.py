@@ -22,6 +22,7 @@ from pipeline_config.problem import Problem
 from pipeline_config.project import ROOT, Project, load_project
 from pipeline_config.reader import Document, read
 from pipeline_config.schema import check_schema
+from tests.airflow_environment import airflow_environment
 from tests.mutations.mutate import KINDS, Source, mutant
 from tests.mutations.verdict import Difference, Verdict, judge
 
@@ -70,13 +71,7 @@ class Airflow:
     """The loader, in a process with Airflow; it gets each file that passes, and every n-th of the others."""
 
     def __init__(self, home: Path, every: int) -> None:
-        os.environ |= {
-            "AIRFLOW_HOME": str(home),
-            "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT),
-            "AIRFLOW__DAG_FACTORY__ENABLE_TELEMETRY": "False",
-            "AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR",
-            "PIPELINE_ENVIRONMENT": "production",
-        }
+        os.environ |= airflow_environment(home, ROOT, "production")
         sys.path.insert(0, str(ROOT))
         import dag_factory_loader
 

@@ -13,6 +13,7 @@ import pytest
 
 from pipeline_config.project import ROOT
 from pipeline_config.templates import ATTRIBUTES, CONTEXT
+from tests.airflow_environment import airflow_environment
 
 LOAD = """
 import json, sys
@@ -133,11 +134,7 @@ def run(script: str, project: Path, text: str = "", hash_seed: str = "random") -
     """What a Python process with Airflow prints to standard error's last lines, run in `project`."""
     environment = {
         **os.environ,
-        "AIRFLOW_HOME": str(project / ".airflow"),
-        "AIRFLOW__CORE__DAGS_FOLDER": str(project),
-        "AIRFLOW__DAG_FACTORY__ENABLE_TELEMETRY": "False",
-        "AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR",
-        "PIPELINE_ENVIRONMENT": "local",
+        **airflow_environment(project / ".airflow", project, "local"),
         "PYTHONHASHSEED": hash_seed,
     }
     command = [sys.executable, "-W", "ignore", "-c", script]
