@@ -1,4 +1,4 @@
-"""Records of a Kafka topic as a stream, and the checks that say early and in one line why there is none."""
+"""Records of a Kafka topic as a stream, from the broker or the archive; and checks that say early why there is none."""
 
 import socket
 from typing import TYPE_CHECKING, Final
@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
 # A batch of a backlog: half a minute's work on two cores, and a checked one fits a driver of 1 GB.
 MAX_RECORDS_PER_BATCH: Final = 100_000
+MAX_ARCHIVE_BYTES_PER_BATCH: Final = "16m"  # about as many, compressed
+_RECORD: Final = ("topic", "partition", "offset", "kafka_ts", "key", "value", "headers")
 _CONNECT_SECONDS: Final = 10
 _ANSWER_MS: Final = 20_000
 
@@ -68,4 +70,15 @@ def records(spark: "SparkSession", brokers: str, topic: str) -> "DataFrame":
         "kafka.request.timeout.ms": str(_ANSWER_MS),
     }
     stream = spark.readStream.format("kafka").options(**options).load()
-    return stream.selectExpr("topic", "partition", "offset", "timestamp AS kafka_ts", "key", "value", "headers")
+    return stream.withColumnRenamed("timestamp", "kafka_ts").select(*_RECORD)
+
+
+def archived_records(spark: "SparkSession", path: str, topic: str) -> "DataFrame":
+    """The same stream of the records in an archive raw, those among them that Kafka has dropped."""
+    from jobs.spark.writer import is_table
+
+    if not is_table(spark, path):
+        raise JobError(f"there is no archive raw in {path}: run tripclick_spark_archive_raw_batch first")
+    options = {"maxBytesPerTrigger": MAX_ARCHIVE_BYTES_PER_BATCH}
+    archive = spark.readStream.format("delta").options(**options).load(path)
+    return archive.where(archive.topic == topic).select(*_RECORD)

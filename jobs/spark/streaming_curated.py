@@ -1,6 +1,7 @@
 """Kafka → curated stream: valid clicks to the table clicks, the other records to the table quarantine.
 
-Exactly once by the checkpoint. Ends after --run-minutes, or as soon as it has caught up.
+Exactly once by the checkpoint. Ends after --run-minutes, or as soon as it has caught up. With --from-archive it reads
+the archive raw, which keeps what Kafka has dropped: to build a curated stream that is gone anew.
 """
 
 import argparse
@@ -15,18 +16,21 @@ from jobs.event import TOPIC
 from jobs.spark import tables
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, Row
+    from pyspark.sql import DataFrame, Row, SparkSession
 
+NAME = "streaming_curated"
 MIN_BAD_RECORDS = 50  # fewer say nothing about the share
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    result = argparse.ArgumentParser(prog="streaming_curated", description=__doc__)
+    result = argparse.ArgumentParser(prog=NAME, description=__doc__)
     result.add_argument("--kafka-brokers", required=True, help="host:port, host:port")
     result.add_argument("--curated-path", required=True, help="root folder of the curated stream")
     result.add_argument("--checkpoint-path", required=True, help="root folder of the checkpoints")
     result.add_argument("--topic", default=TOPIC)
+    result.add_argument("--archive-path", default="", help="root folder of the archive raw")
+    result.add_argument("--from-archive", type=true_or_false, default=False, help="read the archive, not Kafka")
     result.add_argument("--run-minutes", type=positive_float, default=60.0)
     result.add_argument("--interval-seconds", type=positive_float, default=30.0, help="from one round to the next")
     result.add_argument("--until-caught-up", type=true_or_false, default=False, help="end when all is read")
@@ -34,7 +38,8 @@ def parser() -> argparse.ArgumentParser:
         "--max-bad-share", type=float, default=0.05, help="fail at the end when more of the records are bad"
     )
     written = [Data("lake", tables.table_path("{curated-path}", name)) for name in (tables.CLICKS, tables.QUARANTINE)]
-    flow(result, reads=[Data("topic", "{topic}")], writes=written)
+    archive = Data("lake", tables.table_path("{archive-path}", tables.ARCHIVE))
+    flow(result, reads=[Data("topic", "{topic}"), archive], writes=written)
     return result
 
 
@@ -85,6 +90,8 @@ class CuratedWriter:
 
 def describe(reasons: "list[Row]") -> str:
     """What was read, kept and quarantined, and how old the newest record is."""
+    if not reasons:
+        return "read 0"
     read = sum(row.records for row in reasons)
     bad = [row for row in reasons if row.reason]
     behind = dt.datetime.now(dt.UTC).timestamp() - max(row.newest_s for row in reasons)
@@ -98,21 +105,21 @@ def describe(reasons: "list[Row]") -> str:
 
 def run(options: argparse.Namespace) -> None:
     """Read, check, write, in rounds."""
-    from jobs.spark.kafka_records import records, require_broker, require_topic
+    from jobs.spark.kafka_records import require_broker
     from jobs.spark.session import session
     from jobs.spark.streaming import Limits, run_rounds
     from jobs.spark.writer import compact, one_writer
 
-    require_broker(options.kafka_brokers)
-    spark = session("streaming_curated")
+    if not options.from_archive:
+        require_broker(options.kafka_brokers)
+    spark = session(NAME)
     clicks_path = tables.table_path(options.curated_path, tables.CLICKS)
     quarantine_path = tables.table_path(options.curated_path, tables.QUARANTINE)
-    checkpoint = tables.table_path(options.checkpoint_path, "streaming_curated")
+    checkpoint = tables.table_path(options.checkpoint_path, f"{NAME}_from_archive" if options.from_archive else NAME)
     writer = CuratedWriter(clicks_path, quarantine_path, options.max_bad_share)
     with one_writer(spark, clicks_path):
-        require_topic(spark, options.kafka_brokers, options.topic)
-        say(f"reads {options.topic} of {options.kafka_brokers}, writes {clicks_path}")
-        stream = records(spark, options.kafka_brokers, options.topic)
+        source, stream = _source(spark, options)
+        say(f"reads {source}, writes {clicks_path}")
         limits = Limits(options.run_minutes, options.interval_seconds, options.until_caught_up)
         try:
             run_rounds(stream, writer, checkpoint, limits)
@@ -121,6 +128,17 @@ def run(options: argparse.Namespace) -> None:
         finally:
             say(f"this run: read {writer.read:,}, quarantined {writer.bad:,}")
     writer.refuse_a_flood()
+
+
+def _source(spark: "SparkSession", options: argparse.Namespace) -> "tuple[str, DataFrame]":
+    """What the records are read from, in words, and the stream of them."""
+    from jobs.spark.kafka_records import archived_records, records, require_topic
+
+    if options.from_archive:
+        path = tables.table_path(options.archive_path, tables.ARCHIVE)
+        return path, archived_records(spark, path, options.topic)
+    require_topic(spark, options.kafka_brokers, options.topic)
+    return f"{options.topic} of {options.kafka_brokers}", records(spark, options.kafka_brokers, options.topic)
 
 
 if __name__ == "__main__":

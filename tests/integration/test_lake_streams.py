@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import uuid
 from collections.abc import Callable, Sequence
@@ -16,7 +17,7 @@ from jobs.cli import JobError, Terminated
 from jobs.event import PARTITIONS, SHIFT_HEADER, event_id
 from jobs.spark import kafka_records
 from jobs.spark.archive_raw import ArchiveWriter
-from jobs.spark.kafka_records import records, require_broker, require_topic
+from jobs.spark.kafka_records import archived_records, records, require_broker, require_topic
 from jobs.spark.streaming import Limits, run_rounds
 from jobs.spark.streaming_curated import CuratedWriter
 from jobs.spark.writer import COMPACT_FROM, compact, one_writer
@@ -213,3 +214,26 @@ def test_missing_topic_says_what_creates_it(spark: "SparkSession", kafka: str) -
 def test_unknown_broker_is_one_line(brokers: str) -> None:
     with pytest.raises(JobError, match="KAFKA_BROKERS"):
         require_broker(brokers)
+
+
+def test_lost_curated_stream_is_built_anew_from_the_archive(lake: Lake, tmp_path: Path) -> None:
+    lake.send([line(1), BROKEN, line(2), line(3)])
+    lake.run(lake.archive(), "archive_ck")
+    lake.run(lake.curated())
+    before = {table: lake.rows(table) for table in ("clicks", "quarantine")}
+    shutil.rmtree(tmp_path / "clicks")
+    shutil.rmtree(tmp_path / "quarantine")
+    stream = archived_records(lake.spark, str(tmp_path / "archive"), lake.topic)
+    run_rounds(stream, lake.curated(), str(tmp_path / "ck_from_archive"), Limits())
+    assert lake.rows("clicks") == before["clicks"]
+    assert [row.value for row in lake.rows("quarantine")] == [BROKEN]
+
+
+def test_archive_of_another_topic_and_no_archive(lake: Lake, tmp_path: Path) -> None:
+    with pytest.raises(JobError, match="run tripclick_spark_archive_raw_batch first"):
+        archived_records(lake.spark, str(tmp_path / "archive"), lake.topic)
+    lake.send([line(1)])
+    lake.run(lake.archive(), "archive_ck")
+    stream = archived_records(lake.spark, str(tmp_path / "archive"), "another")
+    run_rounds(stream, lake.curated(), str(tmp_path / "ck"), Limits())
+    assert lake.rows("clicks") == []

@@ -36,7 +36,9 @@ def test_each_job_declares_what_it_reads_and_writes() -> None:
         ],
         "tripclick_streaming_curated": [
             TaskFlow(
-                "streaming_to_curated_stream", (TOPIC,), (CLICKS, Data("lake", "S3_CURATED_STREAM_PATH/quarantine"))
+                "streaming_to_curated_stream",
+                (TOPIC, Data("lake", "S3_ARCHIVE_RAW_PATH/clicks")),
+                (CLICKS, Data("lake", "S3_CURATED_STREAM_PATH/quarantine")),
             )
         ],
         "tripclick_analytics_mart_etl": [TaskFlow("etl_to_analytics_mart", (CLICKS,), mart)],

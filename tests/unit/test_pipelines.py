@@ -39,7 +39,7 @@ TABLE: dict[str, tuple[str, list[str], set[str], set[str], str]] = {
     "tripclick_streaming_curated": (
         "SSHOperator",
         ["streaming_to_curated_stream"],
-        {"KAFKA_BROKERS", "S3_CURATED_STREAM_PATH", "S3_CHECKPOINT_PATH"},
+        {"KAFKA_BROKERS", "S3_ARCHIVE_RAW_PATH", "S3_CURATED_STREAM_PATH", "S3_CHECKPOINT_PATH"},
         LAKE,
         "processing",
     ),
