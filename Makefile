@@ -6,7 +6,7 @@ AGAINST ?= HEAD
 export DAYS SCALE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down status check validate plan preflight format test test-fast test-faults bench-config clean
+.PHONY: help install demo up down status check validate plan preflight format docs test test-fast test-faults bench-config clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ preflight: ## Say whether all that the pipelines use is there and answers, on th
 format: ## Format the code and mend what the linter can mend
 	@.venv/bin/ruff format .
 	@.venv/bin/ruff check --fix .
+
+docs: install ## Write docs/data-dictionary.md from the code
+	@$(PYTHON) -m jobs.spark.dictionary > docs/data-dictionary.md
 
 test-faults: install ## Kill servers and jobs at random moments, in full; FAULTS_SEED repeats a run
 	@FAULTS=full $(PYTHON) -m pytest tests/faults

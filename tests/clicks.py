@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobs.event import SHIFT_HEADER
-from jobs.spark.tables import CLICKS_COLUMNS, CLICKS_PARTITION, CLICKS_SCHEMA
+from jobs.spark.tables import CLICKS, CLICKS_COLUMNS, CLICKS_PARTITION, CLICKS_SCHEMA, QUARANTINE
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -40,7 +40,7 @@ def frame(spark: "SparkSession", clicks: Iterable[dict[str, Any]]) -> "DataFrame
 
 def append(clicks: "DataFrame", curated: Path) -> None:
     """Append to the curated stream below this root."""
-    clicks.write.format("delta").mode("append").partitionBy(CLICKS_PARTITION).save(str(curated / "clicks"))
+    clicks.write.format("delta").mode("append").partitionBy(CLICKS_PARTITION).save(str(curated / CLICKS))
 
 
 def of_logs(
@@ -49,8 +49,27 @@ def of_logs(
     """The valid clicks of log files, as a producer sends them and the lake checks them."""
     from jobs.spark import events
 
+    return events.clicks(_checked(spark, files, shift_ms, kafka_ts))
+
+
+def append_logs(spark: "SparkSession", files: Sequence[Path], curated: Path, shift_ms: int = 0) -> None:
+    """Append the valid clicks of log files to the curated stream below this root, and the others to its quarantine."""
+    from jobs.spark import events
+
+    checked = _checked(spark, files, shift_ms).persist()
+    append(events.clicks(checked), curated)
+    events.quarantine(checked).write.format("delta").mode("append").save(str(curated / QUARANTINE))
+    checked.unpersist()
+
+
+def _checked(
+    spark: "SparkSession", files: Sequence[Path], shift_ms: int, kafka_ts: dt.datetime | None = None
+) -> "DataFrame":
+    """The lines of log files as records of one partition, checked."""
+    from jobs.spark import events
+
     sent = kafka_ts or dt.datetime.now(dt.UTC)
     header = [(SHIFT_HEADER, bytearray(str(shift_ms).encode()))]
     lines = (line for file in files for line in file.read_bytes().split(b"\n") if line)
     records = [("t", 0, offset, sent, None, bytearray(line), header) for offset, line in enumerate(lines)]
-    return events.clicks(events.check(spark.createDataFrame(records, RECORDS)))
+    return events.check(spark.createDataFrame(records, RECORDS))

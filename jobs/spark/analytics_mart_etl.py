@@ -4,9 +4,13 @@ import argparse
 import sys
 import time
 import uuid
+from typing import TYPE_CHECKING
 
 from jobs.cli import Data, JobError, flow, main, say
 from jobs.spark import tables
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
 
 # Eight years are 5 million clicks: in so many parts, and cached on disk, they fit a driver of 1 GB. Of a few days
 # Spark puts the parts together again.
@@ -31,7 +35,7 @@ def run(options: argparse.Namespace) -> None:
     """Read the clicks, compute, overwrite the four tables; all four commits carry the same run id."""
     from pyspark import StorageLevel
 
-    from jobs.spark.cold_marts import MARTS, once
+    from jobs.spark.cold_marts import compute, prepared
     from jobs.spark.session import session
     from jobs.spark.writer import is_table, one_writer
 
@@ -43,18 +47,28 @@ def run(options: argparse.Namespace) -> None:
     with one_writer(spark, options.mart_path):
         started = time.monotonic()
         curated = spark.read.format("delta").load(source)
-        clicks = once(curated).persist(StorageLevel.DISK_ONLY)
+        clicks = prepared(curated).persist(StorageLevel.DISK_ONLY)
         kept, read = clicks.count(), curated.count()
         if not kept:
             raise JobError(f"no click in {source}: run a producer and tripclick_streaming_curated first")
         say(f"read {read:,} clicks of {source}, kept {kept:,} (each once), took {time.monotonic() - started:.1f} s")
-        for table, mart in MARTS.items():
+        for table, mart in compute(clicks, _quarantine(spark, options.curated_path)).items():
             started = time.monotonic()
             path = tables.table_path(options.mart_path, table)
-            writer = mart(clicks).write.format("delta").mode("overwrite").option("overwriteSchema", "true")
+            writer = mart.write.format("delta").mode("overwrite").option("overwriteSchema", "true")
             writer.option("userMetadata", run_id).option("maxRecordsPerFile", ROWS_A_FILE).save(path)
             say(f"wrote {table} to {path}, took {time.monotonic() - started:.1f} s")
     say(f"run {run_id} is complete")
+
+
+def _quarantine(spark: "SparkSession", curated_path: str) -> "DataFrame":
+    """The records in quarantine; none when the stream has not made that table."""
+    from jobs.spark.writer import is_table
+
+    path = tables.table_path(curated_path, tables.QUARANTINE)
+    if not is_table(spark, path):
+        return spark.createDataFrame([], tables.QUARANTINE_SCHEMA)
+    return spark.read.format("delta").load(path)
 
 
 if __name__ == "__main__":

@@ -75,7 +75,7 @@ class HotWriter:
         self, connection: "psycopg.Connection[Any]", stream: str, state: "State", batch: "DataFrame", batch_id: int
     ) -> None:
         from jobs.spark import hot_marts, hot_tables
-        from jobs.spark.cold_marts import once
+        from jobs.spark.clicks import once
 
         started = time.monotonic()
         count, newest_ms = _size(batch)

@@ -1,97 +1,244 @@
-"""The four cold tables as pure functions of the curated clicks. Each metric is defined here and nowhere else."""
+"""The four cold tables as pure functions of the curated stream. Each metric is defined here and nowhere else.
 
-from collections.abc import Callable
+What each column means stands in columns_cold.py. All but `compute` take the clicks of `prepared`.
+"""
+
 from typing import Final
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from jobs.event import UNKNOWN_AREA
-from jobs.spark.tables import CLINICAL_AREAS, DAILY_TRAFFIC, POPULAR_DOCUMENTS, SESSION_ANALYSIS
+from jobs.spark import columns_cold
+from jobs.spark.anomaly_rules import FEWEST_CLICKS, conspicuous
+from jobs.spark.clicks import areas, latest, once, searches, visits
 
-VISIT_PAUSE_MS: Final = 30 * 60 * 1000
-
-# What the marts need of a click; the rest of the curated stream is not even read.
-COLUMNS: Final = ("event_id", "session_id", "event_ts", "event_date", "document_id", "title", "clinical_areas")
-
-
-def once(clicks: DataFrame) -> DataFrame:
-    """COLUMNS of the clicks, each event_id once: a resend and an exact duplicate are the same click."""
-    return clicks.select(*COLUMNS).dropDuplicates(["event_id"])
+LATE_MS: Final = 10 * 60 * 1000  # sooner than that is out of order
+_VISIT: Final = ["session_id", "visit_no"]
+_HOST: Final = r"^\w[\w+.-]*://(?:[^/?#]*@)?([^/?#:]+)"
 
 
-def latest_title() -> Column:
-    """Of a group of clicks the latest title that is not empty; null when there is none."""
-    has_title = F.when(F.col("title") != "", F.struct("event_ts", "event_id", "title"))
-    return F.max(has_title)["title"]
+def prepared(curated: DataFrame) -> DataFrame:
+    """The clicks of the curated stream, each once, with visit and search: what the four tables are computed from."""
+    return visits(once(curated))
 
 
-def areas(clicks: DataFrame) -> DataFrame:
-    """A row a click and clinical_area; a click without any has UNKNOWN_AREA."""
-    named = F.when(F.size("clinical_areas") > 0, F.col("clinical_areas")).otherwise(F.array(F.lit(UNKNOWN_AREA)))
-    return clicks.withColumn("clinical_area", F.explode(named))
-
-
-def visits(clicks: DataFrame) -> DataFrame:
-    """Clicks + visit_no, from 1 within a session: a pause of more than 30 minutes starts a new visit."""
-    order = Window.partitionBy("session_id").orderBy("event_ts", "event_id")
-    pause_ms = F.unix_millis("event_ts") - F.unix_millis(F.lag("event_ts").over(order))
-    starts = F.when(pause_ms > VISIT_PAUSE_MS, 1).otherwise(0)
-    running = order.rowsBetween(Window.unboundedPreceding, Window.currentRow)
-    return clicks.withColumn("_starts", starts).withColumn("visit_no", (F.sum("_starts").over(running) + 1).cast("int"))
+def compute(clicks: DataFrame, quarantine: DataFrame) -> dict[str, DataFrame]:
+    """The four tables of the clicks of `prepared` and the records in quarantine."""
+    marts = {
+        columns_cold.SESSION_ANALYSIS: session_analysis(clicks),
+        columns_cold.DAILY_TRAFFIC: daily_traffic(clicks, quarantine),
+        columns_cold.CLINICAL_AREAS: clinical_areas(clicks),
+        columns_cold.POPULAR_DOCUMENTS: popular_documents(clicks),
+    }
+    return {table.name: table.of(rows) for table, rows in marts.items()}
 
 
 def session_analysis(clicks: DataFrame) -> DataFrame:
     """One row a visit, key (session_id, visit_no)."""
-    first, last = F.min("event_ts"), F.max("event_ts")
+    all_areas = F.flatten(F.collect_list("clinical_areas"))
+    figures = clicks.groupBy(*_VISIT).agg(
+        *_length(),
+        F.max("event_ts").alias("last_click_ts"),
+        _few_distinct("document_id").alias("unique_docs"),
+        _few_distinct("query").alias("query_count"),
+        _few_distinct("search_no").alias("search_count"),
+        F.count_if("is_reformulation").alias("reformulation_count"),
+        F.avg("click_rank").alias("avg_click_rank"),
+        (F.median("gap_ms") / 1000).alias("median_gap_sec"),
+        F.size(F.array_distinct(all_areas)).alias("distinct_areas"),
+        _most_frequent(all_areas).alias("top_area"),
+    )
     return (
-        visits(clicks)
-        .groupBy("session_id", "visit_no")
-        .agg(
-            F.to_date(first).alias("event_date"),
-            F.count("*").alias("click_count"),
-            F.countDistinct("document_id").alias("unique_docs"),
-            first.alias("first_click_ts"),
-            last.alias("last_click_ts"),
-            ((F.unix_millis(last) - F.unix_millis(first)) / 1000).alias("session_duration_sec"),
-        )
+        figures.join(_reciprocal_ranks(clicks), on=_VISIT, how="inner")
+        .join(_anomalous(clicks), on=_VISIT, how="left")
+        .withColumn("event_date", F.to_date("first_click_ts"))
+        .withColumn("is_anomalous", F.coalesce("is_anomalous", F.lit(False)))
     )
 
 
-def daily_traffic(clicks: DataFrame) -> DataFrame:
+def daily_traffic(clicks: DataFrame, quarantine: DataFrame) -> DataFrame:
     """One row a UTC day, key event_date."""
     hours = clicks.groupBy("event_date", F.hour("event_ts").alias("hour")).agg(F.count("*").alias("clicks"))
     peak_hour = F.max_by("hour", F.struct("clicks", -F.col("hour")))  # of several with the most clicks the earliest
-    peaks = hours.groupBy("event_date").agg(peak_hour.alias("peak_hour"))
     days = clicks.groupBy("event_date").agg(
         F.count("*").alias("total_events"),
         F.countDistinct("session_id").alias("unique_sessions"),
         F.countDistinct("document_id").alias("unique_documents"),
+        F.countDistinct("query").alias("unique_queries"),
+        (F.count("*") / F.countDistinct("session_id")).alias("clicks_per_session"),
+        (F.count("click_rank") / F.count("*")).alias("rank_coverage"),
+        (F.count_if(F.col("query").isNull()) / F.count("*")).alias("no_query_share"),
+        F.sum("repeats").alias("duplicate_count"),
     )
-    return days.join(peaks, on="event_date", how="inner")
+    parts = (
+        hours.groupBy("event_date").agg(peak_hour.alias("peak_hour")),
+        _days_of_visits(clicks),
+        _days_of_searches(clicks),
+        _arrivals(clicks, quarantine),
+    )
+    for part in parts:
+        days = days.join(part, on="event_date", how="left")
+    return (
+        days.withColumn("dod_pct", _change_pct("total_events", 1))
+        .withColumn("wow_pct", _change_pct("total_events", 7))
+        .fillna(0, ["quarantined_count", "late_count"])
+    )
 
 
 def clinical_areas(clicks: DataFrame) -> DataFrame:
     """One row a UTC day and clinical area, key (event_date, clinical_area)."""
+    days = clicks.groupBy("event_date").agg(F.count("*").alias("clicks"))
+    order = Window.partitionBy("event_date").orderBy(F.desc("search_count"), F.desc("unique_sessions"), "clinical_area")
     return (
         areas(clicks)
         .groupBy("event_date", "clinical_area")
-        .agg(F.count("*").alias("search_count"), F.countDistinct("session_id").alias("unique_sessions"))
+        .agg(
+            F.count("*").alias("search_count"),
+            F.countDistinct("session_id").alias("unique_sessions"),
+            F.sum(1 / F.greatest(F.size("clinical_areas"), F.lit(1))).alias("weighted_clicks"),
+            F.countDistinct("document_id").alias("unique_documents"),
+        )
+        .join(days, on="event_date", how="inner")
+        .withColumn("click_share", F.col("search_count") / F.col("clicks"))
+        .withColumn("rank_in_day", F.row_number().over(order))
+        .withColumn("wow_pct", _change_pct("search_count", 7, "clinical_area"))
     )
 
 
 def popular_documents(clicks: DataFrame) -> DataFrame:
     """One row a UTC day and document, key (event_date, document_id)."""
-    return clicks.groupBy("event_date", "document_id").agg(
-        latest_title().alias("title"),
-        F.count("*").alias("view_count"),
-        F.countDistinct("session_id").alias("unique_sessions"),
+    order = Window.partitionBy("event_date").orderBy(F.desc("unique_sessions"), F.desc("view_count"), "document_id")
+    clicked = (
+        clicks.repartition("event_date")
+        .groupBy("event_date", "document_id")
+        .agg(
+            latest("title", "title"),
+            latest("doi", "doi"),
+            latest(F.regexp_extract(F.lower("url"), _HOST, 1), "url_host"),
+            F.count("*").alias("view_count"),
+            F.countDistinct("session_id").alias("unique_sessions"),
+            F.avg("click_rank").alias("avg_click_rank"),
+        )
+    )
+    # The documents that were shown are twenty times as many: they pass by those that were clicked.
+    return (
+        clicked.hint("shuffle_hash")
+        .join(_impressions(clicks), on=["event_date", "document_id"], how="left")
+        .withColumn("rank_in_day", F.row_number().over(order))
+        .withColumn("wow_pct", _change_pct("view_count", 7, "document_id"))
     )
 
 
-MARTS: Final[dict[str, Callable[[DataFrame], DataFrame]]] = {
-    SESSION_ANALYSIS: session_analysis,
-    DAILY_TRAFFIC: daily_traffic,
-    CLINICAL_AREAS: clinical_areas,
-    POPULAR_DOCUMENTS: popular_documents,
-}
+def _length() -> tuple[Column, ...]:
+    """Of a visit's clicks: click_count, is_bounce, first_click_ts, session_duration_sec."""
+    first, last = F.min("event_ts"), F.max("event_ts")
+    return (
+        F.count("*").alias("click_count"),
+        (F.count("*") == 1).alias("is_bounce"),
+        first.alias("first_click_ts"),
+        ((F.unix_millis(last) - F.unix_millis(first)) / 1000).alias("session_duration_sec"),
+    )
+
+
+def _reciprocal_ranks(clicks: DataFrame) -> DataFrame:
+    """session_id, visit_no, mrr."""
+    best = clicks.groupBy(*_VISIT, "search_no").agg(F.min("click_rank").alias("best_rank"))
+    return best.groupBy(*_VISIT).agg(F.avg(1 / F.col("best_rank")).alias("mrr"))
+
+
+def _anomalous(clicks: DataFrame) -> DataFrame:
+    """session_id, visit_no, is_anomalous of the visits that a rule finds."""
+    session = Window.partitionBy("session_id")
+    many = clicks.withColumn("_clicks", F.count("*").over(session)).where(F.col("_clicks") >= FEWEST_CLICKS)
+    found = many.withColumn("is_anomalous", conspicuous()).where("is_anomalous")
+    return found.select(*_VISIT, "is_anomalous").distinct()
+
+
+def _days_of_visits(clicks: DataFrame) -> DataFrame:
+    """event_date, bounce_rate, median_duration_sec, p95_duration_sec of the visits that began on that day."""
+    duration = F.when(~F.col("is_bounce"), F.col("session_duration_sec"))
+    return (
+        clicks.groupBy(*_VISIT)
+        .agg(*_length())
+        .groupBy(F.to_date("first_click_ts").alias("event_date"))
+        .agg(
+            (F.count_if("is_bounce") / F.count("*")).alias("bounce_rate"),
+            F.median(duration).alias("median_duration_sec"),
+            F.percentile(duration, F.lit(0.95)).alias("p95_duration_sec"),
+        )
+    )
+
+
+def _days_of_searches(clicks: DataFrame) -> DataFrame:
+    """event_date, ctr_at_1, mean_reciprocal_rank of the searches with a click of known place on that day."""
+    best = clicks.groupBy("event_date", "session_id", "search_no").agg(F.min("click_rank").alias("best_rank"))
+    known = best.where(F.col("best_rank").isNotNull())
+    return known.groupBy("event_date").agg(
+        (F.count_if(F.col("best_rank") == 1) / F.count("*")).alias("ctr_at_1"),
+        F.avg(1 / F.col("best_rank")).alias("mean_reciprocal_rank"),
+    )
+
+
+def _impressions(clicks: DataFrame) -> DataFrame:
+    """event_date, document_id, impressions, ctr: by day and document that was shown, clicked or not."""
+    shown = (
+        searches(clicks)
+        .repartition("event_date")
+        .select("event_date", "clicked", F.explode("documents").alias("document_id"))
+    )
+    return (
+        shown.groupBy("event_date", "document_id")
+        .agg(
+            F.count("*").alias("impressions"),
+            F.count_if(F.array_contains("clicked", F.col("document_id"))).alias("_clicked"),
+        )
+        .withColumn("ctr", F.col("_clicked") / F.col("impressions"))
+    )
+
+
+def _arrivals(clicks: DataFrame, quarantine: DataFrame) -> DataFrame:
+    """event_date, late_count, quarantined_count: by the order in which the records of a replay came."""
+    came = ("topic", "partition", "offset", "shift_ms")
+    click_ms = F.unix_millis("event_ts")
+    good = clicks.select(
+        "event_date",
+        click_ms.alias("event_ms"),
+        *came[:3],
+        (click_ms - F.unix_millis("source_ts")).alias("shift_ms"),
+    )
+    bad = quarantine.select(F.lit(None).cast("date").alias("event_date"), F.lit(None).alias("event_ms"), *came)
+    before = (
+        Window.partitionBy("topic", "partition", "shift_ms")
+        .orderBy("offset")
+        .rowsBetween(Window.unboundedPreceding, -1)
+    )
+    behind_ms = F.max("event_ms").over(before) - F.col("event_ms")
+    day = F.coalesce("event_date", F.last("event_date", ignorenulls=True).over(before))
+    placed = good.unionByName(bad).select(
+        day.alias("event_date"), (behind_ms > LATE_MS).alias("is_late"), F.col("event_ms").isNull().alias("is_bad")
+    )
+    return placed.groupBy("event_date").agg(
+        F.count_if("is_late").alias("late_count"), F.count_if("is_bad").alias("quarantined_count")
+    )
+
+
+def _few_distinct(name: str) -> Column:
+    """How many distinct values a small group has: in one pass, where countDistinct writes each row several times."""
+    return F.size(F.collect_set(name))
+
+
+def _most_frequent(names: Column) -> Column:
+    """The most frequent of an array's values, of several the first; null of an empty array."""
+
+    def place(name: Column) -> Column:
+        count = F.size(F.filter(names, lambda other: other == name))
+        return F.struct((-count).alias("count"), name.alias("name"))
+
+    return F.array_min(F.transform(F.array_distinct(names), place))["name"]
+
+
+def _change_pct(count: str, days: int, *key: str) -> Column:
+    """The change of a count, in percent, against so many days before; null when there is no row of that day."""
+    by_day = Window.partitionBy(*key).orderBy(F.unix_date("event_date"))
+    before = F.max(count).over(by_day.rangeBetween(-days, -days))
+    return (F.col(count) - before) * F.lit(100.0) / before

@@ -6,33 +6,22 @@ A snapshot is the end of a minute, and every window is [start, end): the hour be
 """
 
 import datetime as dt
-from dataclasses import dataclass
 from functools import reduce
 from typing import Final
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from jobs.spark.cold_marts import areas, latest_title
+from jobs.spark.anomaly_rules import CLICKS_5M, MINUTE_MS, Rule
+from jobs.spark.clicks import areas, latest
 from jobs.spark.tables import ANOMALY_SESSIONS, CLINICAL_TREND, TOP_DOCS, TRAFFIC_MINUTE
 
 HOUR: Final = dt.timedelta(hours=1)
 DAY: Final = dt.timedelta(hours=24)
 HORIZON: Final = 2 * DAY  # clicks older than this before the newest one are the cold marts' affair
 TOP: Final = 20
-MINUTE_MS: Final = 60_000
-
-
-@dataclass(frozen=True)
-class BurstRule:
-    """A session is conspicuous with so many clicks in a sliding window of `window_ms`; `levels` from low to high."""
-
-    rule_id: str
-    window_ms: int
-    levels: tuple[tuple[str, int], ...]
-
-
-BURST_RULES: Final = (BurstRule("clicks_5m", 5 * MINUTE_MS, (("WARNING", 50), ("CRITICAL", 100))),)
+# The other rules have no row in the hot table yet.
+BURST_RULES: Final = (CLICKS_5M,)
 
 
 def snapshot_of(newest_ms: int) -> dt.datetime:
@@ -80,7 +69,7 @@ def top_docs_1h(recent: DataFrame, snapshot: dt.datetime) -> DataFrame:
         recent.where(between(snapshot - HOUR, snapshot))
         .groupBy("document_id")
         .agg(
-            latest_title().alias("title"),
+            latest("title", "title"),
             F.count("*").alias("click_count"),
             F.countDistinct("session_id").alias("unique_sessions"),
         )
@@ -123,7 +112,7 @@ def anomaly_sessions(recent: DataFrame, snapshot: dt.datetime) -> DataFrame:
     return reduce(DataFrame.unionByName, (_bursts(recent, snapshot, rule) for rule in BURST_RULES))
 
 
-def _bursts(recent: DataFrame, snapshot: dt.datetime, rule: BurstRule) -> DataFrame:
+def _bursts(recent: DataFrame, snapshot: dt.datetime, rule: Rule) -> DataFrame:
     """A burst begins where a level is reached and was not in the window before: one that wavers is still one.
 
     Each level has its own row, for rows are only ever added: a burst that grows is a WARNING and then a CRITICAL.
@@ -134,7 +123,7 @@ def _bursts(recent: DataFrame, snapshot: dt.datetime, rule: BurstRule) -> DataFr
     )
     just_before = window.rangeBetween(-rule.window_ms + 1, -1)
 
-    def begins(level: int) -> Column:
+    def begins(level: float) -> Column:
         reached = F.col("click_count") >= level
         return reached & F.coalesce(~F.max(reached).over(just_before), F.lit(True))
 

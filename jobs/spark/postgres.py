@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from jobs.cli import JobError, say
+from jobs.spark import dictionary
 
 if TYPE_CHECKING:
     import psycopg
@@ -15,6 +16,13 @@ if TYPE_CHECKING:
 MIGRATIONS: Final = Path(__file__).parent / "sql"
 LOCK: Final = 7_201_310  # of our migrations; any number that no other program of the database uses
 NEEDED: Final = ("PGHOST", "PGDATABASE", "PGUSER")
+_COMMENTS: Final = """
+    SELECT relname, attname, coalesce(col_description(attrelid, attnum), '')
+    FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid AND attnum > 0 AND NOT attisdropped
+    WHERE relnamespace = current_schema()::regnamespace AND relkind = 'r'
+    UNION ALL SELECT relname, '', coalesce(obj_description(oid, 'pg_class'), '') FROM pg_class
+    WHERE relnamespace = current_schema()::regnamespace AND relkind = 'r'
+"""
 _TIMESTAMP: Final = "yyyy-MM-dd HH:mm:ss.SSSSSSXXX"
 
 
@@ -39,7 +47,10 @@ def connect() -> "psycopg.Connection[Any]":
 
 
 def migrate(connection: "psycopg.Connection[Any]") -> None:
-    """Apply each file of sql/ that this database has not had, in the order of their numbers, all in one transaction."""
+    """Apply each file of sql/ that this database has not had, in the order of their numbers, all in one transaction.
+
+    Then the comments: they are the data dictionary's, and stand in no file.
+    """
     import psycopg
 
     with connection.transaction():
@@ -60,6 +71,24 @@ def migrate(connection: "psycopg.Connection[Any]") -> None:
                 raise JobError(f"{path.name}: {error.diag.message_primary}, not made by this job: rename it") from None
             connection.execute("INSERT INTO schema_migrations (version) VALUES (%s)", (path.stem,))
             say(f"applied {path.name} to PostgreSQL")
+        describe(connection)
+
+
+def describe(connection: "psycopg.Connection[Any]") -> None:
+    """Put the data dictionary's words into the comments of tables and columns, where those are others.
+
+    Only then, for none but a table's owner may do it.
+    """
+    from psycopg import sql
+
+    there = {(table, column): text for table, column, text in connection.execute(_COMMENTS)}
+    for table in dictionary.TABLES:
+        texts = {"": table.meaning, **{column.name: dictionary.comment(column) for column in table.columns}}
+        for column, text in texts.items():
+            if there[table.name, column] != text:
+                what = sql.SQL("COLUMN {}") if column else sql.SQL("TABLE {}")
+                name = sql.Identifier(table.name, column) if column else sql.Identifier(table.name)
+                connection.execute(sql.SQL("COMMENT ON {} IS {}").format(what.format(name), sql.Literal(text)))
 
 
 def as_text(rows: "DataFrame") -> "DataFrame":

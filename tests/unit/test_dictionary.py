@@ -1,0 +1,43 @@
+"""The data dictionary and the code that it is made of."""
+
+from typing import TYPE_CHECKING
+
+from jobs.spark.columns import SPARK_TYPES
+from jobs.spark.columns_cold import COLD
+from jobs.spark.dictionary import TABLES, markdown
+from jobs.spark.tables import COLD_MARTS, HOT_MARTS, QUARANTINE_SCHEMA
+from stack.settings import REPOSITORY
+from tests import reference
+from tests.clicks import frame
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+FILE = REPOSITORY / "docs" / "data-dictionary.md"
+
+
+def test_the_file_is_what_the_code_says() -> None:
+    assert FILE.read_text(encoding="utf-8") == markdown(), "run `make docs`"
+
+
+def test_every_mart_and_column_is_in_it_once() -> None:
+    names = [table.name for table in TABLES]
+    assert names == [*COLD_MARTS, *HOT_MARTS, "mart_realtime_batches"]
+    for table in TABLES:
+        columns = [column.name for column in table.columns]
+        assert len(columns) == len(set(columns))
+        assert set(table.key) <= set(columns)
+        assert all(column.meaning for column in table.columns)
+
+
+def test_the_reference_computes_every_column() -> None:
+    assert {table.name: ", ".join(column.name for column in table.columns) for table in COLD} == reference.COLUMNS
+
+
+def test_the_marts_have_these_columns_and_types(spark: "SparkSession") -> None:
+    from jobs.spark.cold_marts import compute, prepared
+
+    marts = compute(prepared(frame(spark, [])), spark.createDataFrame([], QUARANTINE_SCHEMA))
+    assert list(marts) == list(COLD_MARTS)
+    for table in COLD:
+        assert marts[table.name].dtypes == [(column.name, SPARK_TYPES[column.type]) for column in table.columns]
