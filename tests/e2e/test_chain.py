@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from typing import Any
@@ -43,6 +44,17 @@ def test_the_eight_dags_run_green_and_every_cell_is_right(
         follow(api, demo.start_hot(stack, api, DAYS), "Hot chain")
         assert demo.report(stack, DAYS), "generated and arrived clicks differ"
     assert api.import_errors() == []
+
+
+@pytest.mark.parametrize("page", ["README.md"])
+def test_the_analysts_queries_have_answers(stack: Stack, page: str) -> None:
+    queries = re.findall(r"```sql\n(.+?)```\n\| (.+?) \|\n", (REPOSITORY / page).read_text(encoding="utf-8"), re.DOTALL)
+    assert len(queries) == 5
+    with psycopg.connect(**stack.postgres_login()) as connection:
+        for query, header in queries:
+            answer = connection.execute(query.encode())
+            assert [column.name for column in answer.description or ()] == header.split(" | ")
+            assert answer.fetchall(), query
 
 
 @pytest.mark.parametrize(
