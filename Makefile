@@ -6,7 +6,7 @@ AGAINST ?= HEAD
 export DAYS SCALE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down status check validate plan preflight format docs test test-fast test-faults bench-config clean
+.PHONY: help install demo up down status check validate plan preflight format docs test test-fast test-faults bench-config bench-anomalies clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ test-faults: install ## Kill servers and jobs at random moments, in full; FAULTS
 
 bench-config: install ## Time the check and the loader beside check-jsonschema, hand-written DAGs and dag-factory
 	@$(PYTHON) -m tests.bench_config
+
+bench-anomalies: install ## Measure the anomaly rules against what the generator injected
+	@$(PYTHON) -m tests.bench_anomalies
 
 test-fast: install ## Run the unit tests: no servers, under a minute
 	@$(PYTHON) -m pytest tests/unit

@@ -187,6 +187,15 @@ def cold_tables(
     `shift_ms` moves the clicks as a replay does; `sent_at` is the time in Kafka (now by default). The lines came in
     the order of the files' names, and those of `again` once more.
     """
+    database = clicks_of(folder, shift_ms, sent_at, again)
+    tables = {name: database.execute(query).fetchall() for name, query in _TABLES.items()}
+    return {name: sorted(tuple(map(cell_of, row)) for row in rows) for name, rows in tables.items()}
+
+
+def clicks_of(
+    folder: Path, shift_ms: int = 0, sent_at: dt.datetime | None = None, again: Sequence[Path] = ()
+) -> duckdb.DuckDBPyConnection:
+    """A database with the tables `clicks` (_FIELDS, event_date, visit v, search s), `found` and `quarantined`."""
     sent_ms = int((sent_at or dt.datetime.now(dt.UTC)).timestamp() * 1000)
     files = [*sorted(folder.glob("*.json")), *again]
     lines = [line for path in files for line in path.read_bytes().split(b"\n") if line]
@@ -197,8 +206,7 @@ def cold_tables(
     if quarantined:
         database.executemany("INSERT INTO quarantined VALUES (?, ?)", list(quarantined.items()))
     database.execute(_VISITS)
-    tables = {name: database.execute(query).fetchall() for name, query in _TABLES.items()}
-    return {name: sorted(tuple(map(_cell, row)) for row in rows) for name, rows in tables.items()}
+    return database
 
 
 def _received(
@@ -274,7 +282,8 @@ def _areas(labels: str) -> list[str]:
     return found or ["Unknown"]
 
 
-def _cell(cell: Any) -> Any:
+def cell_of(cell: Any) -> Any:
+    """A cell as psycopg has it, and a float that may differ by a rounding."""
     if isinstance(cell, float):
         return Number(cell)
     return cell.replace(tzinfo=dt.UTC) if isinstance(cell, dt.datetime) else cell

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from jobs.cli import Data, JobError, flow, main, positive_float, say, true_or_false
+from jobs.cli import Data, JobError, flow, main, positive_float, positive_int, say, true_or_false
 from jobs.spark import tables
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--run-minutes", type=positive_float, default=60.0)
     result.add_argument("--interval-minutes", type=_interval, default=5.0, help="from one micro-batch to the next")
     result.add_argument("--until-caught-up", type=true_or_false, default=False, help="end when all is read")
+    keep = "keep snapshots for so many days of event time; minutes and anomalies are kept for good"
+    result.add_argument("--keep-snapshot-days", type=positive_int, default=7, help=keep)
     flow(
         result,
         reads=[Data("lake", tables.table_path("{curated-path}", tables.CLICKS))],
@@ -51,6 +53,7 @@ class HotWriter:
     """
 
     clicks_path: str
+    keep: dt.timedelta
     read: int = field(default=0, init=False)
 
     def __call__(self, batch: "DataFrame", batch_id: int) -> None:
@@ -91,7 +94,7 @@ class HotWriter:
             # A stream that PostgreSQL does not know (a new checkpoint, a new database): all of the horizon is due.
             touched = None if state.last_batch is None else batch
             marts = hot_marts.compute(recent, touched, snapshot)
-            written = hot_tables.write(connection, stream, batch_id, newest_ms, marts)
+            written = hot_tables.write(connection, hot_tables.Batch(stream, batch_id, newest_ms), marts, self.keep)
         finally:
             recent.unpersist()
         self.read += count
@@ -125,7 +128,7 @@ def run(options: argparse.Namespace) -> None:
     if not is_table(spark, path):
         raise JobError(f"there is no curated stream in {path}: run tripclick_streaming_curated first")
     checkpoint = tables.table_path(options.checkpoint_path, NAME)
-    writer = HotWriter(path)
+    writer = HotWriter(path, dt.timedelta(days=options.keep_snapshot_days))
     with one_writer(spark, checkpoint):
         say(f"reads {path}, writes PostgreSQL")
         stream = spark.readStream.format("delta").load(path).select("session_id", "event_ts")

@@ -9,7 +9,7 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from jobs.spark import columns_cold
-from jobs.spark.anomaly_rules import FEWEST_CLICKS, conspicuous
+from jobs.spark.anomaly_rules import candidates, conspicuous
 from jobs.spark.clicks import areas, latest, once, searches, visits
 
 LATE_MS: Final = 10 * 60 * 1000  # sooner than that is out of order
@@ -148,9 +148,7 @@ def _reciprocal_ranks(clicks: DataFrame) -> DataFrame:
 
 def _anomalous(clicks: DataFrame) -> DataFrame:
     """session_id, visit_no, is_anomalous of the visits that a rule finds."""
-    session = Window.partitionBy("session_id")
-    many = clicks.withColumn("_clicks", F.count("*").over(session)).where(F.col("_clicks") >= FEWEST_CLICKS)
-    found = many.withColumn("is_anomalous", conspicuous()).where("is_anomalous")
+    found = candidates(clicks).withColumn("is_anomalous", conspicuous()).where("is_anomalous")
     return found.select(*_VISIT, "is_anomalous").distinct()
 
 

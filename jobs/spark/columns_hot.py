@@ -3,6 +3,7 @@
 from typing import Final
 
 from jobs.spark import tables
+from jobs.spark.anomaly_rules import RULES
 from jobs.spark.columns import Column, Table
 
 _SNAPSHOT: Final = Column("snapshot_ts", "timestamptz", "End of the minute of the newest event_ts that was seen")
@@ -19,6 +20,18 @@ TRAFFIC_MINUTE: Final = Table(
         Column("unique_sessions", "bigint", f"Distinct session_id; {_SUMS}", "sessions"),
         Column("unique_docs", "bigint", f"Distinct documents that were clicked; {_SUMS}", "documents"),
         Column("updated_at", "timestamptz", "When this row was last written (clock of the database)"),
+        Column(
+            "unique_queries",
+            "bigint",
+            f"Distinct queries (normalised Keywords); an empty one is none; {_SUMS}",
+            "queries",
+        ),
+        Column(
+            "is_final",
+            "boolean",
+            "A click more than 10 minutes younger than this minute has been seen: nothing that is merely out of order "
+            "changes it now; a click that is later still corrects it",
+        ),
     ),
 )
 
@@ -33,6 +46,14 @@ TOP_DOCS: Final = Table(
         Column("title", "text", "The hour's latest title that is not empty, uncut; NULL when there is none"),
         Column("click_count", "bigint", "Clicks on the document", "clicks"),
         _SESSIONS,
+        Column("window_start", "timestamptz", "Start of the hour, itself in it"),
+        Column("window_end", "timestamptz", "End of the hour, itself not in it: snapshot_ts"),
+        Column(
+            "rank_delta",
+            "integer",
+            "Places gained since the snapshot before, negative when lost; NULL when it was not in that one: new",
+            "places",
+        ),
     ),
 )
 
@@ -56,22 +77,36 @@ CLINICAL_TREND: Final = Table(
             "Change against the 24 hours before; NULL when there was no click then",
             "%",
         ),
+        Column("prev_click_count", "bigint", "Clicks in this area in the 24 hours before those", "clicks"),
+        Column("is_new", "boolean", "It has clicks, and had none in the 24 hours before"),
+        Column(
+            "share",
+            "double precision",
+            "click_count / all clicks of the 24 hours; with clicks of several areas a snapshot adds up to more than 1",
+            "0 to 1",
+        ),
     ),
 )
 
 ANOMALY_SESSIONS: Final = Table(
     tables.ANOMALY_SESSIONS,
-    "One row a burst of a session, rule and severity: one that grows is a WARNING, then a CRITICAL. "
-    "Hot: rows are added, never changed.",
-    ("session_id", "rule_id", "window_start"),
+    "One row a burst or visit of a session, rule and severity that it reaches: one that grows is a WARNING, then a "
+    "CRITICAL. Hot: rows are added, never changed.",
+    ("session_id", "rule_id", "window_start", "severity"),
     (
         Column("detected_ts", "timestamptz", "When the row was written (clock of the database)"),
         Column("session_id", "text", "SessionId of the log"),
-        Column("rule_id", "text", "clicks_5m: clicks in a sliding 5 minutes, 50 are a WARNING, 100 CRITICAL"),
-        Column("window_start", "timestamptz", "Start of the sliding window, itself not in it"),
+        Column("rule_id", "text", f"One of {', '.join(rule.rule_id for rule in RULES)}: see Anomaly rules"),
+        Column(
+            "window_start",
+            "timestamptz",
+            "Where begins what the rule looks at: its sliding window (itself not in it), the steady clicks, the visit",
+        ),
         Column("window_end", "timestamptz", "event_ts of the click that reached the threshold"),
-        Column("click_count", "bigint", "Clicks in the window, that one included", "clicks"),
+        Column("click_count", "bigint", "Clicks from window_start to window_end", "clicks"),
         Column("severity", "text", "WARNING or CRITICAL"),
+        Column("metric_value", "double precision", "The rule's metric at window_end"),
+        Column("threshold", "double precision", "The level of this severity"),
     ),
 )
 

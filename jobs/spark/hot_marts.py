@@ -6,22 +6,20 @@ A snapshot is the end of a minute, and every window is [start, end): the hour be
 """
 
 import datetime as dt
-from functools import reduce
 from typing import Final
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from jobs.spark.anomaly_rules import CLICKS_5M, MINUTE_MS, Rule
-from jobs.spark.clicks import areas, latest
+from jobs.spark.anomaly_rules import MINUTE_MS, findings
+from jobs.spark.clicks import areas, latest, visits
 from jobs.spark.tables import ANOMALY_SESSIONS, CLINICAL_TREND, TOP_DOCS, TRAFFIC_MINUTE
 
 HOUR: Final = dt.timedelta(hours=1)
 DAY: Final = dt.timedelta(hours=24)
 HORIZON: Final = 2 * DAY  # clicks older than this before the newest one are the cold marts' affair
 TOP: Final = 20
-# The other rules have no row in the hot table yet.
-BURST_RULES: Final = (CLICKS_5M,)
+FINAL_AFTER: Final = dt.timedelta(minutes=10)  # clicks that are out of order are so by less
 
 
 def snapshot_of(newest_ms: int) -> dt.datetime:
@@ -47,99 +45,96 @@ def compute(recent: DataFrame, batch: DataFrame | None, snapshot: dt.datetime) -
         minutes = minutes.join(batch.select(event_minute()).distinct(), on="event_minute", how="left_semi")
         sessions = sessions.join(batch.select("session_id").distinct(), on="session_id", how="left_semi")
     return {
-        TRAFFIC_MINUTE: traffic_minute(minutes),
+        TRAFFIC_MINUTE: traffic_minute(minutes, snapshot),
         TOP_DOCS: top_docs_1h(recent, snapshot),
         CLINICAL_TREND: clinical_trend_24h(recent, snapshot),
         ANOMALY_SESSIONS: anomaly_sessions(sessions, snapshot),
     }
 
 
-def traffic_minute(clicks: DataFrame) -> DataFrame:
-    """event_minute, total_clicks, unique_sessions, unique_docs: a row a minute, for clicks of whole minutes."""
-    return clicks.groupBy(event_minute()).agg(
-        F.count("*").alias("total_clicks"),
-        F.countDistinct("session_id").alias("unique_sessions"),
-        F.countDistinct("document_id").alias("unique_docs"),
+def final_before(snapshot: dt.datetime) -> dt.datetime:
+    """Minutes that begin before this moment are final at a snapshot."""
+    return snapshot - FINAL_AFTER - dt.timedelta(milliseconds=MINUTE_MS)
+
+
+def traffic_minute(clicks: DataFrame, snapshot: dt.datetime) -> DataFrame:
+    """Of whole minutes: event_minute, total_clicks, unique_sessions, unique_docs, unique_queries, is_final."""
+    return (
+        clicks.groupBy(event_minute())
+        .agg(
+            F.count("*").alias("total_clicks"),
+            F.countDistinct("session_id").alias("unique_sessions"),
+            F.countDistinct("document_id").alias("unique_docs"),
+            F.countDistinct("query").alias("unique_queries"),
+        )
+        .withColumn("is_final", F.col("event_minute") < F.lit(final_before(snapshot)))
     )
 
 
 def top_docs_1h(recent: DataFrame, snapshot: dt.datetime) -> DataFrame:
-    """snapshot_ts, rank, document_id, title, click_count, unique_sessions: the TOP documents of the hour before."""
-    documents = (
-        recent.where(between(snapshot - HOUR, snapshot))
+    """snapshot_ts, rank, document_id, title, click_count, unique_sessions, window_start, window_end: the TOP documents.
+
+    rank_delta is against the snapshot before, which only PostgreSQL knows.
+    """
+    start = snapshot - HOUR
+    order = Window.orderBy(F.desc("click_count"), F.desc("unique_sessions"), "document_id")
+    return (
+        recent.where(between(start, snapshot))
         .groupBy("document_id")
         .agg(
             latest("title", "title"),
             F.count("*").alias("click_count"),
             F.countDistinct("session_id").alias("unique_sessions"),
         )
-    )
-    order = Window.orderBy(F.desc("click_count"), F.desc("unique_sessions"), "document_id")
-    ranked = documents.withColumn("rank", F.row_number().over(order)).where(F.col("rank") <= TOP)
-    return ranked.select(
-        F.lit(snapshot).alias("snapshot_ts"), "rank", "document_id", "title", "click_count", "unique_sessions"
+        .withColumn("rank", F.row_number().over(order))
+        .where(F.col("rank") <= TOP)
+        .select(
+            F.lit(snapshot).alias("snapshot_ts"),
+            "rank",
+            "document_id",
+            "title",
+            "click_count",
+            "unique_sessions",
+            F.lit(start).alias("window_start"),
+            F.lit(snapshot).alias("window_end"),
+        )
     )
 
 
 def clinical_trend_24h(recent: DataFrame, snapshot: dt.datetime) -> DataFrame:
-    """snapshot_ts, clinical_area, click_count, unique_sessions, trend_pct: the 24 hours before, and their change."""
+    """snapshot_ts, clinical_area, click_count, unique_sessions, trend_pct, prev_click_count, is_new, share.
+
+    The 24 hours before the snapshot, their change against the 24 before those, and the share of all their clicks.
+    """
     now = between(snapshot - DAY, snapshot)
     before = between(snapshot - 2 * DAY, snapshot - DAY)
+    clicks = recent.where(now | before)
     counted = (
-        areas(recent.where(now | before))
+        areas(clicks)
         .groupBy("clinical_area")
         .agg(
             F.count_if(now).alias("click_count"),
             F.countDistinct(F.when(now, F.col("session_id"))).alias("unique_sessions"),
-            F.count_if(before).alias("previous"),
+            F.count_if(before).alias("prev_click_count"),
         )
+        .crossJoin(F.broadcast(clicks.agg(F.count_if(now).alias("all_clicks"))))
     )
-    trend_pct = (F.col("click_count") - F.col("previous")) * F.lit(100.0) / F.nullif("previous", F.lit(0))
+    clicked, previous = F.col("click_count"), F.col("prev_click_count")
     return counted.select(
         F.lit(snapshot).alias("snapshot_ts"),
         "clinical_area",
         "click_count",
         "unique_sessions",
-        trend_pct.alias("trend_pct"),
+        ((clicked - previous) * F.lit(100.0) / F.nullif(previous, F.lit(0))).alias("trend_pct"),
+        "prev_click_count",
+        ((previous == 0) & (clicked > 0)).alias("is_new"),
+        (clicked / F.nullif("all_clicks", F.lit(0))).alias("share"),
     )
 
 
 def anomaly_sessions(recent: DataFrame, snapshot: dt.datetime) -> DataFrame:
-    """session_id, rule_id, window_start, window_end, click_count, severity: a row each burst, rule and level.
+    """session_id, rule_id, window_start, window_end, click_count, metric_value, threshold, severity: see `findings`.
 
-    window_end is the click that reached the level, window_start lies the rule's window before it (and is not in it).
+    At the horizon's edge earlier clicks are cut off, and a burst or a visit would seem to begin later than it did.
     """
-    return reduce(DataFrame.unionByName, (_bursts(recent, snapshot, rule) for rule in BURST_RULES))
-
-
-def _bursts(recent: DataFrame, snapshot: dt.datetime, rule: Rule) -> DataFrame:
-    """A burst begins where a level is reached and was not in the window before: one that wavers is still one.
-
-    Each level has its own row, for rows are only ever added: a burst that grows is a WARNING and then a CRITICAL.
-    """
-    window = Window.partitionBy("session_id").orderBy("event_ms")
-    counted = recent.select("session_id", F.unix_millis("event_ts").alias("event_ms")).withColumn(
-        "click_count", F.count("*").over(window.rangeBetween(-rule.window_ms + 1, Window.currentRow))
-    )
-    just_before = window.rangeBetween(-rule.window_ms + 1, -1)
-
-    def begins(level: float) -> Column:
-        reached = F.col("click_count") >= level
-        return reached & F.coalesce(~F.max(reached).over(just_before), F.lit(True))
-
-    severities = [F.when(begins(level), name) for name, level in reversed(rule.levels)]
-    # At the horizon's edge earlier clicks are cut off, and a burst would seem to begin later than it did.
-    known_ms = int((snapshot - HORIZON).timestamp() * 1000) + 2 * rule.window_ms
-    return (
-        counted.withColumn("severity", F.coalesce(*severities))
-        .where(F.col("severity").isNotNull() & (F.col("event_ms") > known_ms))
-        .select(
-            "session_id",
-            F.lit(rule.rule_id).alias("rule_id"),
-            F.timestamp_millis(F.col("event_ms") - rule.window_ms).alias("window_start"),
-            F.timestamp_millis("event_ms").alias("window_end"),
-            "click_count",
-            "severity",
-        )
-        .distinct()  # clicks of the same millisecond
-    )
+    return findings(visits(recent), int((snapshot - HORIZON).timestamp() * 1000))

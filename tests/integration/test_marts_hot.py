@@ -1,7 +1,8 @@
 """Curated stream → hot tables: whole minutes and windows over micro-batches and restarts; nothing written twice."""
 
 import datetime as dt
-from collections import defaultdict
+import itertools
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,8 @@ import pytest
 from jobs.generator.__main__ import write_day
 from jobs.spark import analytics_mart_realtime as job
 from jobs.spark import hot_tables
+from jobs.spark.anomaly_rules import RULES
+from tests import reference, reference_hot
 from tests.clicks import append, at, click, frame, of_logs
 from tests.integration.databases import database, rows_of  # noqa: F401  (a fixture)
 
@@ -22,12 +25,17 @@ pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("database")]
 Send = Callable[..., None]
 
 TABLES = {
-    "mart_realtime_traffic_minute": "event_minute, total_clicks, unique_sessions, unique_docs",
-    "mart_realtime_top_docs_1h": "snapshot_ts, rank, document_id, title, click_count, unique_sessions",
-    "mart_realtime_clinical_trend_24h": "snapshot_ts, clinical_area, click_count, unique_sessions, trend_pct",
-    "mart_realtime_anomaly_sessions": "session_id, rule_id, window_start, window_end, click_count, severity",
+    "mart_realtime_traffic_minute": "event_minute, total_clicks, unique_sessions, unique_docs, unique_queries, "
+    "is_final",
+    "mart_realtime_top_docs_1h": "snapshot_ts, rank, document_id, title, click_count, unique_sessions, window_start, "
+    "window_end, rank_delta",
+    "mart_realtime_clinical_trend_24h": "snapshot_ts, clinical_area, click_count, unique_sessions, trend_pct, "
+    "prev_click_count, is_new, share",
+    "mart_realtime_anomaly_sessions": "session_id, rule_id, window_start, window_end, click_count, severity, "
+    "metric_value, threshold",
 }
-MINUTE = dt.timedelta(minutes=1)
+DAYS = dt.date(2020, 10, 30), dt.date(2020, 10, 31)
+SEED = 10  # has each kind of anomaly on these days
 
 
 def run(root: Path) -> None:
@@ -38,11 +46,18 @@ def run(root: Path) -> None:
 
 def hot_rows() -> dict[str, list[tuple[Any, ...]]]:
     """What PostgreSQL has, without the times of writing."""
-    return {table: rows_of(f"SELECT {columns} FROM {table} ORDER BY 1, 2, 3") for table, columns in TABLES.items()}
+    return {table: rows_of(f"SELECT {columns} FROM {table} ORDER BY 1, 2, 3, 6") for table, columns in TABLES.items()}
 
 
 def minutes() -> list[tuple[Any, ...]]:
-    return hot_rows()["mart_realtime_traffic_minute"]
+    """event_minute, total_clicks, unique_sessions, unique_docs."""
+    return [row[:4] for row in hot_rows()["mart_realtime_traffic_minute"]]
+
+
+def bursts() -> list[tuple[Any, ...]]:
+    """session_id, window_start, window_end, click_count, severity of clicks_5m, by window_start."""
+    rows = hot_rows()["mart_realtime_anomaly_sessions"]
+    return [(row[0], *row[2:6]) for row in rows if row[1] == "clicks_5m"]
 
 
 @pytest.fixture
@@ -58,14 +73,9 @@ def send(spark: "SparkSession", tmp_path: Path) -> Send:
 
 def test_a_minute_of_two_batches_has_its_whole_count(send: Send) -> None:
     send(click(at(0), "a", 1), click(at(59), "b", 1), click(at(60), "b", 2))
-    send(click(at(30), "c", 3), click(at(30.5), "a", 1))
+    twice = click(at(0), "a", 1)
+    send(click(at(30), "c", 3), click(at(30.5), "a", 1), twice)
     assert minutes() == [(at(0), 4, 3, 2), (at(60), 1, 1, 1)]
-
-
-def test_a_click_that_was_sent_twice_counts_once(send: Send) -> None:
-    send(click(at(0)))
-    send(click(at(0)), click(at(1)))
-    assert minutes() == [(at(0), 2, 1, 1)]
 
 
 def test_windows_see_earlier_batches(send: Send) -> None:
@@ -76,14 +86,17 @@ def test_windows_see_earlier_batches(send: Send) -> None:
     snapshot = at(60)
     last = {table: [row[1:] for row in rows[table] if row[0] == snapshot] for table in list(TABLES)[1:3]}
     # The hour before the snapshot is [-3540, 60): the two clicks of the second batch are older.
-    assert last["mart_realtime_top_docs_1h"] == [(1, 7, None, 1, 1), (2, 9, "T", 1, 1)]
+    assert last["mart_realtime_top_docs_1h"] == [
+        (1, 7, None, 1, 1, at(-3540), snapshot, 0),
+        (2, 9, "T", 1, 1, at(-3540), snapshot, None),
+    ]
     assert last["mart_realtime_clinical_trend_24h"] == [
-        ("Surgery", 2, 2, -50.0),
-        ("Unknown", 2, 2, None),
-        ("Urology", 0, 0, -100.0),
+        ("Surgery", 2, 2, -50.0, 4, False, 2 / 4),
+        ("Unknown", 2, 2, None, 0, True, 2 / 4),
+        ("Urology", 0, 0, -100.0, 4, False, 0.0),
     ]
     second = at(-3540)
-    assert [row[1:] for row in rows["mart_realtime_top_docs_1h"] if row[0] == second] == [
+    assert [row[1:6] for row in rows["mart_realtime_top_docs_1h"] if row[0] == second] == [
         (1, 7, "Seven", 1, 1),
         (2, 8, "T", 1, 1),
     ]
@@ -94,67 +107,59 @@ def test_a_burst_over_the_edges_is_found_once(send: Send) -> None:
         return [click(at(200 + 4 * number), "burst", number) for number in range(first, first + count)]
 
     send(*clicks(0, 30))  # 12:03:20 to 12:05:16, over the edge of five minutes of the clock
-    assert hot_rows()["mart_realtime_anomaly_sessions"] == []
-    send(*clicks(30, 30))
-    warning = ("burst", "clicks_5m", at(200 + 4 * 49 - 300), at(200 + 4 * 49), 50, "WARNING")
-    assert hot_rows()["mart_realtime_anomaly_sessions"] == [warning]
-    send(*clicks(60, 40))  # 75 clicks at most in five minutes
-    assert hot_rows()["mart_realtime_anomaly_sessions"] == [warning]
+    assert bursts() == []
+    send(*clicks(30, 70))  # 75 at most in five minutes
+    warning = ("burst", at(200 + 4 * 49 - 300), at(200 + 4 * 49), 50, "WARNING")
+    assert bursts() == [warning]
     # Late ones: the burst reaches 50 earlier, and 100 now.
     send(*(click(at(201 + 2 * number), "burst", 1000 + number) for number in range(60)))
-    first, second = hot_rows()["mart_realtime_anomaly_sessions"]
+    first, second = bursts()
     assert warning in (first, second)
-    assert [row[4:] for row in (first, second) if row != warning] == [(100, "CRITICAL")]
+    assert [row[3:] for row in (first, second) if row != warning] == [(100, "CRITICAL")]
 
 
-def test_a_batch_that_runs_again_changes_nothing(
-    send: Send, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_runs_again_changes_nothing(send: Send, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     send(*(click(at(number), "burst", number) for number in range(60)))
-    send(click(at(400), "b"))
+    send(click(at(400), "b"), click(at(30.5), "burst", 99))
     before = hot_rows(), rows_of("SELECT updated_at FROM mart_realtime_traffic_minute ORDER BY 1")
+    checkpoint = tmp_path / "checkpoints" / job.NAME
     # The job died after PostgreSQL had the batch and before the checkpoint knew.
-    for file in (tmp_path / "checkpoints" / job.NAME / "commits").glob("*1*"):
+    for file in (checkpoint / "commits").glob("*1*"):
         file.unlink()
     run(tmp_path)
     assert "batch 1: is in PostgreSQL already" in capsys.readouterr().out
     assert (hot_rows(), rows_of("SELECT updated_at FROM mart_realtime_traffic_minute ORDER BY 1")) == before
-
-
-def test_a_batch_that_failed_halfway_is_not_in(send: Send, monkeypatch: pytest.MonkeyPatch) -> None:
-    send(click(at(0)))
-    before = hot_rows()
-
-    def fail(*_: object) -> int:
-        raise RuntimeError("the job dies here")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(hot_tables, "_add_anomalies", fail)
-        with pytest.raises(RuntimeError, match="dies here"):
-            send(click(at(1)))
-    assert hot_rows() == before
-    send(click(at(2)))
-    assert minutes() == [(at(0), 3, 1, 1)]
-
-
-def test_a_new_checkpoint_writes_the_same_rows(send: Send, tmp_path: Path) -> None:
-    send(*(click(at(number), "burst", number) for number in range(60)))
-    send(click(at(400), "b"), click(at(30.5), "burst", 99))
-    before = hot_rows()
-    (tmp_path / "checkpoints").rename(tmp_path / "lost")
+    checkpoint.rename(tmp_path / "lost")
     run(tmp_path)
-    assert hot_rows() == before
+    assert hot_rows() == before[0]
 
 
 def test_a_new_database_gets_the_whole_horizon(send: Send) -> None:
     send(*(click(at(number), "burst", number) for number in range(60)))
-    before = minutes(), hot_rows()["mart_realtime_anomaly_sessions"]
+    before = minutes(), bursts()
     with psycopg.connect("") as connection:
         connection.execute("DROP TABLE schema_migrations, mart_realtime_batches, session_analysis, daily_traffic")
         connection.execute(f"DROP TABLE clinical_areas, popular_documents, {', '.join(TABLES)}".encode())
     send(click(at(4000), "b"))
     assert minutes() == [*before[0], (at(3960), 1, 1, 1)]
-    assert hot_rows()["mart_realtime_anomaly_sessions"] == before[1]
+    assert bursts() == before[1]
+
+
+def test_a_minute_is_final_when_ten_more_have_passed(send: Send) -> None:
+    send(click(at(0)), click(at(60)), click(at(60 * 11 - 0.001), "b"))
+    final = "SELECT event_minute, total_clicks, is_final FROM mart_realtime_traffic_minute ORDER BY 1"
+    assert rows_of(final) == [(at(0), 1, False), (at(60), 1, False), (at(600), 1, False)]
+    send(click(at(60 * 12), "b"), click(at(1), "late"))
+    assert rows_of(final) == [(at(0), 2, True), (at(60), 1, True), (at(600), 1, False), (at(720), 1, False)]
+
+
+def test_old_snapshots_go_and_minutes_stay(send: Send) -> None:
+    for day in (0, 1, 8):
+        send(*(click(at(number, days=day), "burst", number) for number in range(60)))
+    for table in ("mart_realtime_top_docs_1h", "mart_realtime_clinical_trend_24h"):
+        days = rows_of(f"SELECT DISTINCT snapshot_ts FROM {table} ORDER BY 1")
+        assert days == [(at(60, days=day),) for day in (1, 8)]
+    assert len(minutes()) == len(bursts()) == 3
 
 
 def test_very_late_clicks_are_left_to_the_cold_marts(send: Send, capsys: pytest.CaptureFixture[str]) -> None:
@@ -164,32 +169,46 @@ def test_very_late_clicks_are_left_to_the_cold_marts(send: Send, capsys: pytest.
     assert "read 1 clicks (1 of them older than 48 h: left to the cold marts)" in capsys.readouterr().out
 
 
-def test_generated_logs(spark: "SparkSession", tmp_path: Path) -> None:
-    """Two days in three batches, cut anywhere: every minute of them is whole, and every burst is found."""
-    days = [dt.date(2020, 10, 30), dt.date(2020, 10, 31)]
-    for day in days:
-        write_day(tmp_path / "logs", day, scale=3, seed=5)
+def test_generated_logs(spark: "SparkSession", tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every cell of every minute, snapshot and finding is DuckDB's.
+
+    Two dirty days come in the order of their lines, cut anywhere, some clicks twice; the job dies in each batch after
+    another step, the last one after the transaction.
+    """
+    for day in DAYS:
+        write_day(tmp_path / "logs", day, scale=1, seed=SEED, dirty=True)
     clicks = of_logs(spark, sorted((tmp_path / "logs").glob("*.json")))
-    ordered = clicks.orderBy("event_ts").collect()
-    for first, last in ((0, 4001), (4001, 9002), (9002, len(ordered))):
-        append(spark.createDataFrame(ordered[first:last], clicks.schema), tmp_path / "curated")
+    rows = clicks.orderBy("offset").collect()
+    expected = reference.clicks_of(tmp_path / "logs")
+    expected.execute("DELETE FROM clicks WHERE event_date < $1", [DAYS[0]])  # days late: the cold marts' affair
+    steps = ("upsert_rows", "_put_snapshot", "_add_anomalies", "write")
+    cuts = sorted(random.Random(SEED).sample(range(len(rows)), len(steps) - 1))  # noqa: S311
+    top: list[tuple[Any, ...]] = []
+    for step, (first, last) in zip(steps, itertools.pairwise([0, *cuts, len(rows)]), strict=True):
+        append(spark.createDataFrame(rows[max(0, first - 100) : last], clicks.schema), tmp_path / "curated")
+        before = hot_rows() if first else {}
+        with monkeypatch.context() as patch:
+            patch.setattr(hot_tables, step, then_die(getattr(hot_tables, step)))
+            with pytest.raises(RuntimeError, match="dies here"):
+                run(tmp_path)
+        assert not first or (hot_rows() == before) == (step != "write")
         run(tmp_path)
-
-    per_minute: dict[dt.datetime, list[Any]] = defaultdict(list)
-    sessions: dict[str, list[float]] = defaultdict(list)
-    for row in ordered:
-        moment = row.event_ts.astimezone(dt.UTC)
-        per_minute[moment.replace(second=0, microsecond=0)].append(row)
-        sessions[row.session_id].append(moment.timestamp())
-    assert minutes() == [
-        (minute, len(rows), len({row.session_id for row in rows}), len({row.document_id for row in rows}))
-        for minute, rows in sorted(per_minute.items())
-    ]
-    bursts = {session for session, times in sessions.items() if most_in(times, 300) >= 50}
-    assert bursts
-    assert {row[0] for row in hot_rows()["mart_realtime_anomaly_sessions"]} == bursts
+        reference_hot.come(expected, (row.event_id for row in rows[:last]))
+        top, trend = reference_hot.top_docs(expected, top), reference_hot.clinical_trend(expected)
+        found = hot_rows()
+        assert found["mart_realtime_traffic_minute"] == reference_hot.minutes(expected)
+        assert [row for row in found["mart_realtime_top_docs_1h"] if row[0] == top[0][0]] == top
+        assert [row for row in found["mart_realtime_clinical_trend_24h"] if row[0] == trend[0][0]] == trend
+    anomalies = sorted(hot_rows()["mart_realtime_anomaly_sessions"])
+    assert {row[1] for row in anomalies} == {rule.rule_id for rule in RULES}
+    assert anomalies == reference_hot.anomalies(expected)
 
 
-def most_in(times: list[float], seconds: float) -> int:
-    """The most of sorted `times` in any window."""
-    return max(sum(end - seconds < time <= end for time in times) for end in times)
+def then_die(step: Callable[..., Any]) -> Callable[..., Any]:
+    """The step, and then the job's death."""
+
+    def dies(*arguments: object) -> None:
+        step(*arguments)
+        raise RuntimeError("the job dies here")
+
+    return dies

@@ -21,12 +21,21 @@ def collected(found: "DataFrame") -> list[tuple[Any, ...]]:
 
 
 def bursts(spark: "SparkSession", seconds: Sequence[float], snapshot: dt.datetime = NOON) -> list[tuple[Any, ...]]:
-    """window_start, window_end, click_count, severity of one session's clicks, by time."""
+    """window_start, window_end, click_count, severity of one session's clicks in five minutes, by time."""
     from jobs.spark.hot_marts import anomaly_sessions
 
     clicks = [click(at(second), document_id=number) for number, second in enumerate(seconds)]
-    found = anomaly_sessions(frame(spark, clicks), snapshot)
-    return [row[2:] for row in collected(found.orderBy("window_end"))]
+    found = anomaly_sessions(frame(spark, clicks), snapshot).where("rule_id = 'clicks_5m'").orderBy("window_end")
+    return collected(found.select("window_start", "window_end", "click_count", "severity"))
+
+
+def findings(spark: "SparkSession", rule: str, moments: Sequence[tuple[float, int]]) -> list[tuple[Any, ...]]:
+    """window_start, window_end, click_count, metric_value, threshold, severity of clicks (second, document)."""
+    from jobs.spark.hot_marts import anomaly_sessions
+
+    clicks = [click(at(second), document_id=document) for second, document in moments]
+    found = anomaly_sessions(frame(spark, clicks), NOON).where(f"rule_id = '{rule}'").orderBy("window_end")
+    return [row[2:] for row in collected(found)]
 
 
 @pytest.mark.parametrize(
@@ -46,7 +55,7 @@ def test_top_documents_by_clicks_then_sessions_then_id(spark: "SparkSession") ->
     found = collected(top_docs_1h(frame(spark, clicks), NOON).orderBy("rank"))
     assert [row[:3] for row in found[:4]] == [(NOON, 1, 5), (NOON, 2, 4), (NOON, 3, 10), (NOON, 4, 11)]
     assert len(found) == 20
-    assert found[0][3:] == ("T", 2, 2)
+    assert found[0][3:] == ("T", 2, 2, at(-3600), NOON)
 
 
 def test_the_hour_has_its_start_and_not_its_end(spark: "SparkSession") -> None:
@@ -64,9 +73,9 @@ def test_trend_against_the_day_before(spark: "SparkSession") -> None:
     clicks += [click(at(0, days=-1)), click(at(-5, days=-1), "x", clinical_areas=["Dentistry"])]
     found = collected(clinical_trend_24h(frame(spark, clicks), NOON).orderBy("clinical_area"))
     assert found == [
-        (NOON, "Dentistry", 0, 0, -100.0),
-        (NOON, "Surgery", 1001, 2, 100_000.0),
-        (NOON, "Unknown", 1, 1, None),
+        (NOON, "Dentistry", 0, 0, -100.0, 1, False, 0.0),
+        (NOON, "Surgery", 1001, 2, 100_000.0, 1, False, 1001 / 1002),
+        (NOON, "Unknown", 1, 1, None, 0, True, 1 / 1002),
     ]
 
 
@@ -104,6 +113,40 @@ def test_a_burst_cut_by_the_horizon_does_not_begin_there(spark: "SparkSession") 
     assert bursts(spark, seen, snapshot=at(300, days=2)) == []
 
 
+def test_steady_gaps_are_found_once_a_visit_and_level(spark: "SparkSession") -> None:
+    wavering = [0.0]
+    for number in range(40):  # a variation of 0.05, and from the 20th click on none
+        wavering.append(wavering[-1] + (10 if number > 20 else 9.5 + number % 2))
+    (warning, critical) = findings(spark, "steady_gaps", [(second, number) for number, second in enumerate(wavering)])
+    assert warning[:3] == (at(0), at(wavering[10]), 11)
+    assert warning[3:] == (pytest.approx(0.05), 0.1, "WARNING")
+    assert critical[2] == 11
+    assert critical[3] < 0.03
+    assert critical[4:] == (0.03, "CRITICAL")
+
+
+def test_long_activity_counts_from_the_visits_start(spark: "SparkSession") -> None:
+    moments = [(n * 1800 - 3 * 86_400 / 2, n) for n in range(18)]
+    start = moments[0][0]
+    assert findings(spark, "long_activity", moments) == [
+        (at(start), at(start + 8 * 1800), 9, 4.0, 4.0, "WARNING"),
+        (at(start), at(start + 16 * 1800), 17, 8.0, 8.0, "CRITICAL"),
+    ]
+    paused = [(second + (1 if number > 5 else 0), number) for second, number in moments]
+    assert findings(spark, "long_activity", paused) == [
+        (at(paused[6][0]), at(paused[14][0]), 9, 4.0, 4.0, "WARNING"),
+    ]
+
+
+def test_the_same_document_and_not_others(spark: "SparkSession") -> None:
+    others = [(-300 + number * 7.5, 100 + number) for number in range(20)]
+    same = [(-400 + number * 20, 1) for number in range(10)]
+    assert findings(spark, "same_document_10m", [*others, *same]) == [
+        (at(-220 - 600), at(-220), 10, 10.0, 10.0, "WARNING")
+    ]
+    assert findings(spark, "same_document_10m", [*others, *same[1:]]) == []
+
+
 def test_only_what_a_batch_touches_is_due(spark: "SparkSession") -> None:
     from jobs.spark.hot_marts import compute
     from jobs.spark.tables import TRAFFIC_MINUTE
@@ -111,6 +154,5 @@ def test_only_what_a_batch_touches_is_due(spark: "SparkSession") -> None:
     recent = frame(spark, [click(at(0), "a"), click(at(1), "b"), click(at(60), "c"), click(at(120), "a")])
     batch = frame(spark, [click(at(1), "b")])
     touched = compute(recent, batch, at(180))[TRAFFIC_MINUTE]
-    assert touched.columns == ["event_minute", "total_clicks", "unique_sessions", "unique_docs"]
-    assert collected(touched) == [(at(0), 2, 2, 1)]
+    assert collected(touched) == [(at(0), 2, 2, 1, 0, False)]
     assert compute(recent, None, at(180))[TRAFFIC_MINUTE].count() == 3
