@@ -9,12 +9,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
+from jobs.spark.postgres import READER
 from stack.errors import StackError
 from stack.home import write_private
 from stack.server import Server
 from stack.settings import DATABASE, DATABASE_OWNER, HOST, POSTGRES_VERSION
 
 SUPERUSER = "postgres"
+READER_LIMIT = "30s"  # no chart waits longer, and no forgotten query holds the server
 # Capabilities that let a process pass folders that are closed to its user, the weaker one first: (name, bit).
 PASS_FOLDERS = (("dac_read_search", 2), ("dac_override", 1))
 
@@ -70,11 +72,19 @@ class PostgreSql(Server):
         """The owner's role, with the password of the stack folder, and its database."""
         self.create_database(DATABASE)
 
+    @property
+    def reader(self) -> tuple[str, str]:
+        """Login and password of who may read the marts, and do nothing else."""
+        return READER, self.home.secret("postgres_reader_password")
+
     def create_database(self, database: str) -> None:
-        """Make `database`, owned by the marts' owner, unless it is there."""
-        role, password = DATABASE_OWNER, self.home.secret("postgres_password")
-        if not self._execute("postgres", "SELECT 1 FROM pg_roles WHERE rolname = %s", role):
-            self._execute("postgres", f"CREATE ROLE {role} LOGIN PASSWORD '{password}'")  # urlsafe: no quote in it
+        """Make `database`, owned by the marts' owner, unless it is there; and the role that may read."""
+        for role, password in ((DATABASE_OWNER, self.home.secret("postgres_password")), self.reader):
+            if not self._execute("postgres", "SELECT 1 FROM pg_roles WHERE rolname = %s", role):
+                self._execute("postgres", f"CREATE ROLE {role} LOGIN PASSWORD '{password}'")  # urlsafe: no quote in it
+        self._execute("postgres", f"ALTER ROLE {READER} SET default_transaction_read_only = on")
+        self._execute("postgres", f"ALTER ROLE {READER} SET statement_timeout = '{READER_LIMIT}'")
+        role = DATABASE_OWNER
         if not self._execute("postgres", "SELECT 1 FROM pg_database WHERE datname = %s", database):
             self._execute("postgres", f'CREATE DATABASE "{database}" OWNER {role}')
 

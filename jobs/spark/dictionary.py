@@ -8,8 +8,9 @@ from jobs.spark.anomaly_rules import RULES
 from jobs.spark.columns import Column, Table
 from jobs.spark.columns_cold import COLD
 from jobs.spark.columns_hot import BATCHES, HOT
+from jobs.spark.columns_views import LOADS, VIEWS
 
-TABLES: Final = (*COLD, *HOT, BATCHES)
+TABLES: Final = (*COLD, *HOT, *VIEWS, BATCHES, LOADS)
 _HEAD: Final = """# Data dictionary
 
 Made from the code by `make docs`: what stands here is what the jobs compute and what PostgreSQL's comments say.

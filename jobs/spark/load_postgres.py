@@ -5,7 +5,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from jobs.cli import Data, JobError, flow, main, say
+from jobs.cli import Data, JobError, flow, main, positive_float, say
 from jobs.spark import tables
 
 if TYPE_CHECKING:
@@ -13,6 +13,18 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 
+_NOTE = """
+    INSERT INTO mart_loads (table_name, row_count) VALUES (%s, %s)
+    ON CONFLICT (table_name) DO UPDATE SET row_count = excluded.row_count, loaded_at = now()
+"""
+# Growth is what a backfill brings, and has no limit; that nothing is double, the tables say of one another.
+MAX_SHRINK_FACTOR = 1.25
+_CLICKS = {  # the clicks of each table, which are the same ones
+    "daily_traffic": "SELECT sum(total_events) FROM daily_traffic",
+    "session_analysis": "SELECT sum(click_count) FROM session_analysis",
+    "popular_documents": "SELECT sum(view_count) FROM popular_documents",
+    "clinical_areas": "SELECT round(sum(weighted_clicks)) FROM clinical_areas",
+}
 SETTINGS = {"spark.sql.files.maxPartitionBytes": "4m"}  # no more than a file at once: it fits a driver of 1 GB
 
 
@@ -20,6 +32,8 @@ def parser() -> argparse.ArgumentParser:
     """The command line. Address and password of PostgreSQL come from libpq's environment."""
     result = argparse.ArgumentParser(prog="load_postgres", description=__doc__)
     result.add_argument("--mart-path", required=True, help="root folder of the analytics mart")
+    fewer = "refuse a table with fewer rows than PostgreSQL has of it, divided by this"
+    result.add_argument("--max-shrink-factor", type=positive_float, default=MAX_SHRINK_FACTOR, help=fewer)
     flow(
         result,
         reads=[Data("lake", tables.table_path("{mart-path}", name)) for name in tables.COLD_MARTS],
@@ -36,7 +50,7 @@ def run(options: argparse.Namespace) -> None:
     with connect() as connection:  # before Spark starts: what is wrong with it is said at once
         migrate(connection)
         marts = read_marts(session("load_postgres", SETTINGS), options.mart_path)
-        replace(connection, marts)
+        replace(connection, marts, options.max_shrink_factor)
     say("committed: readers see the new tables")
 
 
@@ -60,10 +74,13 @@ def read_marts(spark: "SparkSession", mart_path: str) -> "dict[str, DataFrame]":
     return marts
 
 
-def replace(connection: "psycopg.Connection[Any]", marts: "dict[str, DataFrame]") -> None:
+def replace(
+    connection: "psycopg.Connection[Any]", marts: "dict[str, DataFrame]", max_shrink_factor: float = MAX_SHRINK_FACTOR
+) -> None:
     """Replace the rows of the tables in one transaction; keys, indexes, grants and views stay, no reader waits.
 
-    JobError: a mart without rows; then nothing changes.
+    JobError: a mart that is empty, much smaller than what is there, or whose tables do not hold the same clicks; then
+    nothing changes.
     """
     from jobs.spark.postgres import as_text, copy_rows
 
@@ -74,9 +91,35 @@ def replace(connection: "psycopg.Connection[Any]", marts: "dict[str, DataFrame]"
             started = time.monotonic()
             deleted = connection.execute(f"DELETE FROM {table}".encode()).rowcount
             written = copy_rows(connection, table, rows.columns, as_text(rows).toLocalIterator(prefetchPartitions=True))
-            if not written:
-                raise JobError(f"{table} of the mart is empty: PostgreSQL keeps what it has; look at the ETL's log")
+            _refuse_a_loss(table, deleted, written, max_shrink_factor)
+            connection.execute(_NOTE, (table, written))
             say(f"{table}: {written:,} rows instead of {deleted:,}, took {time.monotonic() - started:.1f} s")
+        _refuse_a_contradiction(connection)
+        connection.execute(f"ANALYZE {', '.join(marts)}".encode())
+
+
+def _refuse_a_loss(table: str, before: int, now: int, factor: float) -> None:
+    if not now:
+        raise JobError(f"{table} of the mart is empty: PostgreSQL keeps what it has; look at the ETL's log")
+    if now * factor < before:
+        raise JobError(
+            f"{table} of the mart has {now:,} rows, PostgreSQL {before:,}, more than {factor:g} times as many: "
+            "PostgreSQL keeps what it has; look at the ETL's log and the curated stream, or, when it is right, trigger "
+            "the load with a higher max_shrink_factor"
+        )
+
+
+def _refuse_a_contradiction(connection: "psycopg.Connection[Any]") -> None:
+    clicks = {}
+    for table, query in _CLICKS.items():
+        row = connection.execute(query.encode()).fetchone()
+        clicks[table] = int(row[0]) if row else 0
+    if len(set(clicks.values())) > 1:
+        counted = ", ".join(f"{table} {count:,}" for table, count in clicks.items())
+        raise JobError(
+            f"the tables of the mart do not hold the same clicks ({counted}): PostgreSQL keeps what it has; run "
+            "tripclick_analytics_mart_etl again"
+        )
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from jobs.cli import JobError, say
 from jobs.spark import dictionary
+from jobs.spark.columns_views import VIEWS
 
 if TYPE_CHECKING:
     import psycopg
@@ -15,13 +16,14 @@ if TYPE_CHECKING:
 
 MIGRATIONS: Final = Path(__file__).parent / "sql"
 LOCK: Final = 7_201_310  # of our migrations; any number that no other program of the database uses
+READER: Final = "tripclick_reader"  # what dashboards sign in as, or a group of such roles
 NEEDED: Final = ("PGHOST", "PGDATABASE", "PGUSER")
 _COMMENTS: Final = """
     SELECT relname, attname, coalesce(col_description(attrelid, attnum), '')
     FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid AND attnum > 0 AND NOT attisdropped
-    WHERE relnamespace = current_schema()::regnamespace AND relkind = 'r'
+    WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'v')
     UNION ALL SELECT relname, '', coalesce(obj_description(oid, 'pg_class'), '') FROM pg_class
-    WHERE relnamespace = current_schema()::regnamespace AND relkind = 'r'
+    WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'v')
 """
 _TIMESTAMP: Final = "yyyy-MM-dd HH:mm:ss.SSSSSSXXX"
 
@@ -49,7 +51,7 @@ def connect() -> "psycopg.Connection[Any]":
 def migrate(connection: "psycopg.Connection[Any]") -> None:
     """Apply each file of sql/ that this database has not had, in the order of their numbers, all in one transaction.
 
-    Then the comments: they are the data dictionary's, and stand in no file.
+    Then the comments: they are the data dictionary's, and stand in no file; and the right of READER to read.
     """
     import psycopg
 
@@ -72,6 +74,7 @@ def migrate(connection: "psycopg.Connection[Any]") -> None:
             connection.execute("INSERT INTO schema_migrations (version) VALUES (%s)", (path.stem,))
             say(f"applied {path.name} to PostgreSQL")
         describe(connection)
+        let_read(connection)
 
 
 def describe(connection: "psycopg.Connection[Any]") -> None:
@@ -86,9 +89,20 @@ def describe(connection: "psycopg.Connection[Any]") -> None:
         texts = {"": table.meaning, **{column.name: dictionary.comment(column) for column in table.columns}}
         for column, text in texts.items():
             if there[table.name, column] != text:
-                what = sql.SQL("COLUMN {}") if column else sql.SQL("TABLE {}")
+                what = sql.SQL("COLUMN {}") if column else sql.SQL("VIEW {}" if table in VIEWS else "TABLE {}")
                 name = sql.Identifier(table.name, column) if column else sql.Identifier(table.name)
                 connection.execute(sql.SQL("COMMENT ON {} IS {}").format(what.format(name), sql.Literal(text)))
+
+
+def let_read(connection: "psycopg.Connection[Any]") -> None:
+    """Let READER read what the data dictionary has, and nothing else, when this server has such a role."""
+    from psycopg import sql
+
+    for table in dictionary.TABLES:
+        asked = "SELECT has_table_privilege(oid, %s, 'SELECT') FROM pg_roles WHERE rolname = %s"
+        if connection.execute(asked, (table.name, READER)).fetchone() == (False,):
+            grant = sql.SQL("GRANT SELECT ON {} TO {}").format(sql.Identifier(table.name), sql.Identifier(READER))
+            connection.execute(grant)
 
 
 def as_text(rows: "DataFrame") -> "DataFrame":

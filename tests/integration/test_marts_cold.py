@@ -3,6 +3,7 @@
 import datetime as dt
 import itertools
 import os
+import shutil
 import subprocess
 import threading
 import time
@@ -17,7 +18,8 @@ from jobs.cli import JobError
 from jobs.generator.__main__ import write_day
 from jobs.spark import analytics_mart_etl, dictionary, load_postgres, postgres
 from jobs.spark.postgres import migrate
-from jobs.spark.tables import COLD_MARTS
+from jobs.spark.tables import COLD_MARTS, HOT_MARTS
+from stack.postgresql import PostgreSql
 from tests import reference
 from tests.clicks import append, append_logs, at, click, frame
 from tests.integration.databases import database, rows_of  # noqa: F401  (a fixture)
@@ -50,12 +52,19 @@ def cold_rows() -> dict[str, list[tuple[Any, ...]]]:
     return {table: sorted(rows_of(f"SELECT {columns} FROM {table}")) for table, columns in reference.COLUMNS.items()}
 
 
+@pytest.fixture(scope="module")
+def small_once(spark: "SparkSession", tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root folder with a curated stream of two days, and a mart of it; to be read only."""
+    root = tmp_path_factory.mktemp("small")
+    append(frame(spark, [click(at(-9)), click(at(0), "s2", 2), click(at(days=1), "s2", 3)]), root / "curated")
+    etl(root)
+    return root
+
+
 @pytest.fixture
-def small(spark: "SparkSession", tmp_path: Path) -> Path:
-    """A root folder with a curated stream of two days, and a mart of it."""
-    append(frame(spark, [click(at(-9)), click(at(0), "s2", 2), click(at(days=1), "s2", 3)]), tmp_path / "curated")
-    etl(tmp_path)
-    return tmp_path
+def small(small_once: Path, tmp_path: Path) -> Path:
+    """A copy of it for each test."""
+    return shutil.copytree(small_once, tmp_path, dirs_exist_ok=True)
 
 
 def test_every_cell_of_dirty_logs_by_spark_submit(spark: "SparkSession", tmp_path: Path, spark_submit: Submit) -> None:
@@ -122,8 +131,8 @@ def described() -> list[tuple[Any, ...]]:
         "SELECT relname::text, obj_description(oid, 'pg_class'), attname::text, "
         "replace(format_type(atttypid, NULL), 'timestamp with time zone', 'timestamptz'), "
         "col_description(oid, attnum) FROM pg_class JOIN pg_attribute ON attrelid = oid AND attnum > 0 "
-        "WHERE relkind = 'r' AND relname <> 'schema_migrations' AND relnamespace = current_schema()::regnamespace "
-        "ORDER BY relname, attnum"
+        "WHERE relkind IN ('r', 'v') AND relname <> 'schema_migrations' "
+        "AND relnamespace = current_schema()::regnamespace ORDER BY relname, attnum"
     )
 
 
@@ -146,8 +155,29 @@ def test_tables_of_the_first_version_get_the_new_columns(small: Path) -> None:
         migrate(connection)
         assert rows_of("SELECT event_date::text, no_query_share FROM daily_traffic") == [("2020-01-01", None)]
     load(small)
-    assert described() == dictionary_rows()
+    assert [row for row in described() if row[0] != "clicks"] == dictionary_rows()
     assert sorted(rows_of("SELECT * FROM clicks")) == [(1,), (2,)]
+
+
+def test_the_reader_reads_the_marts_and_does_nothing_else(small: Path, postgres_server: PostgreSql) -> None:
+    load(small)
+    ((schema,),) = rows_of("SELECT current_schema()")
+    user, password = postgres_server.reader
+    with psycopg.connect("", autocommit=True) as owner:
+        owner.execute(f"GRANT USAGE ON SCHEMA {schema} TO {user}".encode())
+    with psycopg.connect("", user=user, password=password, autocommit=True) as connection:
+        for table in dictionary.TABLES:
+            connection.execute(f"SELECT * FROM {table.name} LIMIT 1".encode())
+        refused = (
+            "SELECT * FROM schema_migrations",
+            "DELETE FROM daily_traffic",
+            "CREATE TABLE mine (id int)",
+            "SET default_transaction_read_only = off; UPDATE daily_traffic SET total_events = 0",
+            f"SET default_transaction_read_only = off; CREATE TABLE {schema}.mine (id int)",
+        )
+        for statement in refused:
+            with pytest.raises((psycopg.errors.InsufficientPrivilege, psycopg.errors.ReadOnlySqlTransaction)):
+                connection.execute(statement.encode())
 
 
 def test_an_empty_mart_changes_nothing(spark: "SparkSession", small: Path) -> None:
@@ -161,6 +191,65 @@ def test_an_empty_mart_changes_nothing(spark: "SparkSession", small: Path) -> No
     ):
         load_postgres.replace(connection, marts)
     assert cold_rows() == before
+
+
+def test_a_mart_that_lost_rows_is_refused_unless_one_says_so(spark: "SparkSession", small: Path) -> None:
+    load(small)
+    before = cold_rows()
+    marts = load_postgres.read_marts(spark, str(small / "mart"))
+    lost = {table: mart.where("event_date > '2026-05-04'") for table, mart in marts.items()}
+    with psycopg.connect("", autocommit=True) as connection:
+        words = r"session_analysis of the mart has 1 rows, PostgreSQL 3, .*max_shrink_factor"
+        with pytest.raises(JobError, match=words):
+            load_postgres.replace(connection, lost)
+        assert cold_rows() == before
+        load_postgres.replace(connection, lost, 3)
+    assert rows_of("SELECT event_date::text FROM daily_traffic") == [("2026-05-05",)]
+
+
+def test_a_mart_that_contradicts_itself_is_refused(spark: "SparkSession", small: Path) -> None:
+    load(small)
+    before = cold_rows()
+    marts = load_postgres.read_marts(spark, str(small / "mart"))
+    twice = marts["popular_documents"].selectExpr("* EXCEPT (view_count)", "view_count * 2 AS view_count")
+    words = r"not hold the same clicks \(daily_traffic 3, session_analysis 3, popular_documents 6, clinical_areas 3\)"
+    with psycopg.connect("", autocommit=True) as connection, pytest.raises(JobError, match=words):
+        load_postgres.replace(connection, {**marts, "popular_documents": twice})
+    assert cold_rows() == before
+
+
+def test_views_say_how_old_and_how_right_the_tables_are(small: Path) -> None:
+    load(small)
+    with psycopg.connect("", autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO mart_realtime_traffic_minute (event_minute, total_clicks, unique_sessions, unique_docs) "
+            "VALUES ('2026-05-04 00:00Z', 1, 1, 1), ('2026-05-04 23:59Z', 1, 1, 1), ('2026-05-03 23:59Z', 7, 1, 1)"
+        )
+        connection.execute("INSERT INTO mart_realtime_batches VALUES ('q', 1, '2026-05-05', now() - interval '1 hour')")
+    assert rows_of("SELECT * FROM reconciliation ORDER BY event_date") == [
+        (dt.date(2026, 5, 3), 7, None, None, None, None),
+        (dt.date(2026, 5, 4), 2, 2, 0, 0.0, True),
+        (dt.date(2026, 5, 5), None, 1, None, None, None),
+    ]
+    ages = rows_of(
+        "SELECT table_name, newest_event_ts, round(wall_age_minutes)::int, "
+        "abs(event_age_minutes - extract(epoch FROM now() - newest_event_ts) / 60) < 1 FROM freshness"
+    )
+    hot = {(table, dt.datetime(2026, 5, 5, tzinfo=dt.UTC), 60, True) for table in HOT_MARTS}
+    assert set(ages) == hot | {(table, at(days=1), 0, True) for table in COLD_MARTS}
+
+
+def test_hot_and_cold_may_differ_by_one_percent(small: Path) -> None:
+    load(small)
+    with psycopg.connect("", autocommit=True) as connection:
+        connection.execute("UPDATE daily_traffic SET total_events = 200")
+        found = []
+        for hot in (197, 198, 202, 203):
+            connection.execute("DELETE FROM mart_realtime_traffic_minute")
+            values = ("2026-05-04 12:00Z", hot, 1, 1)
+            connection.execute("INSERT INTO mart_realtime_traffic_minute VALUES (%s, %s, %s, %s)", values)
+            found += rows_of("SELECT within_tolerance FROM reconciliation WHERE event_date = '2026-05-04'")
+    assert found == [(False,), (True,), (True,), (False,)]
 
 
 def test_a_mart_of_two_runs_is_refused(spark: "SparkSession", small: Path) -> None:

@@ -1,0 +1,46 @@
+"""What stands beside the marts in PostgreSQL: when each was loaded, and two views for dashboards."""
+
+from typing import Final
+
+from jobs.spark.columns import Column, Table
+
+LOADS: Final = Table(
+    "mart_loads",
+    "One row a cold table: what its last load brought. Written in the transaction of the load.",
+    ("table_name",),
+    (
+        Column("table_name", "text", "Name of the cold table"),
+        Column("row_count", "bigint", "Rows of the last load", "rows"),
+        Column("loaded_at", "timestamptz", "When that load began (clock of the database)"),
+    ),
+)
+
+RECONCILIATION: Final = Table(
+    "reconciliation",
+    "One row a UTC day: the clicks of the hot tables against those of the cold ones. A day on which the hot stream did "
+    "not run, or the cold tables are not loaded yet, has one side only.",
+    ("event_date",),
+    (
+        Column("event_date", "date", "UTC date of event_ts"),
+        Column("hot_clicks", "bigint", "Clicks in mart_realtime_traffic_minute; NULL when it has none", "clicks"),
+        Column("cold_clicks", "bigint", "Clicks in daily_traffic; NULL when it has none", "clicks"),
+        Column("difference", "bigint", "hot_clicks - cold_clicks; NULL when one is missing", "clicks"),
+        Column("difference_share", "double precision", "difference / cold_clicks; NULL when one is missing", "0 to 1"),
+        Column("within_tolerance", "boolean", "The difference is 1 % at most; NULL when one is missing"),
+    ),
+)
+
+FRESHNESS: Final = Table(
+    "freshness",
+    "One row a table that was written: how old it is. The hot tables are written together, and so are the cold ones.",
+    ("table_name",),
+    (
+        Column("table_name", "text", "Name of the table"),
+        Column("newest_event_ts", "timestamptz", "The newest event_ts that it has seen"),
+        Column("written_at", "timestamptz", "When it was last written (clock of the database)"),
+        Column("event_age_minutes", "double precision", "Event time: now - newest_event_ts", "min"),
+        Column("wall_age_minutes", "double precision", "Wall time: now - written_at", "min"),
+    ),
+)
+
+VIEWS: Final = (RECONCILIATION, FRESHNESS)
