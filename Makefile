@@ -3,19 +3,22 @@ PYTHON := .venv/bin/python
 DAYS ?= 3
 SCALE ?= 1
 AGAINST ?= HEAD
-export DAYS SCALE
+export DAYS SCALE SUPERSET
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down status check validate plan preflight format docs test test-fast test-faults bench-config bench-anomalies clean
+.PHONY: help install demo dashboards up down status check validate plan preflight format docs test test-fast test-faults bench-config bench-anomalies clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: ## Install what is missing: Debian packages (as root), Python packages, jars
 	@stack/install.sh
 
 demo: install ## Run the whole chain on this machine: DAYS=3 of logs at SCALE=1
 	@$(PYTHON) -m stack demo
+
+dashboards: install ## Install and start Superset with the dashboards, on the marts of the running stack
+	@$(PYTHON) -m stack dashboards
 
 up: install ## Start the embedded servers and Airflow, with the data of the last time
 	@$(PYTHON) -m stack up

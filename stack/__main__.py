@@ -16,6 +16,7 @@ def main() -> int:
         "install": _install,
         "install-for-tests": _install_for_tests,
         "demo": _demo,
+        "dashboards": _dashboards,
         "preflight": _preflight,
     }
     parser = argparse.ArgumentParser(prog="python -m stack", description="The embedded servers and Airflow.")
@@ -72,6 +73,15 @@ def _demo() -> int:
     from stack.demo import demo
 
     demo()
+    return 0
+
+
+def _dashboards() -> int:
+    from stack.installer import install_superset
+    from stack.stack import Stack
+
+    install_superset()
+    Stack().dashboards()
     return 0
 
 

@@ -20,6 +20,7 @@ from jobs.spark.tables import COLD_MARTS
 from stack.airflow_api import AirflowApi
 from stack.errors import StackError
 from stack.follow import DAILY, POLL_SECONDS, follow, say
+from stack.installer import install_superset
 from stack.settings import REPOSITORY
 from stack.stack import Stack
 
@@ -79,6 +80,10 @@ def demo() -> None:
     follow(api, [(DAILY, start_cold(api, days))], "Cold chain: the log → Kafka → lake → analytics mart → PostgreSQL")
     follow(api, start_hot(stack, api, days), "Hot chain: the log's last day, moved to this week, → hot marts")
     agree = report(stack, days)
+    if os.environ.get("SUPERSET") == "1":
+        say("\nDashboards")
+        install_superset()
+        stack.dashboards()
     say(f"\nDone in {(time.monotonic() - started) / 60:.1f} minutes. The stack goes on running; `make down` ends it.")
     next_steps(stack)
     if not agree:

@@ -16,7 +16,16 @@ from pathlib import Path
 
 from stack.errors import StackError
 from stack.postgresql import binaries
-from stack.settings import KAFKA_JARS, MAVEN_PLUGIN, REPOSITORY, SPARK_JARS, VENV, java_home
+from stack.settings import (
+    KAFKA_JARS,
+    MAVEN_PLUGIN,
+    REPOSITORY,
+    SPARK_JARS,
+    SUPERSET_LOCK,
+    SUPERSET_VENV,
+    VENV,
+    java_home,
+)
 
 # Debian packages by name, each with the question whether this machine has what it brings.
 Present = Mapping[str, Callable[[], object]]
@@ -34,7 +43,7 @@ def install() -> None:
 
 
 def install_for_tests() -> None:
-    """Install what only the tests need: a browser, and a language server for YAML as editors have it."""
+    """Install what only the tests need: a browser, a language server for YAML as editors have it, and Superset."""
     present = {name: lambda name=name: shutil.which(name) for name in ("chromium", "npm")}
     install_packages(_missing(present))
     stamp = EDITOR / "node_modules" / ".stamp"
@@ -42,6 +51,12 @@ def install_for_tests() -> None:
     if not _is_stamped(stamp, wanted):
         _run("YAML language server", ["npm", "ci", f"--prefix={EDITOR}", "--ignore-scripts", "--no-audit", "--no-fund"])
         stamp.write_text(wanted, encoding="ascii")
+    install_superset()
+
+
+def install_superset() -> None:
+    """Make .venv-superset hold just what dashboards/requirements.lock says."""
+    _install_environment("Superset", SUPERSET_VENV, SUPERSET_LOCK)
 
 
 def missing_packages() -> list[str]:
@@ -81,14 +96,18 @@ def install_packages(missing: list[str]) -> None:
 
 def install_python() -> None:
     """Make .venv hold just what requirements.lock says."""
-    stamp = VENV / "requirements.stamp"
-    wanted = _fingerprint(LOCK, sys.version)
+    _install_environment("Python", VENV, LOCK)
+
+
+def _install_environment(what: str, folder: Path, lock: Path) -> None:
+    stamp = folder / "requirements.stamp"
+    wanted = _fingerprint(lock, sys.version)
     if _is_stamped(stamp, wanted):
         return
-    _run("Python environment .venv", [sys.executable, "-m", "venv", "--clear", str(VENV)])
-    count = LOCK.read_text(encoding="utf-8").count("==")
-    pip = [str(VENV / "bin" / "pip"), "install", "--no-deps", "--require-hashes", "-r", str(LOCK)]
-    _run("Python packages", pip, "Collecting ", of=count)
+    _run(f"{what} environment {folder.name}", [sys.executable, "-m", "venv", "--clear", str(folder)])
+    count = lock.read_text(encoding="utf-8").count("==")
+    pip = [str(folder / "bin" / "pip"), "install", "--no-deps", "--require-hashes", "-r", str(lock)]
+    _run(f"{what} packages", pip, "Collecting ", of=count)
     stamp.write_text(wanted, encoding="ascii")
 
 

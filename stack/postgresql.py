@@ -88,6 +88,11 @@ class PostgreSql(Server):
         if not self._execute("postgres", "SELECT 1 FROM pg_database WHERE datname = %s", database):
             self._execute("postgres", f'CREATE DATABASE "{database}" OWNER {role}')
 
+    def is_readable(self, table: str) -> bool:
+        """Whether the marts' database has this table or view, and READER may read it."""
+        asked = "SELECT has_table_privilege(%s, oid, 'SELECT') FROM pg_class WHERE oid = to_regclass(%s)"
+        return self._execute(DATABASE, asked, READER, table) == [(True,)]
+
     @property
     def _data(self) -> Path:
         return self.home.root / "postgres" / "data"

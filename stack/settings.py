@@ -14,6 +14,9 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 KAFKA_JARS = REPOSITORY / "stack" / "kafka" / "jars"
 SPARK_JARS = REPOSITORY / "jobs" / "spark" / "jars"
 VENV = REPOSITORY / ".venv"
+DASHBOARDS = REPOSITORY / "dashboards"
+SUPERSET_LOCK = DASHBOARDS / "requirements.lock"
+SUPERSET_VENV = REPOSITORY / ".venv-superset"
 
 MAVEN_PLUGIN = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1"
 JAVA_VERSIONS = (17, 21)
@@ -46,6 +49,7 @@ PORTS = {
     "ssh": Port(12222, "STACK_SSH_PORT"),
     "docker": Port(12375, "STACK_DOCKER_PORT"),
     "airflow": Port(18080, "STACK_AIRFLOW_PORT"),
+    "superset": Port(18088, "STACK_SUPERSET_PORT"),
 }
 
 

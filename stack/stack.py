@@ -20,6 +20,7 @@ from stack.progress import Progress
 from stack.server import Server
 from stack.settings import HOST, REPOSITORY
 from stack.sshd import SshServer, user_name
+from stack.superset import VIEWER, Superset
 
 MIB = 2**20
 
@@ -34,6 +35,7 @@ class Stack:
         self.ssh = SshServer(self.home)
         self.docker = DockerEngine(self.home)
         self.airflow = Airflow(self.home)
+        self.superset = Superset(self.home, self.postgres)
         self.servers: list[Server] = [self.kafka, self.postgres, self.ssh, self.docker, self.airflow]
         self._progress = Progress()
 
@@ -65,16 +67,29 @@ class Stack:
     def down(self) -> None:
         """Stop everything, in reverse order."""
         with self._alone():
-            for server in reversed(self.servers):
+            for server in (self.superset, *reversed(self.servers)):
                 running = [daemon for daemon in server.daemons() if daemon.members()]
                 server.stop()
                 if running:
                     self._progress.line(server.name, "stopped")
 
+    def dashboards(self) -> None:
+        """Start Superset beside a running PostgreSQL that has the marts, and say where it is."""
+        with self._alone():
+            self.superset.claim()
+            self._together(lambda: self._start(self.superset))
+        self._say_dashboards()
+
+    def _say_dashboards(self) -> None:
+        for user in (None, VIEWER):
+            url, name, password = self.superset.login(user) if user else self.superset.login()
+            self._progress.line("", f"Superset: {url}  user {name}  password {password}")
+
     def status(self) -> bool:
         """Print what runs, and where; whether all of it is ready."""
-        states = {server.name: _state(server) for server in self.servers}
-        for server in self.servers:
+        servers = [*self.servers, *([self.superset] if self.superset.is_running() else [])]
+        states = {server.name: _state(server) for server in servers}
+        for server in servers:
             self._progress.line(server.name, f"{states[server.name]:8} {_address(server)}")
             for daemon in server.daemons():
                 used = memory(daemon.members()) // MIB
@@ -85,7 +100,9 @@ class Stack:
         if states["airflow"] == "ready":
             url, user, password = self.airflow.login
             self._progress.line("", f"Airflow: {url}  user {user}  password {password}")
-        total = sum(server.memory() for server in self.servers) / 2**30
+        if self.superset in servers:
+            self._say_dashboards()
+        total = sum(server.memory() for server in servers) / 2**30
         self._progress.line("", f"{total:.1f} GiB of memory in all; everything lives in {self.home.root}")
         return set(states.values()) <= {"ready", NONE}
 

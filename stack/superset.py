@@ -1,0 +1,122 @@
+"""Superset in an environment of its own: the dashboards of `dashboards/`, on the marts, through the role that reads."""
+
+import hashlib
+import json
+import os
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+from urllib.request import urlopen
+
+from stack.errors import StackError
+from stack.home import Home, write_private
+from stack.postgresql import PostgreSql
+from stack.server import Server
+from stack.settings import DASHBOARDS, DATABASE, HOST, SUPERSET_LOCK, SUPERSET_VENV
+
+ADMIN, VIEWER = "admin", "viewer"
+_SETTINGS = """\
+import os
+
+SECRET_KEY = os.environ["SUPERSET_SECRET_KEY"]
+SQLALCHEMY_DATABASE_URI = os.environ["SUPERSET_METADATA"]
+FEATURE_FLAGS = {"DASHBOARD_RBAC": True}  # a viewer reads through the dashboards of its role, and nothing else
+RATELIMIT_STORAGE_URI = "memory://"
+SQLLAB_BACKEND_PERSISTENCE = False
+"""
+
+
+class Superset(Server):
+    """Superset with an administrator and a viewer; its metadata in SQLite, which is enough for one machine."""
+
+    name = "superset"
+    ports = ("superset",)
+    start_limit: ClassVar[float] = 180.0
+
+    def __init__(self, home: Home, postgres: PostgreSql) -> None:
+        super().__init__(home)
+        self._postgres = postgres
+
+    @property
+    def address(self) -> str:
+        """http://host:port"""
+        return f"http://{HOST}:{self.home.port('superset')}"
+
+    def login(self, user: str = ADMIN) -> tuple[str, str, str]:
+        """URL, user, password: of the administrator or the viewer."""
+        return self.address, user, self.home.secret(f"superset_{user}_password", 12)
+
+    def environment(self) -> dict[str, str]:
+        """Its settings and secrets; nothing of another Python."""
+        outer = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "SUPERSET"))}
+        return {
+            **outer,
+            "SUPERSET_CONFIG_PATH": str(self._folder / "superset_config.py"),
+            "SUPERSET_METADATA": f"sqlite:///{self._folder / 'superset.db'}",
+            "SUPERSET_SECRET_KEY": self.home.secret("superset_secret_key", 42),
+            "SUPERSET_HOME": str(self._folder),
+            "NO_PROXY": f"{HOST},localhost",
+        }
+
+    def commands(self) -> dict[str, Sequence[str]]:
+        """One process with threads: a chart's time is the database's."""
+        where = ["--bind", f"{HOST}:{self.home.port('superset')}"]
+        workers = ["--workers", "1", "--worker-class", "gthread", "--threads", "8", "--timeout", "120"]
+        program = [str(SUPERSET_VENV / "bin" / "gunicorn"), *where, *workers]
+        return {self.name: [*program, "superset.app:create_app()"]}
+
+    def prepare(self) -> None:
+        """Metadata, roles and users, and the assets, when one of them has changed."""
+        if not (SUPERSET_VENV / "bin" / "gunicorn").exists():
+            raise StackError("Superset is not installed: run `make dashboards`")
+        if not self._postgres.is_readable("freshness"):
+            raise StackError("PostgreSQL has no marts yet: run `make demo` first")
+        (self._folder / "superset_config.py").write_text(_SETTINGS, encoding="utf-8")
+        wanted = {
+            "admin": self.login()[2],
+            "viewer": self.login(VIEWER)[2],
+            "assets": str(DASHBOARDS),
+            "database_uri": self._database_uri(),
+        }
+        content = [SUPERSET_LOCK.read_bytes(), SETUP.read_bytes(), _SETTINGS.encode(), json.dumps(wanted).encode()]
+        content += [path.read_bytes() for path in sorted(DASHBOARDS.rglob("*.yaml"))]
+        fingerprint = hashlib.sha256(b"\0".join(content)).hexdigest()
+        stamp = self._folder / "set-up.stamp"
+        if stamp.exists() and stamp.read_text(encoding="ascii") == fingerprint:
+            return
+        self._set_up(wanted)
+        stamp.write_text(fingerprint, encoding="ascii")
+
+    def probe(self) -> bool:
+        """Its health page."""
+        with urlopen(f"{self.address}/health", timeout=5) as answer:  # noqa: S310  (http, on this machine)
+            return bool(answer.read() == b"OK")
+
+    @property
+    def _folder(self) -> Path:
+        return self.home.folder("superset")
+
+    def _database_uri(self) -> str:
+        user, password = self._postgres.reader
+        return f"postgresql+psycopg2://{user}:{password}@{self._postgres.address}/{DATABASE}"
+
+    def _set_up(self, wanted: dict[str, str]) -> None:
+        private = self._folder / "set-up.json"
+        write_private(private, json.dumps(wanted))
+        log = self.home.log("superset-set-up")
+        try:
+            with log.open("w", encoding="utf-8") as output:
+                # -P: `import superset` must not find this folder's.
+                command = [str(SUPERSET_VENV / "bin" / "python"), "-P", str(SETUP), str(private)]
+                done = subprocess.run(
+                    command, env=self.environment(), cwd=self._folder, stdout=output, stderr=output, check=False
+                )
+        finally:
+            private.unlink()
+        if done.returncode:
+            lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-12:]
+            raise StackError("\n".join(["Superset could not be set up", f"  log: {log}", *lines]))
+
+
+SETUP = Path(__file__).with_name("superset_setup.py")
