@@ -28,9 +28,17 @@ def shown(config: pytest.Config) -> AbstractContextManager[None]:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The tests that share the stack come last, whatever their order: so it stands beside no other server."""
+    """The tests that share the stack come last, whatever their order: so it stands beside no other server.
+
+    Last of all the dashboards', which send a day of another scale.
+    """
     here = Path(__file__).parent
-    items.sort(key=lambda item: item.path.parent == here and "project" in getattr(item, "fixturenames", ()))
+
+    def order(item: pytest.Item) -> tuple[bool, bool]:
+        shares = item.path.parent == here and "project" in getattr(item, "fixturenames", ())
+        return shares, item.path.name == "test_dashboards.py"
+
+    items.sort(key=order)
 
 
 @pytest.fixture(scope="session")

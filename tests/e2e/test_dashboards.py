@@ -1,0 +1,217 @@
+"""Both dashboards in a real Superset: every chart has data, the live one moves, and a viewer sees nothing else."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import psycopg
+import pytest
+from playwright.sync_api import Page, Response, sync_playwright
+
+from stack import demo
+from stack.airflow_api import AirflowApi
+from stack.follow import DAILY, follow
+from stack.settings import REPOSITORY
+from stack.stack import Stack
+from stack.superset import ADMIN, VIEWER
+from tests.e2e.conftest import DAYS, shown
+
+pytestmark = pytest.mark.e2e
+
+CHARTS = {slug: len(list((REPOSITORY / "dashboards" / "charts").glob(f"{slug}_*.yaml"))) for slug in ("now", "report")}
+LIMIT_MS = 120_000
+PHONE = 390
+
+
+@pytest.fixture(scope="module")
+def superset(stack: Stack, api: AirflowApi, pytestconfig: pytest.Config) -> Stack:
+    """The stack with Superset, on marts that hold clicks."""
+    with shown(pytestconfig):
+        if not stack.postgres.is_readable("freshness") or not _newest(stack):
+            follow(api, [(DAILY, demo.start_cold(api, DAYS))], "Cold chain")
+            follow(api, demo.start_hot(stack, api, DAYS), "Hot chain")
+        stack.dashboards()
+    return stack
+
+
+def _newest(stack: Stack) -> dt.datetime | None:
+    """The newest minute of the hot tables."""
+    with psycopg.connect(**stack.postgres_login()) as connection:
+        row = connection.execute("SELECT max(event_minute) FROM mart_realtime_traffic_minute").fetchone()
+        newest: dt.datetime | None = row[0] if row else None
+    return newest
+
+
+@dataclass
+class Dashboard:
+    """A page of Superset, and what its charts were answered: rows, or an error, by the chart's name."""
+
+    page: Page
+    url: str
+    names: dict[int, str] = field(default_factory=dict)
+    answers: dict[str, Any] = field(default_factory=dict)
+    refused: list[str] = field(default_factory=list)
+
+    def heard(self, response: Response) -> None:
+        asked = parse_qs(urlsplit(response.url).query).get("form_data", ["{}"])[0]
+        slice_id = json.loads(asked).get("slice_id")
+        if "/api/v1/chart/data" in response.url and slice_id:
+            self.answers[str(slice_id)] = response.json()["result"][0]["data"] if response.ok else response.text()
+        elif response.status >= 500:
+            self.refused.append(f"{response.status} {response.url}")
+
+    def open(self, slug: str) -> None:
+        """Show a dashboard and wait until every chart was answered and drawn."""
+        self.answers.clear()
+        self.page.goto(f"{self.url}/superset/dashboard/{slug}/")
+        self.wait_for(lambda: len(self.answers) == CHARTS[slug], f"{CHARTS[slug]} charts of {slug}")
+        self.page.wait_for_function(
+            "() => !document.querySelector('.loading, [data-test=loading-indicator]')", timeout=LIMIT_MS
+        )
+
+    def wait_for(self, is_so: Callable[[], bool], what: str) -> None:
+        """Let the page work until it is so."""
+        for _ in range(LIMIT_MS // 250):
+            if is_so():
+                return
+            self.page.wait_for_timeout(250)
+        raise AssertionError(f"not seen: {what}; answered: {sorted(self.answers)}, refused: {self.refused}")
+
+    def screenshot(self, name: str) -> None:
+        if os.environ.get("UPDATE_SCREENSHOTS"):
+            self.page.screenshot(path=REPOSITORY / "docs" / name, animations="disabled")
+
+
+@pytest.fixture(params=[ADMIN, VIEWER])
+def user(request: pytest.FixtureRequest) -> str:
+    """Who looks."""
+    return str(request.param)
+
+
+@pytest.fixture
+def dashboard(superset: Stack, user: str) -> Iterator[Dashboard]:
+    """A browser that is signed in, tall enough that every chart is drawn at once."""
+    chromium = shutil.which("chromium")
+    assert chromium, "the browser tests need chromium: python -m stack install-for-tests"
+    url, name, password = superset.superset.login(user)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        page = browser.new_page(viewport={"width": 1280, "height": 2400})
+        page.set_default_timeout(LIMIT_MS)
+        shown_page = Dashboard(page, url)
+        page.on("response", shown_page.heard)
+        page.goto(f"{url}/login/")
+        page.fill("input#username, input[name=username]", name)
+        page.fill("input[type=password]", password)
+        page.keyboard.press("Enter")
+        page.wait_for_url(lambda address: "/login" not in address)
+        yield shown_page
+        browser.close()
+
+
+@pytest.mark.parametrize("slug", ["now", "report"])
+def test_every_chart_is_drawn_with_data(dashboard: Dashboard, slug: str, user: str) -> None:
+    dashboard.open(slug)
+    empty = {chart for chart, rows in dashboard.answers.items() if not rows or isinstance(rows, str)}
+    assert len(empty) <= (1 if slug == "now" else 0), f"{empty}: only anomalies may be none"
+    assert not dashboard.refused
+    texts = dashboard.page.locator(".ant-alert-error, [data-test=error-message]").all_inner_texts()
+    assert texts == []
+    drawn = dashboard.page.locator("[data-test=chart-container] canvas, [data-test=chart-container] table")
+    assert drawn.count() >= CHARTS[slug] - 2  # the big number is text, and so is what says that there are no anomalies
+    if user == VIEWER:
+        dashboard.screenshot(f"dashboard-{slug}.png")
+
+
+@pytest.mark.parametrize("user", [VIEWER], indirect=True)
+def test_the_live_chart_moves(
+    dashboard: Dashboard, superset: Stack, api: AirflowApi, pytestconfig: pytest.Config
+) -> None:
+    dashboard.open("now")
+    chart = next(name for name, rows in dashboard.answers.items() if rows and "event_minute" in rows[0])
+    before = dashboard.answers[chart]
+    newest = _newest(superset)
+    with shown(pytestconfig):
+        _send_today(superset, api)
+    assert _newest(superset) != newest
+    # The page asks again by itself, once a minute.
+    dashboard.wait_for(lambda: dashboard.answers[chart] != before, "the chart after a refresh")
+    assert not isinstance(dashboard.answers[chart], str)
+
+
+def _send_today(stack: Stack, api: AirflowApi) -> None:
+    """Replay a day of the log that falls on today, and let it through to the hot tables."""
+    today = dt.datetime.now(dt.UTC).date()
+    days = (demo.FIRST_DATE + dt.timedelta(days=number) for number in range(DAYS.count, DAYS.count + 7))
+    day = str(next(day for day in days if demo.replay_date(day) == today))
+    folder = stack.log_folder
+    command = [sys.executable, "-m", "jobs.generator", f"--out={folder}", f"--first-date={day}", f"--last-date={day}"]
+    subprocess.run([*command, "--scale=3"], cwd=REPOSITORY, check=True)
+    replay = {"first_date": day, "last_date": day, "speed": demo.DAY_SECONDS / 10, "run_minutes": 5}
+    runs: dict[str, dict[str, Any]] = {
+        "tripclick_producer_realtime": replay,
+        "tripclick_streaming_curated": {"until_caught_up": True},
+        "tripclick_analytics_mart_realtime": {"run_minutes": 0.5, "interval_minutes": 0.1},
+    }
+    for dag_id, params in runs.items():
+        follow(api, [(dag_id, api.trigger(dag_id, params))], "A new batch of clicks")
+
+
+@pytest.mark.parametrize("user", [VIEWER], indirect=True)
+def test_a_viewer_sees_dashboards_and_nothing_else(dashboard: Dashboard) -> None:
+    def get(path: str) -> Any:
+        return dashboard.page.request.get(dashboard.url + path, max_redirects=0)
+
+    assert {one["slug"] for one in get("/api/v1/dashboard/").json()["result"]} == {"now", "report"}
+    assert get("/api/v1/chart/").json()["count"] == 0
+    for path in ("dataset/", "database/", "log/", "query/", "saved_query/", "security/users/", "report/"):
+        assert get(f"/api/v1/{path}").status in {401, 403, 404}, path
+    for path in ("/sqllab/", "/users/list/", "/roles/list/", "/tablemodelview/list/", "/chart/add"):
+        assert get(path).status in {302, 403, 404}, path
+    asked = {"datasource": {"id": 1, "type": "table"}, "queries": [{"columns": [], "metrics": ["count"]}]}
+    token = get("/api/v1/security/csrf_token/")
+    headers = {"X-CSRFToken": token.json()["result"], "Referer": dashboard.url} if token.ok else {}
+    for path, data in {"chart/data": asked, "sqllab/execute/": {"database_id": 1, "sql": "SELECT 1"}}.items():
+        answer = dashboard.page.request.post(f"{dashboard.url}/api/v1/{path}", data=data, headers=headers)
+        assert answer.status in {400, 401, 403}, (path, answer.text())
+        assert not re.search(r'"rowcount"|"data":\s*\[', answer.text())
+
+
+@pytest.mark.parametrize("user", [VIEWER], indirect=True)
+def test_readable_on_a_phone(dashboard: Dashboard) -> None:
+    dashboard.page.set_viewport_size({"width": PHONE, "height": 6000})
+    dashboard.open("now")
+    charts = dashboard.page.locator("[data-test=dashboard-component-chart-holder]").all()
+    assert len(charts) == CHARTS["now"]
+    for chart in charts:
+        box = chart.bounding_box()
+        assert box
+        assert box["width"] > PHONE * 0.75
+        assert box["x"] + box["width"] <= PHONE
+
+
+def test_set_up_again_changes_nothing(superset: Stack) -> None:
+    def assets() -> str:
+        folder = superset.home.folder("superset")
+        database = f"file:{folder / 'superset.db'}?mode=ro"
+        import sqlite3
+
+        tables = ("dashboards", "slices", "tables", "table_columns", "sql_metrics", "dbs", "ab_user", "ab_role")
+        with sqlite3.connect(database, uri=True) as connection:
+            return str([connection.execute(f"SELECT count(*) FROM {table}").fetchall() for table in tables])
+
+    before = assets()
+    superset.superset.stop()
+    (superset.home.folder("superset") / "set-up.stamp").unlink()
+    superset.dashboards()
+    assert assets() == before
