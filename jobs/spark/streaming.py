@@ -82,11 +82,14 @@ def _round(stream: "DataFrame", write: WriteBatch, checkpoint: str, stop: Stop) 
     """Whether the round read all; False when `stop` ended it."""
     from pyspark.errors.exceptions.base import StreamingQueryException
 
+    from jobs.spark.writer import fence
+
     raised: list[Exception] = []
 
     def guarded(batch: "DataFrame", batch_id: int) -> None:
         try:
             stop.check()
+            fence()
             write(batch, batch_id)
         except Exception as error:
             raised.append(error)

@@ -1,50 +1,53 @@
 """How a table of the lake is written: by one writer at a time, and a batch of a stream only once."""
 
-import hashlib
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from jobs.cli import JobError, say
-
-COMPACT_FROM: Final = 32  # files too many: a batch adds one a partition
+from jobs.spark.lease import Lease, state_of
+from jobs.spark.lease_files import Files, HadoopFiles, LocalFiles
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
+
+COMPACT_FROM: Final = 32  # files too many: a batch adds one a partition
+LEASE_FOLDER: Final = "_writer"  # a name that Delta passes over
+
+_leases: Final[list[Lease]] = []  # of this job
 
 
 @contextmanager
 def one_writer(spark: "SparkSession", path: str) -> Iterator[None]:
     """Hold the right to write `path` (a table's folder or a checkpoint); JobError when another job holds it.
 
-    Two Delta writers on S3 lose acknowledged commits, so the second one is refused. The lock is a file's on this host
-    and belongs to the JVM that writes: it ends with that process however that ends, and not before. All Spark jobs
-    run on one host; jobs of several hosts it would not keep apart.
+    Two Delta writers on S3 lose acknowledged commits, so the second one is refused, on whatever host it runs.
     """
-    from py4j.protocol import Py4JJavaError
-
-    jvm = spark._jvm
-    assert jvm is not None  # noqa: S101  a classic session has one
-    name = path.rstrip("/") if "://" in path else str(Path(path).resolve())
-    file = Path(tempfile.gettempdir()) / f"tripclick-writer-{hashlib.sha256(name.encode()).hexdigest()[:16]}.lock"
-    channel: Any = None
+    jvm: Any = spark._jvm
+    name = path.rstrip("/").removeprefix("file://")
+    local = "://" not in name
+    name = str(Path(name).resolve()) if local else name
+    files: Files = LocalFiles(Path(name) / LEASE_FOLDER) if local else HadoopFiles(spark, f"{name}/{LEASE_FOLDER}")
+    # The JVM's process: it commits, also for a while after this one was killed.
+    state = state_of(str(spark.sparkContext.appName), jvm.java.lang.ProcessHandle.current().pid())
+    lease = Lease(name, files, state, on_loss=spark.sparkContext.cancelAllJobs)
     try:
-        channel = jvm.java.io.RandomAccessFile(str(file), "rw").getChannel()
-        lock = channel.tryLock()
-    except Py4JJavaError as error:
-        if "OverlappingFileLock" not in str(error.java_exception):
-            raise JobError(f"cannot lock {name}: {error.java_exception.getMessage()}; remove {file}") from None
-        lock = None
-    if lock is None:
-        if channel:
-            channel.close()
-        raise JobError(f"another job on this host writes {name}: wait until it ends, or end it, then run this again")
+        lease.take()
+    except OSError as error:
+        raise JobError(f"cannot take the lease of {name}: {error}") from None
+    _leases.append(lease)
     try:
         yield
     finally:
-        channel.close()
+        _leases.remove(lease)
+        lease.release()
+
+
+def fence() -> None:
+    """JobError when this job has lost one of its leases, as after a long hang: call it right before each commit."""
+    for lease in _leases:
+        lease.fence()
 
 
 def is_table(spark: "SparkSession", path: str) -> bool:
@@ -62,6 +65,7 @@ def append_once(rows: "DataFrame", path: str, batch_id: int, partition: str | No
         rows = rows.repartition(partition)  # a file a partition, not one for each task
     options = {"txnAppId": query_id, "txnVersion": str(batch_id)}
     writer = rows.write.format("delta").mode("append").options(**options)
+    fence()
     (writer.partitionBy(partition) if partition else writer).save(path)
 
 

@@ -16,6 +16,7 @@ from kafka.admin import NewTopic
 from jobs.cli import JobError, Terminated
 from jobs.event import PARTITIONS, SHIFT_HEADER, event_id
 from jobs.spark import kafka_records
+from jobs.spark import writer as writer_module
 from jobs.spark.archive_raw import ArchiveWriter
 from jobs.spark.kafka_records import archived_records, records, require_broker, require_topic
 from jobs.spark.streaming import Limits, run_rounds
@@ -187,12 +188,35 @@ def test_archive_is_idempotent_without_its_checkpoint(lake: Lake) -> None:
 
 def test_second_writer_is_refused(spark: "SparkSession", tmp_path: Path) -> None:
     with one_writer(spark, f"{tmp_path}/clicks"):
-        with pytest.raises(JobError, match="another job on this host writes"), one_writer(spark, f"{tmp_path}/clicks/"):
+        with (
+            pytest.raises(JobError, match="is being written by tests, process"),
+            one_writer(spark, f"{tmp_path}/clicks/"),
+        ):
             pass
         with one_writer(spark, f"{tmp_path}/other"):
             pass
+        spark.range(3).write.format("delta").save(f"{tmp_path}/clicks")
+        assert spark.read.format("delta").load(f"{tmp_path}/clicks").count() == 3
     with one_writer(spark, f"{tmp_path}/clicks"):
         pass
+
+
+def test_zombie_whose_lease_was_taken_over_commits_nothing(lake: Lake, tmp_path: Path) -> None:
+    lake.send([line(0)])
+    lake.run(lake.curated())
+    lake.send([line(1)])
+    writer = lake.curated()
+
+    def hangs(batch: "DataFrame", batch_id: int) -> None:
+        (lease,) = writer_module._leases
+        assert lease.files.create(f"{lease._number + 1:012}", b"another one's")
+        lease._renewed -= 3600
+        writer(batch, batch_id)
+
+    with pytest.raises(JobError, match="took the lease over"), one_writer(lake.spark, f"{tmp_path}/clicks"):
+        lake.run(hangs)
+    assert len(lake.rows("clicks")) == 1
+    assert lake.rows("quarantine") == []
 
 
 def test_many_small_files_are_put_together(spark: "SparkSession", tmp_path: Path) -> None:

@@ -1,0 +1,118 @@
+"""Small files that are made whole, and only when they are not there yet: in a local or shared folder, or on S3."""
+
+import os
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+
+class Files(Protocol):
+    """A folder of files that are never changed. What goes wrong is an OSError."""
+
+    def names(self) -> list[str]:
+        """Their names; none when there is no folder."""
+
+    def read(self, name: str) -> bytes | None:
+        """The content; None when there is no such file."""
+
+    def create(self, name: str, content: bytes) -> bool:
+        """Make it, with its content, in one step; False when it is there already."""
+
+    def delete(self, name: str) -> None:
+        """Nothing happens when there is no such file."""
+
+
+class LocalFiles:
+    """In a folder of this host, or one that is mounted."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def names(self) -> list[str]:
+        return [file.name for file in self._folder.iterdir()] if self._folder.is_dir() else []
+
+    def read(self, name: str) -> bytes | None:
+        try:
+            return (self._folder / name).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def create(self, name: str, content: bytes) -> bool:
+        # Hadoop's local file system only looks before it writes: of two writers both would succeed. A link is atomic.
+        self._folder.mkdir(parents=True, exist_ok=True)
+        draft = self._folder / f".{uuid.uuid4().hex}"
+        try:
+            draft.write_bytes(content)
+            os.link(draft, self._folder / name)
+        except FileExistsError:
+            return False
+        finally:
+            draft.unlink(missing_ok=True)
+        return True
+
+    def delete(self, name: str) -> None:
+        (self._folder / name).unlink(missing_ok=True)
+
+
+class HadoopFiles:
+    """In a folder of a file system of Hadoop that has conditional writes: s3a."""
+
+    def __init__(self, spark: "SparkSession", folder: str) -> None:
+        self._jvm: Any = spark._jvm
+        self._folder = folder
+        path = self._path("")
+        self._fs = path.getFileSystem(spark._jsparkSession.sessionState().newHadoopConf())
+
+    def names(self) -> list[str]:
+        try:
+            return [status.getPath().getName() for status in self._fs.listStatus(self._path(""))]
+        except Exception as error:
+            if _is(error, "FileNotFoundException"):
+                return []
+            raise _os_error(error) from error
+
+    def read(self, name: str) -> bytes | None:
+        try:
+            stream = self._fs.open(self._path(name))
+            try:
+                return bytes(self._jvm.org.apache.commons.io.IOUtils.toByteArray(stream))
+            finally:
+                stream.close()
+        except Exception as error:
+            if _is(error, "FileNotFoundException"):
+                return None
+            raise _os_error(error) from error
+
+    def create(self, name: str, content: bytes) -> bool:
+        try:
+            builder = self._fs.createFile(self._path(name)).overwrite(True).recursive()
+            stream = builder.must("fs.option.create.conditional.overwrite", True).build()
+            stream.write(content)
+            stream.close()
+        except Exception as error:
+            if self.read(name) == content:  # an answer was lost, and the request sent again met its own file
+                return True
+            if _is(error, "RemoteFileChangedException", "FileAlreadyExistsException"):
+                return False
+            raise _os_error(error) from error
+        return True
+
+    def delete(self, name: str) -> None:
+        try:
+            self._fs.delete(self._path(name), False)
+        except Exception as error:
+            raise _os_error(error) from error
+
+    def _path(self, name: str) -> Any:
+        return self._jvm.org.apache.hadoop.fs.Path(f"{self._folder}/{name}")
+
+
+def _is(error: Exception, *names: str) -> bool:
+    return any(name in str(getattr(error, "java_exception", "")) for name in names)
+
+
+def _os_error(error: Exception) -> OSError:
+    return OSError(" ".join(str(getattr(error, "java_exception", error)).split()))
