@@ -79,9 +79,17 @@ class Lease:
             if not self._lost and time.monotonic() - self._renewed > RENEW_S:
                 self._renew()
             if self._lost:
-                raise JobError(
-                    f"{self.name}: another job took the lease over while this one hung; nothing is committed"
-                )
+                raise self.loss
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether another may hold it by now."""
+        return self._lost
+
+    @property
+    def loss(self) -> JobError:
+        """What to raise then."""
+        return JobError(f"{self.name}: another job may write it, for this one hung too long; run it again")
 
     def release(self) -> None:
         """Give it back, so that the next one need not wait."""
@@ -123,7 +131,7 @@ class Lease:
         while numbers := self._numbers():
             content = self.files.read(f"{max(numbers):012}")
             if content is not None:
-                return max(numbers), State(**json.loads(content))
+                return max(numbers), _state(content)
         return 0, None
 
     def _numbers(self) -> list[int]:
@@ -133,6 +141,13 @@ class Lease:
         for number in self._numbers():
             if number < before:
                 self.files.delete(f"{number:012}")
+
+
+def _state(content: bytes) -> State:
+    try:
+        return State(**json.loads(content))
+    except (ValueError, TypeError):  # files are made whole: only a power cut leaves half of one
+        return State("", "", "", 0.0, released=True)
 
 
 def _identity(pid: int) -> str:
