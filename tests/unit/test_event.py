@@ -12,6 +12,7 @@ import pytest
 from jobs.generator.defects import INVALID, VALID
 from jobs.generator.sessions import sessions_of
 from pipeline_config.project import ROOT
+from tests.unit.test_spark_events import KEPT, QUARANTINED
 
 SCHEMA = json.loads((ROOT / "schemas/event.schema.json").read_text(encoding="utf-8"))
 CHECK = jsonschema.Draft7Validator(SCHEMA)
@@ -41,3 +42,28 @@ def test_invalid_lines_do_not(kind: str) -> None:
 def test_lines_with_harmless_defects_do(kind: str) -> None:
     line = VALID[kind][1](records()[0])
     CHECK.validate(json.loads(line.decode("utf-8", "surrogatepass").removeprefix("\ufeff").removesuffix(",")))
+
+
+def parsed(line: bytes) -> Any:
+    """What is in a line that Spark's reader takes."""
+    text = line.decode("utf-8", "surrogatepass").removeprefix("\ufeff").rstrip(", \r")
+    return json.loads(text, strict=False)
+
+
+@pytest.mark.parametrize("case", sorted(KEPT))
+def test_what_spark_keeps_fits_the_schema(case: str) -> None:
+    CHECK.validate(parsed(KEPT[case][0]))
+
+
+FIELD_REASONS = {"not_an_object", "no_session_id", "bad_session_id", "bad_document_id", "bad_date"}
+# White space alone is text to JSON Schema, a date's value and 64 bits are beyond it.
+BEYOND_CASES = {"session blank", "document beyond 64 bits", ".NET's no date", "1999"}
+
+
+@pytest.mark.parametrize(
+    "case", sorted(name for name, (_, why) in QUARANTINED.items() if why in FIELD_REASONS and name not in BEYOND_CASES)
+)
+def test_what_spark_refuses_does_not(case: str) -> None:
+    line = QUARANTINED[case][0]
+    assert line is not None
+    assert not CHECK.is_valid(parsed(line))
