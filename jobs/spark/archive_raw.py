@@ -33,18 +33,6 @@ def rows(records: "DataFrame") -> "DataFrame":
     return records.withColumn("archive_date", F.to_date("kafka_ts")).select(*tables.ARCHIVE_COLUMNS)
 
 
-def missing(new: "DataFrame", archive: "DataFrame") -> "DataFrame":
-    """The rows of `new` that the archive does not hold: after a lost checkpoint all of Kafka is read again.
-
-    kafka_ts is in the key because a topic that was deleted and made anew counts its offsets from 0 again.
-    """
-    days = [row.archive_date for row in new.select("archive_date").distinct().collect()]
-    there = archive.where(archive.archive_date.isin(days))  # prunes the folders that are read
-    return new.join(there, on=["archive_date", "topic", "partition", "offset", "kafka_ts"], how="left_anti").select(
-        *tables.ARCHIVE_COLUMNS
-    )
-
-
 @dataclass
 class ArchiveWriter:
     """Appends micro-batches of records, and counts those of this run."""
@@ -55,14 +43,13 @@ class ArchiveWriter:
 
     def __call__(self, batch: "DataFrame", batch_id: int) -> None:
         """Append what is not there yet."""
-        from jobs.spark.writer import append_once, is_table
+        from jobs.spark.writer import append_once, missing
 
         started = time.monotonic()
-        spark = batch.sparkSession
         new = rows(batch).persist()
         try:
             read = new.count()
-            absent = missing(new, spark.read.format("delta").load(self.path)) if is_table(spark, self.path) else new
+            absent = missing(new, self.path, tables.ARCHIVE_PARTITION)
             written = absent.count()
             append_once(absent, self.path, batch_id, tables.ARCHIVE_PARTITION)
         finally:

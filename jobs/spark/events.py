@@ -49,10 +49,15 @@ def clicks(checked: DataFrame) -> DataFrame:
     )
 
 
+def invalid(checked: DataFrame) -> DataFrame:
+    """The rows of `check` that are no valid click."""
+    return checked.where(F.col("reason").isNotNull())
+
+
 def quarantine(checked: DataFrame) -> DataFrame:
     """The others, as rows of the table quarantine: raw bytes, place in Kafka, reason."""
     return (
-        checked.where(F.col("reason").isNotNull())
+        invalid(checked)
         .withColumn("contract_version", F.lit(CONTRACT_VERSION))
         .withColumn("quarantined_ts", F.current_timestamp())
         .select(*QUARANTINE_COLUMNS)

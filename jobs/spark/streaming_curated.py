@@ -31,6 +31,9 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--topic", default=TOPIC)
     result.add_argument("--archive-path", default="", help="root folder of the archive raw")
     result.add_argument("--from-archive", type=true_or_false, default=False, help="read the archive, not Kafka")
+    result.add_argument(
+        "--replay-quarantine", type=true_or_false, default=False, help="first check the quarantined records again"
+    )
     result.add_argument("--run-minutes", type=positive_float, default=60.0)
     result.add_argument("--interval-seconds", type=positive_float, default=30.0, help="from one round to the next")
     result.add_argument("--until-caught-up", type=true_or_false, default=False, help="end when all is read")
@@ -57,7 +60,7 @@ class CuratedWriter:
     def __call__(self, batch: "DataFrame", batch_id: int) -> None:
         """Check the records and append them."""
         from jobs.spark import events
-        from jobs.spark.writer import append_once
+        from jobs.spark.writer import append_once, missing
 
         started = time.monotonic()
         checked = events.check(batch).persist()
@@ -65,8 +68,10 @@ class CuratedWriter:
             reasons = events.summary(checked)
             self._count(reasons)
             if batch_id == 0 or any(row.reason for row in reasons):  # the first one creates the table
-                append_once(events.quarantine(checked), self.quarantine_path, batch_id)
-            append_once(events.clicks(checked), self.clicks_path, batch_id, tables.CLICKS_PARTITION)
+                bad = missing(events.quarantine(checked), self.quarantine_path)
+                append_once(bad, self.quarantine_path, batch_id)
+            clicks = missing(events.clicks(checked), self.clicks_path, tables.CLICKS_PARTITION)
+            append_once(clicks, self.clicks_path, batch_id, tables.CLICKS_PARTITION)
         finally:
             checked.unpersist()
         say(f"batch {batch_id}: {describe(reasons)}, took {time.monotonic() - started:.1f} s")
@@ -106,9 +111,10 @@ def describe(reasons: "list[Row]") -> str:
 def run(options: argparse.Namespace) -> None:
     """Read, check, write, in rounds."""
     from jobs.spark.kafka_records import require_broker
+    from jobs.spark.quarantine import replay
     from jobs.spark.session import session
     from jobs.spark.streaming import Limits, run_rounds
-    from jobs.spark.writer import compact, one_writer
+    from jobs.spark.writer import compact, is_table, one_writer
 
     if not options.from_archive:
         require_broker(options.kafka_brokers)
@@ -118,6 +124,8 @@ def run(options: argparse.Namespace) -> None:
     checkpoint = tables.table_path(options.checkpoint_path, f"{NAME}_from_archive" if options.from_archive else NAME)
     writer = CuratedWriter(clicks_path, quarantine_path, options.max_bad_share)
     with one_writer(spark, clicks_path):
+        if options.replay_quarantine and is_table(spark, quarantine_path):
+            replay(spark, clicks_path, quarantine_path)
         source, stream = _source(spark, options)
         say(f"reads {source}, writes {clicks_path}")
         limits = Limits(options.run_minutes, options.interval_seconds, options.until_caught_up)

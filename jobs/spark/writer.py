@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any, Final
 from jobs.cli import JobError, say
 from jobs.spark.lease import Lease, state_of
 from jobs.spark.lease_files import Files, HadoopFiles, LocalFiles
+from jobs.spark.tables import PLACE
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 COMPACT_FROM: Final = 32  # files too many: a batch adds one a partition
+KEEP_REPLACED_HOURS: Final = 7 * 24  # a reader or a stream that began before still finds the files it knows
 LEASE_FOLDER: Final = "_writer"  # a name that Delta passes over
 
 _leases: Final[list[Lease]] = []  # of this job
@@ -39,9 +41,16 @@ def one_writer(spark: "SparkSession", path: str) -> Iterator[None]:
     _leases.append(lease)
     try:
         yield
+    except Exception as error:
+        if lease.is_lost:  # Spark only says that the jobs were cancelled
+            raise lease.loss from error
+        raise
     finally:
         _leases.remove(lease)
-        lease.release()
+        try:
+            lease.release()
+        except OSError as error:
+            say(f"cannot give back the lease of {name}, it runs out by itself: {error}")
 
 
 def fence() -> None:
@@ -54,6 +63,33 @@ def is_table(spark: "SparkSession", path: str) -> bool:
     """Whether a Delta table is in this folder."""
     jvm: Any = spark._jvm
     return bool(jvm.io.delta.tables.DeltaTable.isDeltaTable(spark._jsparkSession, path))
+
+
+def missing(rows: "DataFrame", path: str, partition: str | None = None) -> "DataFrame":
+    """The records among `rows` that the Delta table does not hold: after a lost checkpoint all is read again."""
+    spark = rows.sparkSession
+    if not is_table(spark, path):
+        return rows
+    there = spark.read.format("delta").load(path)
+    keys = list(PLACE)
+    if partition:
+        keys.append(partition)
+        values = [row[0] for row in rows.select(partition).distinct().collect()]
+        there = there.where(there[partition].isin(values))  # prunes the folders that are read
+    return rows.join(there.select(*keys), on=keys, how="left_anti").select(*rows.columns)
+
+
+def append_missing(rows: "DataFrame", path: str, partition: str) -> int:
+    """Append the records among `rows` that the Delta table does not hold; how many."""
+    new = missing(rows, path, partition).persist()
+    try:
+        count = new.count()
+        fence()
+        if count:
+            new.repartition(partition).write.format("delta").mode("append").partitionBy(partition).save(path)
+    finally:
+        new.unpersist()
+    return count
 
 
 def append_once(rows: "DataFrame", path: str, batch_id: int, partition: str | None = None) -> None:
@@ -70,13 +106,17 @@ def append_once(rows: "DataFrame", path: str, batch_id: int, partition: str | No
 
 
 def compact(spark: "SparkSession", path: str) -> None:
-    """Put a table's small files together when they have become many. Readers and streams of the table do not notice.
+    """Put a table's small files together when they have become many, and delete the ones that were replaced long ago.
 
-    Only for the one writer of the table; Delta's own autoCompact rewrites a table without partitions after each batch.
+    Readers and streams of the table do not notice. Only for the one writer of the table; Delta's own autoCompact
+    rewrites a table without partitions after each batch.
     """
     files = spark.read.format("delta").load(path).inputFiles() if is_table(spark, path) else []
     partitions = {file.rpartition("/")[0] for file in files}
     if len(files) - len(partitions) < COMPACT_FROM:
         return
-    spark.sql(f"OPTIMIZE delta.`{path.replace('`', '``')}`").collect()
+    table = f"delta.`{path.replace('`', '``')}`"
+    fence()
+    spark.sql(f"OPTIMIZE {table}").collect()
+    spark.sql(f"VACUUM {table} RETAIN {KEEP_REPLACED_HOURS} HOURS").collect()
     say(f"put {len(files):,} files of {path} together")

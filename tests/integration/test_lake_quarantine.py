@@ -1,0 +1,116 @@
+"""The quarantine: counted, listed, and replayed after a fix, each click once, whenever the replay is killed."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from jobs.event import event_id
+from jobs.spark import events, quarantine, streaming_curated, writer
+from jobs.spark.quarantine import counts, excerpt, replay
+from tests.integration.test_lake_streams import BROKEN, Lake, line
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame, SparkSession
+
+pytestmark = pytest.mark.integration
+SHIFT_MS = 604800000  # that Lake.send sets
+BAD_NOW = [line(3), line(4)]
+
+
+@pytest.fixture
+def lake(spark: "SparkSession", kafka: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lake:
+    """Two clicks, two records that no contract takes, and two, one of them sent twice, that a fix will make valid."""
+    from pyspark.sql import functions as F
+
+    right = events._reason
+
+    def too_strict(text: "Column") -> "Column":
+        return F.when(F.col("click.document_id") >= 4, "bad_document_id").otherwise(right(text))
+
+    lake = Lake(spark, kafka, tmp_path)
+    lake.send([line(0), line(1), BROKEN, b"\x00\xff", *BAD_NOW, BAD_NOW[0]])
+    with monkeypatch.context() as before_the_fix:
+        before_the_fix.setattr(events, "_reason", too_strict)
+        lake.run(lake.curated())
+    assert (len(lake.rows("clicks")), len(lake.rows("quarantine"))) == (2, 5)
+    return lake
+
+
+def ids(lake: Lake) -> list[str]:
+    return sorted(row.event_id for row in lake.rows("clicks"))
+
+
+def run_replay(lake: Lake) -> None:
+    replay(lake.spark, str(lake.root / "clicks"), str(lake.root / "quarantine"))
+
+
+def test_replay_moves_what_is_valid_now_once(lake: Lake) -> None:
+    stay = [row for row in lake.rows("quarantine") if row.reason in {"not_json", "not_utf8"}]
+    for _ in range(2):
+        run_replay(lake)
+        assert ids(lake) == sorted(event_id(value, SHIFT_MS) for value in [line(0), line(1), *BAD_NOW, BAD_NOW[0]])
+        assert lake.rows("quarantine") == stay
+    versions = lake.spark.sql(f"DESCRIBE HISTORY delta.`{lake.root / 'quarantine'}`").count()
+    assert versions == 2  # the stream's batch and the first replay
+
+
+@pytest.mark.parametrize("moment", ["before the clicks", "between the tables"])
+def test_killed_replay_is_ended_by_the_next(lake: Lake, monkeypatch: pytest.MonkeyPatch, moment: str) -> None:
+    append: Callable[[DataFrame, str, str], int] = writer.append_missing
+
+    def killed(rows: "DataFrame", path: str, partition: str) -> int:
+        if moment == "between the tables":
+            append(rows, path, partition)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as first:
+        first.setattr(writer, "append_missing", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run_replay(lake)
+    assert len(lake.rows("quarantine")) == 5
+    run_replay(lake)
+    assert (len(ids(lake)), len(lake.rows("quarantine"))) == (5, 2)
+
+
+def test_all_read_again_adds_nothing_to_either_table(lake: Lake) -> None:
+    run_replay(lake)
+    lake.run(again := lake.curated(), checkpoint="lost, and made anew")
+    assert again.read == 7
+    assert (len(ids(lake)), len(lake.rows("quarantine"))) == (5, 2)
+
+
+def test_curated_stream_replays_it_first_when_asked_to(lake: Lake, kafka: str) -> None:
+    lake.send([line(5)])
+    options = ["--kafka-brokers", kafka, "--topic", lake.topic, "--until-caught-up", "true", "--max-bad-share", "1"]
+    paths = ["--curated-path", str(lake.root), "--checkpoint-path", str(lake.root / "checkpoints")]
+    streaming_curated.run(streaming_curated.parser().parse_args([*options, *paths, "--replay-quarantine", "true"]))
+    assert (len(ids(lake)), len(lake.rows("quarantine"))) == (6, 2)
+
+
+def test_counted_by_reason_day_and_contract(lake: Lake) -> None:
+    found = counts(lake.spark.read.format("delta").load(str(lake.root / "quarantine"))).collect()
+    assert {row.reason: (row.records, row.contract_version) for row in found} == {
+        "bad_document_id": (3, 1),
+        "not_json": (1, 1),
+        "not_utf8": (1, 1),
+    }
+
+
+def test_job_counts_and_lists_in_lines(lake: Lake, capsys: pytest.CaptureFixture[str]) -> None:
+    for action in ("count", "list"):
+        quarantine.run(quarantine.parser().parse_args(["--curated-path", str(lake.root), "--action", action]))
+    out = capsys.readouterr().out
+    assert "bad_document_id: 3 (contract 1)" in out
+    assert f"5 records in {lake.root}/quarantine" in out
+    assert f"{lake.topic} partition 0 offset 1 not_utf8: \\x00\ufffd" in out
+    assert len(out.splitlines()) == 3 + 1 + 5
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(None, ""), (b"a\nb\x00\x1b[31m", "a\\x0ab\\x00\\x1b[31m"), (b"x" * 101, "x" * 100 + "…"), ("né".encode(), "né")],
+)
+def test_excerpt_is_one_harmless_line(value: bytes | None, shown: str) -> None:
+    assert excerpt(value) == shown
