@@ -6,7 +6,7 @@ AGAINST ?= HEAD
 export DAYS SCALE SUPERSET
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo dashboards up down status check validate plan preflight format docs test test-fast test-faults bench-config bench-anomalies clean
+.PHONY: help install demo dashboards up down status check validate plan preflight format docs test test-fast test-faults bench-config bench-anomalies bench-queries clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +58,9 @@ bench-config: install ## Time the check and the loader beside check-jsonschema, 
 
 bench-anomalies: install ## Measure the anomaly rules against what the generator injected
 	@$(PYTHON) -m tests.bench_anomalies
+
+bench-queries: install ## Time the dashboards' queries on marts of eight years
+	@$(PYTHON) -m tests.bench_queries
 
 test-fast: install ## Run the unit tests: no servers, under a minute
 	@$(PYTHON) -m pytest tests/unit

@@ -18,7 +18,7 @@ LOADS: Final = Table(
 RECONCILIATION: Final = Table(
     "reconciliation",
     "One row a UTC day: the clicks of the hot tables against those of the cold ones. A day on which the hot stream did "
-    "not run, or the cold tables are not loaded yet, has one side only.",
+    "not run, or that is not loaded into the cold ones yet, has one side only; one on which it ran in part, a part.",
     ("event_date",),
     (
         Column("event_date", "date", "UTC date of event_ts"),
