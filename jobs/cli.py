@@ -13,6 +13,15 @@ from typing import Literal
 
 TERMINATED = 143  # 128 + SIGTERM, as a shell reports it
 
+# What any job may meet on its host and its servers, by the words of whoever says it: the system, a JVM, PostgreSQL.
+OUTSIDE = {
+    "No space left on device": "a disk is full, this host's or PostgreSQL's: make room and run it again, what is "
+    "written stays right",
+    "server closed the connection unexpectedly": "PostgreSQL went away: run it again when it answers",
+    "terminating connection due to administrator command": "PostgreSQL was stopped: run it again when it answers",
+    "the database system is ": "PostgreSQL starts or ends just now: run it again when it answers",
+}
+
 
 class JobError(Exception):
     """What is wrong and what to do, in one line that a person reads in a task's log."""
@@ -46,14 +55,20 @@ def flow(parser: argparse.ArgumentParser, *, reads: Iterable[Data], writes: Iter
 def main(
     parser: argparse.ArgumentParser, run: Callable[[argparse.Namespace], None], argv: Sequence[str] | None = None
 ) -> int:
-    """Parse, run, and return the exit code: 0, 1 after a JobError, 143 after SIGTERM. Other exceptions pass."""
+    """Parse, run, and return the exit code: 0, 1 after a JobError or what is OUTSIDE, 143 after SIGTERM.
+
+    Other exceptions pass.
+    """
     options = parser.parse_args(argv)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _terminate)
     try:
         run(options)
-    except JobError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr, flush=True)  # noqa: T201
+    except Exception as error:
+        message = str(error) if isinstance(error, JobError) else outside(error)
+        if message is None:
+            raise
+        print(f"error: {' '.join(message.split())}", file=sys.stderr, flush=True)  # noqa: T201
         return 1
     except Terminated:
         print("error: ended by a signal before it was done", file=sys.stderr, flush=True)  # noqa: T201
@@ -63,6 +78,12 @@ def main(
 
 def _terminate(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 (the signal module's signature)
     raise Terminated
+
+
+def outside(error: Exception) -> str | None:
+    """What to say of an exception that comes from outside; None of another one."""
+    text = str(error)
+    return next((message for sign, message in OUTSIDE.items() if sign in text), None)
 
 
 def say(message: str) -> None:

@@ -8,10 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from jobs.cli import JobError, Terminated, say
+from jobs.cli import JobError, Terminated, outside, say
 
 if TYPE_CHECKING:
-    from pyspark.errors.exceptions.base import StreamingQueryException
     from pyspark.sql import DataFrame, SparkSession
 
 WriteBatch = Callable[["DataFrame", int], None]
@@ -92,8 +91,8 @@ def _round(stream: "DataFrame", write: WriteBatch, checkpoint: str, stop: Stop) 
             fence()
             write(batch, batch_id)
         except Exception as error:
-            raised.append(error)
-            if isinstance(error, (StopBetweenBatches, JobError)):
+            raised.append(_explained(error, checkpoint))
+            if isinstance(raised[0], (StopBetweenBatches, JobError)):
                 # The JVM would log this as a failed query, with its stack.
                 batch.sparkSession.sparkContext.setLogLevel("OFF")
             raise
@@ -111,8 +110,8 @@ def _round(stream: "DataFrame", write: WriteBatch, checkpoint: str, stop: Stop) 
     return True
 
 
-def _explained(error: "StreamingQueryException", checkpoint: str) -> Exception:
-    """The JobError for what is known to happen to a stream, else the error itself."""
+def _explained(error: Exception, checkpoint: str) -> Exception:
+    """The JobError for what is known to happen to a stream or to its batch, else the error itself."""
     known = {
         "data may have been lost": "Kafka dropped records before they were read (its retention is shorter than the "
         f"stream's pause). To go on with what is left, delete {checkpoint}: the rest is read again, counted once",
@@ -121,8 +120,9 @@ def _explained(error: "StreamingQueryException", checkpoint: str) -> Exception:
         "oncurrent": f"another job writes the same table or checkpoint {checkpoint}: end one of the two",
         "TimeoutException": "Kafka stopped answering: run it again, the stream goes on where it was",
     }
-    text = str(error)
-    return next((JobError(message) for sign, message in known.items() if sign in text), error)
+    text = str(error).partition("\n\tat ")[0]  # the stack has java.util.concurrent in it
+    message = next((message for sign, message in known.items() if sign in text), None) or outside(error)
+    return JobError(message) if message and not isinstance(error, JobError) else error
 
 
 @contextmanager

@@ -43,6 +43,12 @@ def test_a_job_error_is_one_line_and_exit_code_1(capsys: pytest.CaptureFixture[s
     assert capsys.readouterr() == ("", "error: this is wrong: do that\n")
 
 
+@pytest.mark.parametrize("sign", cli.OUTSIDE)
+def test_what_comes_from_outside_is_one_line_too(capsys: pytest.CaptureFixture[str], sign: str) -> None:
+    assert end(OSError(f"cannot go on: {sign}\n\tat a.b.C(D.java:1)")) == 1
+    assert capsys.readouterr() == ("", f"error: {cli.OUTSIDE[sign]}\n")
+
+
 def test_other_exceptions_keep_their_traceback() -> None:
     with pytest.raises(ZeroDivisionError):
         end(ZeroDivisionError())
