@@ -1,0 +1,258 @@
+"""The chain that the faults hit: a topic, the five Spark jobs as processes of their own, and what has to come out."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+from kafka import KafkaAdminClient, KafkaProducer
+from kafka.admin import NewTopic
+
+from jobs.event import PARTITIONS, SHIFT_HEADER
+from jobs.producer.log_files import record_of
+from jobs.producer.replay import WEEK_MS
+from jobs.spark import tables
+from stack.kafka_broker import KafkaBroker
+from stack.postgresql import PostgreSql
+from stack.settings import QUICK_JVM, REPOSITORY, SPARK_JARS, java_home
+from tests import reference
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+SHIFT_MS = 288 * WEEK_MS
+CURATED, ARCHIVE, ETL, LOAD, HOT = JOBS = (
+    "streaming_curated",
+    "archive_raw",
+    "analytics_mart_etl",
+    "load_postgres",
+    "analytics_mart_realtime",
+)
+LIMIT_SECONDS = 300
+# By the order in which all records came: Kafka keeps it within a partition only, the reference knows of one.
+OF_ARRIVAL = {"late_count", "quarantined_count"}
+
+
+@dataclass
+class Driver:
+    """A running job, and the file of all that it prints."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    @property
+    def said(self) -> str:
+        """Its lines so far."""
+        return self.log.read_text(encoding="utf-8", errors="replace")
+
+    def works(self, limit: float = LIMIT_SECONDS) -> bool:
+        """Wait for the first progress line of its reading; False when it ended before."""
+        deadline = time.monotonic() + limit
+        while " read" not in self.said:
+            if self.process.poll() is not None:
+                return False
+            assert time.monotonic() < deadline, self.said
+            time.sleep(0.02)
+        return True
+
+    def end(self, number: signal.Signals = signal.SIGKILL) -> None:
+        """A signal to the JVM and the interpreter."""
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, number)
+
+    def wait(self, limit: float = LIMIT_SECONDS) -> int:
+        """Its exit code."""
+        return self.process.wait(limit)
+
+    @property
+    def error(self) -> str:
+        """The one `error:` line of a job that ended red, without any stack trace."""
+        lines = self.said.splitlines()
+        assert "Traceback" not in self.said, self.said
+        (line,) = [line for line in lines if line.startswith("error: ")]
+        return line
+
+
+class Chain:
+    """A topic, the folders and the PostgreSQL schema of one chain. `sent` are the lines in Kafka, in their order."""
+
+    def __init__(self, root: Path, kafka: KafkaBroker, postgres: PostgreSql) -> None:
+        self.root, self.kafka, self.postgres = root, kafka, postgres
+        self.topic = f"faults.{uuid.uuid4().hex}"
+        self.schema = f"faults_{uuid.uuid4().hex}"
+        self.sent: list[bytes] = []
+        root.mkdir(parents=True, exist_ok=True)
+        admin = KafkaAdminClient(bootstrap_servers=kafka.address)
+        admin.create_topics([NewTopic(self.topic, PARTITIONS, 1)])
+        admin.close()
+        with self.connect() as connection:
+            connection.execute(f"CREATE SCHEMA {self.schema}".encode())
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """libpq's, which leads to the chain's own schema."""
+        return {**self.postgres.connection, "PGOPTIONS": f"-c search_path={self.schema}"}
+
+    def connect(self) -> psycopg.Connection[Any]:
+        """A connection to the chain's schema."""
+        words = {"host": "PGHOST", "port": "PGPORT", "dbname": "PGDATABASE", "user": "PGUSER", "password": "PGPASSWORD"}
+        known = self.environment
+        return psycopg.connect(
+            **{word: known[name] for word, name in words.items()},  # type: ignore[arg-type]
+            options=known["PGOPTIONS"],
+            autocommit=True,
+        )
+
+    def send(self, lines: Sequence[bytes]) -> None:
+        """One record a line; a session stays in one partition, as the producer has it."""
+        producer = KafkaProducer(bootstrap_servers=self.kafka.address, acks="all", linger_ms=20)
+        header = [(SHIFT_HEADER, str(SHIFT_MS).encode())]
+        for line in lines:
+            session = str(record_of(line).get("SessionId") or "").encode()
+            place = hashlib.sha256(session).digest()[0] % PARTITIONS
+            producer.send(self.topic, line, key=session, partition=place, headers=header)
+        producer.flush()
+        producer.close()
+        self.sent += lines
+
+    def arguments(self, job: str) -> list[str]:
+        """The job's own options."""
+        kafka = ["--kafka-brokers", self.kafka.address, "--topic", self.topic]
+        checkpoint = ["--checkpoint-path", str(self.root / "checkpoints")]
+        curated = ["--curated-path", str(self.root / "curated")]
+        mart = ["--mart-path", str(self.root / "mart")]
+        caught_up = ["--until-caught-up", "true"]
+        return {
+            CURATED: [*kafka, *checkpoint, *curated, *caught_up, "--max-bad-share", "1"],
+            ARCHIVE: [*kafka, *checkpoint, "--archive-path", str(self.root / "archive")],
+            ETL: [*curated, *mart],
+            LOAD: mart,
+            HOT: [*curated, *checkpoint, *caught_up],
+        }[job]
+
+    @contextmanager
+    def start(self, job: str, *driver: str) -> Iterator[Driver]:
+        """The job by spark-submit, with options of driver.py; it does not outlive the block."""
+        settings = {
+            "spark.master": "local[2]",
+            "spark.driver.memory": "1g",
+            "spark.jars": ",".join(str(jar) for jar in sorted(SPARK_JARS.glob("*.jar"))),
+            "spark.driver.extraJavaOptions": QUICK_JVM,
+        }
+        confs = [word for name, value in settings.items() for word in ("--conf", f"{name}={value}")]
+        programs = Path(sys.executable).parent
+        words = [str(programs / "spark-submit"), *confs, "tests/faults/driver.py", job, *driver]
+        environment = {
+            **os.environ,
+            **self.environment,
+            "PATH": f"{programs}:{os.environ['PATH']}",
+            "PYTHONPATH": str(REPOSITORY),
+            "PYSPARK_PYTHON": sys.executable,
+            "JAVA_HOME": str(java_home()),
+            "SPARK_LOCAL_IP": "127.0.0.1",
+        }
+        log = self.root / f"{job}.{uuid.uuid4().hex}.log"
+        with (
+            log.open("wb") as file,
+            subprocess.Popen(
+                [*words, "--", *self.arguments(job)],
+                cwd=REPOSITORY,
+                env=environment,
+                stdout=file,
+                stderr=file,
+                start_new_session=True,
+            ) as process,
+        ):
+            driver_ = Driver(process, log)
+            try:
+                yield driver_
+            finally:
+                driver_.end()
+
+    def run(self, job: str) -> None:
+        """The job to its end, in the Spark session of this process: that costs no start."""
+        module = importlib.import_module(f"jobs.spark.{job}")
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in self.environment.items():
+                patch.setenv(name, value)
+            module.run(module.parser().parse_args(self.arguments(job)))
+
+    def check(self, spark: SparkSession) -> None:
+        """Every record is archived once and curated or quarantined once, and every table has the right numbers."""
+        archive = spark.read.format("delta").load(str(self.root / "archive" / tables.ARCHIVE))
+        self._check_places("archive", archive)
+        values = [bytes(row.value) for row in archive.select("value").collect()]
+        assert sorted(values) == sorted(self.sent), "the archive holds other bytes"
+        self.check_curated(spark)
+        self.check_cold()
+        self.check_minutes(spark)
+
+    def check_curated(self, spark: SparkSession) -> None:
+        """Every record is a click or in quarantine, once."""
+        clicks, quarantine = (
+            spark.read.format("delta").load(str(self.root / "curated" / name)).select("partition", "offset")
+            for name in (tables.CLICKS, tables.QUARANTINE)
+        )
+        self._check_places("clicks and quarantine", clicks.unionByName(quarantine))
+
+    def _check_places(self, name: str, rows: DataFrame) -> None:
+        found = sorted((row.partition, row.offset) for row in rows.select("partition", "offset").collect())
+        right = self.offsets()
+        lost, double = len(set(right) - set(found)), len(found) - len(set(found))
+        assert (lost, double) == (0, 0), f"{name}: {lost} records lost, {double} double"
+        assert found == right, f"{name}: records that were never sent"
+
+    def offsets(self) -> list[tuple[int, int]]:
+        """Every (partition, offset) that has been sent."""
+        ends = [0] * PARTITIONS
+        for line in self.sent:
+            ends[hashlib.sha256(str(record_of(line).get("SessionId") or "").encode()).digest()[0] % PARTITIONS] += 1
+        return [(partition, offset) for partition, end in enumerate(ends) for offset in range(end)]
+
+    def check_cold(self) -> None:
+        """Every cell of PostgreSQL's cold tables is DuckDB's."""
+        folder = self.root / "expected"
+        folder.mkdir(exist_ok=True)
+        (folder / "sent.json").write_bytes(b"\n".join(self.sent))
+        for table, expected in reference.cold_tables(folder, SHIFT_MS).items():
+            names = [name.strip() for name in reference.COLUMNS[table].split(",")]
+            kept = [number for number, name in enumerate(names) if name not in OF_ARRIVAL]
+            there = sorted(self.rows(f"SELECT {reference.COLUMNS[table]} FROM {table}"))
+            assert len(there) == len(expected), f"{table}: {len(there)} rows instead of {len(expected)}"
+            for ours, right in zip(there, expected, strict=True):
+                assert [ours[number] for number in kept] == [right[number] for number in kept], table
+
+    def check_minutes(self, spark: SparkSession) -> None:
+        """Every minute of the newest day has its distinct clicks; older ones may have come too late for it."""
+        clicks = spark.read.format("delta").load(str(self.root / "curated" / tables.CLICKS))
+        clicks.dropDuplicates(["event_id"]).createOrReplaceTempView("distinct_clicks")
+        expected = spark.sql(
+            "SELECT unix_seconds(date_trunc('minute', event_ts)) AS minute, count(*), count(DISTINCT session_id) "
+            "FROM distinct_clicks WHERE event_ts >= (SELECT date_trunc('day', max(event_ts)) FROM distinct_clicks) "
+            "GROUP BY 1 ORDER BY 1"
+        )
+        there = self.rows(
+            "SELECT extract(epoch FROM event_minute)::bigint, total_clicks, unique_sessions "
+            "FROM mart_realtime_traffic_minute "
+            "WHERE event_minute >= (SELECT date_trunc('day', max(event_minute)) FROM mart_realtime_traffic_minute) "
+            "ORDER BY 1"
+        )
+        assert there == [tuple(row) for row in expected.collect()]
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        """What PostgreSQL answers."""
+        with self.connect() as connection:
+            return connection.execute(query.encode()).fetchall()

@@ -1,0 +1,119 @@
+"""Bad records of every kind, a topic made anew and one that dropped records."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from kafka import KafkaAdminClient, TopicPartition
+from kafka.admin import NewTopic
+
+from jobs import cli
+from jobs.event import PARTITIONS, event_id
+from jobs.generator.defects import INVALID, VALID, line_of
+from jobs.generator.sessions import sessions_of
+from jobs.spark import tables
+from stack.kafka_broker import KafkaBroker
+from stack.postgresql import PostgreSql
+from tests.faults.chain import CURATED, ETL, LOAD, SHIFT_MS, Chain
+from tests.faults.conftest import FULL
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+pytestmark = [pytest.mark.faults, pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")]
+Tell = Callable[[str], None]
+
+RECORDS = 200_000 if FULL else 5_000
+EVERY = 100  # the last of so many records is bad
+WAY_OUT = r"To go on with what is (left|there), delete "
+REASONS = {
+    "truncated": "not_json",
+    "not_utf8": "not_utf8",
+    "no_session_id": "no_session_id",
+    "empty_session_id": "no_session_id",
+    "document_id_0": "bad_document_id",
+    "document_id_null": "bad_document_id",
+    "document_id_text": "bad_document_id",
+    "no_date": "bad_date",
+    "net_minimum_date": "bad_date",
+    "far_future_date": "future_date",
+}
+
+
+@pytest.fixture
+def chain(servers: tuple[KafkaBroker, PostgreSql], tmp_path: Path) -> Chain:
+    """A new chain."""
+    return Chain(tmp_path, *servers)
+
+
+def lines_with_defects(count: int, chance: random.Random) -> tuple[list[bytes], list[tuple[bytes, str]], Counter[str]]:
+    """Log lines, of which every kind of defect has its part; the bad ones with the reason that is right; the kinds."""
+    bad: list[tuple[bytes, str]] = []
+    lines: list[bytes] = []
+    kinds: Counter[str] = Counter()
+    clicks = [click for session in sessions_of(cli.day("2020-10-01"), 11, count / 1500) for click in session.clicks]
+    assert len(clicks) >= count
+    for number, click in enumerate(clicks[:count]):
+        kind = list(INVALID)[number // EVERY % len(INVALID)] if number % EVERY == EVERY - 1 else ""
+        kind = kind or (chance.choice(list(VALID)) if chance.random() < 1 / EVERY else "")
+        line = (INVALID | VALID)[kind][1](click.record) if kind else line_of(click.record)
+        kinds[kind] += 1
+        lines.append(line)
+        if kind in INVALID:
+            bad.append((line, REASONS[kind]))
+    return lines, bad, kinds
+
+
+def test_every_bad_record_is_in_quarantine_for_the_right_reason_and_every_good_one_is_counted(
+    spark: SparkSession, chain: Chain, chance: random.Random, tell: Tell
+) -> None:
+    lines, bad, kinds = lines_with_defects(RECORDS, chance)
+    chain.send(lines)
+    for job in (CURATED, ETL, LOAD):
+        chain.run(job)
+    quarantine = spark.read.format("delta").load(str(chain.root / "curated" / tables.QUARANTINE))
+    found = [(bytes(row.value), row.reason) for row in quarantine.select("value", "reason").collect()]
+    wrong = Counter(reason for _, reason in found)
+    tell(f"{len(lines):,} records, {len(bad):,} bad: {dict(wrong)}; of each kind {dict(sorted(kinds.items()))}")
+    assert set(kinds) == {"", *INVALID, *VALID}, "a kind of defect did not happen"
+    assert sorted(found) == sorted(bad)
+    clicks = spark.read.format("delta").load(str(chain.root / "curated" / tables.CLICKS))
+    values = [value for value, _ in bad]
+    good = sorted(event_id(line, SHIFT_MS) for line in lines if line not in set(values))
+    assert sorted(row.event_id for row in clicks.select("event_id").collect()) == good
+    assert chain.rows("SELECT sum(total_events) FROM daily_traffic") == [(len(set(good)),)]
+    assert chain.rows("SELECT sum(quarantined_count) FROM daily_traffic") == [(len(bad),)]
+
+
+def test_records_that_kafka_dropped_before_they_were_read_are_refused(
+    chain: Chain, chance: random.Random, tell: Tell
+) -> None:
+    lines = lines_with_defects(900, chance)[0]
+    chain.send(lines[:300])
+    chain.run(CURATED)
+    chain.send(lines[300:])
+    admin = KafkaAdminClient(bootstrap_servers=chain.kafka.address)
+    admin.delete_records({TopicPartition(chain.topic, number): -1 for number in range(PARTITIONS)})
+    admin.close()
+    with pytest.raises(cli.JobError, match=WAY_OUT) as refused:
+        chain.run(CURATED)
+    tell(f"retention passed: {refused.value}")
+
+
+def test_a_topic_made_anew_with_fewer_records_is_refused(chain: Chain, chance: random.Random, tell: Tell) -> None:
+    lines = lines_with_defects(500, chance)[0]
+    chain.send(lines[:400])
+    chain.run(CURATED)
+    admin = KafkaAdminClient(bootstrap_servers=chain.kafka.address)
+    admin.delete_topics([chain.topic])
+    admin.create_topics([NewTopic(chain.topic, PARTITIONS, 1)])
+    admin.close()
+    chain.send(lines[400:410])
+    with pytest.raises(cli.JobError, match=WAY_OUT) as refused:
+        chain.run(CURATED)
+    tell(f"topic made anew: {refused.value}")

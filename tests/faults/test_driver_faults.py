@@ -1,0 +1,174 @@
+"""Spark's driver killed at random moments and at each commit point; two at once."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+
+from jobs import cli
+from jobs.generator.__main__ import write_day
+from stack.kafka_broker import KafkaBroker
+from stack.postgresql import PostgreSql
+from tests.faults.chain import ARCHIVE, CURATED, ETL, HOT, JOBS, LOAD, Chain
+from tests.faults.conftest import FULL
+from tests.kafka_runs import lines_of
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+pytestmark = [pytest.mark.faults, pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")]
+Tell = Callable[[str], None]
+
+DAYS, SCALE = (10, 53.0) if FULL else (3, 1.6)
+KILLS = 100 if FULL else 5
+TIMES = 10 if FULL else 1  # at each commit point
+BATCHES = 4  # of one run of a stream
+AT_START = 0.2  # of the kills hit a driver that starts
+
+
+class Point(NamedTuple):
+    """A commit point of a job: before or after the n-th call of a function."""
+
+    name: str
+    job: str
+    when: str
+    place: str
+    number: int
+
+
+def points(name: str, job: str, place: str, *numbers: int) -> list[Point]:
+    """Before and after each of these calls."""
+    return [Point(f"{when} {name} {n}", job, when, place, n) for n in numbers for when in ("before", "after")]
+
+
+APPEND = "jobs.spark.writer:append_once"
+BATCH = "a batch and the checkpoint's commit file"
+TRANSACTION = "psycopg.transaction:Transaction.__exit__"
+POINTS = [
+    *points("the append of quarantine or clicks", CURATED, APPEND, 1, 2),
+    *points(BATCH, CURATED, "jobs.spark.streaming_curated:CuratedWriter.__call__", 1, 2),
+    *points("the append of the archive", ARCHIVE, APPEND, 1, 2),
+    *points(BATCH, ARCHIVE, "jobs.spark.archive_raw:ArchiveWriter.__call__", 2),
+    *points("the overwrite of mart", ETL, "pyspark.sql.readwriter:DataFrameWriter.save", 1, 2, 3, 4),
+    *points("the COPY of table", LOAD, "jobs.spark.postgres:copy_rows", 1, 4),
+    *points("the commit of transaction", LOAD, TRANSACTION, 2),
+    *points("the claim of a batch", HOT, "jobs.spark.hot_tables:_claim", 1),
+    *points("the commit of transaction", HOT, TRANSACTION, 2),
+    *points(BATCH, HOT, "jobs.spark.analytics_mart_realtime:HotWriter.__call__", 1),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
+    """The lines of dirty days."""
+    folder = tmp_path_factory.mktemp("log")
+    for number in range(1, DAYS + 1):
+        write_day(folder, cli.day(f"2020-10-{number:02}"), SCALE, 7, dirty=True)
+    return lines_of(folder)
+
+
+class Feed:
+    """Sends a log in equal parts, each with a broken line, so that every part reaches each commit point."""
+
+    def __init__(self, chain: Chain, lines: list[bytes], parts: int) -> None:
+        self.chain, self.lines = chain, lines
+        self.size, self.number = -(-len(lines) // parts), 0
+
+    def next(self) -> None:
+        """Send the next part."""
+        part = self.lines[self.number * self.size : (self.number + 1) * self.size]
+        self.number += 1
+        self.chain.send([b'{"broken %d' % self.number, *part])
+
+    def driver(self) -> tuple[str, ...]:
+        """Options by which a part is several batches."""
+        return ("--records-per-batch", str(max(1, self.size // BATCHES)))
+
+
+def test_killed_drivers_lose_and_double_nothing(
+    spark: SparkSession,
+    servers: tuple[KafkaBroker, PostgreSql],
+    log: list[bytes],
+    tmp_path: Path,
+    chance: random.Random,
+    tell: Tell,
+) -> None:
+    chain = Chain(tmp_path, *servers)
+    faults: list[Any] = [*JOBS] * (KILLS // len(JOBS))
+    faults += POINTS * TIMES if FULL else chance.sample(POINTS, 3)
+    chance.shuffle(faults)
+    feed = Feed(chain, log, len(faults) + 1)
+    feed.next()
+    for job in JOBS:
+        chain.run(job)
+    lengths = dict.fromkeys(JOBS, 8.0)
+    happened: Counter[str] = Counter()
+    for fault in faults:
+        feed.next()
+        if isinstance(fault, Point):
+            die_at(chain, feed, fault)
+            happened[f"{fault.job} {fault.name}"] += 1
+        else:
+            while (when := kill(chain, feed, fault, lengths, chance)) == "too late":
+                feed.next()
+            happened[f"{fault} {when}"] += 1
+    for job in JOBS:
+        chain.run(job)
+    tell(f"{len(chain.sent):,} records, {len(faults)} kills -9 of drivers: {dict(sorted(happened.items()))}")
+    assert sum(happened.values()) == len(faults)
+    chain.check(spark)
+    tell("lost 0, double 0")
+
+
+def die_at(chain: Chain, feed: Feed, point: Point) -> None:
+    """A driver that ends itself at a commit point."""
+    if point.job == HOT:
+        chain.run(CURATED)
+    with chain.start(point.job, *feed.driver(), "--die", point.when, point.place, str(point.number)) as driver:
+        assert driver.wait() == -signal.SIGKILL, f"{point} was not reached\n{driver.said}"
+
+
+def kill(chain: Chain, feed: Feed, job: str, lengths: dict[str, float], chance: random.Random) -> str:
+    """Kill a driver at a random moment of its run, and say when that was; one that was too late measures the length."""
+    with chain.start(job, *feed.driver()) as driver:
+        at_start = chance.random() < AT_START
+        if not at_start:
+            driver.works()
+        started = time.monotonic()
+        try:
+            ended = driver.wait(chance.uniform(0, lengths[job]))
+        except subprocess.TimeoutExpired:
+            driver.end()
+            ended = driver.wait()
+        assert ended in (0, -signal.SIGKILL), driver.said
+        if ended == 0:
+            lengths[job] = time.monotonic() - started
+            return "too late"
+        return "in the middle" if " read" in driver.said else "at its start"
+
+
+def test_of_two_at_once_the_second_is_refused(
+    servers: tuple[KafkaBroker, PostgreSql], log: list[bytes], tmp_path: Path, chance: random.Random, tell: Tell
+) -> None:
+    chain = Chain(tmp_path, *servers)
+    chain.send(log[:500])
+    writers = [CURATED, ARCHIVE, ETL, HOT]
+    chosen = writers if FULL else [chance.choice([CURATED, ARCHIVE])]
+    for job in chosen:
+        with chain.start(job) as first:
+            assert first.works()
+            first.end(signal.SIGSTOP)
+            with chain.start(job) as second:
+                assert second.wait() == 1, second.said
+                assert f"is being written by {job}" in second.error
+            first.end(signal.SIGCONT)
+            assert first.wait() == 0, first.said
+    tell(f"refused as the second writer: {', '.join(chosen)}")
