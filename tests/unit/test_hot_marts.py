@@ -115,8 +115,9 @@ def test_a_burst_cut_by_the_horizon_does_not_begin_there(spark: "SparkSession") 
 
 def test_steady_gaps_are_found_once_a_visit_and_level(spark: "SparkSession") -> None:
     wavering = [0.0]
-    for number in range(40):  # a variation of 0.05, and from the 20th click on none
-        wavering.append(wavering[-1] + (10 if number > 20 else 9.5 + number % 2))
+    gaps = [9.5 + number % 2 for number in range(20)] + [10.0] * 12  # a variation of 0.05, then none
+    for gap in [*gaps, 100, *gaps]:
+        wavering.append(wavering[-1] + gap)
     (warning, critical) = findings(spark, "steady_gaps", [(second, number) for number, second in enumerate(wavering)])
     assert warning[:3] == (at(0), at(wavering[10]), 11)
     assert warning[3:] == (pytest.approx(0.05), 0.1, "WARNING")
