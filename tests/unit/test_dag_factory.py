@@ -36,7 +36,7 @@ task = loader.tripclick_streaming_curated.get_task("streaming_to_curated_stream"
 class Values:
     def __getattr__(self, name):
         return "; rm -rf / $(id) 'quoted'\\nsecond line"
-params = {"run_minutes": "5; reboot", "interval_seconds": 1, "until_caught_up": True}
+params = dict(task.dag.params.items()) | {"run_minutes": "5; reboot"}
 text = task.get_template_env(task.dag).from_string(task.command).render(var={"value": Values()}, params=params)
 print(text.replace("cd ", "set -- ", 1).replace("&& PYTHONPATH=. exec", ""), file=sys.stderr)
 """

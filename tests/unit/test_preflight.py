@@ -190,7 +190,7 @@ def test_an_engine_is_found_by_host_or_by_url(connection: Connection, url: str) 
 
 def test_the_versions_come_from_the_projects_own_files() -> None:
     assert spark_version(ROOT) == "4.2.0"
-    assert jars_of(ROOT) == {path.name for path in SPARK_JARS.glob("*.jar")}
+    assert jars_of(ROOT) <= {path.name for path in SPARK_JARS.glob("*.jar")}  # and what those need
 
 
 def test_nothing_heavy_is_imported_before_a_probe_needs_it() -> None:
