@@ -37,7 +37,7 @@ def run(options: argparse.Namespace) -> None:
 
     from jobs.spark.cold_marts import compute, prepared
     from jobs.spark.session import session
-    from jobs.spark.writer import is_table, one_writer
+    from jobs.spark.writer import fence, is_table, one_writer
 
     spark = session("analytics_mart_etl", SETTINGS)
     source = tables.table_path(options.curated_path, tables.CLICKS)
@@ -56,6 +56,7 @@ def run(options: argparse.Namespace) -> None:
             started = time.monotonic()
             path = tables.table_path(options.mart_path, table)
             writer = mart.write.format("delta").mode("overwrite").option("overwriteSchema", "true")
+            fence()
             writer.option("userMetadata", run_id).option("maxRecordsPerFile", ROWS_A_FILE).save(path)
             say(f"wrote {table} to {path}, took {time.monotonic() - started:.1f} s")
     say(f"run {run_id} is complete")

@@ -60,7 +60,7 @@ class ArchiveWriter:
 
 def run(options: argparse.Namespace) -> None:
     """Read all that is there, write it."""
-    from jobs.spark.kafka_records import records, require_broker, require_topic
+    from jobs.spark.kafka_records import records, require_broker, require_same_topic, require_topic
     from jobs.spark.session import session
     from jobs.spark.streaming import Limits, run_rounds
     from jobs.spark.writer import compact, one_writer
@@ -68,12 +68,14 @@ def run(options: argparse.Namespace) -> None:
     require_broker(options.kafka_brokers)
     spark = session("archive_raw")
     path = tables.table_path(options.archive_path, tables.ARCHIVE)
+    checkpoint = tables.table_path(options.checkpoint_path, "archive_raw")
     writer = ArchiveWriter(path)
     with one_writer(spark, path):
-        require_topic(spark, options.kafka_brokers, options.topic)
+        topic_id = require_topic(spark, options.kafka_brokers, options.topic)
+        require_same_topic(spark, options.topic, topic_id, checkpoint)
         say(f"reads {options.topic} of {options.kafka_brokers}, writes {path}")
         stream = records(spark, options.kafka_brokers, options.topic)
-        run_rounds(stream, writer, tables.table_path(options.checkpoint_path, "archive_raw"), Limits())
+        run_rounds(stream, writer, checkpoint, Limits())
         compact(spark, path)
     say(f"this run: read {writer.read:,}, archived {writer.written:,}")
 

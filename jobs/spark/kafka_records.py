@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 # A batch of a backlog: half a minute's work on two cores, and a checked one fits a driver of 1 GB.
 MAX_RECORDS_PER_BATCH: Final = 100_000
 MAX_ARCHIVE_BYTES_PER_BATCH: Final = "16m"  # about as many, compressed
+TOPIC_FOLDER: Final = "_topic"  # below a checkpoint; goes with it
 _RECORD: Final = ("topic", "partition", "offset", "kafka_ts", "key", "value", "headers")
 _CONNECT_SECONDS: Final = 10
 _ANSWER_MS: Final = 20_000
@@ -32,8 +33,8 @@ def require_broker(brokers: str) -> None:
     raise JobError(f"Kafka does not answer: {', '.join(refused)}; start it, or correct the variable KAFKA_BROKERS")
 
 
-def require_topic(spark: "SparkSession", brokers: str, topic: str) -> None:
-    """JobError unless the cluster answers and has the topic."""
+def require_topic(spark: "SparkSession", brokers: str, topic: str) -> str:
+    """The id of the topic; JobError unless the cluster answers and has it."""
     from py4j.protocol import Py4JJavaError
 
     jvm = spark._jvm
@@ -44,7 +45,8 @@ def require_topic(spark: "SparkSession", brokers: str, topic: str) -> None:
     settings.put("request.timeout.ms", str(_ANSWER_MS))
     admin = jvm.org.apache.kafka.clients.admin.AdminClient.create(settings)
     try:
-        admin.describeTopics(jvm.java.util.Collections.singletonList(topic)).allTopicNames().get()
+        topics = admin.describeTopics(jvm.java.util.Collections.singletonList(topic)).allTopicNames().get()
+        return str(topics.get(topic).topicId().toString())
     except Py4JJavaError as error:
         cause = str(error.java_exception.getCause())
         if "UnknownTopic" in cause:
@@ -52,6 +54,23 @@ def require_topic(spark: "SparkSession", brokers: str, topic: str) -> None:
         raise JobError(f"Kafka at {brokers} does not answer as it should: {cause}") from None
     finally:
         admin.close()
+
+
+def require_same_topic(spark: "SparkSession", topic: str, topic_id: str, checkpoint: str) -> None:
+    """Note beside a checkpoint which topic it is of; JobError when that was deleted and made anew since.
+
+    Its offsets begin at 0 again: those that the checkpoint has would be passed over in silence.
+    """
+    from jobs.spark.writer import files_in
+
+    files = files_in(spark, f"{checkpoint}/{TOPIC_FOLDER}")
+    known = [name for name in files.names() if not name.startswith(".")]
+    if known and topic_id not in known:
+        raise JobError(
+            f"the topic {topic} was deleted and made anew, or is another than {checkpoint} is of. To go on with what "
+            f"is there, delete {checkpoint}: it is all read again, counted once"
+        )
+    files.create(topic_id, b"")
 
 
 def records(spark: "SparkSession", brokers: str, topic: str) -> "DataFrame":

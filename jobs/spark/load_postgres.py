@@ -28,12 +28,18 @@ _CLICKS = {  # the clicks of each table, which are the same ones
 SETTINGS = {"spark.sql.files.maxPartitionBytes": "4m"}  # no more than a file at once: it fits a driver of 1 GB
 
 
+def _factor(text: str) -> float:
+    if positive_float(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is less than 1: it would refuse what has not changed")
+    return float(text)
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line. Address and password of PostgreSQL come from libpq's environment."""
     result = argparse.ArgumentParser(prog="load_postgres", description=__doc__)
     result.add_argument("--mart-path", required=True, help="root folder of the analytics mart")
     fewer = "refuse a table with fewer rows than PostgreSQL has of it, divided by this"
-    result.add_argument("--max-shrink-factor", type=positive_float, default=MAX_SHRINK_FACTOR, help=fewer)
+    result.add_argument("--max-shrink-factor", type=_factor, default=MAX_SHRINK_FACTOR, help=fewer)
     flow(
         result,
         reads=[Data("lake", tables.table_path("{mart-path}", name)) for name in tables.COLD_MARTS],
@@ -113,7 +119,7 @@ def _refuse_a_contradiction(connection: "psycopg.Connection[Any]") -> None:
     clicks = {}
     for table, query in _CLICKS.items():
         row = connection.execute(query.encode()).fetchone()
-        clicks[table] = int(row[0]) if row else 0
+        clicks[table] = int(row[0] or 0) if row else 0
     if len(set(clicks.values())) > 1:
         counted = ", ".join(f"{table} {count:,}" for table, count in clicks.items())
         raise JobError(

@@ -126,7 +126,7 @@ def run(options: argparse.Namespace) -> None:
     with one_writer(spark, clicks_path):
         if options.replay_quarantine and is_table(spark, quarantine_path):
             replay(spark, clicks_path, quarantine_path)
-        source, stream = _source(spark, options)
+        source, stream = _source(spark, options, checkpoint)
         say(f"reads {source}, writes {clicks_path}")
         limits = Limits(options.run_minutes, options.interval_seconds, options.until_caught_up)
         try:
@@ -138,14 +138,15 @@ def run(options: argparse.Namespace) -> None:
     writer.refuse_a_flood()
 
 
-def _source(spark: "SparkSession", options: argparse.Namespace) -> "tuple[str, DataFrame]":
+def _source(spark: "SparkSession", options: argparse.Namespace, checkpoint: str) -> "tuple[str, DataFrame]":
     """What the records are read from, in words, and the stream of them."""
-    from jobs.spark.kafka_records import archived_records, records, require_topic
+    from jobs.spark.kafka_records import archived_records, records, require_same_topic, require_topic
 
     if options.from_archive:
         path = tables.table_path(options.archive_path, tables.ARCHIVE)
         return path, archived_records(spark, path, options.topic)
-    require_topic(spark, options.kafka_brokers, options.topic)
+    topic_id = require_topic(spark, options.kafka_brokers, options.topic)
+    require_same_topic(spark, options.topic, topic_id, checkpoint)
     return f"{options.topic} of {options.kafka_brokers}", records(spark, options.kafka_brokers, options.topic)
 
 

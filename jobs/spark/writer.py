@@ -27,10 +27,8 @@ def one_writer(spark: "SparkSession", path: str) -> Iterator[None]:
     Two Delta writers on S3 lose acknowledged commits, so the second one is refused, on whatever host it runs.
     """
     jvm: Any = spark._jvm
-    name = path.rstrip("/").removeprefix("file://")
-    local = "://" not in name
-    name = str(Path(name).resolve()) if local else name
-    files: Files = LocalFiles(Path(name) / LEASE_FOLDER) if local else HadoopFiles(spark, f"{name}/{LEASE_FOLDER}")
+    name = _absolute(path)
+    files = files_in(spark, f"{name}/{LEASE_FOLDER}")
     # The JVM's process: it commits, also for a while after this one was killed.
     state = state_of(str(spark.sparkContext.appName), jvm.java.lang.ProcessHandle.current().pid())
     lease = Lease(name, files, state, on_loss=spark.sparkContext.cancelAllJobs)
@@ -51,6 +49,17 @@ def one_writer(spark: "SparkSession", path: str) -> Iterator[None]:
             lease.release()
         except OSError as error:
             say(f"cannot give back the lease of {name}, it runs out by itself: {error}")
+
+
+def files_in(spark: "SparkSession", folder: str) -> Files:
+    """Small files in a folder of whatever file system."""
+    name = _absolute(folder)
+    return HadoopFiles(spark, name) if "://" in name else LocalFiles(Path(name))
+
+
+def _absolute(path: str) -> str:
+    name = path.rstrip("/").removeprefix("file://")
+    return name if "://" in name else str(Path(name).resolve())
 
 
 def fence() -> None:

@@ -25,7 +25,11 @@ from tests.faults.conftest import FULL
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-pytestmark = [pytest.mark.faults, pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")]
+pytestmark = [
+    pytest.mark.faults,
+    pytest.mark.usefixtures("spark"),  # the session, with the jars, that jobs in this process find
+    pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
+]
 Tell = Callable[[str], None]
 
 RECORDS = 200_000 if FULL else 5_000
@@ -105,15 +109,16 @@ def test_records_that_kafka_dropped_before_they_were_read_are_refused(
     tell(f"retention passed: {refused.value}")
 
 
-def test_a_topic_made_anew_with_fewer_records_is_refused(chain: Chain, chance: random.Random, tell: Tell) -> None:
-    lines = lines_with_defects(500, chance)[0]
+@pytest.mark.parametrize("again", [10, 600])
+def test_a_topic_made_anew_is_refused(chain: Chain, chance: random.Random, tell: Tell, again: int) -> None:
+    lines = lines_with_defects(700, chance)[0]
     chain.send(lines[:400])
     chain.run(CURATED)
     admin = KafkaAdminClient(bootstrap_servers=chain.kafka.address)
     admin.delete_topics([chain.topic])
     admin.create_topics([NewTopic(chain.topic, PARTITIONS, 1)])
     admin.close()
-    chain.send(lines[400:410])
-    with pytest.raises(cli.JobError, match=WAY_OUT) as refused:
+    chain.send(lines[:again])
+    with pytest.raises(cli.JobError, match=rf"was deleted and made anew.*{WAY_OUT}") as refused:
         chain.run(CURATED)
     tell(f"topic made anew: {refused.value}")

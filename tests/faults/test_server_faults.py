@@ -27,7 +27,11 @@ from tests.kafka_runs import lines_of
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-pytestmark = [pytest.mark.faults, pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")]
+pytestmark = [
+    pytest.mark.faults,
+    pytest.mark.usefixtures("spark"),  # the session, with the jars, that jobs in this process find
+    pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
+]
 Tell = Callable[[str], None]
 
 POSTGRES_KILLS = 20 if FULL else 1
