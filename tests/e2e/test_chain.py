@@ -46,7 +46,7 @@ def test_the_eight_dags_run_green_and_every_cell_is_right(
     assert api.import_errors() == []
 
 
-@pytest.mark.parametrize("page", ["README.md"])
+@pytest.mark.parametrize("page", ["README.md", "README.ko.md"])
 def test_the_analysts_queries_have_answers(stack: Stack, page: str) -> None:
     queries = re.findall(r"```sql\n(.+?)```\n\| (.+?) \|\n", (REPOSITORY / page).read_text(encoding="utf-8"), re.DOTALL)
     assert len(queries) == 5

@@ -25,9 +25,10 @@ def ninth(tmp_path_factory: pytest.TempPathFactory) -> Project:
     return load_project(root)
 
 
-def test_the_readmes_picture_is_made_by_the_command() -> None:
-    _, marker, rest = (ROOT / "README.md").read_text(encoding="utf-8").partition(MARKER)
-    assert marker, "the README has no picture below its marker"
+@pytest.mark.parametrize("page", ["README.md", "README.ko.md"])
+def test_the_readmes_picture_is_made_by_the_command(page: str) -> None:
+    _, marker, rest = (ROOT / page).read_text(encoding="utf-8").partition(MARKER)
+    assert marker, "the page has no picture below its marker"
     assert rest.partition("\n```")[0] == graph(PROJECT), "put what the command says into the README"
 
 
