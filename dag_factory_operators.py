@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,8 +17,11 @@ from airflow.providers.ssh.operators.ssh import SSHOperator as AirflowSSHOperato
 from airflow.providers.standard.hooks.subprocess import SubprocessHook
 from airflow.sdk import BaseHook, BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowRuntimeError, ErrorType
+from docker import APIClient
 from docker.errors import APIError, DockerException
 from docker.types import Mount
+
+from pipeline_config.docker_connection import engine_tls, engine_url
 
 if TYPE_CHECKING:
     import jinja2
@@ -27,6 +31,15 @@ log = logging.getLogger("airflow.task")
 PROJECT = Path(__file__).parent
 LONGEST_COMMAND = 131_071  # Linux: 128 KiB an argument, its end included
 STOP_SECONDS = 30  # what a producer needs to flush what it has sent
+TASK_LABEL = "tripclick.task"
+# What a container may not: hold a capability, get one by a setuid program, write anywhere but in its own /tmp.
+UNPRIVILEGED: dict[str, Any] = {
+    "cap_drop": ["ALL"],
+    "security_opt": ["no-new-privileges"],
+    "read_only": True,
+    "tmpfs": {"/tmp": "size=64m,nosuid,nodev,noexec"},  # noqa: S108 (the container's)
+    "pids_limit": 256,
+}
 # What libpq and the AWS SDK read, by the connection's field.
 POSTGRES_ENVIRONMENT = {
     "PGHOST": "host",
@@ -115,6 +128,15 @@ def on_failure(context: Context, notifiers: Sequence[dict[str, Any]]) -> None:
             log.exception("notifier %s failed", notifier["class"])
 
 
+class Engine(APIClient):  # type: ignore[misc]  # docker-py has no types
+    """A Docker engine whose containers have no privilege, for which DockerOperator has no argument."""
+
+    def create_host_config(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """As docker-py makes it, and UNPRIVILEGED."""
+        config: dict[str, Any] = super().create_host_config(*args, **kwargs, **UNPRIVILEGED)
+        return config
+
+
 class DockerOperator(RenderingNamesVariables, AirflowDockerOperator):
     """Runs a container on the engine of the connection `engine_conn_id` (Airflow's `docker_conn_id` is a registry's).
 
@@ -130,17 +152,33 @@ class DockerOperator(RenderingNamesVariables, AirflowDockerOperator):
         self.engine_conn_id = engine_conn_id
         self.read_only_folders = read_only_folders
 
-    def execute(self, context: Context) -> Any:
-        """Run the container to its end; red when it ends with anything but 0."""
+    @cached_property
+    def cli(self) -> Engine:
+        """The engine that the connection names, by TLS where it names certificates."""
         connection = BaseHook.get_connection(self.engine_conn_id)
-        self.docker_url = engine_url(connection)
+        extra = connection.extra_dejson
+        self.docker_url = engine_url(connection.host, connection.port, extra)
+        return Engine(base_url=self.docker_url, tls=engine_tls(extra), timeout=self.timeout)
+
+    def execute(self, context: Context) -> Any:
+        """Run the container to its end; red when it ends with anything but 0.
+
+        One that a killed worker left behind of an earlier try is ended first.
+        """
+        instance = context["ti"]
+        task = f"{instance.dag_id} {instance.run_id} {instance.task_id} {instance.map_index}"
+        self.labels = {TASK_LABEL: task}
         self.mounts = [
             *self.mounts,
             *(Mount(target=folder, source=folder, type="bind", read_only=True) for folder in self.read_only_folders),
         ]
         try:
+            for left in self.cli.containers(all=True, filters={"label": f"{TASK_LABEL}={task}"}):
+                self.log.warning("ends container %s of an earlier try, whose worker was killed", left["Id"][:12])
+                self.container = left
+                self._remove_container()
             return super().execute(context)
-        except (APIError, DockerException) as error:
+        except (APIError, DockerException, ValueError) as error:
             raise AirflowException(self._explain(error)) from error
         finally:
             self._remove_container()
@@ -167,14 +205,6 @@ class DockerOperator(RenderingNamesVariables, AirflowDockerOperator):
         else:
             hint = f"is the engine of connection {self.engine_conn_id} right and running?"
         return f"error: Docker engine {self.docker_url}, image {self.image}: {text.strip()}; {hint}"
-
-
-def engine_url(connection: Connection) -> str:
-    """A Docker connection as the engine's URL: its host may be a URL already (`tcp://…`, `unix://…`)."""
-    host = connection.host or ""
-    if "://" not in host:
-        return f"tcp://{host}:{connection.port or 2375}"
-    return f"{host}:{connection.port}" if connection.port else host
 
 
 class LocalProcessOperator(RenderingNamesVariables):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from pipeline_config import docker_connection
 from pipeline_config.preflight.probe import ANSWER_SECONDS, LIMIT_SECONDS, Failure, Once, Probe
 from pipeline_config.preflight.settings import Connection, Settings
 
@@ -34,10 +35,8 @@ def probes(settings: Settings, name: str, images: dict[str, list[str]]) -> list[
 
 
 def engine_url(connection: Connection) -> str:
-    """A Docker connection as the engine's URL: its host may be a URL already (`tcp://…`, `unix://…`)."""
-    if "://" not in connection.host:
-        return f"tcp://{connection.host}:{connection.port or 2375}"
-    return f"{connection.host}:{connection.port}" if connection.port else connection.host
+    """A Docker connection as the engine's URL."""
+    return docker_connection.engine_url(connection.host, connection.port, connection.extra)
 
 
 def _client(connection: Connection, name: str) -> DockerClient:
@@ -45,9 +44,10 @@ def _client(connection: Connection, name: str) -> DockerClient:
 
     url = engine_url(connection)
     try:
-        client = docker.DockerClient(base_url=url, timeout=ANSWER_SECONDS)
+        tls = docker_connection.engine_tls(connection.extra)
+        client = docker.DockerClient(base_url=url, tls=tls, timeout=ANSWER_SECONDS)
         client.ping()
-    except (docker.errors.DockerException, OSError) as error:
+    except (docker.errors.DockerException, OSError, ValueError) as error:
         raise Failure(
             f"no Docker engine answers at {url} ({_reason(error)})", f"start it, or correct {name}"
         ) from error

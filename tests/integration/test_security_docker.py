@@ -1,0 +1,205 @@
+"""Containers without privileges, engines that speak TLS, and what a killed worker leaves on an engine."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import docker
+import pytest
+
+from pipeline_config.docker_connection import engine_tls
+from pipeline_config.project import ROOT, load_project
+from stack.docker_engine import DockerEngine
+from stack.home import Home
+from stack.settings import HOST
+from tests.airflow_environment import airflow_environment
+
+pytestmark = pytest.mark.integration
+
+IMAGE = "tripclick-shell:test"
+PROGRAMS = ("sh", "cat", "touch", "sleep")
+INSTANCE = {"dag_id": "d", "run_id": "r", "task_id": "t", "map_index": -1}
+RUN = """
+import json, sys, types
+sys.path.insert(0, ".")
+from dag_factory_operators import DockerOperator
+asked = json.load(sys.stdin)
+operator = DockerOperator(task_id="t", engine_conn_id="docker_server0", xcom_all=True, **asked["arguments"])
+try:
+    answer = operator.execute({"ti": types.SimpleNamespace(**asked["instance"])})
+except Exception as error:
+    answer = f"{type(error).__name__} {error}"
+print(json.dumps(answer), file=sys.stderr)
+"""
+# Who it is, what it may, and where it can write.
+LOOK = """
+while read -r name value; do case $name in Uid:|Cap*|NoNewPrivs:) echo $name $value;; esac; done < /proc/self/status
+for place in / /logs /tmp; do touch $place/mark 2>/dev/null && echo writes $place; done
+cat /logs/2020-10-01.json
+"""
+
+
+class TlsEngine(DockerEngine):
+    """An engine that lets in whoever shows a certificate of its authority."""
+
+    def commands(self) -> dict[str, Sequence[str]]:
+        """dockerd with --tlsverify."""
+        words = [word for word in super().commands()[self.name] if word != "--tls=false"]
+        files = {"tlscacert": "ca.pem", "tlscert": "server.pem", "tlskey": "server.key"}
+        return {self.name: [*words, "--tlsverify", *(f"--{k}={self.certificates / v}" for k, v in files.items())]}
+
+    def probe(self) -> bool:
+        """It answers a ping by TLS."""
+        client = docker.DockerClient(base_url=self.address, tls=engine_tls(tls_extra(self.certificates)))
+        try:
+            return bool(client.ping())
+        finally:
+            client.close()
+
+    @property
+    def certificates(self) -> Path:
+        """Folder of all certificates and keys."""
+        return self.home.folder("certificates")
+
+
+def tls_extra(folder: Path) -> dict[str, str]:
+    """What the connection's extra holds."""
+    names = {"tls_ca_cert": "ca.pem", "tls_client_cert": "client.pem", "tls_client_key": "client.key"}
+    return {extra: str(folder / file) for extra, file in names.items()}
+
+
+def make_certificates(folder: Path) -> None:
+    """An authority, and a certificate each of a server on 127.0.0.1 and of a client."""
+
+    def openssl(*words: str) -> None:
+        subprocess.run(["openssl", *words], cwd=folder, check=True, capture_output=True)
+
+    key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+    openssl("req", "-x509", *key, "-keyout", "ca.key", "-out", "ca.pem", "-days", "2", "-subj", "/CN=authority")
+    for name, usage in (("server", "serverAuth"), ("client", "clientAuth")):
+        openssl("req", *key, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
+        (folder / "extensions").write_text(f"extendedKeyUsage={usage}\nsubjectAltName=IP:{HOST}\n", encoding="ascii")
+        signed = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "extensions")
+        openssl("x509", "-req", "-in", f"{name}.csr", "-out", f"{name}.pem", *signed)
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TlsEngine]:
+    """An engine by TLS that has an image with a shell."""
+    engine = TlsEngine(Home(tmp_path_factory.mktemp("engine"), any_port=True))
+    make_certificates(engine.certificates)
+    try:
+        engine._start_own()
+        client = docker.DockerClient(base_url=engine.address, tls=engine_tls(tls_extra(engine.certificates)))
+        repository, tag = IMAGE.split(":")
+        client.api.import_image_from_data(shell_image(), repository=repository, tag=tag)
+        client.close()
+        yield engine
+    finally:
+        engine.stop()
+
+
+@pytest.fixture
+def client(engine: TlsEngine) -> Iterator[docker.DockerClient]:
+    """A client of it."""
+    client = docker.DockerClient(base_url=engine.address, tls=engine_tls(tls_extra(engine.certificates)))
+    yield client
+    client.close()
+
+
+def shell_image() -> bytes:
+    """A file system that holds PROGRAMS and what they link to, and a /tmp."""
+    files = [shutil.which(name) or name for name in PROGRAMS]
+    linked = [word for file in files for word in _ldd(file) if word.startswith("/")]
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", dereference=True) as archive:
+        for file in sorted({*files, *linked}):
+            archive.add(Path(file).resolve(), arcname=file)
+        for name in ("tmp", "logs"):
+            folder = tarfile.TarInfo(name)
+            folder.type, folder.mode = tarfile.DIRTYPE, 0o1777
+            archive.addfile(folder)
+    return buffer.getvalue()
+
+
+def _ldd(program: str) -> list[str]:
+    return subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout.split()
+
+
+def execute(engine: TlsEngine, extra: dict[str, str], tmp_path: Path, script: str) -> Any:
+    """What the operator returns, or its error: a container of the pipelines' own defaults that runs `script`."""
+    own = load_project().defaults.data["operators"]["DockerOperator"]["arguments"]
+    names = ("network_mode", "mount_tmp_dir", "user", "mem_limit")
+    arguments = {name: own[name] for name in names} | {"image": IMAGE, "entrypoint": ["sh", "-c", script]}
+    arguments["mounts"] = [{"target": "/logs", "source": str(tmp_path), "type": "bind", "read_only": True}]
+    connection = {"conn_type": "docker", "host": engine.address, "extra": extra}
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", RUN],
+        cwd=ROOT,
+        env={
+            **os.environ,
+            **airflow_environment(tmp_path / "airflow", ROOT, "local"),
+            "AIRFLOW_CONN_DOCKER_SERVER0": json.dumps(connection),
+        },
+        input=json.dumps({"instance": INSTANCE, "arguments": arguments}),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stderr.splitlines()[-1])
+
+
+def test_a_container_has_no_privilege_and_writes_nowhere_but_in_its_own_tmp(engine: TlsEngine, tmp_path: Path) -> None:
+    (tmp_path / "2020-10-01.json").write_text("a line\n", encoding="ascii")
+    tmp_path.chmod(0o777)
+    lines = execute(engine, tls_extra(engine.certificates), tmp_path, LOOK)
+    none = "0000000000000000"
+    sets = [f"Cap{name}: {none}" for name in ("Inh", "Prm", "Eff", "Bnd", "Amb")]
+    nobody = "Uid: 65534 65534 65534 65534"
+    assert lines == [nobody, *sets, "NoNewPrivs: 1", "writes /tmp", "a line"]
+
+
+def test_an_engine_by_tls_lets_in_who_has_a_certificate_and_nobody_else(engine: TlsEngine, tmp_path: Path) -> None:
+    extra = tls_extra(engine.certificates)
+    assert execute(engine, extra, tmp_path, "echo in") == ["in"]
+    other = tmp_path / "other"
+    other.mkdir()
+    make_certificates(other)
+    refused = {
+        "no certificate": {},
+        "of another authority": {**tls_extra(other), "tls_ca_cert": extra["tls_ca_cert"]},
+        "the engine's is not of ours": {**extra, "tls_ca_cert": str(other / "ca.pem")},
+        "a key is missing": {name: path for name, path in extra.items() if name != "tls_client_key"},
+        "no such file": {**extra, "tls_client_cert": "/nowhere.pem"},
+    }
+    said = {case: execute(engine, extra, tmp_path, "echo in") for case, extra in refused.items()}
+    for case, words in said.items():
+        assert str(words).startswith(f"AirflowException error: Docker engine {engine.address}"), (case, words)
+    assert "TLS needs tls_client_key too" in said["a key is missing"]
+
+
+def test_what_a_killed_worker_left_of_the_same_task_is_ended_by_its_next_try(
+    engine: TlsEngine, client: docker.DockerClient, tmp_path: Path
+) -> None:
+    def left(**change: Any) -> Any:
+        waits = ["sh", "-c", "trap exit TERM; sleep 600 & wait"]
+        task = " ".join(str(value) for value in (INSTANCE | change).values())
+        return client.containers.run(IMAGE, waits, detach=True, labels={"tripclick.task": task}, network_mode="host")
+
+    left()
+    others = {left(map_index=1).id, left(run_id="another").id}
+    assert execute(engine, tls_extra(engine.certificates), tmp_path, "echo in") == ["in"]
+    running = client.containers.list(all=True)
+    assert {container.id for container in running} == others
+    for container in running:
+        container.remove(force=True)
