@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pipeline_config import docker_connection
 from pipeline_config.preflight.probe import ANSWER_SECONDS, LIMIT_SECONDS, Failure, Once, Probe
 from pipeline_config.preflight.settings import Connection, Settings
 
@@ -36,11 +35,15 @@ def probes(settings: Settings, name: str, images: dict[str, list[str]]) -> list[
 
 def engine_url(connection: Connection) -> str:
     """A Docker connection as the engine's URL."""
+    from pipeline_config import docker_connection
+
     return docker_connection.engine_url(connection.host, connection.port, connection.extra)
 
 
 def _client(connection: Connection, name: str) -> DockerClient:
     import docker
+
+    from pipeline_config import docker_connection
 
     url = engine_url(connection)
     try:
