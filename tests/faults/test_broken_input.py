@@ -62,9 +62,10 @@ def lines_with_defects(count: int, chance: random.Random) -> tuple[list[bytes], 
     kinds: Counter[str] = Counter()
     clicks = [click for session in sessions_of(cli.day("2020-10-01"), 11, count / 1500) for click in session.clicks]
     assert len(clicks) >= count
+    at = chance.randrange(EVERY - 1)
     for number, click in enumerate(clicks[:count]):
-        kind = list(INVALID)[number // EVERY % len(INVALID)] if number % EVERY == EVERY - 1 else ""
-        kind = kind or (chance.choice(list(VALID)) if chance.random() < 1 / EVERY else "")
+        kinds_here = {EVERY - 1: list(INVALID), at: list(VALID)}.get(number % EVERY, [""])
+        kind = kinds_here[number // EVERY % len(kinds_here)]  # each in turn: all of them happen
         line = (INVALID | VALID)[kind][1](click.record) if kind else line_of(click.record)
         kinds[kind] += 1
         lines.append(line)
