@@ -62,7 +62,7 @@ bench-anomalies: install ## Measure the anomaly rules against what the generator
 bench-queries: install ## Time the dashboards' queries on marts of eight years
 	@$(PYTHON) -m tests.bench_queries
 
-test-fast: install ## Run the unit tests: no servers, under a minute
+test-fast: install ## Run the unit tests: no servers, two minutes
 	@$(PYTHON) -m pytest tests/unit
 
 test: check ## Run all tests on real servers

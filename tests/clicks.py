@@ -13,6 +13,19 @@ if TYPE_CHECKING:
 
 RECORDS = """topic string, partition int, offset bigint, kafka_ts timestamp, key binary, value binary,
              headers array<struct<key: string, value: binary>>"""
+# Of the generator's defects those that make a record invalid, and why it is quarantined then.
+REASONS = {
+    "truncated": "not_json",
+    "not_utf8": "not_utf8",
+    "no_session_id": "no_session_id",
+    "empty_session_id": "no_session_id",
+    "document_id_0": "bad_document_id",
+    "document_id_null": "bad_document_id",
+    "document_id_text": "bad_document_id",
+    "no_date": "bad_date",
+    "net_minimum_date": "bad_date",
+    "far_future_date": "future_date",
+}
 NOON = dt.datetime(2026, 5, 4, 12, tzinfo=dt.UTC)
 
 

@@ -19,6 +19,7 @@ from jobs.generator.sessions import sessions_of
 from jobs.spark import tables
 from stack.kafka_broker import KafkaBroker
 from stack.postgresql import PostgreSql
+from tests.clicks import REASONS
 from tests.faults.chain import CURATED, ETL, LOAD, SHIFT_MS, Chain
 from tests.faults.conftest import FULL
 
@@ -35,18 +36,6 @@ Tell = Callable[[str], None]
 RECORDS = 200_000 if FULL else 5_000
 EVERY = 100  # the last of so many records is bad
 WAY_OUT = r"To go on with what is (left|there), delete "
-REASONS = {
-    "truncated": "not_json",
-    "not_utf8": "not_utf8",
-    "no_session_id": "no_session_id",
-    "empty_session_id": "no_session_id",
-    "document_id_0": "bad_document_id",
-    "document_id_null": "bad_document_id",
-    "document_id_text": "bad_document_id",
-    "no_date": "bad_date",
-    "net_minimum_date": "bad_date",
-    "far_future_date": "future_date",
-}
 
 
 @pytest.fixture

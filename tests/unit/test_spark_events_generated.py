@@ -7,23 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jobs.generator.__main__ import write_day
+from tests.clicks import REASONS
 from tests.unit.test_spark_events import KAFKA_TS, RECORDS
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
-
-REASONS = {
-    "truncated": "not_json",
-    "not_utf8": "not_utf8",
-    "no_session_id": "no_session_id",
-    "empty_session_id": "no_session_id",
-    "document_id_0": "bad_document_id",
-    "document_id_null": "bad_document_id",
-    "document_id_text": "bad_document_id",
-    "no_date": "bad_date",
-    "net_minimum_date": "bad_date",
-    "far_future_date": "future_date",
-}
 
 
 def test_dirty_day(spark: "SparkSession", tmp_path: Path) -> None:
