@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -204,8 +205,6 @@ def test_set_up_again_changes_nothing(superset: Stack) -> None:
     def assets() -> str:
         folder = superset.home.folder("superset")
         database = f"file:{folder / 'superset.db'}?mode=ro"
-        import sqlite3
-
         tables = ("dashboards", "slices", "tables", "table_columns", "sql_metrics", "dbs", "ab_user", "ab_role")
         with sqlite3.connect(database, uri=True) as connection:
             return str([connection.execute(f"SELECT count(*) FROM {table}").fetchall() for table in tables])
