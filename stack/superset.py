@@ -16,6 +16,7 @@ from stack.server import Server
 from stack.settings import DASHBOARDS, DATABASE, HOST, SUPERSET_LOCK, SUPERSET_VENV
 
 ADMIN, VIEWER = "admin", "viewer"
+SETUP = Path(__file__).with_name("superset_setup.py")
 _SETTINGS = """\
 import os
 
@@ -66,27 +67,22 @@ class Superset(Server):
         program = [str(SUPERSET_VENV / "bin" / "gunicorn"), *where, *workers]
         return {self.name: [*program, "superset.app:create_app()"]}
 
+    def start(self) -> None:
+        """Start; again when the assets have changed."""
+        if not self._is_set_up():
+            self.stop()
+        super().start()
+
     def prepare(self) -> None:
         """Metadata, roles and users, and the assets, when one of them has changed."""
         if not (SUPERSET_VENV / "bin" / "gunicorn").exists():
             raise StackError("Superset is not installed: run `make dashboards`")
         if not self._postgres.is_readable("freshness"):
             raise StackError("PostgreSQL has no marts yet: run `make demo` first")
-        (self._folder / "superset_config.py").write_text(_SETTINGS, encoding="utf-8")
-        wanted = {
-            "admin": self.login()[2],
-            "viewer": self.login(VIEWER)[2],
-            "assets": str(DASHBOARDS),
-            "database_uri": self._database_uri(),
-        }
-        content = [SUPERSET_LOCK.read_bytes(), SETUP.read_bytes(), _SETTINGS.encode(), json.dumps(wanted).encode()]
-        content += [path.read_bytes() for path in sorted(DASHBOARDS.rglob("*.yaml"))]
-        fingerprint = hashlib.sha256(b"\0".join(content)).hexdigest()
-        stamp = self._folder / "set-up.stamp"
-        if stamp.exists() and stamp.read_text(encoding="ascii") == fingerprint:
-            return
-        self._set_up(wanted)
-        stamp.write_text(fingerprint, encoding="ascii")
+        if not self._is_set_up():
+            (self._folder / "superset_config.py").write_text(_SETTINGS, encoding="utf-8")
+            self._set_up()
+            self._stamp.write_text(self._fingerprint(), encoding="ascii")
 
     def probe(self) -> bool:
         """Its health page."""
@@ -97,13 +93,33 @@ class Superset(Server):
     def _folder(self) -> Path:
         return self.home.folder("superset")
 
-    def _database_uri(self) -> str:
-        user, password = self._postgres.reader
-        return f"postgresql+psycopg2://{user}:{password}@{self._postgres.address}/{DATABASE}"
+    @property
+    def _stamp(self) -> Path:
+        return self._folder / "set-up.stamp"
 
-    def _set_up(self, wanted: dict[str, str]) -> None:
+    def _is_set_up(self) -> bool:
+        return self._stamp.exists() and self._stamp.read_text(encoding="ascii") == self._fingerprint()
+
+    def _fingerprint(self) -> str:
+        """Of all that the set-up makes."""
+        content = [SUPERSET_LOCK.read_bytes(), SETUP.read_bytes(), _SETTINGS.encode(), self._wanted().encode()]
+        content += [path.read_bytes() for path in sorted(DASHBOARDS.rglob("*.yaml"))]
+        return hashlib.sha256(b"\0".join(content)).hexdigest()
+
+    def _wanted(self) -> str:
+        """What superset_setup.py is told, as JSON."""
+        user, password = self._postgres.reader
+        wanted = {
+            "admin": self.login()[2],
+            "viewer": self.login(VIEWER)[2],
+            "assets": str(DASHBOARDS),
+            "database_uri": f"postgresql+psycopg2://{user}:{password}@{self._postgres.address}/{DATABASE}",
+        }
+        return json.dumps(wanted)
+
+    def _set_up(self) -> None:
         private = self._folder / "set-up.json"
-        write_private(private, json.dumps(wanted))
+        write_private(private, self._wanted())
         log = self.home.log("superset-set-up")
         try:
             with log.open("w", encoding="utf-8") as output:
@@ -117,6 +133,3 @@ class Superset(Server):
         if done.returncode:
             lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-12:]
             raise StackError("\n".join(["Superset could not be set up", f"  log: {log}", *lines]))
-
-
-SETUP = Path(__file__).with_name("superset_setup.py")
