@@ -20,6 +20,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowRuntimeError, ErrorT
 from docker import APIClient
 from docker.errors import APIError, DockerException
 from docker.types import Mount
+from paramiko import BadHostKeyException, SSHClient, SSHException
 
 from pipeline_config.docker_connection import engine_tls, engine_url
 
@@ -90,6 +91,30 @@ class SSHOperator(RenderingNamesVariables, AirflowSSHOperator):
         self.environment = environment
         result: bytes | str = super().execute(context)
         return result
+
+    def get_ssh_client(self) -> SSHClient:
+        """Log in; AirflowException unless the server shows the host key that the connection or known_hosts has."""
+        port = self.hook.port
+        fix = (
+            f"put the server's key into the extra host_key of connection {self.ssh_conn_id} "
+            f"(`ssh-keyscan -p {port} {self.hook.remote_host}` shows it; compare it on the server)"
+        )
+        where = f"error: SSH to {self.hook.remote_host}:{port}"
+        if self.hook.no_host_key_check or self.hook.allow_host_key_change:
+            raise AirflowException(
+                f"{where}: its host key would not be checked; {fix}, and set no_host_key_check false"
+            )
+        try:
+            return super().get_ssh_client()
+        except BadHostKeyException as error:
+            shown = f"the server shows another host key ({error.key.fingerprint}) than ours"
+            raise AirflowException(
+                f"{where}: {shown}; if it was set up anew, {fix}; if not, find out who answers"
+            ) from None
+        except SSHException as error:
+            if "not found in known_hosts" not in str(error):
+                raise
+            raise AirflowException(f"{where}: its host key is not known; {fix}") from None
 
 
 def _refuse_what_cannot_travel(command: str) -> None:

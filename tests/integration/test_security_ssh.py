@@ -1,0 +1,90 @@
+"""SSHOperator gives a job, and its secrets, to no server but the one whose host key is known."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline_config.project import ROOT
+from stack.home import Home
+from stack.settings import HOST
+from stack.sshd import SshServer, user_name
+from tests.airflow_environment import airflow_environment
+
+pytestmark = pytest.mark.integration
+
+RUN = """
+import sys
+sys.path.insert(0, ".")
+from dag_factory_operators import SSHOperator
+operator = SSHOperator(task_id="t", ssh_conn_id="spark_ssh", command=sys.argv[1], cmd_timeout=None)
+operator.hook.conn_retry_attempts = 1
+try:
+    operator.execute({})
+except Exception as error:
+    print(type(error).__name__, error, file=sys.stderr)
+"""
+
+
+@pytest.fixture(scope="module")
+def ssh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshServer]:
+    """A running SSH server that the test gives another key."""
+    server = SshServer(Home(tmp_path_factory.mktemp("ssh"), any_port=True))
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+def execute(ssh: SshServer, extra: dict[str, str], mark: Path) -> str:
+    """Touch `mark` on the server; the error that the operator raises, if any."""
+    connection = {"conn_type": "ssh", "host": HOST, "port": ssh.home.port("ssh"), "login": user_name()}
+    connection["extra"] = {"key_file": str(ssh.client_key), **extra}
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", RUN, f"touch '{mark}'"],
+        cwd=ROOT,
+        env={
+            **os.environ,
+            **airflow_environment(mark.parent / "airflow", ROOT, "local"),
+            "AIRFLOW_CONN_SPARK_SSH": json.dumps(connection),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stderr.splitlines()[-1] if done.stderr else ""
+
+
+def test_a_server_with_another_host_key_is_refused_and_gets_no_command(ssh: SshServer, tmp_path: Path) -> None:
+    known = ssh.host_key
+    assert execute(ssh, {"host_key": known}, tmp_path / "right") == ""
+    assert (tmp_path / "right").exists()
+
+    key = ssh.client_key.with_name("host_key")
+    for path in (key, key.with_suffix(".pub")):
+        path.unlink()
+    ssh.stop()
+    ssh.start()  # makes a new one
+
+    refused = {
+        "changed": ({"host_key": known}, "the server shows another host key (SHA256:"),
+        "unknown": ({}, "its host key is not known; put the server's key into the extra host_key"),
+        "unchecked": ({"no_host_key_check": "true"}, "its host key would not be checked; put the server's key"),
+        "changed and let": ({"host_key": known, "allow_host_key_change": "true"}, "would not be checked"),
+    }
+    for case, (extra, words) in refused.items():
+        said = execute(ssh, extra, tmp_path / case)
+        assert said.startswith(f"AirflowException error: SSH to {HOST}:{ssh.home.port('ssh')}: "), case
+        assert words in said, case
+        assert "host_key of connection spark_ssh" in said, case
+        assert not (tmp_path / case).exists(), case
+    assert execute(ssh, {"host_key": ssh.host_key}, tmp_path / "anew") == ""
+    assert (tmp_path / "anew").exists()
