@@ -30,13 +30,13 @@ def shown(config: pytest.Config) -> AbstractContextManager[None]:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The tests that share the stack come last, whatever their order: so it stands beside no other server.
 
-    Last of all the dashboards', which send a day of another scale.
+    Last of all what needs the marts: the analysts' queries, and the dashboards, which send a day of another scale.
     """
     here = Path(__file__).parent
 
     def order(item: pytest.Item) -> tuple[bool, bool]:
         shares = item.path.parent == here and "project" in getattr(item, "fixturenames", ())
-        return shares, item.path.name == "test_dashboards.py"
+        return shares, item.path.name == "test_dashboards.py" or "analysts_queries" in item.name
 
     items.sort(key=order)
 

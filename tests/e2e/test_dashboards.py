@@ -115,6 +115,7 @@ def dashboard(superset: Stack, user: str) -> Iterator[Dashboard]:
         page.fill("input[type=password]", password)
         page.keyboard.press("Enter")
         page.wait_for_url(lambda address: "/login" not in address)
+        page.wait_for_load_state("networkidle")  # else the sign-in's own redirect takes the next page away
         yield shown_page
         browser.close()
 
