@@ -16,7 +16,7 @@ from typing import Any
 import psycopg
 
 from jobs.producer.replay import weeks_to_today
-from jobs.spark.tables import COLD_MARTS
+from jobs.spark.tables import COLD_MARTS, HOT_MARTS
 from stack.airflow_api import AirflowApi
 from stack.errors import StackError
 from stack.follow import DAILY, POLL_SECONDS, follow, say
@@ -30,12 +30,6 @@ DAY_SECONDS = 86_400
 REPLAY_SECONDS = 30
 CURATED_MINUTES = 1.2
 HOT_MINUTES = 1.9
-HOT_TABLES = (
-    "mart_realtime_traffic_minute",
-    "mart_realtime_top_docs_1h",
-    "mart_realtime_clinical_trend_24h",
-    "mart_realtime_anomaly_sessions",
-)
 
 
 @dataclass(frozen=True)
@@ -142,7 +136,7 @@ def report(stack: Stack, days: Days) -> bool:
             return int(row[0] or 0) if row else 0
 
         say("\nTables in PostgreSQL")
-        for table in (*COLD_MARTS, *HOT_TABLES):
+        for table in (*COLD_MARTS, *HOT_MARTS):
             say(f"  {table:35} {number(f'SELECT count(*) FROM {table}'):8,} rows")
         cold = number("SELECT sum(total_events) FROM daily_traffic WHERE event_date = ANY(%s::date[])", dates)
         hot = number(

@@ -7,7 +7,7 @@ import signal
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from jobs.spark.postgres import READER
 from stack.errors import StackError
@@ -43,6 +43,12 @@ class PostgreSql(Server):
             "PGUSER": DATABASE_OWNER,
             "PGPASSWORD": self.home.secret("postgres_password"),
         }
+
+    @property
+    def login(self) -> dict[str, Any]:
+        """The same as the keyword arguments of psycopg.connect."""
+        names = {"host": "PGHOST", "port": "PGPORT", "dbname": "PGDATABASE", "user": "PGUSER", "password": "PGPASSWORD"}
+        return {keyword: self.connection[name] for keyword, name in names.items()}
 
     def commands(self) -> dict[str, Sequence[str]]:
         """The server; what it may be told by settings is told here, so that a restart can change it."""

@@ -20,7 +20,7 @@ from stack.progress import Progress
 from stack.server import Server
 from stack.settings import HOST, REPOSITORY
 from stack.sshd import SshServer, user_name
-from stack.superset import VIEWER, Superset
+from stack.superset import ADMIN, VIEWER, Superset
 
 MIB = 2**20
 
@@ -81,8 +81,8 @@ class Stack:
         self._say_dashboards()
 
     def _say_dashboards(self) -> None:
-        for user in (None, VIEWER):
-            url, name, password = self.superset.login(user) if user else self.superset.login()
+        for user in (ADMIN, VIEWER):
+            url, name, password = self.superset.login(user)
             self._progress.line("", f"Superset: {url}  user {name}  password {password}")
 
     def status(self) -> bool:
@@ -116,9 +116,7 @@ class Stack:
 
     def postgres_login(self) -> dict[str, Any]:
         """The keyword arguments of psycopg.connect for the owner of the marts."""
-        connection = self.postgres.connection
-        names = {"host": "PGHOST", "port": "PGPORT", "dbname": "PGDATABASE", "user": "PGUSER", "password": "PGPASSWORD"}
-        return {keyword: connection[name] for keyword, name in names.items()}
+        return self.postgres.login
 
     def airflow_values(self) -> dict[str, str]:
         """What the ${…} of pipelines/environments/local.yaml become."""

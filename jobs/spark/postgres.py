@@ -98,11 +98,14 @@ def let_read(connection: "psycopg.Connection[Any]") -> None:
     """Let READER read what the data dictionary has, and nothing else, when this server has such a role."""
     from psycopg import sql
 
-    for table in dictionary.TABLES:
-        asked = "SELECT has_table_privilege(oid, %s, 'SELECT') FROM pg_roles WHERE rolname = %s"
-        if connection.execute(asked, (table.name, READER)).fetchone() == (False,):
-            grant = sql.SQL("GRANT SELECT ON {} TO {}").format(sql.Identifier(table.name), sql.Identifier(READER))
-            connection.execute(grant)
+    asked = (
+        "SELECT name FROM unnest(%s::text[]) AS name, pg_roles "
+        "WHERE rolname = %s AND NOT has_table_privilege(pg_roles.oid, name, 'SELECT')"
+    )
+    names = [table.name for table in dictionary.TABLES]
+    for (name,) in connection.execute(asked, (names, READER)).fetchall():
+        grant = sql.SQL("GRANT SELECT ON {} TO {}").format(sql.Identifier(name), sql.Identifier(READER))
+        connection.execute(grant)
 
 
 def as_text(rows: "DataFrame") -> "DataFrame":

@@ -7,7 +7,6 @@ import importlib
 import os
 import signal
 import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Iterator, Sequence
@@ -27,8 +26,8 @@ from jobs.producer.replay import WEEK_MS
 from jobs.spark import tables
 from stack.kafka_broker import KafkaBroker
 from stack.postgresql import PostgreSql
-from stack.settings import QUICK_JVM, REPOSITORY, SPARK_JARS, java_home
-from tests import reference
+from stack.settings import REPOSITORY
+from tests import reference, spark_submit
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -44,6 +43,16 @@ CURATED, ARCHIVE, ETL, LOAD, HOT = JOBS = (
 LIMIT_SECONDS = 300
 # By the order in which all records came: Kafka keeps it within a partition only, the reference knows of one.
 OF_ARRIVAL = {"late_count", "quarantined_count"}
+
+
+def session_of(line: bytes) -> bytes:
+    """The key of a line's record."""
+    return str(record_of(line).get("SessionId") or "").encode()
+
+
+def partition_of(session: bytes) -> int:
+    """Where the records of a session go."""
+    return hashlib.sha256(session).digest()[0] % PARTITIONS
 
 
 @dataclass
@@ -108,22 +117,15 @@ class Chain:
 
     def connect(self) -> psycopg.Connection[Any]:
         """A connection to the chain's schema."""
-        words = {"host": "PGHOST", "port": "PGPORT", "dbname": "PGDATABASE", "user": "PGUSER", "password": "PGPASSWORD"}
-        known = self.environment
-        return psycopg.connect(
-            **{word: known[name] for word, name in words.items()},  # type: ignore[arg-type]
-            options=known["PGOPTIONS"],
-            autocommit=True,
-        )
+        return psycopg.connect(**self.postgres.login, options=self.environment["PGOPTIONS"], autocommit=True)
 
     def send(self, lines: Sequence[bytes]) -> None:
         """One record a line; a session stays in one partition, as the producer has it."""
         producer = KafkaProducer(bootstrap_servers=self.kafka.address, acks="all", linger_ms=20)
         header = [(SHIFT_HEADER, str(SHIFT_MS).encode())]
         for line in lines:
-            session = str(record_of(line).get("SessionId") or "").encode()
-            place = hashlib.sha256(session).digest()[0] % PARTITIONS
-            producer.send(self.topic, line, key=session, partition=place, headers=header)
+            session = session_of(line)
+            producer.send(self.topic, line, key=session, partition=partition_of(session), headers=header)
         producer.flush()
         producer.close()
         self.sent += lines
@@ -146,31 +148,14 @@ class Chain:
     @contextmanager
     def start(self, job: str, *driver: str) -> Iterator[Driver]:
         """The job by spark-submit, with options of driver.py; it does not outlive the block."""
-        settings = {
-            "spark.master": "local[2]",
-            "spark.driver.memory": "1g",
-            "spark.jars": ",".join(str(jar) for jar in sorted(SPARK_JARS.glob("*.jar"))),
-            "spark.driver.extraJavaOptions": QUICK_JVM,
-        }
-        confs = [word for name, value in settings.items() for word in ("--conf", f"{name}={value}")]
-        programs = Path(sys.executable).parent
-        words = [str(programs / "spark-submit"), *confs, "tests/faults/driver.py", job, *driver]
-        environment = {
-            **os.environ,
-            **self.environment,
-            "PATH": f"{programs}:{os.environ['PATH']}",
-            "PYTHONPATH": str(REPOSITORY),
-            "PYSPARK_PYTHON": sys.executable,
-            "JAVA_HOME": str(java_home()),
-            "SPARK_LOCAL_IP": "127.0.0.1",
-        }
+        words = [*spark_submit.command("tests/faults/driver.py"), job, *driver]
         log = self.root / f"{job}.{uuid.uuid4().hex}.log"
         with (
             log.open("wb") as file,
             subprocess.Popen(
                 [*words, "--", *self.arguments(job)],
                 cwd=REPOSITORY,
-                env=environment,
+                env={**spark_submit.environment(), **self.environment},
                 stdout=file,
                 stderr=file,
                 start_new_session=True,
@@ -219,7 +204,7 @@ class Chain:
         """Every (partition, offset) that has been sent."""
         ends = [0] * PARTITIONS
         for line in self.sent:
-            ends[hashlib.sha256(str(record_of(line).get("SessionId") or "").encode()).digest()[0] % PARTITIONS] += 1
+            ends[partition_of(session_of(line))] += 1
         return [(partition, offset) for partition, end in enumerate(ends) for offset in range(end)]
 
     def check_cold(self) -> None:

@@ -5,15 +5,24 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from stack.home import Home
 from stack.kafka_broker import KafkaBroker
 from stack.postgresql import PostgreSql
+from tests.faults.chain import Chain
 
 FULL = os.environ.get("FAULTS") == "full"
 SEED = int(os.environ.get("FAULTS_SEED") or random.SystemRandom().randrange(1_000_000))
+Tell = Callable[[str], None]
+SPARK_FAULTS = [
+    pytest.mark.faults,
+    pytest.mark.usefixtures("spark"),  # the session, with the jars, that jobs in this process find
+    # kafka-python leaves the socket of a refused connection to the garbage collector, which complains.
+    pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
+]
 _SAID = pytest.StashKey[list[str]]()
 
 
@@ -24,7 +33,7 @@ def chance(request: pytest.FixtureRequest) -> random.Random:
 
 
 @pytest.fixture
-def tell(request: pytest.FixtureRequest) -> Callable[[str], None]:
+def tell(request: pytest.FixtureRequest) -> Tell:
     """Say at the end of the run what happened in this test."""
     return lambda text: request.config.stash.setdefault(_SAID, []).append(f"{request.node.name}: {text}")
 
@@ -41,6 +50,12 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[KafkaBro
     finally:
         for server in started:
             server.stop()
+
+
+@pytest.fixture
+def chain(servers: tuple[KafkaBroker, PostgreSql], tmp_path: Path) -> Chain:
+    """A new chain."""
+    return Chain(tmp_path / "chain", *servers)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

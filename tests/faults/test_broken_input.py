@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,31 +15,18 @@ from jobs.event import PARTITIONS, event_id
 from jobs.generator.defects import INVALID, VALID, line_of
 from jobs.generator.sessions import sessions_of
 from jobs.spark import tables
-from stack.kafka_broker import KafkaBroker
-from stack.postgresql import PostgreSql
 from tests.clicks import REASONS
 from tests.faults.chain import CURATED, ETL, LOAD, SHIFT_MS, Chain
-from tests.faults.conftest import FULL
+from tests.faults.conftest import FULL, SPARK_FAULTS, Tell
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-pytestmark = [
-    pytest.mark.faults,
-    pytest.mark.usefixtures("spark"),  # the session, with the jars, that jobs in this process find
-    pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
-]
-Tell = Callable[[str], None]
+pytestmark = SPARK_FAULTS
 
 RECORDS = 200_000 if FULL else 5_000
 EVERY = 100  # the last of so many records is bad
 WAY_OUT = r"To go on with what is (left|there), delete "
-
-
-@pytest.fixture
-def chain(servers: tuple[KafkaBroker, PostgreSql], tmp_path: Path) -> Chain:
-    """A new chain."""
-    return Chain(tmp_path, *servers)
 
 
 def lines_with_defects(count: int, chance: random.Random) -> tuple[list[bytes], list[tuple[bytes, str]], Counter[str]]:

@@ -7,29 +7,20 @@ import signal
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
 from jobs import cli
 from jobs.generator.__main__ import write_day
-from stack.kafka_broker import KafkaBroker
-from stack.postgresql import PostgreSql
 from tests.faults.chain import ARCHIVE, CURATED, ETL, HOT, JOBS, LOAD, Chain
-from tests.faults.conftest import FULL
+from tests.faults.conftest import FULL, SPARK_FAULTS, Tell
 from tests.kafka_runs import lines_of
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-pytestmark = [
-    pytest.mark.faults,
-    pytest.mark.usefixtures("spark"),  # the session, with the jars, that jobs in this process find
-    pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
-]
-Tell = Callable[[str], None]
+pytestmark = SPARK_FAULTS
 
 DAYS, SCALE = (10, 53.0) if FULL else (3, 1.6)
 KILLS = 100 if FULL else 5
@@ -106,13 +97,11 @@ class Feed:
 
 def test_killed_drivers_lose_and_double_nothing(
     spark: SparkSession,
-    servers: tuple[KafkaBroker, PostgreSql],
+    chain: Chain,
     log: list[bytes],
-    tmp_path: Path,
     chance: random.Random,
     tell: Tell,
 ) -> None:
-    chain = Chain(tmp_path, *servers)
     faults: list[Any] = [*JOBS] * (KILLS // len(JOBS))
     faults += POINTS * TIMES if FULL else SHORT_POINTS
     chance.shuffle(faults)
@@ -167,9 +156,8 @@ def kill(chain: Chain, feed: Feed, job: str, lengths: dict[str, float], chance: 
 
 
 def test_of_two_at_once_the_second_is_refused(
-    servers: tuple[KafkaBroker, PostgreSql], log: list[bytes], tmp_path: Path, chance: random.Random, tell: Tell
+    chain: Chain, log: list[bytes], chance: random.Random, tell: Tell
 ) -> None:
-    chain = Chain(tmp_path, *servers)
     chain.send(log[:500])
     writers = [CURATED, ARCHIVE, ETL, HOT]
     chosen = writers if FULL else [chance.choice([CURATED, ARCHIVE])]

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from jobs.producer.replay import WEEK_MS
 from jobs.producer.sender import MAX_WAITING
 from stack.kafka_broker import KafkaBroker
 from stack.settings import REPOSITORY
-from tests.faults.conftest import FULL
+from tests.faults.conftest import FULL, Tell
 from tests.kafka_runs import DAY, NEXT_DAY, command, lines_of, records_of, running_broker, stored
 
 # kafka-python leaves the socket of a refused connection to the garbage collector, which complains.
@@ -33,7 +33,6 @@ KILLS = 50 if FULL else 5
 BROKER_KILLS = 10 if FULL else 2
 GOES_ON_SECONDS = 30
 STARTS_SECONDS = 60
-Tell = Callable[[str], None]
 
 
 @pytest.fixture(scope="module")

@@ -16,23 +16,16 @@ import pytest
 
 from jobs import cli
 from jobs.generator.__main__ import write_day
-from stack.kafka_broker import KafkaBroker
-from stack.postgresql import PostgreSql
 from stack.process import wait_for_end
 from stack.server import Server
 from tests.faults.chain import CURATED, HOT, Chain
-from tests.faults.conftest import FULL
+from tests.faults.conftest import FULL, SPARK_FAULTS, Tell
 from tests.kafka_runs import lines_of
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-pytestmark = [
-    pytest.mark.faults,
-    pytest.mark.usefixtures("spark"),  # the session, with the jars, that jobs in this process find
-    pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
-]
-Tell = Callable[[str], None]
+pytestmark = SPARK_FAULTS
 
 POSTGRES_KILLS = 20 if FULL else 1
 WORK_SECONDS = 8.0  # of a driver, after its first line
@@ -44,12 +37,6 @@ def lines(tmp_path: Path) -> list[bytes]:
     for day in ("2020-10-01", "2020-10-02"):
         write_day(tmp_path / "log", cli.day(day), 1, 7, dirty=True)
     return lines_of(tmp_path / "log")
-
-
-@pytest.fixture
-def chain(servers: tuple[KafkaBroker, PostgreSql], tmp_path: Path) -> Chain:
-    """A new chain."""
-    return Chain(tmp_path / "chain", *servers)
 
 
 def kill(server: Server) -> None:

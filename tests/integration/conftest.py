@@ -1,10 +1,7 @@
 """Servers for the integration tests: started once a session, through the stack's own classes, on free ports."""
 
-import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import TypeVar
 
 import pytest
@@ -13,7 +10,8 @@ from stack.home import Home
 from stack.kafka_broker import KafkaBroker
 from stack.postgresql import PostgreSql
 from stack.server import Server
-from stack.settings import QUICK_JVM, REPOSITORY, SPARK_JARS, java_home
+from stack.settings import REPOSITORY
+from tests import spark_submit as by_spark
 
 ServerT = TypeVar("ServerT", bound=Server)
 SparkSubmit = Callable[..., subprocess.CompletedProcess[str]]
@@ -56,27 +54,10 @@ def spark_submit() -> SparkSubmit:
     def submit(
         job: str, *arguments: str, env: Mapping[str, str] | None = None, limit: float = 240
     ) -> subprocess.CompletedProcess[str]:
-        options = {
-            "spark.master": "local[2]",
-            "spark.driver.memory": "1g",
-            "spark.jars": ",".join(str(jar) for jar in sorted(SPARK_JARS.glob("*.jar"))),
-            "spark.ui.enabled": "false",
-            "spark.driver.extraJavaOptions": QUICK_JVM,
-        }
-        confs = [word for name, value in options.items() for word in ("--conf", f"{name}={value}")]
-        programs = Path(sys.executable).parent
         return subprocess.run(
-            [str(programs / "spark-submit"), *confs, f"jobs/spark/{job}.py", *arguments],
+            [*by_spark.command(f"jobs/spark/{job}.py"), *arguments],
             cwd=REPOSITORY,
-            env={
-                **os.environ,
-                "PATH": f"{programs}:{os.environ['PATH']}",
-                "PYTHONPATH": str(REPOSITORY),
-                "PYSPARK_PYTHON": sys.executable,
-                "JAVA_HOME": str(java_home()),
-                "SPARK_LOCAL_IP": "127.0.0.1",
-                **(env or {}),
-            },
+            env={**by_spark.environment(), **(env or {})},
             capture_output=True,
             text=True,
             timeout=limit,

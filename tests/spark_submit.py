@@ -1,0 +1,36 @@
+"""How tests run a job in a process of its own, as Spark's host does: by spark-submit."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from stack.settings import QUICK_JVM, REPOSITORY, SPARK_JARS, java_home
+
+_PROGRAMS = Path(sys.executable).parent
+
+
+def command(script: str) -> list[str]:
+    """The words before the script's own options."""
+    settings = {
+        "spark.master": "local[2]",
+        "spark.driver.memory": "1g",
+        "spark.jars": ",".join(str(jar) for jar in sorted(SPARK_JARS.glob("*.jar"))),
+        "spark.ui.enabled": "false",
+        "spark.driver.extraJavaOptions": QUICK_JVM,
+    }
+    confs = [word for name, value in settings.items() for word in ("--conf", f"{name}={value}")]
+    return [str(_PROGRAMS / "spark-submit"), *confs, script]
+
+
+def environment() -> dict[str, str]:
+    """Of the process: this Python, the repository's modules, a Java that Spark runs on."""
+    return {
+        **os.environ,
+        "PATH": f"{_PROGRAMS}:{os.environ['PATH']}",
+        "PYTHONPATH": str(REPOSITORY),
+        "PYSPARK_PYTHON": sys.executable,
+        "JAVA_HOME": str(java_home()),
+        "SPARK_LOCAL_IP": "127.0.0.1",
+    }
