@@ -6,7 +6,7 @@ AGAINST ?= HEAD
 export DAYS SCALE SUPERSET
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo dashboards up down status check validate plan preflight format docs test test-fast test-faults bench-config bench-anomalies bench-queries clean
+.PHONY: help install demo dashboards up down status check validate plan preflight format docs test test-fast test-faults bench-config bench-anomalies bench-queries bench-etl clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,6 +61,9 @@ bench-anomalies: install ## Measure the anomaly rules against what the generator
 
 bench-queries: install ## Time the dashboards' queries on marts of eight years
 	@$(PYTHON) -m tests.bench_queries
+
+bench-etl: install ## Time the ETL in full and by one more day, on histories of four weeks to seven years
+	@$(PYTHON) -m tests.bench_etl
 
 test-fast: install ## Run the unit tests: no servers, two minutes
 	@$(PYTHON) -m pytest tests/unit

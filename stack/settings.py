@@ -31,7 +31,8 @@ DEBIAN_IMAGE = "tripclick-base:local"
 AIRFLOW_USER = "admin"
 
 # Spark jobs of seconds on two cores: most of their time is start-up, which the first compiler and one collector halve.
-QUICK_JVM = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+# The first compiler's own limit of code is 48 MB, and what a long test session compiles beyond it is interpreted.
+QUICK_JVM = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:ReservedCodeCacheSize=240m"
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,21 @@
 """Curated clicks for tests of the marts: as rows that a test writes down, or as the lake makes them of log files."""
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobs.event import SHIFT_HEADER
-from jobs.spark.tables import CLICKS, CLICKS_COLUMNS, CLICKS_PARTITION, CLICKS_SCHEMA, QUARANTINE
+from jobs.spark.tables import (
+    CLICKS,
+    CLICKS_COLUMNS,
+    CLICKS_PARTITION,
+    CLICKS_SCHEMA,
+    QUARANTINE,
+    QUARANTINE_COLUMNS,
+    QUARANTINE_SCHEMA,
+)
+from jobs.spark.writer import CHANGE_FEED
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -53,7 +62,7 @@ def frame(spark: "SparkSession", clicks: Iterable[dict[str, Any]]) -> "DataFrame
 
 def append(clicks: "DataFrame", curated: Path) -> None:
     """Append to the curated stream below this root."""
-    clicks.write.format("delta").mode("append").partitionBy(CLICKS_PARTITION).save(str(curated / CLICKS))
+    _append(clicks, curated / CLICKS, CLICKS_PARTITION)
 
 
 def of_logs(
@@ -62,27 +71,53 @@ def of_logs(
     """The valid clicks of log files, as a producer sends them and the lake checks them."""
     from jobs.spark import events
 
-    return events.clicks(_checked(spark, files, shift_ms, kafka_ts))
+    return events.clicks(_checked(spark, _lines(files), shift_ms, kafka_ts))
 
 
 def append_logs(spark: "SparkSession", files: Sequence[Path], curated: Path, shift_ms: int = 0) -> None:
     """Append the valid clicks of log files to the curated stream below this root, and the others to its quarantine."""
+    append_lines(spark, _lines(files), curated, shift_ms)
+
+
+def append_lines(
+    spark: "SparkSession", lines: Iterable[bytes], curated: Path, shift_ms: int = 0, first_offset: int = 0
+) -> None:
+    """The same of lines."""
     from jobs.spark import events
 
-    checked = _checked(spark, files, shift_ms).persist()
+    checked = _checked(spark, lines, shift_ms, first_offset=first_offset).persist()
     append(events.clicks(checked), curated)
-    events.quarantine(checked).write.format("delta").mode("append").save(str(curated / QUARANTINE))
+    _append(events.quarantine(checked), curated / QUARANTINE)
     checked.unpersist()
 
 
+def append_quarantine(spark: "SparkSession", records: Iterable[dict[str, Any]], curated: Path) -> None:
+    """Append quarantined records; what they do not say is null."""
+    rows = [[record.get(name) for name in QUARANTINE_COLUMNS] for record in records]
+    _append(spark.createDataFrame(rows, QUARANTINE_SCHEMA), curated / QUARANTINE)
+
+
+def _append(rows: "DataFrame", table: Path, *partition: str) -> None:
+    """As the stream does it: a table notes its changes."""
+    writer = rows.write.format("delta").mode("append").option(CHANGE_FEED, "true")
+    writer.partitionBy(*partition).save(str(table))
+
+
+def _lines(files: Sequence[Path]) -> Iterator[bytes]:
+    return (line for file in files for line in file.read_bytes().split(b"\n") if line)
+
+
 def _checked(
-    spark: "SparkSession", files: Sequence[Path], shift_ms: int, kafka_ts: dt.datetime | None = None
+    spark: "SparkSession",
+    lines: Iterable[bytes],
+    shift_ms: int,
+    kafka_ts: dt.datetime | None = None,
+    first_offset: int = 0,
 ) -> "DataFrame":
-    """The lines of log files as records of one partition, checked."""
+    """Lines as records of one partition, checked."""
     from jobs.spark import events
 
     sent = kafka_ts or dt.datetime.now(dt.UTC)
     header = [(SHIFT_HEADER, bytearray(str(shift_ms).encode()))]
-    lines = (line for file in files for line in file.read_bytes().split(b"\n") if line)
-    records = [("t", 0, offset, sent, None, bytearray(line), header) for offset, line in enumerate(lines)]
+    records = [("t", 0, offset, sent, None, bytearray(line), header) for offset, line in enumerate(lines, first_offset)]
     return events.check(spark.createDataFrame(records, RECORDS))

@@ -215,14 +215,15 @@ def _received(
     """The clicks, each once, and how many bad lines came behind a click of each day."""
     clicks: dict[bytes, dict[str, Any]] = {}
     quarantined: Counter[dt.date | None] = Counter()
-    day, newest_ms = None, 0
+    day, newest_ms = None, Counter[dt.date]()
     for line in lines:
-        if line in clicks:
-            clicks[line]["repeats"] += 1
-        elif click := _click(line, shift_ms, sent_ms):
-            clicks[line] = {**click, "repeats": 0, "late": newest_ms - click["ms"] > 600_000}
-            newest_ms = max(newest_ms, click["ms"])
+        if click := clicks.get(line) or _click(line, shift_ms, sent_ms):
             day = dt.datetime.fromtimestamp(click["ms"] // 1000, dt.UTC).date()
+            if line in clicks:
+                click["repeats"] += 1
+            else:
+                clicks[line] = {**click, "repeats": 0, "late": newest_ms[day] - click["ms"] > 600_000}
+                newest_ms[day] = max(newest_ms[day], click["ms"])
         else:
             quarantined[day] += 1
     return list(clicks.values()), quarantined

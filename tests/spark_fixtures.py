@@ -16,6 +16,13 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session")
 def spark() -> "Iterator[SparkSession]":
     """The jobs' own session, local and small. Tests that need the jars (Delta, Kafka) are marked `integration`."""
+    spark = small_session()
+    yield spark
+    spark.stop()
+
+
+def small_session() -> "SparkSession":
+    """A session inside this process."""
     os.environ.setdefault("JAVA_HOME", str(java_home()))
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     jars = ",".join(str(jar) for jar in sorted(SPARK_JARS.glob("*.jar")))
@@ -23,6 +30,4 @@ def spark() -> "Iterator[SparkSession]":
     settings["spark.driver.extraJavaOptions"] = QUICK_JVM
     if not jars:
         settings |= {"spark.sql.extensions": "", "spark.sql.catalog.spark_catalog": "builtin"}
-    spark = session("tests", settings)
-    yield spark
-    spark.stop()
+    return session("tests", settings)

@@ -20,6 +20,8 @@ SESSION_LETTERS = string.ascii_lowercase + "012345"
 MAX_CLICKS = 200
 MAX_HOURS = 20  # so that a session ends on the day after its start at the latest
 GAP_MEDIAN_SECONDS, GAP_SIGMA = 45.0, 1.1
+REST_AFTER_SECONDS = 3.5 * 3600  # who goes on for longer without a rest is a marathon, and has its label
+REST_SECONDS = 45 * 60
 RETURN_SHARE = 0.04  # of session ids come back after a pause of more than 30 minutes
 NEW_QUERY_SHARE = 0.40
 EMPTY_QUERY_SHARE = 0.08
@@ -102,7 +104,18 @@ def _offsets_ms(rng: random.Random, kind: str) -> list[int]:
     gaps = [rng.lognormvariate(math.log(GAP_MEDIAN_SECONDS), GAP_SIGMA) for _ in range(length - 1)]
     if rng.random() < RETURN_SHARE:
         gaps.insert(rng.randrange(len(gaps) + 1), rng.uniform(31 * 60, 6 * 3600))
-    return _walk(rng, gaps)
+    return _walk(rng, _with_rests(gaps))
+
+
+def _with_rests(gaps: list[float]) -> list[float]:
+    """The gaps, some of them made a rest, so that no visit reaches the length of an anomaly by chance."""
+    active, rested = 0.0, []
+    for gap in gaps:
+        active = active + gap if gap < REST_SECONDS else 0.0
+        rests = active > REST_AFTER_SECONDS
+        rested.append(REST_SECONDS if rests else gap)
+        active = 0.0 if rests else active
+    return rested
 
 
 def _walk(rng: random.Random, gaps_seconds: list[float]) -> list[int]:

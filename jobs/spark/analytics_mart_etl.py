@@ -1,21 +1,29 @@
-"""Curated stream → analytics mart: the four cold tables, recomputed in full from every curated click."""
+"""Curated stream → analytics mart: the four cold tables, recomputed in full from every curated click.
+
+With --incremental only the days are recomputed that new clicks touch; the tables are the same then, to the bit. Where
+it cannot go on from the last run it computes in full, and says why.
+"""
 
 import argparse
+import datetime as dt
+import hashlib
+import inspect
 import sys
 import time
 import uuid
 from typing import TYPE_CHECKING
 
-from jobs.cli import Data, JobError, flow, main, say
+from jobs.cli import Data, JobError, flow, main, say, true_or_false
 from jobs.spark import tables
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import SparkSession
+
+    from jobs.spark.mart import Mart, Run, Written
 
 # Eight years are 5 million clicks: in so many parts, and cached on disk, they fit a driver of 1 GB. Of a few days
 # Spark puts the parts together again.
 SETTINGS = {"spark.sql.shuffle.partitions": "64"}
-ROWS_A_FILE = 100_000  # load_postgres holds one or two files in memory
 
 
 def parser() -> argparse.ArgumentParser:
@@ -23,6 +31,9 @@ def parser() -> argparse.ArgumentParser:
     result = argparse.ArgumentParser(prog="analytics_mart_etl", description=__doc__)
     result.add_argument("--curated-path", required=True, help="root folder of the curated stream")
     result.add_argument("--mart-path", required=True, help="root folder of the analytics mart")
+    result.add_argument(
+        "--incremental", type=true_or_false, default=False, help="recompute only the days that new clicks touch"
+    )
     flow(
         result,
         reads=[Data("lake", tables.table_path("{curated-path}", tables.CLICKS))],
@@ -32,44 +43,95 @@ def parser() -> argparse.ArgumentParser:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Read the clicks, compute, overwrite the four tables; all four commits carry the same run id."""
-    from pyspark import StorageLevel
-
-    from jobs.spark.cold_marts import compute, prepared
+    """Bring the four tables up to the clicks of now; all four commits carry the same note."""
+    from jobs.spark.incremental import go_on
+    from jobs.spark.mart import Mart
     from jobs.spark.session import session
-    from jobs.spark.writer import fence, is_table, one_writer
+    from jobs.spark.writer import one_writer
 
     spark = session("analytics_mart_etl", SETTINGS)
-    source = tables.table_path(options.curated_path, tables.CLICKS)
-    if not is_table(spark, source):
-        raise JobError(f"there is no curated stream in {source}: run tripclick_streaming_curated first")
-    run_id = uuid.uuid4().hex
+    this = run_of_now(spark, options.curated_path)
+    mart = Mart(spark, options.mart_path)
     with one_writer(spark, options.mart_path):
-        started = time.monotonic()
-        curated = spark.read.format("delta").load(source)
-        clicks = prepared(curated).persist(StorageLevel.DISK_ONLY)
-        kept, read = clicks.count(), curated.count()
-        if not kept:
-            raise JobError(f"no click in {source}: run a producer and tripclick_streaming_curated first")
-        say(f"read {read:,} clicks of {source}, kept {kept:,} (each once), took {time.monotonic() - started:.1f} s")
-        for table, mart in compute(clicks, _quarantine(spark, options.curated_path)).items():
-            started = time.monotonic()
-            path = tables.table_path(options.mart_path, table)
-            writer = mart.write.format("delta").mode("overwrite").option("overwriteSchema", "true")
-            fence()
-            writer.option("userMetadata", run_id).option("maxRecordsPerFile", ROWS_A_FILE).save(path)
-            say(f"wrote {table} to {path}, took {time.monotonic() - started:.1f} s")
-    say(f"run {run_id} is complete")
+        last = to_go_on_from(mart, this) if options.incremental else None
+        if last:
+            go_on(mart, this, last)
+        else:
+            in_full(mart, this)
+        mart.keep_tidy()
+    say(f"run {this.run_id} is complete")
 
 
-def _quarantine(spark: "SparkSession", curated_path: str) -> "DataFrame":
-    """The records in quarantine; none when the stream has not made that table."""
-    from jobs.spark.writer import is_table
+def run_of_now(spark: "SparkSession", curated_path: str) -> "Run":
+    """A run that reads what is there now; JobError when there is no curated stream."""
+    from jobs.spark.mart import Run, Snapshot
 
-    path = tables.table_path(curated_path, tables.QUARANTINE)
-    if not is_table(spark, path):
-        return spark.createDataFrame([], tables.QUARANTINE_SCHEMA)
-    return spark.read.format("delta").load(path)
+    path = tables.table_path(curated_path, tables.CLICKS)
+    clicks = Snapshot.newest(spark, path)
+    if not clicks:
+        raise JobError(f"there is no curated stream in {path}: run tripclick_streaming_curated first")
+    quarantine = Snapshot.newest(spark, tables.table_path(curated_path, tables.QUARANTINE))
+    return Run(uuid.uuid4().hex, definitions(), clicks, quarantine)
+
+
+def definitions() -> str:
+    """A digest of the code that defines the marts, and of the Spark that computes them."""
+    import pyspark
+
+    from jobs.spark import anomaly_rules, clicks, cold_marts, columns_cold
+
+    code = [inspect.getsource(module) for module in (anomaly_rules, clicks, cold_marts, columns_cold)]
+    return hashlib.sha256("\0".join([pyspark.__version__, *code]).encode()).hexdigest()
+
+
+def to_go_on_from(mart: "Mart", this: "Run") -> "Written | None":
+    """What the mart has, when this run can go on from it; else None, and the reason is said."""
+    try:
+        written = mart.written()
+        refuse(written, this)
+    except JobError as reason:
+        say(f"computes in full: {reason}")
+        return None
+    return written
+
+
+def refuse(written: "Written", this: "Run") -> None:
+    """JobError when a mart cannot be brought up to date from what is written."""
+    from jobs.spark.writer import KEEP_REPLACED_HOURS
+
+    last = written.run
+    if last.definitions != this.definitions:
+        raise JobError("the definitions of the marts have changed")
+    for before, now in ((last.clicks, this.clicks), (last.quarantine, this.quarantine)):
+        if before is None or now is None or before.table_id != now.table_id:
+            raise JobError("the curated stream was made anew since the last run")
+        if not before.notes_changes:
+            raise JobError("the curated stream did not note its changes yet when the last run read it")
+    ago = dt.datetime.now(dt.UTC) - written.ended
+    if ago > dt.timedelta(hours=KEEP_REPLACED_HOURS):
+        raise JobError(f"the last run is {ago.days} days ago, and files that were new then may be deleted")
+
+
+def in_full(mart: "Mart", this: "Run") -> None:
+    """Compute all rows from all clicks."""
+    from pyspark import StorageLevel
+
+    from jobs.spark.cold_marts import compared, of_days, prepared, quarantined, session_analysis
+    from jobs.spark.columns_cold import SESSION_ANALYSIS
+
+    started = time.monotonic()
+    curated = this.clicks.rows(mart.spark)
+    clicks = prepared(curated).persist(StorageLevel.DISK_ONLY)
+    kept, read = clicks.count(), curated.count()
+    if not kept:
+        raise JobError(f"no click in {this.clicks.path}: run a producer and tripclick_streaming_curated first")
+    seconds = time.monotonic() - started
+    say(f"read {read:,} clicks of {this.clicks.path}, kept {kept:,} (each once), took {seconds:.1f} s")
+    mart.write(SESSION_ANALYSIS, SESSION_ANALYSIS.of(session_analysis(clicks)), this)
+    no_records = mart.spark.createDataFrame([], tables.QUARANTINE_SCHEMA)  # the stream has not made that table
+    quarantine = this.quarantine.rows(mart.spark) if this.quarantine else no_records
+    for table, rows in of_days(clicks, mart.rows(SESSION_ANALYSIS), quarantined(curated, quarantine)).items():
+        mart.write(table, compared(table, rows), this)
 
 
 if __name__ == "__main__":

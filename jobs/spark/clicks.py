@@ -22,20 +22,19 @@ COLUMNS: Final = (
     "query",
     "documents",
     "click_rank",
-    "topic",
-    "partition",
 )
+RECORD: Final = ("topic", "partition", "offset")  # its place in Kafka
 
 
 def once(curated: DataFrame) -> DataFrame:
-    """session_id, event_id, COLUMNS, the `offset` of the first copy and how many `repeats` it has; each event_id once.
+    """session_id, event_id, RECORD and COLUMNS of the first copy, how many `repeats` it has; each event_id once.
 
     A resend and an exact duplicate are the same click, and have the same session: once they lie by sessions, neither
     this nor `visits` moves them again.
     """
     copies = curated.repartition("session_id").groupBy("session_id", "event_id")
-    same = (F.first(name).alias(name) for name in COLUMNS)
-    return copies.agg(*same, F.min("offset").alias("offset"), (F.count("*") - 1).alias("repeats"))
+    first = F.min(F.struct(*RECORD, *COLUMNS)).alias("first")
+    return copies.agg(first, (F.count("*") - 1).alias("repeats")).select("session_id", "event_id", "first.*", "repeats")
 
 
 def visits(clicks: DataFrame) -> DataFrame:

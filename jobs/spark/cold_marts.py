@@ -1,6 +1,8 @@
 """The four cold tables as pure functions of the curated stream. Each metric is defined here and nowhere else.
 
-What each column means stands in columns_cold.py. All but `compute` take the clicks of `prepared`.
+What each column means stands in columns_cold.py. A row is made of few clicks, so that the rows which new clicks change
+can be made anew without the others: a visit of its session's clicks, a row of a day of that day's clicks and of the
+visits that began on it. Sums are exact, whatever the order of the rows: both ways give the same bytes.
 """
 
 from typing import Final
@@ -8,11 +10,18 @@ from typing import Final
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from jobs.spark import columns_cold
 from jobs.spark.anomaly_rules import candidates, conspicuous
-from jobs.spark.clicks import areas, latest, once, searches, visits
+from jobs.spark.clicks import RECORD, areas, latest, once, searches, visits
+from jobs.spark.columns import Table
+from jobs.spark.columns_cold import CLINICAL_AREAS, DAILY_TRAFFIC, POPULAR_DOCUMENTS
 
 LATE_MS: Final = 10 * 60 * 1000  # sooner than that is out of order
+# The columns that compare a count with the one of so many days before.
+CHANGES: Final[dict[str, dict[str, tuple[str, int]]]] = {
+    DAILY_TRAFFIC.name: {"dod_pct": ("total_events", 1), "wow_pct": ("total_events", 7)},
+    CLINICAL_AREAS.name: {"wow_pct": ("search_count", 7)},
+    POPULAR_DOCUMENTS.name: {"wow_pct": ("view_count", 7)},
+}
 _VISIT: Final = ["session_id", "visit_no"]
 _HOST: Final = r"^\w[\w+.-]*://(?:[^/?#]*@)?([^/?#:]+)"
 
@@ -22,23 +31,39 @@ def prepared(curated: DataFrame) -> DataFrame:
     return visits(once(curated))
 
 
-def compute(clicks: DataFrame, quarantine: DataFrame) -> dict[str, DataFrame]:
-    """The four tables of the clicks of `prepared` and the records in quarantine."""
-    marts = {
-        columns_cold.SESSION_ANALYSIS: session_analysis(clicks),
-        columns_cold.DAILY_TRAFFIC: daily_traffic(clicks, quarantine),
-        columns_cold.CLINICAL_AREAS: clinical_areas(clicks),
-        columns_cold.POPULAR_DOCUMENTS: popular_documents(clicks),
+def of_days(clicks: DataFrame, visits: DataFrame, quarantined: DataFrame) -> dict[Table, DataFrame]:
+    """The rows of the three tables by day, without CHANGES.
+
+    `clicks` are those of `prepared`, `visits` has the rows of session_analysis, `quarantined` is what the function of
+    this name returns; all of the same days.
+    """
+    return {
+        DAILY_TRAFFIC: daily_traffic(clicks, visits, quarantined),
+        CLINICAL_AREAS: clinical_areas(clicks),
+        POPULAR_DOCUMENTS: popular_documents(clicks),
     }
-    return {table.name: table.of(rows) for table, rows in marts.items()}
+
+
+def compared(table: Table, rows: DataFrame) -> DataFrame:
+    """A table by day: `rows` and its CHANGES, in percent; null when there is no row of the day to compare with."""
+    key = [name for name in table.key if name != "event_date"]
+    by_day = Window.partitionBy(*key).orderBy(F.unix_date("event_date"))
+    for name, (count, days) in CHANGES[table.name].items():
+        before = F.max(count).over(by_day.rangeBetween(-days, -days))
+        rows = rows.withColumn(name, (F.col(count) - before) * F.lit(100.0) / before)
+    return table.of(rows)
 
 
 def session_analysis(clicks: DataFrame) -> DataFrame:
     """One row a visit, key (session_id, visit_no)."""
     all_areas = F.flatten(F.collect_list("clinical_areas"))
+    first, last = F.min("event_ts"), F.max("event_ts")
     figures = clicks.groupBy(*_VISIT).agg(
-        *_length(),
-        F.max("event_ts").alias("last_click_ts"),
+        F.count("*").alias("click_count"),
+        (F.count("*") == 1).alias("is_bounce"),
+        first.alias("first_click_ts"),
+        last.alias("last_click_ts"),
+        ((F.unix_millis(last) - F.unix_millis(first)) / 1000).alias("session_duration_sec"),
         _few_distinct("document_id").alias("unique_docs"),
         _few_distinct("query").alias("query_count"),
         _few_distinct("search_no").alias("search_count"),
@@ -56,7 +81,7 @@ def session_analysis(clicks: DataFrame) -> DataFrame:
     )
 
 
-def daily_traffic(clicks: DataFrame, quarantine: DataFrame) -> DataFrame:
+def daily_traffic(clicks: DataFrame, visits: DataFrame, quarantined: DataFrame) -> DataFrame:
     """One row a UTC day, key event_date."""
     hours = clicks.groupBy("event_date", F.hour("event_ts").alias("hour")).agg(F.count("*").alias("clicks"))
     peak_hour = F.max_by("hour", F.struct("clicks", -F.col("hour")))  # of several with the most clicks the earliest
@@ -72,17 +97,14 @@ def daily_traffic(clicks: DataFrame, quarantine: DataFrame) -> DataFrame:
     )
     parts = (
         hours.groupBy("event_date").agg(peak_hour.alias("peak_hour")),
-        _days_of_visits(clicks),
+        _days_of_visits(visits),
         _days_of_searches(clicks),
-        _arrivals(clicks, quarantine),
+        _late(clicks),
+        quarantined,
     )
     for part in parts:
         days = days.join(part, on="event_date", how="left")
-    return (
-        days.withColumn("dod_pct", _change_pct("total_events", 1))
-        .withColumn("wow_pct", _change_pct("total_events", 7))
-        .fillna(0, ["quarantined_count", "late_count"])
-    )
+    return days.fillna(0, ["quarantined_count"])
 
 
 def clinical_areas(clicks: DataFrame) -> DataFrame:
@@ -95,13 +117,12 @@ def clinical_areas(clicks: DataFrame) -> DataFrame:
         .agg(
             F.count("*").alias("search_count"),
             F.countDistinct("session_id").alias("unique_sessions"),
-            F.sum(1 / F.greatest(F.size("clinical_areas"), F.lit(1))).alias("weighted_clicks"),
+            F.sum(_exact(1 / F.greatest(F.size("clinical_areas"), F.lit(1)))).cast("double").alias("weighted_clicks"),
             F.countDistinct("document_id").alias("unique_documents"),
         )
         .join(days, on="event_date", how="inner")
         .withColumn("click_share", F.col("search_count") / F.col("clicks"))
         .withColumn("rank_in_day", F.row_number().over(order))
-        .withColumn("wow_pct", _change_pct("search_count", 7, "clinical_area"))
     )
 
 
@@ -125,25 +146,28 @@ def popular_documents(clicks: DataFrame) -> DataFrame:
         clicked.hint("shuffle_hash")
         .join(_impressions(clicks), on=["event_date", "document_id"], how="left")
         .withColumn("rank_in_day", F.row_number().over(order))
-        .withColumn("wow_pct", _change_pct("view_count", 7, "document_id"))
     )
 
 
-def _length() -> tuple[Column, ...]:
-    """Of a visit's clicks: click_count, is_bounce, first_click_ts, session_duration_sec."""
-    first, last = F.min("event_ts"), F.max("event_ts")
-    return (
-        F.count("*").alias("click_count"),
-        (F.count("*") == 1).alias("is_bounce"),
-        first.alias("first_click_ts"),
-        ((F.unix_millis(last) - F.unix_millis(first)) / 1000).alias("session_duration_sec"),
-    )
+def quarantined(curated: DataFrame, quarantine: DataFrame) -> DataFrame:
+    """event_date, quarantined_count: of the records in quarantine, by the click right before them in Kafka."""
+    before = before_them(quarantine).groupBy(*RECORD).agg(F.count("*").alias("records"))
+    days = curated.join(F.broadcast(before), on=list(RECORD), how="inner").groupBy("event_date")
+    return days.agg(F.sum("records").alias("quarantined_count"))
+
+
+def before_them(quarantine: DataFrame) -> DataFrame:
+    """`quarantine` with the place, as RECORD, of the record before the run of quarantined ones that each stands in."""
+    place = Window.partitionBy("topic", "partition").orderBy("offset")
+    run = F.col("offset") - F.dense_rank().over(place)
+    first = F.min("offset").over(Window.partitionBy("topic", "partition", "_run"))
+    return quarantine.withColumn("_run", run).withColumn("offset", first - 1).drop("_run")
 
 
 def _reciprocal_ranks(clicks: DataFrame) -> DataFrame:
     """session_id, visit_no, mrr."""
     best = clicks.groupBy(*_VISIT, "search_no").agg(F.min("click_rank").alias("best_rank"))
-    return best.groupBy(*_VISIT).agg(F.avg(1 / F.col("best_rank")).alias("mrr"))
+    return best.groupBy(*_VISIT).agg(_mean(1 / F.col("best_rank")).alias("mrr"))
 
 
 def _anomalous(clicks: DataFrame) -> DataFrame:
@@ -152,18 +176,13 @@ def _anomalous(clicks: DataFrame) -> DataFrame:
     return found.select(*_VISIT, "is_anomalous").distinct()
 
 
-def _days_of_visits(clicks: DataFrame) -> DataFrame:
+def _days_of_visits(visits: DataFrame) -> DataFrame:
     """event_date, bounce_rate, median_duration_sec, p95_duration_sec of the visits that began on that day."""
     duration = F.when(~F.col("is_bounce"), F.col("session_duration_sec"))
-    return (
-        clicks.groupBy(*_VISIT)
-        .agg(*_length())
-        .groupBy(F.to_date("first_click_ts").alias("event_date"))
-        .agg(
-            (F.count_if("is_bounce") / F.count("*")).alias("bounce_rate"),
-            F.median(duration).alias("median_duration_sec"),
-            F.percentile(duration, F.lit(0.95)).alias("p95_duration_sec"),
-        )
+    return visits.groupBy("event_date").agg(
+        (F.count_if("is_bounce") / F.count("*")).alias("bounce_rate"),
+        F.median(duration).alias("median_duration_sec"),
+        F.percentile(duration, F.lit(0.95)).alias("p95_duration_sec"),
     )
 
 
@@ -173,7 +192,7 @@ def _days_of_searches(clicks: DataFrame) -> DataFrame:
     known = best.where(F.col("best_rank").isNotNull())
     return known.groupBy("event_date").agg(
         (F.count_if(F.col("best_rank") == 1) / F.count("*")).alias("ctr_at_1"),
-        F.avg(1 / F.col("best_rank")).alias("mean_reciprocal_rank"),
+        _mean(1 / F.col("best_rank")).alias("mean_reciprocal_rank"),
     )
 
 
@@ -194,30 +213,24 @@ def _impressions(clicks: DataFrame) -> DataFrame:
     )
 
 
-def _arrivals(clicks: DataFrame, quarantine: DataFrame) -> DataFrame:
-    """event_date, late_count, quarantined_count: by the order in which the records of a replay came."""
-    came = ("topic", "partition", "offset", "shift_ms")
+def _late(clicks: DataFrame) -> DataFrame:
+    """event_date, late_count: by the order in which the records of a day of a replay came."""
     click_ms = F.unix_millis("event_ts")
-    good = clicks.select(
-        "event_date",
-        click_ms.alias("event_ms"),
-        *came[:3],
-        (click_ms - F.unix_millis("source_ts")).alias("shift_ms"),
-    )
-    bad = quarantine.select(F.lit(None).cast("date").alias("event_date"), F.lit(None).alias("event_ms"), *came)
-    before = (
-        Window.partitionBy("topic", "partition", "shift_ms")
-        .orderBy("offset")
-        .rowsBetween(Window.unboundedPreceding, -1)
-    )
-    behind_ms = F.max("event_ms").over(before) - F.col("event_ms")
-    day = F.coalesce("event_date", F.last("event_date", ignorenulls=True).over(before))
-    placed = good.unionByName(bad).select(
-        day.alias("event_date"), (behind_ms > LATE_MS).alias("is_late"), F.col("event_ms").isNull().alias("is_bad")
-    )
-    return placed.groupBy("event_date").agg(
-        F.count_if("is_late").alias("late_count"), F.count_if("is_bad").alias("quarantined_count")
-    )
+    replay = Window.partitionBy("event_date", "topic", "partition", click_ms - F.unix_millis("source_ts"))
+    before = replay.orderBy("offset").rowsBetween(Window.unboundedPreceding, -1)
+    behind_ms = F.max(click_ms).over(before) - click_ms
+    came = clicks.select("event_date", (behind_ms > LATE_MS).alias("is_late"))
+    return came.groupBy("event_date").agg(F.count_if("is_late").alias("late_count"))
+
+
+def _exact(number: Column) -> Column:
+    """A number up to 1 whose sum is the same in whatever order it is made; a sum of doubles is not."""
+    return number.cast("decimal(20,18)")
+
+
+def _mean(number: Column) -> Column:
+    """The mean of numbers up to 1, the same in whatever order they come."""
+    return F.avg(_exact(number)).cast("double")
 
 
 def _few_distinct(name: str) -> Column:
@@ -233,10 +246,3 @@ def _most_frequent(names: Column) -> Column:
         return F.struct((-count).alias("count"), name.alias("name"))
 
     return F.array_min(F.transform(F.array_distinct(names), place))["name"]
-
-
-def _change_pct(count: str, days: int, *key: str) -> Column:
-    """The change of a count, in percent, against so many days before; null when there is no row of that day."""
-    by_day = Window.partitionBy(*key).orderBy(F.unix_date("event_date"))
-    before = F.max(count).over(by_day.rangeBetween(-days, -days))
-    return (F.col(count) - before) * F.lit(100.0) / before

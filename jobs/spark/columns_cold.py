@@ -112,14 +112,15 @@ DAILY_TRAFFIC: Final = Table(
         Column(
             "quarantined_count",
             "bigint",
-            "Records in quarantine that came behind a click of this day, by their places in Kafka: most have no date",
+            "Records in quarantine that came right behind a click of this day, by their places in Kafka: most have no "
+            "date of their own",
             "records",
         ),
         Column(
             "late_count",
             "bigint",
-            "Clicks that came behind one of the same replay and Kafka partition that happened more than 10 minutes "
-            "later. A day that is sent after later ones is late as a whole",
+            "Clicks that came behind one of the same day, replay and Kafka partition that happened more than 10 "
+            "minutes later",
             "clicks",
         ),
     ),

@@ -62,22 +62,11 @@ def run(options: argparse.Namespace) -> None:
 
 def read_marts(spark: "SparkSession", mart_path: str) -> "dict[str, DataFrame]":
     """The four tables as one run of the ETL wrote them, also when the next one starts; JobError when there is none."""
-    from jobs.spark.writer import is_table
+    from jobs.spark.mart import Mart
 
-    marts, runs = {}, set()
-    for table in tables.COLD_MARTS:
-        path = tables.table_path(mart_path, table)
-        if not is_table(spark, path):
-            raise JobError(f"there is no {table} in {mart_path}: run tripclick_analytics_mart_etl first")
-        commit = spark.sql(f"DESCRIBE HISTORY delta.`{path.replace('`', '``')}` LIMIT 1").collect()[0]
-        runs.add(commit.userMetadata)
-        marts[table] = spark.read.format("delta").option("versionAsOf", commit.version).load(path)
-    if len(runs) != 1 or None in runs:
-        raise JobError(
-            f"the tables in {mart_path} are not of one run: let tripclick_analytics_mart_etl end, or run it again"
-        )
-    say(f"reads {mart_path}, run {runs.pop()}")
-    return marts
+    written = Mart(spark, mart_path).written()
+    say(f"reads {mart_path}, run {written.run.run_id}")
+    return written.marts
 
 
 def replace(

@@ -114,7 +114,7 @@ def run(options: argparse.Namespace) -> None:
     from jobs.spark.quarantine import replay
     from jobs.spark.session import session
     from jobs.spark.streaming import Limits, run_rounds
-    from jobs.spark.writer import compact, is_table, one_writer
+    from jobs.spark.writer import compact, is_table, note_changes, one_writer
 
     if not options.from_archive:
         require_broker(options.kafka_brokers)
@@ -124,6 +124,8 @@ def run(options: argparse.Namespace) -> None:
     checkpoint = tables.table_path(options.checkpoint_path, f"{NAME}_from_archive" if options.from_archive else NAME)
     writer = CuratedWriter(clicks_path, quarantine_path, options.max_bad_share)
     with one_writer(spark, clicks_path):
+        for path in (clicks_path, quarantine_path):
+            note_changes(spark, path)
         if options.replay_quarantine and is_table(spark, quarantine_path):
             replay(spark, clicks_path, quarantine_path)
         source, stream = _source(spark, options, checkpoint)

@@ -19,6 +19,7 @@ SESSION_ANALYSIS: Final = "session_analysis"
 DAILY_TRAFFIC: Final = "daily_traffic"
 CLINICAL_AREAS: Final = "clinical_areas"
 POPULAR_DOCUMENTS: Final = "popular_documents"
+MART_PARTITION: Final = "event_month"  # of event_date; a column of the lake only
 COLD_MARTS: Final = (SESSION_ANALYSIS, DAILY_TRAFFIC, CLINICAL_AREAS, POPULAR_DOCUMENTS)
 # In PostgreSQL, beside the cold marts
 TRAFFIC_MINUTE: Final = "mart_realtime_traffic_minute"

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from jobs.spark.columns_cold import COLD
+from jobs.spark.columns_cold import COLD, DAILY_TRAFFIC, SESSION_ANALYSIS
 from jobs.spark.tables import QUARANTINE_COLUMNS, QUARANTINE_SCHEMA
 from tests.clicks import at, click, frame
 
@@ -21,13 +21,20 @@ def rows(
     """The rows of a mart, by its key."""
     from jobs.spark import cold_marts
 
-    prepared = cold_marts.prepared(frame(spark, clicks))
-    quarantine = [[row.get(name) for name in QUARANTINE_COLUMNS] for row in bad]
-    # Of `compute` the one mart: a plan takes longer than its few rows.
-    more = [spark.createDataFrame(quarantine, QUARANTINE_SCHEMA)] if mart == "daily_traffic" else []
+    curated = frame(spark, clicks)
+    prepared = cold_marts.prepared(curated)
     (table,) = (table for table in COLD if table.name == mart)
-    found = table.of(getattr(cold_marts, mart)(prepared, *more))
-    return sorted((row.asDict() for row in found.collect()), key=lambda row: [row[name] for name in table.key])
+    found = getattr(cold_marts, mart)
+    if table is SESSION_ANALYSIS:
+        of_mart = table.of(found(prepared))
+    elif table is DAILY_TRAFFIC:
+        quarantine = [[row.get(name) for name in QUARANTINE_COLUMNS] for row in bad]
+        behind = cold_marts.quarantined(curated, spark.createDataFrame(quarantine, QUARANTINE_SCHEMA))
+        visits = SESSION_ANALYSIS.of(cold_marts.session_analysis(prepared))
+        of_mart = cold_marts.compared(table, found(prepared, visits, behind))
+    else:
+        of_mart = cold_marts.compared(table, found(prepared))
+    return sorted((row.asDict() for row in of_mart.collect()), key=lambda row: [row[name] for name in table.key])
 
 
 def columns(found: Sequence[dict[str, Any]], *names: str) -> list[tuple[Any, ...]]:
@@ -221,13 +228,15 @@ def test_the_quality_of_a_day(spark: "SparkSession") -> None:
         return click(at(seconds)) | sent
 
     next_day = 50_000
-    late = came(40, 99.999)
-    clicks = [came(10, 0), came(20, 700), came(30, 100), late, late | {"offset": 90}, came(50, next_day)]
-    clicks += [came(60, 43_000), came(70, 1, shift_s=86_400)]  # late, too; of another replay
-    bad = [{"topic": "t", "partition": 0, "offset": offset, "shift_ms": 0} for offset in (5, 25, 55, 56, 65)]
+    late = came(4, 99.999)
+    clicks = [came(1, 0), came(2, 700), came(3, 100), late, late | {"offset": 9}, came(7, next_day)]
+    clicks += [came(11, 43_000), came(12, 42_000), came(15, 1, shift_s=86_400)]  # the last one of another replay
+    # Behind nothing; two behind the late one; behind the next day's; the late one's copy; two, and one of this day's.
+    offsets = (0, 5, 6, 8, 10, 13, 14, 16)
+    bad = [{"topic": "t", "partition": 0, "offset": offset, "shift_ms": 0} for offset in offsets]
     found = rows(spark, "daily_traffic", clicks, [*bad, bad[1] | {"partition": 1}])
     names = ("total_events", "duplicate_count", "late_count", "quarantined_count")
-    assert columns(found, *names) == [(6, 1, 2, 2), (1, 0, 0, 2)]
+    assert columns(found, *names) == [(7, 1, 2, 6), (1, 0, 0, 1)]
 
 
 def test_weights_of_a_day_add_up_to_its_clicks(spark: "SparkSession") -> None:

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from jobs.spark.columns import SPARK_TYPES
-from jobs.spark.columns_cold import COLD
+from jobs.spark.columns_cold import COLD, SESSION_ANALYSIS
 from jobs.spark.dictionary import TABLES, markdown
 from jobs.spark.tables import COLD_MARTS, HOT_MARTS, QUARANTINE_SCHEMA
 from stack.settings import REPOSITORY
@@ -35,9 +35,14 @@ def test_the_reference_computes_every_column() -> None:
 
 
 def test_the_marts_have_these_columns_and_types(spark: "SparkSession") -> None:
-    from jobs.spark.cold_marts import compute, prepared
+    from jobs.spark.cold_marts import compared, of_days, prepared, quarantined, session_analysis
 
-    marts = compute(prepared(frame(spark, [])), spark.createDataFrame([], QUARANTINE_SCHEMA))
-    assert list(marts) == list(COLD_MARTS)
-    for table in COLD:
-        assert marts[table.name].dtypes == [(column.name, SPARK_TYPES[column.type]) for column in table.columns]
+    none = frame(spark, [])
+    clicks = prepared(none)
+    visits = SESSION_ANALYSIS.of(session_analysis(clicks))
+    behind = quarantined(none, spark.createDataFrame([], QUARANTINE_SCHEMA))
+    by_day = {table: compared(table, rows) for table, rows in of_days(clicks, visits, behind).items()}
+    marts = {SESSION_ANALYSIS: visits, **by_day}
+    assert [table.name for table in marts] == list(COLD_MARTS)
+    for table, rows in marts.items():
+        assert rows.dtypes == [(column.name, SPARK_TYPES[column.type]) for column in table.columns]

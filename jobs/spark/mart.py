@@ -1,0 +1,166 @@
+"""The four cold tables in the lake: how a run of the ETL writes them, and what the next run and the load find.
+
+A run notes in each of its four commits what it read and by which definitions it computed.
+"""
+
+import datetime as dt
+import json
+import time
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from jobs.cli import JobError, say
+from jobs.spark import tables
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, Row, SparkSession
+
+    from jobs.spark.columns import Table
+
+ROWS_A_FILE: Final = 100_000  # load_postgres holds one or two files in memory
+_UPKEEP: Final = {"OPTIMIZE", "VACUUM START", "VACUUM END"}  # commits that leave every row as it is
+_RECENT: Final = 10  # commits, more than one run's upkeep
+_TIDY_EVERY: Final = 10  # commits
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A Delta table as it is or was. One that was deleted and made anew has another id."""
+
+    path: str
+    table_id: str
+    version: int
+    notes_changes: bool
+
+    @classmethod
+    def newest(cls, spark: "SparkSession", path: str) -> "Snapshot | None":
+        """Of now; None when there is no table."""
+        from jobs.spark.writer import CHANGE_FEED, is_table, state
+
+        if not is_table(spark, path):
+            return None
+        table = state(spark, path)
+        notes_changes = table.metadata().configuration().contains(CHANGE_FEED)
+        return cls(path, table.metadata().id(), table.version(), notes_changes)
+
+    def rows(self, spark: "SparkSession") -> "DataFrame":
+        """Its rows."""
+        return spark.read.format("delta").option("versionAsOf", self.version).load(self.path)
+
+    def changes(self, spark: "SparkSession", since: "Snapshot") -> "DataFrame":
+        """The rows that came or went between two versions, with `_change_type` (insert, delete)."""
+        from pyspark.sql import functions as F
+
+        if self.version == since.version:
+            return self.rows(spark).where("false").withColumn("_change_type", F.lit("insert"))
+        feed = spark.read.format("delta").option("readChangeFeed", "true")
+        return feed.option("startingVersion", since.version + 1).option("endingVersion", self.version).load(self.path)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run of the ETL: its id, a digest of the code that defines the marts, and what it read."""
+
+    run_id: str
+    definitions: str
+    clicks: Snapshot
+    quarantine: Snapshot | None
+
+    @property
+    def note(self) -> str:
+        """As a commit's userMetadata."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def of(cls, note: str) -> "Run":
+        """The run that made this note; JobError when it is of another version of the code."""
+        try:
+            values = json.loads(note)
+            read = {name: values[name] and Snapshot(**values[name]) for name in ("clicks", "quarantine")}
+            return cls(**{**values, **read})
+        except (ValueError, KeyError, TypeError):
+            words = "the mart was written by another version of the ETL: run tripclick_analytics_mart_etl again"
+            raise JobError(words) from None
+
+
+class Written(NamedTuple):
+    """What is in a mart: which run wrote it, when, and the tables, which stay as they are when the next run starts."""
+
+    run: Run
+    ended: dt.datetime
+    marts: "dict[str, DataFrame]"
+
+
+class Mart:
+    """The folder of the four tables."""
+
+    def __init__(self, spark: "SparkSession", root: str) -> None:
+        self.spark, self.root = spark, root
+
+    def written(self) -> Written:
+        """What is there now; JobError when its tables are not there, or not of one run: it has not ended."""
+        from jobs.spark.writer import is_table
+
+        marts, wrote = {}, []
+        for name in tables.COLD_MARTS:
+            path = tables.table_path(self.root, name)
+            if not is_table(self.spark, path):
+                raise JobError(f"there is no {name} in {self.root}: run tripclick_analytics_mart_etl first")
+            recent = _commits(self.spark, path, _RECENT)
+            wrote.append(next((commit for commit in recent if commit.operation not in _UPKEEP), recent[-1]))
+            rows = self.spark.read.format("delta").option("versionAsOf", recent[0].version).load(path)
+            marts[name] = rows.drop(tables.MART_PARTITION)
+        notes = {commit.userMetadata for commit in wrote}
+        if len(notes) != 1 or None in notes:
+            raise JobError(
+                f"the tables in {self.root} are not of one run: let tripclick_analytics_mart_etl end, or run it again"
+            )
+        ended = max(commit.timestamp for commit in wrote).astimezone(dt.UTC)  # Spark hands out local times
+        return Written(Run.of(notes.pop()), ended, marts)
+
+    def rows(self, table: "Table", days: Iterable[dt.date] | None = None) -> "DataFrame":
+        """A table as it is when they are read, or its rows of these days."""
+        rows = self.spark.read.format("delta").load(tables.table_path(self.root, table.name))
+        return (rows if days is None else rows.where(_of_days(days))).drop(tables.MART_PARTITION)
+
+    def write(self, table: "Table", rows: "DataFrame", run: Run, days: Iterable[dt.date] | None = None) -> None:
+        """Put `rows` in the place of the table, or of its rows of these days."""
+        from pyspark.sql import functions as F
+
+        from jobs.spark.writer import fence
+
+        started = time.monotonic()
+        path, month = tables.table_path(self.root, table.name), tables.MART_PARTITION
+        # A folder a month, and a file in it: few files in all, and few rows in what a changed day writes anew.
+        rows = rows.withColumn(month, F.date_format("event_date", "yyyy-MM"))
+        rows = rows.repartition(month).sortWithinPartitions(month, *table.key)
+        place = ("overwriteSchema", "true") if days is None else ("replaceWhere", _of_days(days))
+        writer = rows.write.format("delta").mode("overwrite").option(*place).partitionBy(month)
+        fence()
+        writer.option("userMetadata", run.note).option("maxRecordsPerFile", ROWS_A_FILE).save(path)
+        say(f"wrote {table.name} to {path}, took {time.monotonic() - started:.1f} s")
+
+    def keep_tidy(self) -> None:
+        """From time to time put small files together, when they are many, and delete those replaced long ago."""
+        from jobs.spark.writer import compact, state, vacuum
+
+        for name in tables.COLD_MARTS:
+            path = tables.table_path(self.root, name)
+            if state(self.spark, path).version() % _TIDY_EVERY == _TIDY_EVERY - 1:
+                compact(self.spark, path)
+                vacuum(self.spark, path)
+
+
+def _of_days(days: Iterable[dt.date]) -> str:
+    """The condition that a row is of one of these days; it names the folders that hold them, too."""
+    dates = ", ".join(f"DATE'{day}'" for day in sorted(days)) or "NULL"
+    months = ", ".join(sorted({f"'{day:%Y-%m}'" for day in days})) or "NULL"
+    return f"{tables.MART_PARTITION} IN ({months}) AND event_date IN ({dates})"
+
+
+def _commits(spark: "SparkSession", path: str, count: int) -> "list[Row]":
+    """The newest commits of a table, the newest first."""
+    from jobs.spark.writer import sql_name
+
+    return spark.sql(f"DESCRIBE HISTORY {sql_name(path)} LIMIT {count}").collect()

@@ -1,0 +1,141 @@
+"""The incremental ETL: after whatever arrivals the tables are those of a full one, to the bit."""
+
+import datetime as dt
+import os
+import random
+import secrets
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from jobs.generator.__main__ import write_day
+from jobs.spark import analytics_mart_etl, tables
+from tests.clicks import append, append_lines, append_quarantine, at, click, frame
+from tests.kafka_runs import lines_of
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+pytestmark = pytest.mark.integration
+
+DAY_S = 86_400
+Etl = Callable[..., str]
+
+
+@pytest.fixture
+def etl(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Etl:
+    """Run the ETL into `mart`; what it said."""
+
+    def run(mart: str = "mart", incremental: str = "true") -> str:
+        paths = ["--curated-path", str(tmp_path / "curated"), "--mart-path", str(tmp_path / mart)]
+        capsys.readouterr()
+        analytics_mart_etl.run(analytics_mart_etl.parser().parse_args([*paths, "--incremental", incremental]))
+        return capsys.readouterr().out
+
+    return run
+
+
+@pytest.fixture
+def same_as_in_full(spark: "SparkSession", tmp_path: Path, etl: Etl) -> Callable[[], None]:
+    """Fails unless the four tables hold exactly what a full run makes of the same clicks."""
+
+    def rows(mart: str, table: str) -> list[tuple[Any, ...]]:
+        path = tables.table_path(str(tmp_path / mart), table)
+        return sorted((tuple(row) for row in spark.read.format("delta").load(path).collect()), key=repr)
+
+    def check() -> None:
+        etl("full", "false")
+        for table in tables.COLD_MARTS:
+            ours, right = rows("mart", table), rows("full", table)
+            assert ours, table
+            assert [row for row in ours if row not in right] == [], table
+            assert ours == right, table
+
+    return check
+
+
+def quarantined(offset: int) -> dict[str, Any]:
+    return {**came(offset), "kafka_ts": at(), "value": b"{", "shift_ms": 0, "reason": "not_json"}
+
+
+def came(offset: int) -> dict[str, Any]:
+    return {"topic": "t", "partition": 0, "offset": offset}
+
+
+def test_each_way_in_which_a_click_changes_other_rows(
+    spark: "SparkSession", tmp_path: Path, etl: Etl, same_as_in_full: Callable[[], None]
+) -> None:
+    curated = tmp_path / "curated"
+    midnight = DAY_S / 2
+
+    def send(clicks: Sequence[dict[str, Any]], bad: Sequence[dict[str, Any]] = ()) -> None:
+        append(frame(spark, clicks), curated)
+        append_quarantine(spark, bad, curated)
+
+    first = [click(at(0), "a", 1, query="x", click_rank=2, **came(0)), click(at(3000), "a", 2, query="y", **came(1))]
+    first += [click(at(midnight + 600), "b", 1, clinical_areas=["Surgery", "Urology", "Oncology"], **came(2))]
+    first += [click(at(days=day), f"c{day}", day % 3, **came(5 + day)) for day in range(9)]
+    send(first, [quarantined(3), quarantined(4)])
+    assert "computes in full: there is no session_analysis" in etl()
+    arrivals: dict[str, tuple[list[dict[str, Any]], list[dict[str, Any]], int]] = {
+        "joins two visits": ([click(at(1500), "a", 3, query="x", click_rank=1, **came(20))], [], 1),
+        "begins a visit on the day before": ([click(at(midnight - 600), "b", 2, **came(21))], [], 2),
+        "comes before a session's other visits, whose numbers change": (
+            [click(at(days=-30), "c8", 9, **came(22))],
+            [],
+            2,
+        ),
+        "the same again": ([first[0] | {"offset": 23}], [], 1),
+        "only a bad record, behind a click of long ago": ([], [quarantined(14)], 1),
+    }
+    for what, (clicks, bad, days) in arrivals.items():
+        send(clicks, bad)
+        assert f"read {len(clicks)} new clicks: {days} days change" in etl(), what
+    assert "read 0 new clicks: 0 days change" in etl()
+    same_as_in_full()
+
+
+def test_after_a_run_that_was_killed_between_two_commits(
+    spark: "SparkSession",
+    tmp_path: Path,
+    etl: Etl,
+    same_as_in_full: Callable[[], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    for session in ("s", "t"):
+        append(frame(spark, [click(session_id=session, **came(0))]), tmp_path / "curated")
+        append_quarantine(spark, [], tmp_path / "curated")
+        if session == "s":
+            etl()
+    with monkeypatch.context() as patch:
+        patch.setattr("jobs.spark.cold_marts.of_days", killed)  # session_analysis is committed then
+        with pytest.raises(KeyboardInterrupt):
+            etl()
+    assert "computes in full: the tables in " in etl()
+    same_as_in_full()
+
+
+def test_random_arrivals(spark: "SparkSession", tmp_path: Path, etl: Etl, same_as_in_full: Callable[[], None]) -> None:
+    seed = int(os.environ.get("ARRIVALS_SEED", str(secrets.randbelow(10**6))))
+    print(f"ARRIVALS_SEED={seed}")  # noqa: T201  (seen when it fails)
+    chance = random.Random(seed)  # noqa: S311
+    days = [dt.date(2020, 10, 25) + dt.timedelta(days=number) for number in range(10)]
+    rounds: list[list[bytes]] = [[] for _ in range(int(os.environ.get("ARRIVALS_ROUNDS", "3")))]
+    for number, day in enumerate(days):
+        write_day(tmp_path / str(day), day, scale=0.2, seed=seed, dirty=True)
+        usual = number * len(rounds) // len(days)
+        for line in lines_of(tmp_path / str(day)):
+            is_late = chance.random() < 0.05
+            rounds[chance.randrange(usual, len(rounds)) if is_late else usual].append(line)
+    offset = 0
+    for number, lines in enumerate(rounds):
+        lines += chance.sample(lines, len(lines) // 50)  # sent twice
+        append_lines(spark, lines, tmp_path / "curated", first_offset=offset)
+        offset += len(lines)
+        assert ("in full" in etl()) == (number == 0)
+    same_as_in_full()
