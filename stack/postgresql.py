@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from jobs.spark.postgres import READER
+from jobs.spark.migrations import OWNER, READER, owner_sql
 from stack.errors import StackError
 from stack.home import write_private
 from stack.server import Server
-from stack.settings import DATABASE, DATABASE_OWNER, HOST, POSTGRES_VERSION
+from stack.settings import DATABASE, DATABASE_LOGIN, HOST, POSTGRES_VERSION
 
 SUPERUSER = "postgres"
 READER_LIMIT = "30s"  # no chart waits longer, and no forgotten query holds the server
@@ -35,12 +35,12 @@ class PostgreSql(Server):
 
     @property
     def connection(self) -> dict[str, str]:
-        """The libpq environment of the marts' owner."""
+        """The libpq environment of the jobs."""
         return {
             "PGHOST": HOST,
             "PGPORT": str(self.home.port("postgres")),
             "PGDATABASE": DATABASE,
-            "PGUSER": DATABASE_OWNER,
+            "PGUSER": DATABASE_LOGIN,
             "PGPASSWORD": self.home.secret("postgres_password"),
         }
 
@@ -75,7 +75,7 @@ class PostgreSql(Server):
         return self._execute("postgres", "SELECT 1") == [(1,)]
 
     def complete(self) -> None:
-        """The owner's role, with the password of the stack folder, and its database."""
+        """The roles, with passwords of the stack folder, and the database."""
         self.create_database(DATABASE)
 
     @property
@@ -84,15 +84,21 @@ class PostgreSql(Server):
         return READER, self.home.secret("postgres_reader_password")
 
     def create_database(self, database: str) -> None:
-        """Make `database`, owned by the marts' owner, unless it is there; and the role that may read."""
-        for role, password in ((DATABASE_OWNER, self.home.secret("postgres_password")), self.reader):
+        """Make the roles and `database` unless they are there: its owner, the jobs' login, and who may read."""
+        roles = {
+            OWNER: "NOLOGIN",
+            DATABASE_LOGIN: f"LOGIN PASSWORD '{self.home.secret('postgres_password')}'",  # urlsafe: no quote in it
+            READER: f"LOGIN PASSWORD '{self.reader[1]}'",
+        }
+        for role, kind in roles.items():
             if not self._execute("postgres", "SELECT 1 FROM pg_roles WHERE rolname = %s", role):
-                self._execute("postgres", f"CREATE ROLE {role} LOGIN PASSWORD '{password}'")  # urlsafe: no quote in it
+                self._execute("postgres", f"CREATE ROLE {role} {kind}")
         self._execute("postgres", f"ALTER ROLE {READER} SET default_transaction_read_only = on")
         self._execute("postgres", f"ALTER ROLE {READER} SET statement_timeout = '{READER_LIMIT}'")
-        role = DATABASE_OWNER
         if not self._execute("postgres", "SELECT 1 FROM pg_database WHERE datname = %s", database):
-            self._execute("postgres", f'CREATE DATABASE "{database}" OWNER {role}')
+            self._execute("postgres", f'CREATE DATABASE "{database}" OWNER {OWNER}')
+        for statement in owner_sql(DATABASE_LOGIN, database, "public"):
+            self._execute(database, statement)
 
     def is_readable(self, table: str) -> bool:
         """Whether the marts' database has this table or view, and READER may read it."""

@@ -22,7 +22,7 @@ MAVEN_PLUGIN = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1"
 JAVA_VERSIONS = (17, 21)
 POSTGRES_VERSION = 15
 DATABASE = "tripclick"
-DATABASE_OWNER = "tripclick"
+DATABASE_LOGIN = "tripclick"  # the jobs'
 
 PRODUCER_IMAGE = "tripclick-producer:local"
 PYTHON_IMAGE = "python:3.12-slim"

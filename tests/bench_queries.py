@@ -16,7 +16,8 @@ from typing import Any
 
 import psycopg
 
-from jobs.spark.postgres import connect, migrate
+from jobs.spark.migrations import OWNER, migrate
+from jobs.spark.postgres import connect
 from stack.home import Home
 from stack.postgresql import PostgreSql
 
@@ -97,6 +98,7 @@ def main() -> int:
             with connect() as connection:
                 connection.prepare_threshold = None  # a prepared plan would outlive the settings that forbid indexes
                 migrate(connection)
+                connection.execute(f"SET SESSION ROLE {OWNER}".encode())  # to fill the hot tables and VACUUM them all
                 _fill(connection)
                 return _ask(connection)
         finally:

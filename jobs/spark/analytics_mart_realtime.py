@@ -116,7 +116,8 @@ def _size(batch: "DataFrame") -> tuple[int, int]:
 
 def run(options: argparse.Namespace) -> None:
     """Read the curated stream from its beginning or where the last run ended, in rounds."""
-    from jobs.spark.postgres import connect, migrate
+    from jobs.spark.migrations import migrate
+    from jobs.spark.postgres import connect
     from jobs.spark.session import session
     from jobs.spark.streaming import Limits, run_rounds
     from jobs.spark.writer import is_table, one_writer

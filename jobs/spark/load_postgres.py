@@ -50,7 +50,8 @@ def parser() -> argparse.ArgumentParser:
 
 def run(options: argparse.Namespace) -> None:
     """Read what one run of the ETL wrote, and put it in the place of what PostgreSQL has."""
-    from jobs.spark.postgres import connect, migrate
+    from jobs.spark.migrations import migrate
+    from jobs.spark.postgres import connect
     from jobs.spark.session import session
 
     with connect() as connection:  # before Spark starts: what is wrong with it is said at once
@@ -77,6 +78,7 @@ def replace(
     JobError: a mart that is empty, much smaller than what is there, or whose tables do not hold the same clicks; then
     nothing changes.
     """
+    from jobs.spark.migrations import ANALYZE
     from jobs.spark.postgres import as_text, copy_rows
 
     with connection.transaction():
@@ -90,7 +92,7 @@ def replace(
             connection.execute(_NOTE, (table, written))
             say(f"{table}: {written:,} rows instead of {deleted:,}, took {time.monotonic() - started:.1f} s")
         _refuse_a_contradiction(connection)
-        connection.execute(f"ANALYZE {', '.join(marts)}".encode())
+        connection.execute(f"SELECT {ANALYZE}".encode())
 
 
 def _refuse_a_loss(table: str, before: int, now: int, factor: float) -> None:

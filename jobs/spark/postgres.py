@@ -1,30 +1,17 @@
-"""PostgreSQL as the jobs see it: address and secret from libpq's environment, tables by versioned SQL, rows by COPY."""
+"""PostgreSQL as the jobs see it: address and secret from libpq's environment, and how rows get in."""
 
 import os
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from jobs.cli import JobError, say
-from jobs.spark import dictionary
-from jobs.spark.columns_views import VIEWS
+from jobs.cli import JobError
 
 if TYPE_CHECKING:
     import psycopg
     from psycopg import sql
     from pyspark.sql import DataFrame
 
-MIGRATIONS: Final = Path(__file__).parent / "sql"
-LOCK: Final = 7_201_310  # of our migrations; any number that no other program of the database uses
-READER: Final = "tripclick_reader"  # what dashboards sign in as, or a group of such roles
 NEEDED: Final = ("PGHOST", "PGDATABASE", "PGUSER")
-_COMMENTS: Final = """
-    SELECT relname, attname, coalesce(col_description(attrelid, attnum), '')
-    FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid AND attnum > 0 AND NOT attisdropped
-    WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'v')
-    UNION ALL SELECT relname, '', coalesce(obj_description(oid, 'pg_class'), '') FROM pg_class
-    WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'v')
-"""
 _TIMESTAMP: Final = "yyyy-MM-dd HH:mm:ss.SSSSSSXXX"
 
 
@@ -46,66 +33,6 @@ def connect() -> "psycopg.Connection[Any]":
     except psycopg.OperationalError as error:
         why = str(error).strip().splitlines()[0]
         raise JobError(f"PostgreSQL: {why}; look at the connection postgres_gold and at the server") from None
-
-
-def migrate(connection: "psycopg.Connection[Any]") -> None:
-    """Apply each file of sql/ that this database has not had, in the order of their numbers, all in one transaction.
-
-    Then the comments: they are the data dictionary's, and stand in no file; and the right of READER to read.
-    """
-    import psycopg
-
-    with connection.transaction():
-        connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
-        # Asked first: IF NOT EXISTS needs the right to create even when there is nothing to do.
-        if connection.execute("SELECT to_regclass('schema_migrations')").fetchone() == (None,):
-            connection.execute(
-                "CREATE TABLE schema_migrations "
-                "(version text PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())"
-            )
-        done = {row[0] for row in connection.execute("SELECT version FROM schema_migrations")}
-        for path in sorted(MIGRATIONS.glob("*.sql")):
-            if path.stem in done:
-                continue
-            try:
-                connection.execute(path.read_bytes())
-            except psycopg.errors.DuplicateTable as error:
-                raise JobError(f"{path.name}: {error.diag.message_primary}, not made by this job: rename it") from None
-            connection.execute("INSERT INTO schema_migrations (version) VALUES (%s)", (path.stem,))
-            say(f"applied {path.name} to PostgreSQL")
-        describe(connection)
-        let_read(connection)
-
-
-def describe(connection: "psycopg.Connection[Any]") -> None:
-    """Put the data dictionary's words into the comments of tables and columns, where those are others.
-
-    Only then, for none but a table's owner may do it.
-    """
-    from psycopg import sql
-
-    there = {(table, column): text for table, column, text in connection.execute(_COMMENTS)}
-    for table in dictionary.TABLES:
-        texts = {"": table.meaning, **{column.name: dictionary.comment(column) for column in table.columns}}
-        for column, text in texts.items():
-            if there[table.name, column] != text:
-                what = sql.SQL("COLUMN {}") if column else sql.SQL("VIEW {}" if table in VIEWS else "TABLE {}")
-                name = sql.Identifier(table.name, column) if column else sql.Identifier(table.name)
-                connection.execute(sql.SQL("COMMENT ON {} IS {}").format(what.format(name), sql.Literal(text)))
-
-
-def let_read(connection: "psycopg.Connection[Any]") -> None:
-    """Let READER read what the data dictionary has, and nothing else, when this server has such a role."""
-    from psycopg import sql
-
-    asked = (
-        "SELECT name FROM unnest(%s::text[]) AS name, pg_roles "
-        "WHERE rolname = %s AND NOT has_table_privilege(pg_roles.oid, name, 'SELECT')"
-    )
-    names = [table.name for table in dictionary.TABLES]
-    for (name,) in connection.execute(asked, (names, READER)).fetchall():
-        grant = sql.SQL("GRANT SELECT ON {} TO {}").format(sql.Identifier(name), sql.Identifier(READER))
-        connection.execute(grant)
 
 
 def as_text(rows: "DataFrame") -> "DataFrame":

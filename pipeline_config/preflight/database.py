@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
-from jobs.spark.postgres import MIGRATIONS
+from jobs.spark.migrations import HISTORY, MIGRATIONS, OWNER, set_up
 from pipeline_config.preflight.probe import ANSWER_SECONDS, Failure, Probe
 from pipeline_config.preflight.settings import Connection, Settings, variable_of
 
 if TYPE_CHECKING:
     import psycopg
-
-RIGHTS = ["SELECT", "INSERT", "UPDATE", "DELETE"]
-HISTORY = "schema_migrations"
-_CREATED = re.compile(r"^CREATE TABLE (\w+)", re.MULTILINE)
-_MISSING = """
-    SELECT name, "right" FROM unnest(%s::text[]) AS name, unnest(%s::text[]) AS "right"
-    WHERE to_regclass(name) IS NOT NULL AND NOT has_table_privilege(to_regclass(name), "right")
-"""
 
 
 def probes(settings: Settings, name: str) -> list[Probe]:
@@ -42,35 +33,21 @@ def _rights(settings: Settings, name: str) -> str:
     except Failure:
         raise Failure(f"not tried, since {name} failed", f"mend {name} first") from None
     with session:
-        files = sorted(MIGRATIONS.glob("*.sql"))
-        tables = [HISTORY, *(table for file in files for table in _CREATED.findall(file.read_text(encoding="utf-8")))]
         user = settings.connection(name).login
-        missing = session.execute(_MISSING, (tables, RIGHTS)).fetchall()
-        if missing:
-            rights = ", ".join(right for right in RIGHTS if right in {row[1] for row in missing})
-            without = ", ".join(table for table in tables if table in {row[0] for row in missing})
-            raise Failure(f"{user} lacks {rights} on {without}", f"GRANT {rights} ON {without} TO {user}")
-        pending = {file.stem for file in files} - _applied(session)
-        if pending:
-            _require_create(session, user)
-            return f"may make tables: {', '.join(sorted(pending))}.sql still to come"
-        return f"{', '.join(RIGHTS)} on {len(tables)} tables"
+        found = set_up(session)
+        if not found.becomes_owner:
+            raise Failure(f"{user} may not become {OWNER}, who owns the tables", f"as superuser: {found.way_out}")
+        if found.creates:
+            raise Failure(f"{user} may make tables without being {OWNER}", f"as superuser: {found.way_out}")
+        pending = sorted({file.stem for file in MIGRATIONS.glob("*.sql")} - _applied(session))
+        return f"becomes {OWNER} to migrate; " + (f"to come: {', '.join(pending)}" if pending else "nothing is to come")
 
 
 def _applied(session: psycopg.Connection[Any]) -> set[str]:
-    if session.execute("SELECT to_regclass(%s)", (HISTORY,)).fetchone() == (None,):
+    """The migrations that this database has had; none while the login may not read of them: the next one lets it."""
+    if session.execute("SELECT has_table_privilege(to_regclass(%s), 'SELECT')", (HISTORY,)).fetchone() != (True,):
         return set()
     return {row[0] for row in session.execute(f"SELECT version FROM {HISTORY}".encode())}
-
-
-def _require_create(session: psycopg.Connection[Any], user: str) -> None:
-    row = session.execute("SELECT current_schema(), has_schema_privilege(current_schema(), 'CREATE')").fetchone()
-    schema, may = row or (None, False)
-    if not may:
-        where = schema or "public"
-        raise Failure(
-            f"{user} may not make tables in schema {where}", f"GRANT USAGE, CREATE ON SCHEMA {where} TO {user}"
-        )
 
 
 def _connect(settings: Settings, name: str) -> psycopg.Connection[Any]:

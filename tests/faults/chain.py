@@ -24,10 +24,12 @@ from jobs.event import PARTITIONS, SHIFT_HEADER
 from jobs.producer.log_files import record_of
 from jobs.producer.replay import WEEK_MS
 from jobs.spark import tables
+from jobs.spark.migrations import OWNER
 from stack.kafka_broker import KafkaBroker
 from stack.postgresql import PostgreSql
 from stack.settings import REPOSITORY
 from tests import reference, spark_submit
+from tests.integration.databases import make_schema
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -108,7 +110,8 @@ class Chain:
         admin.create_topics([NewTopic(self.topic, PARTITIONS, 1)])
         admin.close()
         with self.connect() as connection:
-            connection.execute(f"CREATE SCHEMA {self.schema}".encode())
+            connection.execute(f"SET ROLE {OWNER}".encode())
+            make_schema(connection, self.schema)
 
     @property
     def environment(self) -> dict[str, str]:

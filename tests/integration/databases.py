@@ -7,6 +7,9 @@ from typing import Any
 import psycopg
 import pytest
 
+from jobs.spark.migrations import OWNER
+from stack.settings import DATABASE_LOGIN
+
 
 @pytest.fixture
 def database(postgres: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -14,8 +17,18 @@ def database(postgres: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     schema = f"marts_{uuid.uuid4().hex}"
     for name, value in {**postgres, "PGOPTIONS": f"-c search_path={schema}"}.items():
         monkeypatch.setenv(name, value)
-    with psycopg.connect("", autocommit=True) as connection:
-        connection.execute(f"CREATE SCHEMA {schema}".encode())
+    with as_owner() as connection:
+        make_schema(connection, schema)
+
+
+def make_schema(owner: psycopg.Connection[Any], schema: str) -> None:
+    """An empty schema that the jobs' login may use."""
+    owner.execute(f"CREATE SCHEMA {schema}; GRANT USAGE ON SCHEMA {schema} TO {DATABASE_LOGIN}".encode())
+
+
+def as_owner() -> psycopg.Connection[Any]:
+    """A connection of the tables' owner to the database of the environment, in autocommit mode."""
+    return psycopg.connect("", options=f"{os.environ['PGOPTIONS']} -c role={OWNER}", autocommit=True)
 
 
 def rows_of(query: str) -> list[tuple[Any, ...]]:

@@ -16,13 +16,13 @@ import pytest
 
 from jobs.cli import JobError
 from jobs.generator.__main__ import write_day
-from jobs.spark import analytics_mart_etl, dictionary, load_postgres, postgres
-from jobs.spark.postgres import migrate
+from jobs.spark import analytics_mart_etl, dictionary, load_postgres
+from jobs.spark.migrations import MIGRATIONS, migrate
 from jobs.spark.tables import COLD_MARTS, HOT_MARTS
 from stack.postgresql import PostgreSql
 from tests import reference
 from tests.clicks import append, append_logs, at, click, frame
-from tests.integration.databases import database, rows_of  # noqa: F401  (a fixture)
+from tests.integration.databases import as_owner, database, rows_of  # noqa: F401  (a fixture)
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -104,7 +104,7 @@ def test_every_cell_of_clean_logs(spark: "SparkSession", tmp_path: Path) -> None
 
 def test_keys_grants_and_views_survive_a_refresh(spark: "SparkSession", small: Path) -> None:
     load(small)
-    with psycopg.connect("") as connection:
+    with as_owner() as connection:
         connection.execute("CREATE VIEW busiest AS SELECT max(total_events) AS clicks FROM daily_traffic")
         connection.execute("GRANT SELECT ON daily_traffic TO PUBLIC")
     before = rows_of("SELECT indexdef FROM pg_indexes WHERE schemaname = current_schema() ORDER BY 1")
@@ -120,7 +120,8 @@ def test_postgresql_has_the_dictionarys_tables_columns_and_comments(small: Path)
     load(small)
     with psycopg.connect("", autocommit=True) as connection:
         assert described() == dictionary_rows()
-        connection.execute("COMMENT ON COLUMN daily_traffic.peak_hour IS 'what an older version said'")
+        with as_owner() as owner:
+            owner.execute("COMMENT ON COLUMN daily_traffic.peak_hour IS 'what an older version said'")
         migrate(connection)
     assert described() == dictionary_rows()
 
@@ -145,8 +146,8 @@ def dictionary_rows() -> list[tuple[Any, ...]]:
 
 
 def test_tables_of_the_first_version_get_the_new_columns(small: Path) -> None:
-    first = (postgres.MIGRATIONS / "001_marts.sql").read_bytes()
-    with psycopg.connect("", autocommit=True) as connection:
+    first = (MIGRATIONS / "001_marts.sql").read_bytes()
+    with as_owner() as connection:
         connection.execute("CREATE TABLE schema_migrations (version text PRIMARY KEY)")
         connection.execute("INSERT INTO schema_migrations VALUES ('001_marts')")
         connection.execute(first)
@@ -163,7 +164,7 @@ def test_the_reader_reads_the_marts_and_does_nothing_else(small: Path, postgres_
     load(small)
     ((schema,),) = rows_of("SELECT current_schema()")
     user, password = postgres_server.reader
-    with psycopg.connect("", autocommit=True) as owner:
+    with as_owner() as owner:
         owner.execute(f"GRANT USAGE ON SCHEMA {schema} TO {user}".encode())
     with psycopg.connect("", user=user, password=password, autocommit=True) as connection:
         for table in dictionary.TABLES:
@@ -241,7 +242,7 @@ def test_views_say_how_old_and_how_right_the_tables_are(small: Path) -> None:
 
 def test_hot_and_cold_may_differ_by_one_percent(small: Path) -> None:
     load(small)
-    with psycopg.connect("", autocommit=True) as connection:
+    with as_owner() as connection:
         connection.execute("UPDATE daily_traffic SET total_events = 200")
         found = []
         for hot in (197, 198, 202, 203):

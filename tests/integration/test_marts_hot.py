@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import psycopg
 import pytest
 
 from jobs.generator.__main__ import write_day
@@ -16,7 +15,7 @@ from jobs.spark import hot_tables
 from jobs.spark.anomaly_rules import RULES
 from tests import reference, reference_hot
 from tests.clicks import append, at, click, frame, of_logs
-from tests.integration.databases import database, rows_of  # noqa: F401  (a fixture)
+from tests.integration.databases import as_owner, database, make_schema, rows_of  # noqa: F401  (a fixture)
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -138,8 +137,9 @@ def test_a_new_database_gets_the_whole_horizon(send: Send) -> None:
     send(*(click(at(number), "burst", number) for number in range(60)))
     before = minutes(), bursts()
     ((schema,),) = rows_of("SELECT current_schema()")
-    with psycopg.connect("") as connection:
-        connection.execute(f"DROP SCHEMA {schema} CASCADE; CREATE SCHEMA {schema}".encode())
+    with as_owner() as owner:
+        owner.execute(f"DROP SCHEMA {schema} CASCADE".encode())
+        make_schema(owner, schema)
     send(click(at(4000), "b"))
     assert minutes() == [*before[0], (at(3960), 1, 1, 1)]
     assert bursts() == before[1]

@@ -21,10 +21,10 @@ import pytest
 from kafka import KafkaAdminClient
 
 from jobs.event import PARTITIONS, TOPIC
-from jobs.spark.postgres import migrate
+from jobs.spark.migrations import OWNER, migrate
 from pipeline_config import airflow_import, preflight
 from pipeline_config.preflight import database
-from pipeline_config.preflight.probe import Failure, run_all
+from pipeline_config.preflight.probe import Failure, Outcome, run_all
 from pipeline_config.preflight.settings import Connection, Settings
 from pipeline_config.preflight.ssh import Done, Login
 from pipeline_config.project import ROOT, load_project
@@ -267,22 +267,41 @@ def test_another_host_key_missing_rights_and_a_missing_folder(
     assert "shows another host key" in found["spark_ssh"]
     assert f"ssh-keyscan -p {stack.home.port('ssh')} 127.0.0.1" in found["spark_ssh"]
     assert found["spark_ssh jobs"] == "not tried, since spark_ssh failed; mend spark_ssh first"
-    assert (
-        f"{READER} lacks INSERT, UPDATE, DELETE on schema_migrations, session_analysis" in found["postgres_gold rights"]
-    )
-    assert f"TO {READER}" in found["postgres_gold rights"]
+    assert f"{READER} may not become {OWNER}, who owns the tables; as superuser: " in found["postgres_gold rights"]
+    assert f'; GRANT {OWNER} TO "{READER}"; ' in found["postgres_gold rights"]
     assert "make that folder on the engine's host" in found["WEBSERVER_INGESTION_PATH"]
     assert outcomes["postgres_gold"]["ok"]
     assert outcomes["KAFKA_BROKERS"]["ok"]
 
 
-def test_who_may_not_make_the_tables_that_are_to_come_is_named(connections: Connections) -> None:
+def test_a_login_with_too_few_rights_or_too_many_is_named_with_the_way_out(
+    stack: Stack, connections: Connections
+) -> None:
     fields = connections["postgres_gold"]
-    elsewhere = Connection(fields["host"], fields["port"], READER, "reads", schema="postgres")
-    login, rights = run_all(database.probes(Settings({}, {"gold": elsewhere}, "Airflow"), "gold"))
-    assert login.ok
-    assert (rights.ok, rights.found) == (False, f"{READER} may not make tables in schema public")
-    assert rights.fix == f"GRANT USAGE, CREATE ON SCHEMA public TO {READER}"
+    user = fields["login"]
+    gold = Connection(fields["host"], fields["port"], user, fields["password"], schema="preflight_old")
+    superuser = {"user": SUPERUSER, "password": stack.postgres.home.secret("postgres_superuser")}
+    where = {**login(stack.postgres), **superuser}
+    with psycopg.connect(**{**where, "dbname": "postgres"}, autocommit=True) as session:
+        session.execute(f"CREATE DATABASE preflight_old OWNER {user}".encode())
+
+    def rights() -> Outcome:
+        signed_in, rights = run_all(database.probes(Settings({}, {"gold": gold}, "Airflow"), "gold"))
+        assert signed_in.ok
+        return rights
+
+    with psycopg.connect(**{**where, "dbname": "preflight_old"}, autocommit=True) as session:
+        for before, words in (
+            ("SELECT 1", f"{user} may not become {OWNER}, who owns the tables"),
+            ("GRANT CREATE ON SCHEMA public TO PUBLIC", f"{user} may make tables without being {OWNER}"),
+        ):
+            session.execute(before.encode())
+            found = rights()
+            assert not found.ok
+            assert words in found.found
+            session.execute(found.fix.removeprefix("as superuser: ").encode())
+            assert rights().ok
+    assert "to come: 001_marts, " in rights().found
 
 
 @pytest.mark.parametrize(

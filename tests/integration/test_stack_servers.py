@@ -11,6 +11,7 @@ import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 from kafka.admin import NewTopic
 
+from jobs.spark.migrations import OWNER
 from stack.home import Home
 from stack.kafka_broker import KafkaBroker
 from stack.postgresql import PostgreSql
@@ -42,9 +43,7 @@ def test_kafka_keeps_its_records_over_a_restart(kafka_server: KafkaBroker) -> No
 
 
 def test_postgres_keeps_its_rows_over_a_restart(postgres_server: PostgreSql) -> None:
-    connection = {name.removeprefix("PG").lower(): value for name, value in postgres_server.connection.items()}
-    connection["dbname"] = connection.pop("database")
-    parameters = psycopg.conninfo.make_conninfo(**connection)
+    parameters = psycopg.conninfo.make_conninfo(**postgres_server.login, options=f"-c role={OWNER}")
     with psycopg.connect(parameters) as session:
         session.execute("CREATE TABLE stack_restart AS SELECT 1 AS kept")
 

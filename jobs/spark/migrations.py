@@ -1,0 +1,191 @@
+"""PostgreSQL's tables: versioned SQL in the name of a role that owns them, their comments, and who may do what."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from jobs.cli import JobError, say
+from jobs.spark import dictionary
+from jobs.spark.columns_hot import BATCHES
+from jobs.spark.columns_views import LOADS, VIEWS
+from jobs.spark.tables import ANOMALY_SESSIONS, CLINICAL_TREND, COLD_MARTS, TOP_DOCS, TRAFFIC_MINUTE
+
+if TYPE_CHECKING:
+    import psycopg
+
+MIGRATIONS: Final = Path(__file__).parent / "sql"
+HISTORY: Final = "schema_migrations"
+LOCK: Final = 7_201_310  # of our migrations; any number that no other program of the database uses
+OWNER: Final = "tripclick_owner"  # owns the tables; nobody signs in as it, the jobs become it to migrate
+READER: Final = "tripclick_reader"  # what dashboards sign in as, or a group of such roles
+RIGHTS: Final[dict[str, tuple[str, ...]]] = {  # all that the jobs' login has at work
+    HISTORY: ("SELECT",),
+    **dict.fromkeys(COLD_MARTS, ("SELECT", "INSERT", "DELETE")),
+    LOADS.name: ("SELECT", "INSERT", "UPDATE"),
+    TRAFFIC_MINUTE: ("SELECT", "INSERT", "UPDATE"),
+    TOP_DOCS: ("SELECT", "INSERT", "UPDATE", "DELETE"),
+    CLINICAL_TREND: ("SELECT", "INSERT", "DELETE"),
+    ANOMALY_SESSIONS: ("SELECT", "INSERT"),
+    BATCHES.name: ("SELECT", "INSERT", "UPDATE"),
+}
+ANALYZE: Final = "analyze_cold_marts()"  # what only an owner may do, as a function that the login may call
+_SETTING: Final = """
+    SELECT session_user, current_database(), current_schema(),
+        (SELECT pg_has_role(session_user, oid, 'MEMBER') AND has_schema_privilege(oid, current_schema(), 'CREATE')
+         FROM pg_roles WHERE rolname = %s),
+        has_schema_privilege(session_user, current_schema(), 'CREATE')
+"""
+_FOREIGN: Final = """
+    SELECT relname FROM pg_class WHERE relnamespace = current_schema()::regnamespace
+    AND relname = ANY(%s) AND pg_get_userbyid(relowner) <> %s
+"""
+_COMMENTS: Final = """
+    SELECT relname, attname, coalesce(col_description(attrelid, attnum), '')
+    FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid AND attnum > 0 AND NOT attisdropped
+    WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'v')
+    UNION ALL SELECT relname, '', coalesce(obj_description(oid, 'pg_class'), '') FROM pg_class
+    WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'v')
+"""
+_BEFORE_A_STATEMENT: Final = re.compile(r"(\s*(--.*)?\n)*")
+
+
+def migrate(connection: "psycopg.Connection[Any]") -> None:
+    """Apply each file of sql/ that this database has not had, in the order of their numbers, all in one transaction.
+
+    Then the comments: they are the data dictionary's, and stand in no file; and the rights of the login and READER.
+    All of it is done and owned by OWNER, whom the login is again when it returns. JobError: OWNER is not set up, or a
+    statement is refused; then nothing has changed.
+    """
+    with connection.transaction():
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
+        _become_owner(connection)
+        # Asked first: who has nothing to do needs no right to create.
+        if connection.execute("SELECT to_regclass(%s)", (HISTORY,)).fetchone() == (None,):
+            connection.execute(
+                f"CREATE TABLE {HISTORY} "
+                "(version text PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())".encode()
+            )
+        done = {row[0] for row in connection.execute(f"SELECT version FROM {HISTORY}".encode())}
+        for path in sorted(MIGRATIONS.glob("*.sql")):
+            if path.stem not in done:
+                _apply(connection, path)
+                connection.execute(f"INSERT INTO {HISTORY} (version) VALUES (%s)".encode(), (path.stem,))
+                say(f"applied {path.name} to PostgreSQL")
+        describe(connection)
+        grant(connection)
+
+
+class SetUp(NamedTuple):
+    """What a login may: become OWNER, who may create; create without that. The SQL by which a superuser mends both."""
+
+    becomes_owner: bool
+    creates: bool
+    way_out: str
+
+
+def set_up(connection: "psycopg.Connection[Any]") -> SetUp:
+    """How the connection's login, database and schema are set up for migrations."""
+    ((login, database, schema, may, creates),) = connection.execute(_SETTING, (OWNER,))
+    there = schema or "public"  # no schema: the login may use none
+    create = [f"CREATE ROLE {OWNER}"] if may is None else []
+    return SetUp(bool(may), bool(creates), "; ".join([*create, *owner_sql(login, database, there)]))
+
+
+def owner_sql(login: str, database: str, schema: str) -> list[str]:
+    """What gives a database and its schema to OWNER, and lets `login` become it, but not act as it unasked."""
+    from psycopg import sql
+
+    login, database, schema = (sql.Identifier(name).as_string() for name in (login, database, schema))
+    return [
+        f"ALTER ROLE {login} NOINHERIT",  # before the grant: since PostgreSQL 16 that keeps what the role had then
+        f"GRANT {OWNER} TO {login}",
+        f"ALTER DATABASE {database} OWNER TO {OWNER}",
+        f"ALTER SCHEMA {schema} OWNER TO {OWNER}",
+        f"REVOKE CREATE ON SCHEMA {schema} FROM PUBLIC, {login}",
+        f"GRANT USAGE ON SCHEMA {schema} TO {login}",
+    ]
+
+
+def describe(connection: "psycopg.Connection[Any]") -> None:
+    """Put the data dictionary's words into the comments of tables and columns, where those are others."""
+    from psycopg import sql
+
+    there = {(table, column): text for table, column, text in connection.execute(_COMMENTS)}
+    for table in dictionary.TABLES:
+        texts = {"": table.meaning, **{column.name: dictionary.comment(column) for column in table.columns}}
+        for column, text in texts.items():
+            if there[table.name, column] != text:
+                what = sql.SQL("COLUMN {}") if column else sql.SQL("VIEW {}" if table in VIEWS else "TABLE {}")
+                name = sql.Identifier(table.name, column) if column else sql.Identifier(table.name)
+                connection.execute(sql.SQL("COMMENT ON {} IS {}").format(what.format(name), sql.Literal(text)))
+
+
+def grant(connection: "psycopg.Connection[Any]") -> None:
+    """Give the login its RIGHTS, and READER, when this server has one, the right to read what the dictionary has."""
+    from psycopg import sql
+
+    asked = (
+        'SELECT name, "right", rolname FROM unnest(%s::text[], %s::text[]) AS wanted (name, "right"), pg_roles '
+        'WHERE rolname = {} AND NOT has_table_privilege(pg_roles.oid, name, "right")'
+    )
+    work = [(name, right) for name, rights in RIGHTS.items() for right in rights]
+    reading = [(table.name, "SELECT") for table in dictionary.TABLES]
+    for who, wanted in (("session_user", work), (f"'{READER}'", reading)):
+        values = [list(column) for column in zip(*wanted, strict=True)]
+        for name, right, role in connection.execute(asked.format(who).encode(), values).fetchall():
+            words = sql.SQL(right), sql.Identifier(name), sql.Identifier(role)
+            connection.execute(sql.SQL("GRANT {} ON {} TO {}").format(*words))
+    if connection.execute("SELECT has_function_privilege(session_user, %s, 'EXECUTE')", (ANALYZE,)).fetchone() == (
+        False,
+    ):
+        connection.execute(f"GRANT EXECUTE ON FUNCTION {ANALYZE} TO SESSION_USER".encode())
+
+
+def _become_owner(connection: "psycopg.Connection[Any]") -> None:
+    """Be OWNER until the transaction's end, in this schema; what the login owned of ours is OWNER's."""
+    import psycopg
+    from psycopg import sql
+
+    found = set_up(connection)
+    if not found.becomes_owner:
+        refused = f"the login may not become {OWNER}, who owns the tables"
+        raise JobError(f"PostgreSQL: {refused}: run as superuser: {found.way_out}")
+    # The schema by its name: "$user" would be another one as OWNER. And no temporary table stands before a real one.
+    connection.execute("SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true)")
+    ours = [HISTORY, *(table.name for table in dictionary.TABLES)]
+    for (name,) in connection.execute(_FOREIGN, (ours, OWNER)).fetchall():
+        give = sql.SQL("ALTER TABLE {} OWNER TO {}").format(sql.Identifier(name), sql.Identifier(OWNER))
+        try:
+            connection.execute(give)
+        except psycopg.errors.InsufficientPrivilege as error:
+            why = error.diag.message_primary
+            raise JobError(f"PostgreSQL: {why}: run as superuser: {give.as_string()}") from None
+    connection.execute(f"SET LOCAL ROLE {OWNER}".encode())
+
+
+def _apply(connection: "psycopg.Connection[Any]", path: Path) -> None:
+    """Run a file's statements; JobError says at which line one is refused. A server that fails says so itself."""
+    import psycopg
+
+    for line, statement in statements(path.read_text(encoding="utf-8")):
+        try:
+            connection.execute(statement.encode())
+        except psycopg.OperationalError:
+            raise
+        except psycopg.DatabaseError as error:
+            line += statement.count("\n", 0, int(error.diag.statement_position or 1) - 1)
+            is_there = isinstance(error, psycopg.errors.DuplicateTable)
+            way_out = ", not made by this job: rename it" if is_there else "; the database is as it was"
+            raise JobError(f"{path.name}:{line}: {error.diag.message_primary}{way_out}") from None
+
+
+def statements(text: str) -> Iterator[tuple[int, str]]:
+    """Each statement with the number of its first line; a `;` at the end of a line ends one."""
+    line = 1
+    for part in re.split(r"(?<=;)\n", text):
+        before = _BEFORE_A_STATEMENT.match(part)
+        start = before.end() if before else 0
+        if part[start:]:
+            yield line + part.count("\n", 0, start), part[start:]
+        line += part.count("\n") + 1

@@ -1,0 +1,205 @@
+"""Who owns PostgreSQL's tables, how old ones are carried over, and what a migration leaves behind."""
+
+import shutil
+import threading
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from jobs.cli import JobError
+from jobs.spark import dictionary, migrations
+from jobs.spark.migrations import ANALYZE, HISTORY, MIGRATIONS, OWNER, RIGHTS, migrate
+from stack.postgresql import SUPERUSER, PostgreSql
+from tests.integration.databases import as_owner, database, rows_of  # noqa: F401  (a fixture)
+
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("database")]
+OURS = sorted([HISTORY, *(table.name for table in dictionary.TABLES)])
+LIMIT_SECONDS = 20
+
+
+@pytest.fixture
+def login() -> Iterator[psycopg.Connection[Any]]:
+    """The jobs' login."""
+    with psycopg.connect("", autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the SQL, which migrations read instead."""
+    folder = shutil.copytree(MIGRATIONS, tmp_path / "sql")
+    monkeypatch.setattr(migrations, "MIGRATIONS", folder)
+    return folder
+
+
+def owners(connection: psycopg.Connection[Any]) -> dict[str, str]:
+    """Who owns each of our tables and views of the schema."""
+    query = (
+        "SELECT relname::text, pg_get_userbyid(relowner) FROM pg_class WHERE relname = ANY(%s) "
+        "AND relnamespace = current_schema()::regnamespace ORDER BY 1"
+    )
+    return dict(connection.execute(query, (OURS,)).fetchall())
+
+
+def test_the_login_owns_nothing_and_changes_no_table(login: psycopg.Connection[Any]) -> None:
+    migrate(login)
+    assert owners(login) == dict.fromkeys(OURS, OWNER)
+    assert login.execute("SELECT current_user = session_user").fetchone() == (True,)
+    ((schema,),) = rows_of("SELECT current_schema()")
+    for statement in (
+        "DROP TABLE daily_traffic",
+        "ALTER TABLE daily_traffic ADD COLUMN mine int",
+        "CREATE INDEX ON daily_traffic (peak_hour)",
+        "TRUNCATE daily_traffic",
+        "UPDATE daily_traffic SET total_events = 0",
+        "DELETE FROM mart_loads",
+        f"DELETE FROM {HISTORY}",
+        f"INSERT INTO {HISTORY} VALUES ('999')",
+        "DROP VIEW freshness",
+        "CREATE TABLE mine (id int)",
+        "CREATE VIEW mine AS SELECT 1",
+        "CREATE SCHEMA mine",
+        f"DROP SCHEMA {schema} CASCADE",
+        "GRANT SELECT ON daily_traffic TO PUBLIC WITH GRANT OPTION",
+    ):
+        with pytest.raises((psycopg.errors.InsufficientPrivilege, psycopg.errors.InvalidGrantOperation)):
+            login.execute(statement.encode())
+
+
+def test_the_login_has_its_rights_and_no_others(login: psycopg.Connection[Any]) -> None:
+    migrate(login)
+    query = (
+        "SELECT table_name::text, array_agg(privilege_type::text) FROM information_schema.role_table_grants "
+        "WHERE grantee = session_user AND table_schema = current_schema() GROUP BY 1"
+    )
+    assert {name: set(rights) for name, rights in rows_of(query)} == {name: set(of) for name, of in RIGHTS.items()}
+
+
+def test_the_owner_analyzes_for_the_login_and_for_nobody_else(
+    login: psycopg.Connection[Any], postgres_server: PostgreSql
+) -> None:
+    migrate(login)
+    login.execute("INSERT INTO daily_traffic VALUES ('2020-01-01', 1, 1, 1, 1)")
+    # A temporary table of the same name is not the one.
+    login.execute("CREATE TEMPORARY TABLE daily_traffic (event_date date)")
+    login.execute(f"SELECT {ANALYZE}".encode())
+    ((schema,),) = rows_of("SELECT current_schema()")
+    counted = "SELECT reltuples FROM pg_class WHERE oid = %s::regclass"
+    assert login.execute(counted, (f"{schema}.daily_traffic",)).fetchone() == (1,)
+    with as_owner() as owner:
+        owner.execute(f"GRANT USAGE ON SCHEMA {schema} TO {postgres_server.reader[0]}".encode())
+    user, password = postgres_server.reader
+    with (
+        psycopg.connect("", user=user, password=password) as reader,
+        pytest.raises(psycopg.errors.InsufficientPrivilege, match="function"),
+    ):
+        reader.execute(f"SELECT {ANALYZE}".encode())
+
+
+def test_a_database_whose_login_owns_all_is_carried_over(
+    postgres_server: PostgreSql, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"old_{uuid.uuid4().hex}"
+    # Nothing of the new roles is there: not the owner either.
+    monkeypatch.setattr(migrations, "OWNER", f"{name}_owner")
+    server: dict[str, Any] = {**postgres_server.login, "options": ""}
+    admin = {**server, "user": SUPERUSER, "password": postgres_server.home.secret("postgres_superuser")}
+    with psycopg.connect(**{**admin, "dbname": "postgres"}, autocommit=True) as superuser:
+        superuser.execute(f"CREATE ROLE {name} LOGIN PASSWORD 'old'".encode())
+        superuser.execute(f"CREATE DATABASE {name} OWNER {name}".encode())
+    with (
+        psycopg.connect(**{**server, "user": name, "password": "old", "dbname": name}, autocommit=True) as old,
+        psycopg.connect(**{**admin, "dbname": name}, autocommit=True) as superuser,
+    ):
+        old.execute(f"CREATE TABLE {HISTORY} (version text PRIMARY KEY, applied_at timestamptz DEFAULT now())".encode())
+        for path in sorted(MIGRATIONS.glob("*.sql"))[:4]:
+            old.execute(path.read_bytes())
+            old.execute(f"INSERT INTO {HISTORY} (version) VALUES (%s)".encode(), (path.stem,))
+        old.execute("INSERT INTO daily_traffic VALUES ('2020-01-01', 7, 1, 1, 1)")
+        old.execute("CREATE VIEW theirs AS SELECT total_events FROM daily_traffic")
+
+        with pytest.raises(JobError, match=f"may not become {name}_owner, who owns the tables: run as super") as caught:
+            migrate(old)
+        assert owners(old) == dict.fromkeys(OURS, name)
+        superuser.execute(str(caught.value).partition("superuser: ")[2].encode())
+        migrate(old)
+
+        assert owners(old) == dict.fromkeys(OURS, f"{name}_owner")
+        assert old.execute("SELECT * FROM theirs").fetchall() == [(7,)]
+        for statement in ("CREATE TABLE mine (id int)", "DROP TABLE daily_traffic", f"CREATE SCHEMA {name}"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                old.execute(statement.encode())
+
+
+def test_a_table_of_somebody_else_is_named_with_the_way_out(
+    login: psycopg.Connection[Any], postgres_server: PostgreSql
+) -> None:
+    migrate(login)
+    ((schema,),) = rows_of("SELECT current_schema()")
+    admin: dict[str, Any] = {"user": SUPERUSER, "password": postgres_server.home.secret("postgres_superuser")}
+    with psycopg.connect("", **admin, autocommit=True) as superuser:
+        superuser.execute(f"ALTER TABLE {schema}.daily_traffic OWNER TO {SUPERUSER}".encode())
+        with pytest.raises(JobError, match="must be owner of table daily_traffic: run as superuser: ALTER") as caught:
+            migrate(login)
+        superuser.execute(str(caught.value).partition("superuser: ")[2].encode())
+    migrate(login)
+
+
+def test_of_two_migrations_at_once_one_waits(
+    login: psycopg.Connection[Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with psycopg.connect("", autocommit=True) as other:
+        pid = other.info.backend_pid
+        second = threading.Thread(target=migrate, args=(other,))
+        with login.transaction():
+            migrate(login)
+            second.start()
+            _wait_until_it_waits(pid)
+        second.join(LIMIT_SECONDS)
+        assert not second.is_alive()
+    said = capsys.readouterr().out
+    for path in MIGRATIONS.glob("*.sql"):
+        assert said.count(f"applied {path.name}") == 1
+    assert len(rows_of(f"SELECT * FROM {HISTORY}")) == len(list(MIGRATIONS.glob("*.sql")))
+
+
+def _wait_until_it_waits(pid: int) -> None:
+    waits = "SELECT wait_event FROM pg_stat_activity WHERE pid = %s"
+    tried = threading.Event()
+    with psycopg.connect("", autocommit=True) as connection:
+        for _ in range(LIMIT_SECONDS * 20):
+            if connection.execute(waits, (pid,)).fetchone() == ("advisory",):
+                return
+            tried.wait(0.05)
+    raise AssertionError("the second migration did not wait")
+
+
+@pytest.mark.parametrize(
+    ("statement", "line", "why"),
+    [
+        ("SELECT 1 / 0;", 4, "division by zero"),
+        (
+            "ALTER TABLE half\n    ADD COLUMN other text,\n    ADD CLUMN third text;",
+            6,
+            'syntax error at or near "text"',
+        ),
+        ("DROP TABLE nowhere;", 4, 'table "nowhere" does not exist'),
+        ("CREATE TABLE daily_traffic (id int);", 4, 'relation "daily_traffic" already exists, not made by this job'),
+    ],
+    ids=["at run time", "a typing error", "a name", "a name that is taken"],
+)
+def test_a_migration_that_fails_in_the_middle_leaves_nothing(
+    login: psycopg.Connection[Any], files: Path, statement: str, line: int, why: str
+) -> None:
+    (files / "006_broken.sql").write_text(f"-- A comment.\nCREATE TABLE half (id int);\n\n{statement}\n")
+    with pytest.raises(JobError, match=f"^006_broken.sql:{line}: {why}"):
+        migrate(login)
+    assert owners(login) == {}
+    assert rows_of("SELECT to_regclass('half')") == [(None,)]
+    (files / "006_broken.sql").unlink()
+    migrate(login)
+    assert owners(login) == dict.fromkeys(OURS, OWNER)
