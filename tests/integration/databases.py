@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from jobs.spark.migrations import OWNER
+from jobs.spark.migrations import OWNER, READER
 from stack.settings import DATABASE_LOGIN
 
 
@@ -22,8 +22,8 @@ def database(postgres: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def make_schema(owner: psycopg.Connection[Any], schema: str) -> None:
-    """An empty schema that the jobs' login may use."""
-    owner.execute(f"CREATE SCHEMA {schema}; GRANT USAGE ON SCHEMA {schema} TO {DATABASE_LOGIN}".encode())
+    """An empty schema that the jobs' login may use, and the reader."""
+    owner.execute(f"CREATE SCHEMA {schema}; GRANT USAGE ON SCHEMA {schema} TO {DATABASE_LOGIN}, {READER}".encode())
 
 
 def as_owner() -> psycopg.Connection[Any]:
@@ -32,7 +32,7 @@ def as_owner() -> psycopg.Connection[Any]:
 
 
 def rows_of(query: str) -> list[tuple[Any, ...]]:
-    """The rows of a query in the database of the environment."""
+    """The rows of a query in the database of the environment, whoever may read them."""
     assert os.environ.get("PGOPTIONS"), "the test does not use the fixture `database`"
-    with psycopg.connect("") as connection:
+    with as_owner() as connection:
         return connection.execute(query.encode()).fetchall()

@@ -14,7 +14,7 @@ from jobs.cli import JobError
 from jobs.spark import dictionary, migrations
 from jobs.spark.migrations import ANALYZE, HISTORY, MIGRATIONS, OWNER, RIGHTS, migrate
 from stack.postgresql import SUPERUSER, PostgreSql
-from tests.integration.databases import as_owner, database, rows_of  # noqa: F401  (a fixture)
+from tests.integration.databases import database, rows_of  # noqa: F401  (a fixture)
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("database")]
 OURS = sorted([HISTORY, *(table.name for table in dictionary.TABLES)])
@@ -90,8 +90,6 @@ def test_the_owner_analyzes_for_the_login_and_for_nobody_else(
     ((schema,),) = rows_of("SELECT current_schema()")
     counted = "SELECT reltuples FROM pg_class WHERE oid = %s::regclass"
     assert login.execute(counted, (f"{schema}.daily_traffic",)).fetchone() == (1,)
-    with as_owner() as owner:
-        owner.execute(f"GRANT USAGE ON SCHEMA {schema} TO {postgres_server.reader[0]}".encode())
     user, password = postgres_server.reader
     with (
         psycopg.connect("", user=user, password=password) as reader,
