@@ -18,6 +18,7 @@ OUTSIDE = {
     "No space left on device": "a disk is full, this host's or PostgreSQL's: make room and run it again, what is "
     "written stays right",
     "server closed the connection unexpectedly": "PostgreSQL went away: run it again when it answers",
+    "terminating connection due to unexpected postmaster exit": "PostgreSQL went away: run it again when it answers",
     "terminating connection due to administrator command": "PostgreSQL was stopped: run it again when it answers",
     "the database system is ": "PostgreSQL starts or ends just now: run it again when it answers",
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import itertools
 import json
 import os
@@ -39,9 +40,9 @@ pytestmark = pytest.mark.faults
 LOADS = 20 if FULL else 3
 KILLS = 20 if FULL else 2
 QUERIES_A_SECOND = 20
-LIMIT_MS = 100
+LIMIT_MS = 100 if FULL else 500  # of so few reads the 99th percentile is the slowest, whatever else the machine does
 LIMIT_SECONDS = 60
-DAYS = [f"2020-10-{number:02}" for number in range(1, 21)]
+DAYS = [str(dt.date(2020, 8, 1) + dt.timedelta(number)) for number in range(60)]
 CLICKS = 1600  # of a day of the first load; the n-th load has n times as many
 SESSIONS, DOCUMENTS, AREAS = 400, 1600, 32  # of a day: parts of CLICKS
 TIMES = ("first_click_ts", "last_click_ts", "session_duration_sec")
@@ -193,7 +194,8 @@ def test_postgresql_killed_while_tables_are_loaded(
         before, after = seen(chain), clicks(number)
         with chain.connect() as connection, ThreadPoolExecutor(1) as thread:
             loading = thread.submit(load, connection, number)
-            time.sleep(chance.uniform(0, length))  # a random moment
+            # A random moment: every other one near the commit, where old and new meet.
+            time.sleep(chance.uniform(0.9 if number % 2 else 0, 1) * length)
             kill(chain.postgres)
             error = loading.exception(LIMIT_SECONDS)
         chain.postgres.start()
