@@ -113,8 +113,9 @@ def test_a_database_whose_login_owns_all_is_carried_over(
         psycopg.connect(**{**server, "user": name, "password": "old", "dbname": name}, autocommit=True) as old,
         psycopg.connect(**{**admin, "dbname": name}, autocommit=True) as superuser,
     ):
-        # As PostgreSQL before 15 has it, and one that gave the login its schema.
+        # The schema is the login's, and all may create in it, as PostgreSQL before 15 has it, but not use it.
         superuser.execute(f"ALTER SCHEMA public OWNER TO {name}; GRANT CREATE ON SCHEMA public TO PUBLIC".encode())
+        superuser.execute("REVOKE USAGE ON SCHEMA public FROM PUBLIC")
         old.execute(f"CREATE TABLE {HISTORY} (version text PRIMARY KEY, applied_at timestamptz DEFAULT now())".encode())
         for path in sorted(MIGRATIONS.glob("*.sql"))[:4]:
             old.execute(path.read_bytes())
