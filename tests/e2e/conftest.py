@@ -30,13 +30,14 @@ def shown(config: pytest.Config) -> AbstractContextManager[None]:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The tests that share the stack come last, whatever their order: so it stands beside no other server.
 
-    Last of all what needs the marts: the analysts' queries, and the dashboards, which send a day of another scale.
+    After the chain come those that read its marts, and last those that send other clicks than its own.
     """
     here = Path(__file__).parent
+    last = ["analysts_queries", "test_killed_tasks.py", "test_dashboards.py"]
 
-    def order(item: pytest.Item) -> tuple[bool, bool]:
+    def order(item: pytest.Item) -> tuple[bool, int]:
         shares = item.path.parent == here and "project" in getattr(item, "fixturenames", ())
-        return shares, item.path.name == "test_dashboards.py" or "analysts_queries" in item.name
+        return shares, next((place for place, name in enumerate(last, 1) if name in item.nodeid), 0)
 
     items.sort(key=order)
 

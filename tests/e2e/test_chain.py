@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import configparser
 import json
 import re
+import secrets
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
 import pytest
+from docker import DockerClient
 
 from jobs.event import TOPIC
 from stack import demo
@@ -20,6 +25,7 @@ from stack.settings import REPOSITORY
 from stack.stack import Stack
 from tests.e2e.conftest import DAYS, shown
 from tests.reference import COLUMNS, cold_tables
+from tests.secret_search import Samples, Secrets, files_below, key_lines, rows_of
 
 pytestmark = pytest.mark.e2e
 
@@ -35,15 +41,69 @@ def test_the_eight_dags_run_green_and_every_cell_is_right(
 ) -> None:
     assert stack.pipeline_environment == "local", "there must be a Docker engine"
     expected = cold_tables(stack.log_folder)
-    for title in ("Cold chain", "Cold chain again: nothing is counted twice"):
+    with s3_key(api) as key, Samples(DockerClient(stack.docker.address)) as samples:
+        for title in ("Cold chain", "Cold chain again: nothing is counted twice"):
+            with shown(pytestconfig):
+                follow(api, [(DAILY, demo.start_cold(api, DAYS))], title)
+            for table in COLUMNS:
+                assert rows(stack, table) == expected[table], f"{title}: {table}"
         with shown(pytestconfig):
-            follow(api, [(DAILY, demo.start_cold(api, DAYS))], title)
-        for table in COLUMNS:
-            assert rows(stack, table) == expected[table], f"{title}: {table}"
-    with shown(pytestconfig):
-        follow(api, demo.start_hot(stack, api, DAYS), "Hot chain")
-        assert demo.report(stack, DAYS), "generated and arrived clicks differ"
+            follow(api, demo.start_hot(stack, api, DAYS), "Hot chain")
+            assert demo.report(stack, DAYS), "generated and arrived clicks differ"
     assert api.import_errors() == []
+    check_secrets(stack, key, samples)
+    check_containers(samples)
+
+
+@contextmanager
+def s3_key(api: AirflowApi) -> Iterator[str]:
+    """The lake's connection has a key, as in production; here nobody asks for it."""
+    key = secrets.token_urlsafe(30)
+    path, empty = "connections/aws_s3", {"connection_id": "aws_s3", "conn_type": "aws"}
+    api.call("PATCH", path, {**empty, "login": "AKIATRIPCLICK", "password": key})
+    try:
+        yield key
+    finally:
+        api.call("PATCH", path, {**empty, "login": None, "password": None})
+
+
+def check_secrets(stack: Stack, s3_key: str, samples: Samples) -> None:
+    """No secret in use stands anywhere but where it is kept."""
+    root = stack.home.root
+    cfg = configparser.ConfigParser(interpolation=None)
+    cfg.read(root / "airflow/airflow.cfg")
+    values = {path.name: path.read_text(encoding="utf-8") for path in (root / "secrets").iterdir()}
+    values |= {"fernet_key": cfg["core"]["fernet_key"], "s3_key": s3_key}
+    values |= key_lines(stack.ssh.client_key) | key_lines(root / "ssh/host_key")
+    kept = ("secrets/", "airflow/airflow.cfg", "airflow/passwords.json", "ssh/client_key", "ssh/host_key")
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    names = [name for name in listed.stdout.split("\0") if name and (REPOSITORY / name).is_file()]
+    places = [
+        # The engine's layers hold the image; what it runs is in the samples. Its namespaces are no files to read.
+        *files_below(root, but=(*kept, "docker/data/", "docker/run/netns/")),
+        *rows_of(root / "airflow/airflow.db"),
+        *((name, (REPOSITORY / name).read_bytes()) for name in names),
+        *samples.places(),
+    ]
+    assert Secrets(values).found(places) == []
+    searched = {name for name, _ in places}
+    assert {"table rendered_task_instance_fields", "table xcom", "table log", "pipelines/defaults.yaml"} <= searched
+    assert any("task_id=load_to_postgres" in name for name in searched), "the tasks' logs"
+    commands = b"\n".join(samples.commands)
+    seen = set(re.findall(rb"SparkSubmit .*jobs/spark/(\w+)\.py", commands))
+    assert seen >= {b"streaming_curated", b"archive_raw", b"analytics_mart_etl", b"load_postgres"}, "processes sampled"
+
+
+def check_containers(samples: Samples) -> None:
+    """Each container of a producer ran without privileges, read-only and with a limit of memory."""
+    assert len(samples.containers) >= 3, "two of the cold chain, one of the hot one"
+    for inspected in samples.containers.values():
+        host = inspected["HostConfig"]
+        assert (host["CapDrop"], host["CapAdd"], host["Privileged"]) == (["ALL"], None, False)
+        assert host["SecurityOpt"] == ["no-new-privileges"]
+        assert (host["ReadonlyRootfs"], host["Memory"], host["PidsLimit"]) == (True, 512 * 2**20, 256)
+        assert inspected["Config"]["User"] == "65534:65534"
+        assert [mount["RW"] for mount in inspected["Mounts"]] == [False]
 
 
 @pytest.mark.parametrize("page", ["README.md", "README.ko.md"])
