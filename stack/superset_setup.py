@@ -37,9 +37,11 @@ def main() -> None:
     wanted = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     app = create_app()
     with app.app_context():
-        from superset import security_manager
+        from superset import appbuilder, security_manager
 
         upgrade(directory=str(Path(app.root_path) / "migrations"))
+        # A new database holds no right yet, and the sync gives the administrator only rights that it finds.
+        appbuilder.add_permissions(update_perms=True)
         security_manager.sync_role_definitions()
         admin = user("admin", "Admin", wanted["admin"])
         viewer_role()

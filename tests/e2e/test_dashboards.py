@@ -69,10 +69,25 @@ class Dashboard:
         elif response.status >= 500:
             self.refused.append(f"{response.status} {response.url}")
 
+    def sign_in(self, name: str, password: str) -> None:
+        """Sign in and wait for the page that Superset lands on."""
+        self.page.goto(f"{self.url}/login/")
+        self.page.fill("input#username, input[name=username]", name)
+        self.page.fill("input[type=password]", password)
+        with self.page.expect_response(
+            lambda response: response.request.method == "POST" and urlsplit(response.url).path == "/login/"
+        ) as answered:
+            self.page.keyboard.press("Enter")
+        assert answered.value.headers.get("location") == "/", f"{name} was not let in"
+        self.page.wait_for_url(f"{self.url}/superset/welcome/")
+
     def open(self, slug: str) -> None:
         """Show a dashboard and wait until every chart was answered and drawn."""
         self.answers.clear()
-        self.page.goto(f"{self.url}/superset/dashboard/{slug}/")
+        path = f"/superset/dashboard/{slug}/"
+        self.page.goto(self.url + path)
+        # Superset sends who may not see a page to the sign-in, and from there to the welcome page, without a word.
+        assert urlsplit(self.page.url).path == path, f"sent away from {path} to {self.page.url}"
         self.wait_for(lambda: len(self.answers) == CHARTS[slug], f"{CHARTS[slug]} charts of {slug}")
         self.page.wait_for_function(
             "() => !document.querySelector('.loading, [data-test=loading-indicator]')", timeout=LIMIT_MS
@@ -109,12 +124,7 @@ def dashboard(superset: Stack, user: str) -> Iterator[Dashboard]:
         page.set_default_timeout(LIMIT_MS)
         shown_page = Dashboard(page, url)
         page.on("response", shown_page.heard)
-        page.goto(f"{url}/login/")
-        page.fill("input#username, input[name=username]", name)
-        page.fill("input[type=password]", password)
-        page.keyboard.press("Enter")
-        page.wait_for_url(lambda address: "/login" not in address)
-        page.wait_for_load_state("networkidle")  # else the sign-in's own redirect takes the next page away
+        shown_page.sign_in(name, password)
         yield shown_page
         browser.close()
 
