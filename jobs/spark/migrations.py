@@ -47,25 +47,21 @@ _COMMENTS: Final = """
     UNION ALL SELECT relname, '', coalesce(obj_description(oid, 'pg_class'), '') FROM pg_class
     WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'v')
 """
-_BEFORE_A_STATEMENT: Final = re.compile(r"(\s*(--.*)?\n)*")
+_BEFORE_A_STATEMENT: Final = re.compile(r"(--.*|\s+)*")
 
 
 def migrate(connection: "psycopg.Connection[Any]") -> None:
     """Apply each file of sql/ that this database has not had, in the order of their numbers, all in one transaction.
 
     Then the comments: they are the data dictionary's, and stand in no file; and the rights of the login and READER.
-    All of it is done and owned by OWNER, whom the login is again when it returns. JobError: OWNER is not set up, or a
-    statement is refused; then nothing has changed.
+    All of it is done and owned by OWNER; afterwards the login is itself again. JobError: it may not become OWNER, or
+    PostgreSQL refuses a statement; then nothing has changed.
     """
     with connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
         _become_owner(connection)
-        # Asked first: who has nothing to do needs no right to create.
-        if connection.execute("SELECT to_regclass(%s)", (HISTORY,)).fetchone() == (None,):
-            connection.execute(
-                f"CREATE TABLE {HISTORY} "
-                "(version text PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())".encode()
-            )
+        columns = "version text PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now()"
+        connection.execute(f"CREATE TABLE IF NOT EXISTS {HISTORY} ({columns})".encode())
         done = {row[0] for row in connection.execute(f"SELECT version FROM {HISTORY}".encode())}
         for path in sorted(MIGRATIONS.glob("*.sql")):
             if path.stem not in done:
@@ -136,9 +132,8 @@ def grant(connection: "psycopg.Connection[Any]") -> None:
         for name, right, role in connection.execute(asked.format(who).encode(), values).fetchall():
             words = sql.SQL(right), sql.Identifier(name), sql.Identifier(role)
             connection.execute(sql.SQL("GRANT {} ON {} TO {}").format(*words))
-    if connection.execute("SELECT has_function_privilege(session_user, %s, 'EXECUTE')", (ANALYZE,)).fetchone() == (
-        False,
-    ):
+    may_call = connection.execute("SELECT has_function_privilege(session_user, %s, 'EXECUTE')", (ANALYZE,)).fetchone()
+    if may_call == (False,):
         connection.execute(f"GRANT EXECUTE ON FUNCTION {ANALYZE} TO SESSION_USER".encode())
 
 
