@@ -9,7 +9,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -96,6 +96,36 @@ class Dashboard:
             "() => !document.querySelector('.loading, [data-test=loading-indicator]')", timeout=LIMIT_MS
         )
 
+    def chart(self, *columns: str) -> str:
+        """The chart whose rows have these columns."""
+        return next(name for name, rows in self.answers.items() if rows and set(columns) <= rows[0].keys())
+
+    def chart_by_day(self, series: Collection[str]) -> str:
+        """The chart that has a column for the day, and else only some of these."""
+        charts = {name: rows[0].keys() for name, rows in self.answers.items() if rows}
+        return next(name for name, columns in charts.items() if columns - {"event_date"} <= set(series))
+
+    def apply(self, *charts: str) -> None:
+        """Press Apply and wait for new answers of these charts."""
+        self.answers.clear()
+        self.page.get_by_test_id("filter-bar__apply-button").click()
+        self.wait_for(lambda: set(charts) <= self.answers.keys(), f"{charts} after a filter")
+
+    def choose_days(self, first: dt.date, end: dt.date) -> None:
+        """Set the filter of days as a person does: the first day, and the one after the last."""
+        self.page.get_by_test_id("filter-bar").get_by_text("No filter").click()
+        popover = self.page.locator(".time-range-popover")
+        for label, option in (("Range type", "Custom"), ("Start (inclusive)", "Specific Date/Time")):
+            popover.locator(f".ant-select[aria-label='{label}']").click()
+            popover.locator(f".ant-select-dropdown:visible .ant-select-item-option[title='{option}']").click()
+        for day, field_ in zip((first, end), popover.get_by_placeholder("Select date").all(), strict=True):
+            field_.click()
+            field_.fill(f"{day} 00:00:00")
+            field_.press("Enter")
+        popover.get_by_text(f"{first} ≤ col < {end}").wait_for()  # it has asked the server what that means
+        popover.get_by_role("button", name="APPLY").click()
+        popover.wait_for(state="hidden")
+
     def wait_for(self, is_so: Callable[[], bool], what: str) -> None:
         """Let the page work until it is so."""
         for _ in range(LIMIT_MS // 250):
@@ -122,6 +152,7 @@ def dashboard(superset: Stack, user: str) -> Iterator[Dashboard]:
     assert chromium, "the browser tests need chromium: python -m stack install-for-tests"
     url, name, password = superset.superset.login(user)
     with sync_playwright() as playwright:
+        playwright.selectors.set_test_id_attribute("data-test")
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
         page = browser.new_page(viewport={"width": 1280, "height": 2400})
         page.set_default_timeout(LIMIT_MS)
@@ -146,12 +177,96 @@ def test_every_chart_is_drawn_with_data(dashboard: Dashboard, slug: str, user: s
         dashboard.screenshot(f"dashboard-{slug}.png")
 
 
+def _by_day(rows: list[dict[str, Any]], column: str) -> dict[dt.date, float]:
+    """A chart's numbers by day; days without one are left out."""
+    days = {dt.datetime.fromtimestamp(row["event_date"] / 1000, dt.UTC).date(): row[column] for row in rows}
+    return {day: number for day, number in days.items() if number is not None}
+
+
+def _stored(stack: Stack, query: str, *values: Any) -> list[tuple[Any, ...]]:
+    """What PostgreSQL says itself."""
+    with psycopg.connect(**stack.postgres_login()) as connection:
+        return connection.execute(query.encode(), values).fetchall()
+
+
+@pytest.mark.parametrize("user", [VIEWER], indirect=True)
+def test_the_report_of_one_clinical_area(dashboard: Dashboard, superset: Stack) -> None:
+    query = "SELECT event_date, weighted_clicks FROM clinical_areas WHERE clinical_area = %s"
+    areas = [area for (area,) in _stored(superset, "SELECT DISTINCT clinical_area FROM clinical_areas ORDER BY 1")]
+    dashboard.open("report")
+    chart = dashboard.chart_by_day(areas)
+    assert len(dashboard.answers[chart][0]) > 2, "several areas at first"
+    dashboard.page.get_by_test_id("filter-bar").locator(".ant-select").click()
+    dashboard.page.keyboard.type(areas[-1])
+    dashboard.page.locator(f".ant-select-item-option[title='{areas[-1]}']").click()
+    dashboard.page.keyboard.press("Escape")
+    dashboard.apply(chart)
+    assert all(row.keys() == {"event_date", areas[-1]} for row in dashboard.answers[chart])
+    assert _by_day(dashboard.answers[chart], areas[-1]) == pytest.approx(dict(_stored(superset, query, areas[-1])))
+    assert dashboard.answers.keys() == {chart}, "no other chart is counted by area"
+
+
+@pytest.mark.parametrize("user", [VIEWER], indirect=True)
+def test_the_report_of_one_day(dashboard: Dashboard, superset: Stack) -> None:
+    day = dt.date.fromisoformat(str(_stored(superset, "SELECT max(event_date) FROM daily_traffic")[0][0]))
+    dashboard.open("report")
+    traffic, documents = dashboard.chart("clicks", "sessions", "event_date"), dashboard.chart("title", "clicks")
+    dated = {name for name, rows in dashboard.answers.items() if "event_date" in rows[0]}
+    assert len(_by_day(dashboard.answers[traffic], "clicks")) > 1, "several days at first"
+    dashboard.choose_days(day, day + dt.timedelta(days=1))
+    dashboard.apply(*dashboard.answers)
+    clicks = _stored(superset, "SELECT total_events FROM daily_traffic WHERE event_date = %s", day)[0][0]
+    assert _by_day(dashboard.answers[traffic], "clicks") == {day: clicks}
+    for name in dated:
+        assert set(_by_day(dashboard.answers[name], "event_date")) <= {day}, name
+    views = dict(_stored(superset, "SELECT document_id, view_count FROM popular_documents WHERE event_date = %s", day))
+    shown_rows = dashboard.answers[documents]
+    assert {row["document_id"]: row["clicks"] for row in shown_rows}.items() <= views.items()
+    assert {row["days"] for row in shown_rows} == {1}
+
+
+@pytest.mark.parametrize("user", [VIEWER], indirect=True)
+def test_from_a_document_to_its_days(dashboard: Dashboard, superset: Stack) -> None:
+    query = "SELECT event_date, sum(view_count)::int FROM popular_documents WHERE title = %s GROUP BY 1"
+    dashboard.open("report")
+    titles = [row["title"] for row in dashboard.answers[dashboard.chart("title", "clicks")]]
+    chart = dashboard.chart_by_day(titles)
+    series = dashboard.answers[chart][0].keys()
+    assert len(series) > 2, "several documents at first"
+    dashboard.page.get_by_text("click one to see its days").wait_for()
+    cell = dashboard.page.locator("td", has=dashboard.page.get_by_text(titles[1], exact=True)).first
+
+    def click() -> list[dict[str, Any]]:
+        dashboard.answers.clear()
+        cell.click()
+        dashboard.wait_for(lambda: bool(dashboard.answers), "an answer to the click")
+        assert dashboard.answers.keys() == {chart}, "no other chart follows it"
+        return list(dashboard.answers[chart])
+
+    rows = click()
+    assert rows[0].keys() == {"event_date", titles[1]}
+    assert _by_day(rows, titles[1]) == dict(_stored(superset, query, titles[1]))
+    assert len(click()[0]) == len(series), "the second click lets go of the document"
+
+
+@pytest.mark.parametrize("user", [VIEWER], indirect=True)
+def test_a_filter_that_leaves_nothing_says_so(dashboard: Dashboard) -> None:
+    dashboard.open("report")
+    dashboard.choose_days(dt.date(1999, 1, 1), dt.date(1999, 1, 2))
+    dashboard.apply(*dashboard.answers)
+    assert not any(dashboard.answers.values())
+    empty = dashboard.page.locator("[data-test=chart-container] .ant-empty-description")
+    dashboard.wait_for(lambda: empty.count() == CHARTS["report"], "a word in each chart")
+    for hint in empty.all():
+        assert "choose other days" in hint.evaluate("element => getComputedStyle(element, '::after').content")
+
+
 @pytest.mark.parametrize("user", [VIEWER], indirect=True)
 def test_the_live_chart_moves(
     dashboard: Dashboard, superset: Stack, api: AirflowApi, pytestconfig: pytest.Config
 ) -> None:
     dashboard.open("now")
-    chart = next(name for name, rows in dashboard.answers.items() if rows and "event_minute" in rows[0])
+    chart = dashboard.chart("event_minute")
     before = dashboard.answers[chart]
     clicks = _clicks(superset)
     with shown(pytestconfig):
