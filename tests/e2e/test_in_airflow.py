@@ -22,6 +22,7 @@ from stack.follow import follow
 from stack.settings import PRODUCER_IMAGE, REPOSITORY
 from stack.stack import Stack
 from tests.e2e.conftest import shown
+from tests.hostile import HOSTILE
 
 pytestmark = pytest.mark.e2e
 
@@ -142,29 +143,6 @@ def test_a_dags_page_says_what_it_is_for_and_what_it_needs(api: AirflowApi) -> N
     assert source in details["doc_md"]
     assert details["owners"] == ["data-platform"]
     assert {"tripclick", "mart"} <= {tag["name"] for tag in details["tags"]}
-
-
-# What would do harm if any of it reached a shell, a template or a terminal as more than text.
-HOSTILE = [
-    "; rm -rf /",
-    "$(touch /tmp/touched)",
-    "`id`",
-    "it's",
-    'a "quoted" word',
-    "'; reboot; '",
-    "first line\nsecond line\r\nthird",
-    "{{ 7 * 7 }}{% raw %}",
-    "{{ var.value.KAFKA_BROKERS }}",
-    "%s %n $HOME ${PATH} ~ * ?",
-    "--again=true",
-    "a\\nb\\",
-    "클릭 👩🏽‍⚕️ \u202e",
-    "\t tab and blanks  ",
-    "\x1b[31mred\x07\x04",
-    "&& exit 7 || true",
-    "x" * 100_000,
-    "",
-]
 
 
 # Hashes, since a container's log is cut into lines of 16 kB.

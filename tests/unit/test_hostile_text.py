@@ -1,0 +1,72 @@
+"""200 hostile texts in every variable and param of the commands, and in the text fields of the log: they stay text."""
+
+import os
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pipeline_config.compiler import compile_pipeline
+from pipeline_config.project import load_project
+from pipeline_config.templates import render
+from tests import reference
+from tests.hostile import many
+from tests.unit.test_spark_events import KAFKA_TS, RECORDS, line
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+TEXTS = many(200)
+PROJECT = load_project()
+# In the place of Spark's: shows the folder and its words.
+SPARK_SUBMIT = "#!/bin/sh\nprintf '%s\\0' \"$@\"\n"
+CHANGE_FOLDER = "cd() { printf '%s\\0' \"$1\"; }\n"
+
+
+@pytest.fixture
+def programs(tmp_path: Path) -> dict[str, str]:
+    """An environment whose spark-submit shows the words that it is given."""
+    program = tmp_path / "spark-submit"
+    program.write_text(SPARK_SUBMIT, encoding="ascii")
+    program.chmod(0o755)
+    return {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+
+
+@pytest.mark.parametrize("pipeline", [one.data for one in PROJECT.pipelines], ids=lambda one: one["dag_id"])
+def test_in_variables_and_params_of_a_command(pipeline: dict[str, Any], programs: dict[str, str]) -> None:
+    compiled = compile_pipeline(PROJECT, pipeline, PROJECT.environment("production"))[pipeline["dag_id"]]["tasks"]
+    for task in pipeline["tasks"]:
+        if "job" not in task:
+            continue
+        command = compiled[task["task_id"]]["command"]
+        for text in TEXTS:
+            variables = dict.fromkeys(PROJECT.catalog.data["variables"], text)
+            params = dict.fromkeys(pipeline.get("params", {}), text)
+            wanted = [f"--{name}={render(value, variables, params)}" for name, value in task["arguments"].items()]
+            assert f"={text}" in "".join(wanted)
+            if isinstance(command, list):
+                assert [render(word, variables, params) for word in command] == [task["job"], *wanted]
+            else:
+                script = CHANGE_FOLDER + render(command, variables, params)
+                shown = subprocess.run(["sh"], input=script.encode(), env=programs, capture_output=True, check=True)
+                folder, *words = shown.stdout.decode().split("\0")[:-1]
+                assert folder == text
+                assert words[-len(wanted) :] == wanted
+
+
+def test_in_the_fields_of_the_log(spark: "SparkSession") -> None:
+    from jobs.spark import events
+
+    lines = [
+        line(Title=text, Url=text, DOI=text, Keywords=text, ClinicalAreas=text, SessionId=f"s{number}")
+        for number, text in enumerate(TEXTS)
+    ]
+    rows = [("t", 0, offset, KAFKA_TS, None, bytearray(raw), None) for offset, raw in enumerate(lines)]
+    kept = events.clicks(events.check(spark.createDataFrame(rows, RECORDS))).orderBy("offset").collect()
+    assert len(kept) == len(TEXTS) == len(set(TEXTS))
+    for row, text in zip(kept, TEXTS, strict=True):
+        words = reference._text(text) or None
+        assert (row.title, row.url, row.doi) == (words, words, words)
+        assert (row.query or "") == reference._words(text).lower()
+        assert (row.clinical_areas or ["Unknown"]) == reference._areas(reference._words(text))
