@@ -21,12 +21,21 @@ def spark() -> "Iterator[SparkSession]":
     spark.stop()
 
 
+@pytest.fixture(autouse=True)
+def _forgets(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What a test has cached goes with it: a full heap makes the tests that come later slow."""
+    spark = request.getfixturevalue("spark") if "spark" in request.fixturenames else None
+    yield
+    if spark:
+        spark.catalog.clearCache()
+
+
 def small_session() -> "SparkSession":
     """A session inside this process."""
     os.environ.setdefault("JAVA_HOME", str(java_home()))
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     jars = ",".join(str(jar) for jar in sorted(SPARK_JARS.glob("*.jar")))
-    settings = {"spark.master": "local[2]", "spark.driver.memory": "1g", "spark.jars": jars}
+    settings = {"spark.master": "local[2]", "spark.driver.memory": "2g", "spark.jars": jars}
     settings["spark.driver.extraJavaOptions"] = QUICK_JVM
     if not jars:
         settings |= {"spark.sql.extensions": "", "spark.sql.catalog.spark_catalog": "builtin"}

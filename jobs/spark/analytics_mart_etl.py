@@ -58,6 +58,7 @@ def run(options: argparse.Namespace) -> None:
             go_on(mart, this, last)
         else:
             in_full(mart, this)
+        spark.catalog.clearCache()
         mart.keep_tidy()
     say(f"run {this.run_id} is complete")
 

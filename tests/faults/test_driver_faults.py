@@ -66,6 +66,8 @@ SHORT_POINTS = [
     Point("before the overwrite of mart 1", ETL, "before", OVERWRITE, 1),
     Point("after the commit of transaction 2", LOAD, "after", TRANSACTION, 2),
 ]
+# What must have ended well for a job to have work: one that was killed is run again first, as people do.
+NEEDS = {HOT: CURATED, LOAD: ETL}
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +115,9 @@ def test_killed_drivers_lose_and_double_nothing(
     happened: Counter[str] = Counter()
     for fault in faults:
         feed.next()
+        job = fault.job if isinstance(fault, Point) else fault
+        if job in NEEDS:
+            chain.run(NEEDS[job])
         if isinstance(fault, Point):
             die_at(chain, feed, fault)
             happened[f"{fault.job} {fault.name}"] += 1
@@ -130,8 +135,6 @@ def test_killed_drivers_lose_and_double_nothing(
 
 def die_at(chain: Chain, feed: Feed, point: Point) -> None:
     """A driver that ends itself at a commit point."""
-    if point.job == HOT:
-        chain.run(CURATED)
     with chain.start(point.job, *feed.driver(), "--die", point.when, point.place, str(point.number)) as driver:
         assert driver.wait() == -signal.SIGKILL, f"{point} was not reached\n{driver.said}"
 
