@@ -133,7 +133,7 @@ def _key(settings: Settings, name: str) -> str:
     connection = settings.connection(name)
     if bool(connection.login) != bool(connection.password):
         missing = "password" if connection.login else "login"
-        fix = f"give {name} both , or neither: then the Spark server's role is used"
+        fix = f"give {name} both login and password, or neither: then the Spark server's role is used"
         raise Failure(f"half a key: {missing} is empty", fix)
     return "a key, tried with each s3a path" if connection.login else "no key: the Spark server's own role"
 

@@ -198,7 +198,7 @@ def test_the_report_of_one_clinical_area(dashboard: Dashboard, superset: Stack) 
     assert len(dashboard.answers[chart][0]) > 2, "several areas at first"
     dashboard.page.get_by_test_id("filter-bar").locator(".ant-select").click()
     dashboard.page.keyboard.type(areas[-1])
-    dashboard.page.locator(f".ant-select-item-option[title='{areas[-1]}']").click()
+    dashboard.page.locator(f".ant-select-item-option[title={json.dumps(areas[-1])}]").click()
     dashboard.page.keyboard.press("Escape")
     dashboard.apply(chart)
     assert all(row.keys() == {"event_date", areas[-1]} for row in dashboard.answers[chart])

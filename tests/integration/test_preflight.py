@@ -246,7 +246,7 @@ def test_each_thing_that_is_wrong_is_named_with_its_fix(
         "S3_ARCHIVE_RAW_PATH": ["lake/archive_raw is relative", "write S3_ARCHIVE_RAW_PATH from the root on"],
         "postgres_gold": ["password authentication failed", "correct login or password of postgres_gold"],
         "postgres_gold rights": ["not tried", "mend postgres_gold first"],
-        "aws_s3": ["half a key: password is empty", "give aws_s3 both"],
+        "aws_s3": ["half a key: password is empty", "give aws_s3 both login and password"],
     }
     assert found.keys() == words.keys()
     for what, parts in words.items():
