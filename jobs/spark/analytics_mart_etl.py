@@ -50,9 +50,9 @@ def run(options: argparse.Namespace) -> None:
     from jobs.spark.writer import one_writer
 
     spark = session("analytics_mart_etl", SETTINGS)
-    this = run_of_now(spark, options.curated_path)
     mart = Mart(spark, options.mart_path)
     with one_writer(spark, options.mart_path):
+        this = run_of_now(spark, options.curated_path)  # not older than what the last writer read
         last = to_go_on_from(mart, this) if options.incremental else None
         if last:
             go_on(mart, this, last)

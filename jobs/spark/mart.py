@@ -6,7 +6,7 @@ A run notes in each of its four commits what it read and by which definitions it
 import datetime as dt
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -119,12 +119,12 @@ class Mart:
         ended = max(commit.timestamp for commit in wrote).astimezone(dt.UTC)  # Spark hands out local times
         return Written(Run.of(notes.pop()), ended, marts)
 
-    def rows(self, table: "Table", days: Iterable[dt.date] | None = None) -> "DataFrame":
+    def rows(self, table: "Table", days: Collection[dt.date] | None = None) -> "DataFrame":
         """A table as it is when they are read, or its rows of these days."""
         rows = self.spark.read.format("delta").load(tables.table_path(self.root, table.name))
         return (rows if days is None else rows.where(_of_days(days))).drop(tables.MART_PARTITION)
 
-    def write(self, table: "Table", rows: "DataFrame", run: Run, days: Iterable[dt.date] | None = None) -> None:
+    def write(self, table: "Table", rows: "DataFrame", run: Run, days: Collection[dt.date] | None = None) -> None:
         """Put `rows` in the place of the table, or of its rows of these days."""
         from pyspark.sql import functions as F
 
@@ -148,11 +148,11 @@ class Mart:
         for name in tables.COLD_MARTS:
             path = tables.table_path(self.root, name)
             if state(self.spark, path).version() % _TIDY_EVERY == _TIDY_EVERY - 1:
-                compact(self.spark, path)
-                vacuum(self.spark, path)
+                if not compact(self.spark, path):
+                    vacuum(self.spark, path)
 
 
-def _of_days(days: Iterable[dt.date]) -> str:
+def _of_days(days: Collection[dt.date]) -> str:
     """The condition that a row is of one of these days; it names the folders that hold them, too."""
     dates = ", ".join(f"DATE'{day}'" for day in sorted(days)) or "NULL"
     months = ", ".join(sorted({f"'{day:%Y-%m}'" for day in days})) or "NULL"

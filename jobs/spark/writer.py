@@ -122,8 +122,10 @@ def append_once(rows: "DataFrame", path: str, batch_id: int, partition: str | No
     (writer.partitionBy(partition) if partition else writer).save(path)
 
 
-def compact(spark: "SparkSession", path: str) -> None:
+def compact(spark: "SparkSession", path: str) -> bool:
     """Put a table's small files together when they have become many, and delete the ones that were replaced long ago.
+
+    Whether they had.
 
     Readers and streams of the table do not notice. Only for the one writer of the table; Delta's own autoCompact
     rewrites a table without partitions after each batch.
@@ -131,11 +133,12 @@ def compact(spark: "SparkSession", path: str) -> None:
     files = spark.read.format("delta").load(path).inputFiles() if is_table(spark, path) else []
     partitions = {file.rpartition("/")[0] for file in files}
     if len(files) - len(partitions) < COMPACT_FROM:
-        return
+        return False
     fence()
     spark.sql(f"OPTIMIZE {sql_name(path)}").collect()
     vacuum(spark, path)
     say(f"put {len(files):,} files of {path} together")
+    return True
 
 
 def vacuum(spark: "SparkSession", path: str) -> None:
