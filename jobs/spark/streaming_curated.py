@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from jobs.cli import Data, JobError, flow, main, positive_float, say, true_or_false
+from jobs.cli import Data, JobError, flow, main, positive_float, say, share, true_or_false
 from jobs.event import TOPIC
 from jobs.spark import tables
 
@@ -38,7 +38,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--interval-seconds", type=positive_float, default=30.0, help="from one round to the next")
     result.add_argument("--until-caught-up", type=true_or_false, default=False, help="end when all is read")
     result.add_argument(
-        "--max-bad-share", type=float, default=0.05, help="fail at the end when more of the records are bad"
+        "--max-bad-share", type=share, default=0.05, help="fail at the end when more of the records are bad"
     )
     written = [Data("lake", tables.table_path("{curated-path}", name)) for name in (tables.CLICKS, tables.QUARANTINE)]
     archive = Data("lake", tables.table_path("{archive-path}", tables.ARCHIVE))
@@ -89,7 +89,7 @@ class CuratedWriter:
             raise JobError(
                 f"{self.bad:,} of {self.read:,} records are bad, more than --max-bad-share {self.max_bad_share:g}, "
                 f"e.g. {self.example}. Everything is stored, the bad ones in {self.quarantine_path}: look at what the "
-                "producer sends"
+                "producer sends, or, when it is right, trigger with a higher max_bad_share"
             )
 
 

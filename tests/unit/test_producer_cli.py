@@ -77,6 +77,7 @@ def test_argument_types_take_what_they_should() -> None:
     assert cli.day("2020-02-29") == dt.date(2020, 2, 29)
     assert cli.positive_int("7") == 7
     assert cli.positive_float("0.5") == 0.5
+    assert [cli.share(text) for text in ("0", "0.05", "1")] == [0, 0.05, 1]
     assert (cli.true_or_false("True"), cli.true_or_false("false")) == (True, False)
 
 
@@ -91,6 +92,10 @@ def test_argument_types_take_what_they_should() -> None:
         (cli.positive_float, "0", "'0' is not a number above 0"),
         (cli.positive_float, "inf", "'inf' is not a number above 0"),
         (cli.positive_float, "x", "'x' is not a number above 0"),
+        (cli.share, "-0.1", "'-0.1' is not a share from 0 to 1"),
+        (cli.share, "5", "'5' is not a share from 0 to 1"),
+        (cli.share, "nan", "'nan' is not a share from 0 to 1"),
+        (cli.share, "5%", "'5%' is not a share from 0 to 1"),
         (cli.true_or_false, "yes", "'yes' is neither true nor false"),
     ],
 )
