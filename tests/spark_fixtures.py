@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -23,11 +23,14 @@ def spark() -> "Iterator[SparkSession]":
 
 @pytest.fixture(autouse=True)
 def _forgets(request: pytest.FixtureRequest) -> Iterator[None]:
-    """What a test has cached goes with it: a full heap makes the tests that come later slow."""
+    """What a test has cached goes with it, Delta's snapshots too: a full heap makes the tests that come later slow."""
     spark = request.getfixturevalue("spark") if "spark" in request.fixturenames else None
     yield
     if spark:
         spark.catalog.clearCache()
+        if SPARK_JARS.is_dir():
+            jvm: Any = spark._jvm
+            jvm.org.apache.spark.sql.delta.DeltaLog.clearCache()
 
 
 def small_session() -> "SparkSession":
@@ -37,6 +40,8 @@ def small_session() -> "SparkSession":
     jars = ",".join(str(jar) for jar in sorted(SPARK_JARS.glob("*.jar")))
     settings = {"spark.master": "local[2]", "spark.driver.memory": "2g", "spark.jars": jars}
     settings["spark.driver.extraJavaOptions"] = QUICK_JVM
+    # What a web page would show of work that has ended: there is no page.
+    settings |= {f"spark.{name}": "1" for name in ("ui.retainedJobs", "ui.retainedStages", "sql.ui.retainedExecutions")}
     if not jars:
         settings |= {"spark.sql.extensions": "", "spark.sql.catalog.spark_catalog": "builtin"}
     return session("tests", settings)
