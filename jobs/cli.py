@@ -13,7 +13,7 @@ from typing import Literal
 
 TERMINATED = 143  # 128 + SIGTERM, as a shell reports it
 
-# What any job may meet on its host and its servers, by the words of whoever says it: the system, a JVM, PostgreSQL.
+# What any job may meet on its host and its servers, by the words of whoever says it: the system, a JVM, PostgreSQL, S3.
 OUTSIDE = {
     "No space left on device": "a disk is full, this host's or PostgreSQL's: make room and run it again, what is "
     "written stays right",
@@ -21,6 +21,14 @@ OUTSIDE = {
     "terminating connection due to unexpected postmaster exit": "PostgreSQL went away: run it again when it answers",
     "terminating connection due to administrator command": "PostgreSQL was stopped: run it again when it answers",
     "the database system is ": "PostgreSQL starts or ends just now: run it again when it answers",
+    "InvalidAccessKeyId": "S3 does not know the access key: correct the login of the connection aws_s3",
+    "SignatureDoesNotMatch": "S3 refuses the secret key: correct the password of the connection aws_s3",
+    "NoAuthWithAWSException": "there is no key for S3: give the connection aws_s3 login and password, or the Spark "
+    "server a role",
+    "NoSuchBucket": "there is no such bucket: make it, or correct the variable of the path",
+    # A request without a body has an answer without a reason.
+    "Service: S3, Status Code: 403": "S3 refuses it: correct the key in the connection aws_s3, or give it, or the "
+    "Spark server's role, the right to list, read, write and delete there",
 }
 
 

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from jobs.cli import JobError, say
+from jobs.cli import JobError, outside, say
 from jobs.spark.lease import Lease, state_of
 from jobs.spark.lease_files import Files, HadoopFiles, LocalFiles
 from jobs.spark.tables import PLACE
@@ -36,7 +36,7 @@ def one_writer(spark: "SparkSession", path: str) -> Iterator[None]:
     try:
         lease.take()
     except OSError as error:
-        raise JobError(f"cannot take the lease of {name}: {error}") from None
+        raise JobError(f"cannot take the lease of {name}: {outside(error) or error}") from None
     _leases.append(lease)
     try:
         yield
