@@ -69,10 +69,10 @@ class Driver:
         """Its lines so far."""
         return self.log.read_text(encoding="utf-8", errors="replace")
 
-    def works(self, limit: float = LIMIT_SECONDS) -> bool:
-        """Wait for the first progress line of its reading; False when it ended before."""
+    def works(self, limit: float = LIMIT_SECONDS, sign: str = " read") -> bool:
+        """Wait for `sign`, as a rule the first progress line of its reading; False when it ended before."""
         deadline = time.monotonic() + limit
-        while " read" not in self.said:
+        while sign not in self.said:
             if self.process.poll() is not None:
                 return False
             assert time.monotonic() < deadline, self.said

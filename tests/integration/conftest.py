@@ -12,6 +12,7 @@ from stack.postgresql import PostgreSql
 from stack.server import Server
 from stack.settings import REPOSITORY
 from tests import spark_submit as by_spark
+from tests.s3_service import S3Service
 
 ServerT = TypeVar("ServerT", bound=Server)
 SparkSubmit = Callable[..., subprocess.CompletedProcess[str]]
@@ -45,6 +46,12 @@ def postgres_server(stack_home: Home) -> Iterator[PostgreSql]:
 def postgres(postgres_server: PostgreSql) -> dict[str, str]:
     """The libpq environment (PGHOST, PGPORT, PGDATABASE, PGUSER, PGPASSWORD) of an empty database."""
     return postgres_server.connection
+
+
+@pytest.fixture(scope="session")
+def s3(stack_home: Home) -> Iterator[S3Service]:
+    """A running S3 service with the bucket `lake`."""
+    yield from _running(S3Service(stack_home))
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,237 @@
+"""One writer a table on S3: the lease by conditional writes, and the jobs by spark-submit, against a real service."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from py4j.protocol import Py4JJavaError
+
+from jobs.cli import JobError, outside
+from jobs.event import PARTITIONS
+from jobs.spark import lease as lease_module
+from jobs.spark.lease import EXPIRES_S, Lease, State, state_of
+from jobs.spark.lease_files import HadoopFiles
+from jobs.spark.mart import Mart
+from jobs.spark.writer import one_writer
+from stack.settings import REPOSITORY
+from tests import spark_submit as by_spark
+from tests.faults.chain import Driver
+from tests.integration.test_lake_streams import Lake, line
+from tests.s3_service import BUCKET, S3Service
+from tests.secret_search import Secrets
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+pytestmark = pytest.mark.integration
+
+RACERS = 8
+RECORDS = 180
+ROOT = f"s3a://{BUCKET}"
+
+
+@pytest.fixture
+def on_s3(spark: SparkSession, s3: S3Service) -> Iterator[SparkSession]:
+    """The session of this process, led to the service; buckets of other names are met with a key that is wrong."""
+    user, secret, _ = s3.key.values()
+    settings = dict(setting.removeprefix("spark.hadoop.").split() for setting in s3.spark_defaults.splitlines())
+    settings |= {"fs.s3a.access.key": user, "fs.s3a.secret.key": secret}
+    settings |= {"fs.s3a.bucket.wrong-id.access.key": "AKIAWRONG", "fs.s3a.bucket.wrong-secret.secret.key": "wrong"}
+    for name, value in settings.items():
+        spark.conf.set(name, value)
+    yield spark
+    for name in settings:
+        spark.conf.unset(name)
+
+
+@pytest.fixture
+def files(on_s3: SparkSession) -> HadoopFiles:
+    """The files of a new lease."""
+    return HadoopFiles(on_s3, f"{ROOT}/{uuid.uuid4().hex}/_writer")
+
+
+def lease_in(files: HadoopFiles, job: str = "job") -> Lease:
+    return Lease(f"{ROOT}/table", files, state_of(job, os.getpid()))
+
+
+def abandoned(files: HadoopFiles, **changes: object) -> None:
+    """A state that a holder on another host left behind, just renewed unless `changes` say otherwise."""
+    state = replace(State("token", "dead job", "", time.time()), **changes)  # type: ignore[arg-type]
+    assert files.create(f"{7:012}", json.dumps(asdict(state)).encode())
+
+
+def test_files_are_made_once_and_whole(files: HadoopFiles) -> None:
+    assert (files.names(), files.read("1")) == ([], None)
+    assert files.create("1", b"first")
+    assert not files.create("1", b"second")
+    assert (files.names(), files.read("1")) == (["1"], b"first")
+    files.delete("1")
+    files.delete("1")
+    assert files.names() == []
+
+
+@pytest.mark.parametrize("before", ["nothing", "released", "run out"])
+def test_of_many_that_race_one_wins_and_the_others_hear_its_name(files: HadoopFiles, before: str) -> None:
+    if before == "released":
+        abandoned(files, released=True)
+    if before == "run out":
+        abandoned(files, renewed=time.time() - EXPIRES_S - 1)
+    start = threading.Barrier(RACERS)
+    won: list[Lease] = []
+    refused: list[str] = []
+
+    def race(number: int) -> None:
+        lease = lease_in(files, f"job {number}")
+        start.wait()
+        try:
+            lease.take()
+        except JobError as error:
+            refused.append(str(error))
+        else:
+            won.append(lease)
+
+    racers = [threading.Thread(target=race, args=(number,)) for number in range(RACERS)]
+    for racer in racers:
+        racer.start()
+    for racer in racers:
+        racer.join(60)
+    for lease in won:
+        lease.release()
+    (winner,) = won
+    assert len(refused) == RACERS - 1
+    assert all(f"{ROOT}/table is being written by {winner.state.holder}: wait" in message for message in refused)
+
+
+def test_living_holder_is_refused_by_name_until_its_lease_runs_out(on_s3: SparkSession, files: HadoopFiles) -> None:
+    abandoned(files, renewed=time.time() - EXPIRES_S + 30)
+    with pytest.raises(JobError, match="is being written by dead job: wait"):
+        lease_in(files).take()
+    abandoned(other := HadoopFiles(on_s3, f"{ROOT}/{uuid.uuid4().hex}"), renewed=time.time() - EXPIRES_S - 1)
+    follower = lease_in(other)
+    follower.take()
+    follower.release()
+
+
+def test_zombie_is_fenced(files: HadoopFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease_module, "RENEW_S", 3600.0)  # it hangs: nothing renews
+    zombie = lease_in(files, "zombie")
+    zombie.take()
+    zombie.fence()
+    monkeypatch.setattr(lease_module, "EXPIRES_S", 0.0)
+    follower = lease_in(files, "follower")
+    follower.take()
+    monkeypatch.setattr(lease_module, "EXPIRES_S", EXPIRES_S)
+    monkeypatch.setattr(lease_module, "RENEW_S", 0.0)  # it wakes up
+    with pytest.raises(JobError, match="another job may write it"):
+        zombie.fence()
+    follower.fence()
+    zombie.release()  # takes nothing away from the follower
+    with pytest.raises(JobError, match="is being written by follower"):
+        lease_in(files).take()
+    follower.release()
+
+
+@pytest.mark.parametrize(
+    ("bucket", "message"),
+    [
+        ("wrong-id", "correct the login of the connection aws_s3"),
+        ("wrong-secret", "correct the password of the connection aws_s3"),
+        ("no-bucket", "there is no such bucket: make it, or correct the variable of the path"),
+    ],
+)
+def test_what_is_wrong_with_key_or_bucket_is_said_with_its_fix(on_s3: SparkSession, bucket: str, message: str) -> None:
+    with (
+        pytest.raises(JobError, match=f"cannot take the lease of s3a://{bucket}/clicks: .*{message}$"),
+        one_writer(on_s3, f"s3a://{bucket}/clicks"),
+    ):
+        pass
+
+
+def test_wrong_key_of_a_job_that_only_reads_is_said_with_its_fix(on_s3: SparkSession) -> None:
+    with pytest.raises(Py4JJavaError) as raised:
+        Mart(on_s3, "s3a://wrong-secret/mart").written()
+    assert "correct the key in the connection aws_s3" in str(outside(raised.value))
+
+
+class Jobs:
+    """The jobs by spark-submit, on S3, with the key from the environment; `said` is all that they have printed."""
+
+    def __init__(self, lake: Lake, s3: S3Service) -> None:
+        self.lake, self.s3 = lake, s3
+        (lake.root / "spark-defaults.conf").write_text(s3.spark_defaults, encoding="utf-8")
+
+    @property
+    def said(self) -> list[tuple[str, bytes]]:
+        return [(log.name, log.read_bytes()) for log in self.lake.root.glob("*.log")]
+
+    @contextmanager
+    def start(self, job: str, *arguments: str, **env: str) -> Iterator[Driver]:
+        """In batches of 60 records; it does not outlive the block."""
+        log = self.lake.root / f"{uuid.uuid4().hex}.log"
+        words = [*by_spark.command("tests/faults/driver.py"), job, "--records-per-batch", "60", "--", *arguments]
+        environment = {**by_spark.environment(), **self.s3.key, "SPARK_CONF_DIR": str(self.lake.root), **env}
+        with (
+            log.open("wb") as file,
+            subprocess.Popen(
+                words, cwd=REPOSITORY, env=environment, stdout=file, stderr=file, start_new_session=True
+            ) as process,
+        ):
+            driver = Driver(process, log)
+            try:
+                yield driver
+            finally:
+                driver.end()
+
+    def curate(self, **env: str) -> AbstractContextManager[Driver]:
+        kafka = ["--kafka-brokers", self.lake.brokers, "--topic", self.lake.topic, "--until-caught-up", "true"]
+        paths = ["--curated-path", f"{ROOT}/curated", "--checkpoint-path", f"{ROOT}/checkpoints"]
+        return self.start("streaming_curated", *kafka, *paths, **env)
+
+
+def test_jobs_on_an_empty_bucket_one_at_a_time(on_s3: SparkSession, kafka: str, s3: S3Service, tmp_path: Path) -> None:
+    lake = Lake(on_s3, kafka, tmp_path)
+    lake.send([line(number) for number in range(RECORDS)])
+    jobs = Jobs(lake, s3)
+
+    with jobs.curate() as killed:
+        assert killed.works(sign="batch 0: read"), killed.said
+        killed.end(signal.SIGSTOP)
+        with jobs.curate() as second:
+            assert second.wait() == 1
+            assert (
+                f"{ROOT}/curated/clicks is being written by streaming_curated, process {killed.process.pid} of "
+                in second.error
+            )
+        killed.end(signal.SIGKILL)
+        killed.wait()
+    assert 0 < on_s3.read.format("delta").load(f"{ROOT}/curated/clicks").count() < RECORDS, killed.said
+    with jobs.curate() as follower:
+        assert follower.wait() == 0, follower.said
+    rows = on_s3.read.format("delta").load(f"{ROOT}/curated/clicks").select("partition", "offset").collect()
+    assert sorted(map(tuple, rows)) == [
+        (partition, offset) for partition in range(PARTITIONS) for offset in range(RECORDS // PARTITIONS)
+    ]
+
+    with jobs.start("analytics_mart_etl", "--curated-path", f"{ROOT}/curated", "--mart-path", f"{ROOT}/mart") as etl:
+        assert etl.wait() == 0, etl.said
+    days = on_s3.read.format("delta").load(f"{ROOT}/mart/daily_traffic").collect()
+    assert sum(day.total_events for day in days) == RECORDS
+
+    with jobs.curate(AWS_SECRET_ACCESS_KEY="another-secret-key") as stranger:
+        assert stranger.wait() == 1
+        assert stranger.error.endswith("correct the password of the connection aws_s3")
+    secrets = Secrets({"secret key": s3.key["AWS_SECRET_ACCESS_KEY"], "wrong secret key": "another-secret-key"})
+    assert len(jobs.said) == 5
+    assert secrets.found(jobs.said) == []

@@ -1,0 +1,111 @@
+"""An S3 service for tests: moto's, in a process of its own, with one bucket and one key that opens it."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+import threading
+from collections.abc import Iterable, Sequence
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import boto3
+
+from stack.home import Home, free_port
+from stack.server import Server
+from stack.settings import HOST
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+BUCKET = "lake"
+REGION = "us-east-1"
+MAY_ALL = {"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}}
+
+
+class S3Service(Server):
+    """S3 with the bucket `lake`; it forgets all when it stops."""
+
+    name = "s3"
+
+    def __init__(self, home: Home) -> None:
+        super().__init__(home)
+        self._port = 0
+
+    @property
+    def address(self) -> str:
+        """http://host:port"""
+        return f"http://{HOST}:{self._port}"
+
+    @property
+    def key(self) -> dict[str, str]:
+        """The environment that opens it."""
+        secret = self.home.secret("s3_secret_key", 30)
+        return {"AWS_ACCESS_KEY_ID": "AKIATRIPCLICKTESTS00", "AWS_SECRET_ACCESS_KEY": secret, "AWS_REGION": REGION}
+
+    @property
+    def spark_defaults(self) -> str:
+        """The lines of spark-defaults.conf that lead Spark to it, as docs/operations.md has them."""
+        return f"spark.hadoop.fs.s3a.endpoint {self.address}\nspark.hadoop.fs.s3a.path.style.access true\n"
+
+    def environment(self) -> dict[str, str]:
+        """With its key, which then stands in no command line."""
+        return {**os.environ, **self.key}
+
+    def claim(self) -> None:
+        """Any free port."""
+        self._port = free_port()
+
+    def commands(self) -> dict[str, Sequence[str]]:
+        """This module."""
+        return {self.name: [sys.executable, "-m", "tests.s3_service", str(self._port)]}
+
+    def probe(self) -> bool:
+        """The key opens the bucket."""
+        user, secret, region = self.key.values()
+        options = {"endpoint_url": self.address, "aws_access_key_id": user, "aws_secret_access_key": secret}
+        with closing(boto3.client("s3", region, **options)) as client:
+            return bool(client.head_bucket(Bucket=BUCKET))
+
+
+class OneAtATime:
+    """Requests one after another.
+
+    moto looks whether an object is there and stores it later, with nothing between its threads: of two requests with
+    `If-None-Match: *` both could succeed, which a real service does not allow. What a client sends is read before, so
+    that one that is stopped in the midst of it keeps nobody waiting.
+    """
+
+    def __init__(self, app: WSGIApplication) -> None:
+        self._app = app
+        self._lock = threading.Lock()
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        with self._lock:
+            return self._app({**environ, "wsgi.input": io.BytesIO(body)}, start_response)
+
+
+def main(port: int) -> None:
+    """Serve; whoever has the key of the environment may do everything, and others nothing."""
+    from moto import settings
+    from moto.core.models import DEFAULT_ACCOUNT_ID
+    from moto.iam.models import iam_backends
+    from moto.moto_server.werkzeug_app import create_backend_app
+    from moto.s3.models import s3_backends
+    from werkzeug.serving import run_simple
+
+    users = iam_backends[DEFAULT_ACCOUNT_ID]["aws"]
+    users.create_user(REGION, "jobs")
+    users.put_user_policy("jobs", "all", json.dumps(MAY_ALL))
+    key = users.create_access_key("jobs")
+    key.access_key_id, key.secret_access_key = os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"]
+    s3_backends[DEFAULT_ACCOUNT_ID]["aws"].create_bucket(BUCKET, REGION)
+    settings.INITIAL_NO_AUTH_ACTION_COUNT = 0  # of requests whose signature is not looked at
+    run_simple(HOST, port, OneAtATime(create_backend_app("s3")), threaded=True)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))
