@@ -165,8 +165,8 @@ class Engine(APIClient):  # type: ignore[misc]  # docker-py has no types
 class DockerOperator(RenderingNamesVariables, AirflowDockerOperator):
     """Runs a container on the engine of the connection `engine_conn_id` (Airflow's `docker_conn_id` is a registry's).
 
-    `read_only_folders` of the engine's host are mounted at the same path. The container is stopped, then removed,
-    however the task ends.
+    `read_only_folders` of the engine's host are mounted at the same path, those that are not empty. The container is
+    stopped, then removed, however the task ends.
     """
 
     template_fields: Sequence[str] = (*AirflowDockerOperator.template_fields, "read_only_folders")
@@ -195,7 +195,7 @@ class DockerOperator(RenderingNamesVariables, AirflowDockerOperator):
         self.labels = {TASK_LABEL: task}
         self.mounts = [
             *self.mounts,
-            *(Mount(target=folder, source=folder, type="bind", read_only=True) for folder in self.read_only_folders),
+            *(Mount(folder, folder, type="bind", read_only=True) for folder in self.read_only_folders if folder),
         ]
         try:
             for left in self.cli.containers(all=True, filters={"label": f"{TASK_LABEL}={task}"}):

@@ -20,6 +20,7 @@ def parser() -> argparse.ArgumentParser:
     realtime = modes.add_parser("realtime", help="days moved to this week, at the pace of event_ts")
     for mode in (batch, realtime):
         mode.add_argument("--kafka-brokers", required=True, help="bootstrap servers, host:port with commas between")
+        mode.add_argument("--kafka-security-path", default="", help="folder of client.properties; empty: plaintext")
         mode.add_argument("--ingestion-path", type=Path, required=True, help="folder of the log's files")
         mode.add_argument("--first-date", type=cli.day, required=True, help="first day of the log, YYYY-MM-DD")
         mode.add_argument("--last-date", type=cli.day, required=True, help="last day, itself included")
@@ -36,6 +37,7 @@ def parser() -> argparse.ArgumentParser:
 
 def run(options: argparse.Namespace) -> None:
     """Send; raises JobError when anything was not sent. What is wrong with the log is said before Kafka is asked."""
+    from jobs import kafka_security
     from jobs.producer import replay
     from jobs.producer.log_files import days_between, files_of
     from jobs.producer.sender import Sender
@@ -50,7 +52,8 @@ def run(options: argparse.Namespace) -> None:
         )
     # What kafka-python logs at every try of a connection stands once, and in plain words, in the JobError.
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
-    with Sender(options.kafka_brokers, options.topic, options.replication, again=options.again) as sender:
+    security = kafka_security.read(options.kafka_security_path)
+    with Sender(options.kafka_brokers, options.topic, options.replication, security, again=options.again) as sender:
         if options.mode == "batch":
             replay.send_batch(sender, files, missing, options.shift_weeks)
         else:

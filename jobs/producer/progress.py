@@ -14,6 +14,7 @@ from kafka.errors import KafkaTimeoutError
 
 from jobs.cli import say
 from jobs.event import SHIFT_HEADER, event_id
+from jobs.kafka_security import PLAINTEXT, Security
 from jobs.producer.log_files import LogFile
 from jobs.producer.topics import progress_topic
 
@@ -67,11 +68,16 @@ class Progress:
 class Journal:
     """The topic that holds the progress, one record a file and shift, the newest of which counts."""
 
-    def __init__(self, brokers: str, topic: str, topic_id: str, *, again: bool = False) -> None:
+    def __init__(
+        self, brokers: str, topic: str, topic_id: str, security: Security = PLAINTEXT, *, again: bool = False
+    ) -> None:
         """Read the progress of all files, or with `again` forget it; raises KafkaError."""
         self._topic, self._topic_id = topic, topic_id
         self._consumer = KafkaConsumer(
-            bootstrap_servers=brokers.split(","), enable_auto_commit=False, reconnect_backoff_max_ms=1000
+            bootstrap_servers=brokers.split(","),
+            enable_auto_commit=False,
+            reconnect_backoff_max_ms=1000,
+            **security.python,
         )
         partition = TopicPartition(progress_topic(topic), 0)
         begin, end = self._bounds([partition])[partition]

@@ -12,6 +12,7 @@ from kafka.errors import KafkaError, MessageSizeTooLargeError
 
 from jobs.cli import JobError, say
 from jobs.event import SHIFT_HEADER
+from jobs.kafka_security import PLAINTEXT, Security
 from jobs.producer.log_files import LogFile, record_of
 from jobs.producer.progress import Journal, Progress
 from jobs.producer.topics import connected, ensure_topics, progress_topic, reason
@@ -31,7 +32,9 @@ class Sender:
     as a context manager: leaving it flushes.
     """
 
-    def __init__(self, brokers: str, topic: str, replication: int, *, again: bool = False) -> None:
+    def __init__(
+        self, brokers: str, topic: str, replication: int, security: Security = PLAINTEXT, *, again: bool = False
+    ) -> None:
         """Connect and see to the topics; raises JobError when no broker answers or the topics cannot be used.
 
         With `again`, what earlier runs sent is sent once more.
@@ -43,9 +46,10 @@ class Sender:
         self._noted = 0
         self._why = ""
         self._finished = False
-        admin = connected(brokers)
+        admin = connected(brokers, security)
         try:
-            self._journal = Journal(brokers, topic, ensure_topics(admin, topic, replication), again=again)
+            topic_id = ensure_topics(admin, topic, replication)
+            self._journal = Journal(brokers, topic, topic_id, security, again=again)
             self._producer = KafkaProducer(
                 bootstrap_servers=brokers.split(","),
                 acks="all",
@@ -57,6 +61,7 @@ class Sender:
                 delivery_timeout_ms=DELIVERY_SECONDS * 1000,
                 request_timeout_ms=min(30, DELIVERY_SECONDS) * 1000 - 1000,
                 reconnect_backoff_max_ms=RECONNECT_MS,
+                **security.python,
             )
         except KafkaError as error:
             raise JobError(f"Kafka at {brokers} does not let us send to {topic}: {reason(error)}") from error

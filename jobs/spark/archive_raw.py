@@ -18,6 +18,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     result = argparse.ArgumentParser(prog="archive_raw", description=__doc__)
     result.add_argument("--kafka-brokers", required=True, help="host:port, host:port")
+    result.add_argument("--kafka-security-path", default="", help="folder of client.properties; empty: plaintext")
     result.add_argument("--archive-path", required=True, help="root folder of the archive raw")
     result.add_argument("--checkpoint-path", required=True, help="root folder of the checkpoints")
     result.add_argument("--topic", default=TOPIC)
@@ -60,21 +61,23 @@ class ArchiveWriter:
 
 def run(options: argparse.Namespace) -> None:
     """Read all that is there, write it."""
+    from jobs import kafka_security
     from jobs.spark.kafka_records import records, require_broker, require_same_topic, require_topic
     from jobs.spark.session import session
     from jobs.spark.streaming import Limits, run_rounds
     from jobs.spark.writer import compact, one_writer
 
+    security = kafka_security.read(options.kafka_security_path)
     require_broker(options.kafka_brokers)
     spark = session("archive_raw")
     path = tables.table_path(options.archive_path, tables.ARCHIVE)
     checkpoint = tables.table_path(options.checkpoint_path, "archive_raw")
     writer = ArchiveWriter(path)
     with one_writer(spark, path):
-        topic_id = require_topic(spark, options.kafka_brokers, options.topic)
+        topic_id = require_topic(spark, options.kafka_brokers, options.topic, security)
         require_same_topic(spark, options.topic, topic_id, checkpoint)
         say(f"reads {options.topic} of {options.kafka_brokers}, writes {path}")
-        stream = records(spark, options.kafka_brokers, options.topic)
+        stream = records(spark, options.kafka_brokers, options.topic, security)
         run_rounds(stream, writer, checkpoint, Limits())
         compact(spark, path)
     say(f"this run: read {writer.read:,}, archived {writer.written:,}")

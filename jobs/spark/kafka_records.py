@@ -1,9 +1,10 @@
 """Records of a Kafka topic as a stream, from the broker or the archive; and checks that say early why there is none."""
 
 import socket
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from jobs.cli import JobError
+from jobs.kafka_security import PLAINTEXT, Security
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -33,7 +34,7 @@ def require_broker(brokers: str) -> None:
     raise JobError(f"Kafka does not answer: {', '.join(refused)}; start it, or correct the variable KAFKA_BROKERS")
 
 
-def require_topic(spark: "SparkSession", brokers: str, topic: str) -> str:
+def require_topic(spark: "SparkSession", brokers: str, topic: str, security: Security = PLAINTEXT) -> str:
     """The id of the topic; JobError unless the cluster answers and has it."""
     from py4j.protocol import Py4JJavaError
 
@@ -43,17 +44,29 @@ def require_topic(spark: "SparkSession", brokers: str, topic: str) -> str:
     settings.put("bootstrap.servers", brokers)
     settings.put("default.api.timeout.ms", str(_ANSWER_MS))
     settings.put("request.timeout.ms", str(_ANSWER_MS))
-    admin = jvm.org.apache.kafka.clients.admin.AdminClient.create(settings)
+    for name, value in security.java.items():
+        settings.put(name, value)
+    admin = None
     try:
+        admin = jvm.org.apache.kafka.clients.admin.AdminClient.create(settings)
         topics = admin.describeTopics(jvm.java.util.Collections.singletonList(topic)).allTopicNames().get()
         return str(topics.get(topic).topicId().toString())
     except Py4JJavaError as error:
-        cause = str(error.java_exception.getCause())
-        if "UnknownTopic" in cause:
+        causes = _causes(error.java_exception)
+        if "UnknownTopic" in causes:
             raise JobError(f"Kafka has no topic {topic!r}: run a producer first, it creates the topic") from None
-        raise JobError(f"Kafka at {brokers} does not answer as it should: {cause}") from None
+        raise JobError(f"Kafka at {brokers} does not answer as it should: {causes}; {security.fix}") from None
     finally:
-        admin.close()
+        if admin:
+            admin.close()
+
+
+def _causes(exception: Any) -> str:
+    """What Java says of the causes below an exception, the first and the last one."""
+    causes = []
+    while exception := exception.getCause():
+        causes.append(str(exception.toString()))
+    return " ← ".join(dict.fromkeys([causes[0], causes[-1]])) if causes else ""
 
 
 def require_same_topic(spark: "SparkSession", topic: str, topic_id: str, checkpoint: str) -> None:
@@ -73,7 +86,7 @@ def require_same_topic(spark: "SparkSession", topic: str, topic_id: str, checkpo
     files.create(topic_id, b"")
 
 
-def records(spark: "SparkSession", brokers: str, topic: str) -> "DataFrame":
+def records(spark: "SparkSession", brokers: str, topic: str, security: Security = PLAINTEXT) -> "DataFrame":
     """The stream (topic, partition, offset, kafka_ts, key, value, headers), at first from the earliest offset.
 
     Records that Kafka dropped before they were read fail the stream: they are not passed over in silence.
@@ -87,6 +100,7 @@ def records(spark: "SparkSession", brokers: str, topic: str) -> "DataFrame":
         "maxOffsetsPerTrigger": str(MAX_RECORDS_PER_BATCH),
         "kafka.default.api.timeout.ms": str(_ANSWER_MS),
         "kafka.request.timeout.ms": str(_ANSWER_MS),
+        **{f"kafka.{name}": value for name, value in security.java.items()},
     }
     stream = spark.readStream.format("kafka").options(**options).load()
     return stream.withColumnRenamed("timestamp", "kafka_ts").select(*_RECORD)

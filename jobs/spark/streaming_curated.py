@@ -18,6 +18,8 @@ from jobs.spark import tables
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, Row, SparkSession
 
+    from jobs.kafka_security import Security
+
 NAME = "streaming_curated"
 MIN_BAD_RECORDS = 50  # fewer say nothing about the share
 
@@ -26,6 +28,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     result = argparse.ArgumentParser(prog=NAME, description=__doc__)
     result.add_argument("--kafka-brokers", required=True, help="host:port, host:port")
+    result.add_argument("--kafka-security-path", default="", help="folder of client.properties; empty: plaintext")
     result.add_argument("--curated-path", required=True, help="root folder of the curated stream")
     result.add_argument("--checkpoint-path", required=True, help="root folder of the checkpoints")
     result.add_argument("--topic", default=TOPIC)
@@ -110,13 +113,16 @@ def describe(reasons: "list[Row]") -> str:
 
 def run(options: argparse.Namespace) -> None:
     """Read, check, write, in rounds."""
+    from jobs import kafka_security
     from jobs.spark.kafka_records import require_broker
     from jobs.spark.quarantine import replay
     from jobs.spark.session import session
     from jobs.spark.streaming import Limits, run_rounds
     from jobs.spark.writer import compact, is_table, note_changes, one_writer
 
+    security = kafka_security.PLAINTEXT
     if not options.from_archive:
+        security = kafka_security.read(options.kafka_security_path)
         require_broker(options.kafka_brokers)
     spark = session(NAME)
     clicks_path = tables.table_path(options.curated_path, tables.CLICKS)
@@ -128,7 +134,7 @@ def run(options: argparse.Namespace) -> None:
             note_changes(spark, path)
         if options.replay_quarantine and is_table(spark, quarantine_path):
             replay(spark, clicks_path, quarantine_path)
-        source, stream = _source(spark, options, checkpoint)
+        source, stream = _source(spark, options, security, checkpoint)
         say(f"reads {source}, writes {clicks_path}")
         limits = Limits(options.run_minutes, options.interval_seconds, options.until_caught_up)
         try:
@@ -140,16 +146,19 @@ def run(options: argparse.Namespace) -> None:
     writer.refuse_a_flood()
 
 
-def _source(spark: "SparkSession", options: argparse.Namespace, checkpoint: str) -> "tuple[str, DataFrame]":
+def _source(
+    spark: "SparkSession", options: argparse.Namespace, security: "Security", checkpoint: str
+) -> "tuple[str, DataFrame]":
     """What the records are read from, in words, and the stream of them."""
     from jobs.spark.kafka_records import archived_records, records, require_same_topic, require_topic
 
     if options.from_archive:
         path = tables.table_path(options.archive_path, tables.ARCHIVE)
         return path, archived_records(spark, path, options.topic)
-    topic_id = require_topic(spark, options.kafka_brokers, options.topic)
+    topic_id = require_topic(spark, options.kafka_brokers, options.topic, security)
     require_same_topic(spark, options.topic, topic_id, checkpoint)
-    return f"{options.topic} of {options.kafka_brokers}", records(spark, options.kafka_brokers, options.topic)
+    stream = records(spark, options.kafka_brokers, options.topic, security)
+    return f"{options.topic} of {options.kafka_brokers}", stream
 
 
 if __name__ == "__main__":

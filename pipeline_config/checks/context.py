@@ -16,6 +16,7 @@ from pipeline_config.reader import Document, KeyPath
 # What the value of a variable looks like, by its type in the catalog; `${…}` is filled in by its default first.
 FORMS = {
     "brokers": (re.compile(r"[^\s:,/]+:\d{1,5}(,[^\s:,/]+:\d{1,5})*"), "host:port, host:port without blanks"),
+    "kafka_security": (re.compile(r"(/[^\s:{}]*)?"), "an absolute path, or empty for plaintext"),
     "path": (re.compile(r"(/|s3a://[^/\s]|\.).*"), "an absolute path or s3a://bucket/…"),
     "text": (re.compile(r".*", re.DOTALL), ""),
 }
