@@ -5,11 +5,12 @@ The file lies on the job's host, so that no secret travels; no message holds a v
 
 from __future__ import annotations
 
+import logging
 import os
 import re
-import socket
 import ssl
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,6 @@ PROVIDER = {
     "config.providers": "file",
     "config.providers.file.class": "org.apache.kafka.common.config.provider.FileConfigProvider",
 }
-PROBE_SECONDS = 5
 
 _BLANKS = " \t\f"
 _KEY_VALUE = re.compile(r"((?:\\.|[^\\=: \t\f])+)[ \t\f]*[=:]?[ \t\f]*(.*)", re.DOTALL)
@@ -48,6 +48,7 @@ _CONTROL = {"t": "\t", "n": "\n", "r": "\r", "f": "\f"}
 _WORD = r"""[\w.$-]+|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'"""
 _OPTION = re.compile(rf"([\w.$-]+)\s*=\s*({_WORD})")
 _JAAS = re.compile(rf"\s*([\w.]+)\s+\w+((?:\s+{_OPTION.pattern})+)\s*;\s*")
+_REFUSED = re.compile("SSL|SASL|Sasl")
 _NAME = re.compile(r"(security|sasl|ssl)(\.[a-z]+)+")
 
 
@@ -68,26 +69,6 @@ class Security:
         if self.file:
             return f"look at {self.file} on this host"
         return "if it wants TLS or a login, give them by the variable KAFKA_SECURITY_PATH"
-
-    def tls_fault(self, brokers: str) -> str:
-        """Why TLS with the first broker that takes a connection fails, which kafka-python does not tell; else empty."""
-        context: ssl.SSLContext | None = self.python.get("ssl_context")
-        if context is None:
-            return ""
-        for broker in brokers.split(","):
-            host, _, port = broker.strip().rpartition(":")
-            host = host.strip("[]")
-            try:
-                with (
-                    socket.create_connection((host, int(port)), PROBE_SECONDS) as connection,
-                    context.wrap_socket(connection, server_hostname=host),
-                ):
-                    return ""
-            except ssl.SSLError as error:
-                return f"TLS with {broker.strip()}: {error.strerror or error}"
-            except (OSError, ValueError, OverflowError):
-                continue  # that nobody answers is said by who asked
-        return ""
 
 
 PLAINTEXT = Security()
@@ -111,6 +92,27 @@ def read(folder: str) -> Security:
         python["ssl_context"] = _context(file, values)
     java = {key: f"${{file:{file}:{key}}}" if key in SECRETS else value for key, value in values.items()}
     return Security(python, {**PROVIDER, **java}, file)
+
+
+@contextmanager
+def refusals() -> Iterator[list[str]]:
+    """Why brokers did not let kafka-python in meanwhile: it tries on, and tells the reason to nobody but its log."""
+    found: list[str] = []
+
+    def note(record: logging.LogRecord) -> bool:
+        errors = [word for word in record.args or () if isinstance(word, Exception)]
+        found.extend(str(error) for error in errors if _REFUSED.search(str(error)))
+        return False
+
+    logger = logging.getLogger("kafka.net.manager")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    logger.addFilter(note)
+    try:
+        yield found
+    finally:
+        logger.removeFilter(note)
+        logger.setLevel(level)
 
 
 def _checked(file: Path) -> dict[str, str]:

@@ -77,12 +77,13 @@ def rows_of(database: Path) -> Iterator[tuple[str, bytes]]:
 
 
 class Samples:
-    """Within it, all command lines of this machine and all containers of an engine are seen, several times a second.
+    """Within it, all command lines of this machine and all containers of an engine, if any, are seen, several times a
+    second.
 
     `commands` are the command lines, words apart by blanks; `containers` is what `docker inspect` says of each.
     """
 
-    def __init__(self, client: Any) -> None:
+    def __init__(self, client: Any = None) -> None:
         self._client = client
         self._ends = threading.Event()
         self._thread = threading.Thread(target=self._run, name="samples")
@@ -99,7 +100,8 @@ class Samples:
     ) -> None:
         self._ends.set()
         self._thread.join()
-        self._client.close()
+        if self._client:
+            self._client.close()
         if self._error and not kind:
             raise self._error
 
@@ -125,7 +127,7 @@ class Samples:
                 self.commands.add(path.read_bytes().replace(b"\0", b" "))
             except (FileNotFoundError, ProcessLookupError):
                 continue  # it has ended
-        for container in self._client.api.containers(all=True):
+        for container in self._client.api.containers(all=True) if self._client else ():
             try:
                 self.containers[container["Id"]] = self._client.api.inspect_container(container["Id"])
             except NotFound:

@@ -6,16 +6,11 @@ import time
 from typing import Any
 
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
-from kafka.errors import (
-    KafkaError,
-    SaslAuthenticationFailedError,
-    TopicAlreadyExistsError,
-    UnknownTopicOrPartitionError,
-)
+from kafka.errors import KafkaError, TopicAlreadyExistsError, UnknownTopicOrPartitionError
 
 from jobs.cli import JobError, say
 from jobs.event import PARTITIONS, RETENTION_DAYS
-from jobs.kafka_security import PLAINTEXT, Security
+from jobs.kafka_security import PLAINTEXT, Security, refusals
 
 CONNECT_SECONDS = 15
 _DAY_MS = 24 * 3600 * 1000
@@ -49,19 +44,20 @@ def ensure_topics(admin: KafkaAdminClient, topic: str, replication: int) -> str:
 def connected(brokers: str, security: Security = PLAINTEXT) -> KafkaAdminClient:
     """A connected admin client; kafka-python gives up at the first refusal, a broker that starts needs some seconds."""
     deadline = time.monotonic() + CONNECT_SECONDS
-    while True:
-        try:
-            return KafkaAdminClient(bootstrap_servers=brokers.split(","), bootstrap_timeout_ms=5000, **security.python)
-        except (KafkaError, OSError, ValueError) as error:
-            refused = isinstance(error, SaslAuthenticationFailedError) and reason(error)
-            if why := refused or security.tls_fault(brokers):
-                raise JobError(f"Kafka at {brokers} does not let us in ({why}): {security.fix}") from error
-            if isinstance(error, ValueError) or time.monotonic() > deadline:
-                raise JobError(
-                    f"no Kafka broker answers at {brokers} ({reason(error)}): is KAFKA_BROKERS right (host:port, "
-                    f"commas between), and does the broker run? {security.fix}"
-                ) from error
-            time.sleep(1)
+    with refusals() as refused:
+        while True:
+            try:
+                servers = brokers.split(",")
+                return KafkaAdminClient(bootstrap_servers=servers, bootstrap_timeout_ms=5000, **security.python)
+            except (KafkaError, OSError, ValueError) as error:
+                if refused:
+                    raise JobError(f"Kafka at {brokers} does not let us in ({refused[-1]}): {security.fix}") from error
+                if isinstance(error, ValueError) or time.monotonic() > deadline:
+                    raise JobError(
+                        f"no Kafka broker answers at {brokers} ({reason(error)}): is KAFKA_BROKERS right (host:port, "
+                        f"commas between), and does the broker run? {security.fix}"
+                    ) from error
+                time.sleep(1)
 
 
 def reason(error: Exception) -> str:

@@ -27,6 +27,7 @@ class Used:
     connections: list[str] = field(default_factory=list)
     pools: list[str] = field(default_factory=list)
     topics: dict[str, list[str]] = field(default_factory=dict)  # by the variable of the brokers
+    security: dict[str, str] = field(default_factory=dict)  # the variable of client.properties, likewise
     spark: dict[str, Needs] = field(default_factory=dict)  # by the connection of the server
     containers: dict[str, dict[str, list[str]]] = field(default_factory=dict)  # by connection and image: folders
     local_folders: list[str] = field(default_factory=list)
@@ -60,6 +61,7 @@ class Reader:
             topics = self.used.topics.setdefault(brokers, [])
             if "{{" not in topic:
                 _add(topics, topic)
+            self.used.security.update((brokers, name) for name in self._of_type("kafka_security", variables))
         paths = self._of_type("path", variables)
         operator = operator_of(self.project, task["operator"], self.environment)
         if operator.get("connection_type") == "ssh":
@@ -95,7 +97,7 @@ def probes(project: Project, environment: Environment, settings: Settings) -> li
 
 def _servers(root: Path, used: Used, settings: Settings) -> Iterator[Probe]:
     for variable, topics in used.topics.items():
-        yield from kafka_cluster.probes(settings, variable, topics)
+        yield from kafka_cluster.probes(settings, variable, topics, used.security.get(variable))
     for connection, images in used.containers.items():
         yield from engine.probes(settings, connection, images)
     for variable in used.local_folders:

@@ -132,7 +132,7 @@ def _settings(
         text = os.environ.get(variable_of(name))
         if text:
             found[name] = _from_variable(name, text)
-    return Settings({**variables, **{name: value for name, value in named.items() if value}}, found, source)
+    return Settings({**variables, **{name: value for name, value in named.items() if value is not None}}, found, source)
 
 
 def _from_variable(name: str, text: str) -> Connection:

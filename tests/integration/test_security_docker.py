@@ -85,7 +85,7 @@ def make_certificates(folder: Path) -> None:
 
     key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
     openssl("req", "-x509", *key, "-keyout", "ca.key", "-out", "ca.pem", "-days", "2", "-subj", "/CN=authority")
-    for name, usage in (("server", "serverAuth"), ("client", "clientAuth")):
+    for name, usage in (("server", "serverAuth,clientAuth"), ("client", "clientAuth")):
         openssl("req", *key, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
         (folder / "extensions").write_text(f"extendedKeyUsage={usage}\nsubjectAltName=IP:{HOST}\n", encoding="ascii")
         signed = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "extensions")
