@@ -49,6 +49,8 @@ POSTGRES_ENVIRONMENT = {
     "PGUSER": "login",
     "PGPASSWORD": "password",
 }
+# What a connection's extra may hold besides; paths are those of the Spark server.
+EXTRA_ENVIRONMENT = {"AWS_REGION": "region_name", "PGSSLMODE": "sslmode", "PGSSLROOTCERT": "sslrootcert"}
 AWS_ENVIRONMENT = {"AWS_ACCESS_KEY_ID": "login", "AWS_SECRET_ACCESS_KEY": "password"}
 
 
@@ -129,11 +131,7 @@ def connection_environment(connection: Connection) -> dict[str, str]:
     """A connection as environment variables; fields that it has not are left out."""
     names = POSTGRES_ENVIRONMENT if connection.conn_type == "postgres" else AWS_ENVIRONMENT
     values = {name: getattr(connection, field) for name, field in names.items()}
-    extra = connection.extra_dejson
-    if "region_name" in extra:
-        values["AWS_REGION"] = extra["region_name"]
-    if "sslmode" in extra:
-        values["PGSSLMODE"] = extra["sslmode"]
+    values |= {name: connection.extra_dejson.get(key) for name, key in EXTRA_ENVIRONMENT.items()}
     return {name: str(value) for name, value in values.items() if value not in (None, "")}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobs.spark.migrations import HISTORY, MIGRATIONS, OWNER, set_up
@@ -24,7 +25,10 @@ def probes(settings: Settings, name: str) -> list[Probe]:
 def _login(settings: Settings, name: str) -> str:
     with _connect(settings, name) as session:
         version = session.info.server_version // 10000
-        return f"{_address(settings.connection(name))}, PostgreSQL {version}"
+        connection = settings.connection(name)
+        missing = _missing_authority(connection)
+        unchecked = f"; its certificate is not checked: {missing} is not on this machine" if missing else ""
+        return f"{_address(connection)}, PostgreSQL {version}{unchecked}"
 
 
 def _rights(settings: Settings, name: str) -> str:
@@ -60,7 +64,7 @@ def _connect(settings: Settings, name: str) -> psycopg.Connection[Any]:
         "dbname": connection.schema,
         "user": connection.login,
         "password": connection.password,
-        "sslmode": connection.extra.get("sslmode"),
+        **_tls(connection),
     }
     try:
         return psycopg.connect(
@@ -71,6 +75,18 @@ def _connect(settings: Settings, name: str) -> psycopg.Connection[Any]:
     except psycopg.OperationalError as error:
         why = str(error).strip().splitlines()[0]
         raise Failure(f"{_address(connection)}: {why}", _fix(why, name)) from None
+
+
+def _tls(connection: Connection) -> dict[str, Any]:
+    if _missing_authority(connection):
+        return {"sslmode": "require"}
+    return {name: connection.extra.get(name) for name in ("sslmode", "sslrootcert")}
+
+
+def _missing_authority(connection: Connection) -> str:
+    """The file of sslrootcert when only the Spark server has it."""
+    path = str(connection.extra.get("sslrootcert") or "")
+    return path if path and not Path(path).exists() else ""
 
 
 def _fix(why: str, name: str) -> str:
