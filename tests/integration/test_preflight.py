@@ -188,6 +188,7 @@ def test_all_is_there(run: Run) -> None:
     assert set(outcomes) == {
         "SPARK_PROJECT_PATH",
         "KAFKA_BROKERS",
+        "KAFKA_SECURITY_PATH",
         f"topic {TOPIC}",
         "docker_server0",
         f"image {IMAGE}",

@@ -135,11 +135,12 @@ def _ldd(program: str) -> list[str]:
     return subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout.split()
 
 
-def execute(engine: TlsEngine, extra: dict[str, str], tmp_path: Path, script: str) -> Any:
+def execute(engine: TlsEngine, extra: dict[str, str], tmp_path: Path, script: str, folders: Sequence[str] = ()) -> Any:
     """What the operator returns, or its error: a container of the pipelines' own defaults that runs `script`."""
     own = load_project().defaults.data["operators"]["DockerOperator"]["arguments"]
     names = ("network_mode", "mount_tmp_dir", "user", "mem_limit")
     arguments = {name: own[name] for name in names} | {"image": IMAGE, "entrypoint": ["sh", "-c", script]}
+    arguments["read_only_folders"] = list(folders)
     arguments["mounts"] = [{"target": "/logs", "source": str(tmp_path), "type": "bind", "read_only": True}]
     connection = {"conn_type": "docker", "host": engine.address, "extra": extra}
     done = subprocess.run(
@@ -167,6 +168,18 @@ def test_a_container_has_no_privilege_and_writes_nowhere_but_in_its_own_tmp(engi
     sets = [f"Cap{name}: {none}" for name in ("Inh", "Prm", "Eff", "Bnd", "Amb")]
     nobody = "Uid: 65534 65534 65534 65534"
     assert lines == [nobody, *sets, "NoNewPrivs: 1", "writes /tmp", "a line"]
+
+
+def test_a_folder_is_mounted_at_its_own_path_to_be_read_and_an_empty_one_is_none(
+    engine: TlsEngine, tmp_path: Path
+) -> None:
+    (tmp_path / "kafka").mkdir()
+    (tmp_path / "kafka" / "client.properties").write_text("a line\n", encoding="ascii")
+    tmp_path.chmod(0o777)
+    script = f"cd {tmp_path}/kafka && cat client.properties; touch mark || echo refused"
+    lines = execute(engine, tls_extra(engine.certificates), tmp_path, script, ["", f"{tmp_path}/kafka"])
+    assert lines[0] == "a line"
+    assert lines[-1] == "refused"
 
 
 def test_an_engine_by_tls_lets_in_who_has_a_certificate_and_nobody_else(engine: TlsEngine, tmp_path: Path) -> None:

@@ -11,9 +11,10 @@ import pytest
 
 from pipeline_config import preflight
 from pipeline_config.errors import CommandError
+from pipeline_config.preflight import kafka_cluster
 from pipeline_config.preflight.engine import engine_url
 from pipeline_config.preflight.needs import Reader, probes
-from pipeline_config.preflight.probe import Failure, Once, Probe, run_all
+from pipeline_config.preflight.probe import Failure, Once, Outcome, Probe, run_all
 from pipeline_config.preflight.settings import Connection, Settings, connection_of, from_environment
 from pipeline_config.preflight.spark_server import jars_of, spark_version
 from pipeline_config.project import ROOT, load_project
@@ -147,11 +148,30 @@ def test_what_is_asked_is_what_the_tasks_use() -> None:
     project = load_project()
     used = Reader(project, project.environment("production")).read()
     assert used.topics == {"KAFKA_BROKERS": ["tripclick.clicks"]}
+    assert used.security == {"KAFKA_BROKERS": "KAFKA_SECURITY_PATH"}
     assert used.containers == {"docker_server0": {"tripclick-producer:0.1.0": ["WEBSERVER_INGESTION_PATH"]}}
     lake = ["S3_ANALYTICS_MART_PATH", "S3_ARCHIVE_RAW_PATH", "S3_CHECKPOINT_PATH", "S3_CURATED_STREAM_PATH"]
     needs = used.spark["spark_ssh"]
     assert sorted(needs.paths) == lake
     assert (needs.projects, needs.postgres, needs.aws) == (["SPARK_PROJECT_PATH"], ["postgres_gold"], ["aws_s3"])
+
+
+def test_the_path_of_client_properties_may_be_empty_but_not_missing() -> None:
+    def asked(variables: dict[str, str]) -> Outcome:
+        settings = Settings({"KAFKA_BROKERS": "nobody", **variables}, {}, "Airflow")
+        return list(run_all(kafka_cluster.probes(settings, "KAFKA_BROKERS", [], "PATH")))[-1]
+
+    assert (asked({"PATH": ""}).ok, asked({"PATH": ""}).found) == (True, "empty: Kafka speaks plaintext")
+    missing = asked({})
+    assert (missing.ok, missing.found) == (False, "no value in Airflow")
+    assert missing.fix == "set it there, empty if Kafka speaks plaintext, or as AIRFLOW_VAR_PATH"
+
+
+def test_an_empty_variable_of_airflows_own_goes_before_the_file_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_VAR_KAFKA_BROKERS", "")
+    project = load_project()
+    with pytest.raises(Failure, match="no value in"):
+        from_environment(project, project.environment("production")).variable("KAFKA_BROKERS")
 
 
 def test_without_a_docker_engine_none_is_asked_for() -> None:
