@@ -27,8 +27,8 @@ STREAM = ("tripclick_streaming_curated", "streaming_to_curated_stream")
 PRODUCER = ("tripclick_producer_realtime", "producer_server0_realtime")
 PARAMS: dict[str, dict[str, Any]] = {
     STREAM[0]: {"run_minutes": 30},
-    # At half the log's own pace it lasts longer than it may.
-    PRODUCER[0]: {"first_date": str(DAYS.first), "last_date": str(DAYS.last), "speed": 0.5, "run_minutes": 30},
+    # At half the log's own pace; it would end at once if its next click were due after its time.
+    PRODUCER[0]: {"first_date": str(DAYS.first), "last_date": str(DAYS.last), "speed": 0.5, "run_minutes": 1440},
 }
 
 
@@ -148,6 +148,7 @@ def test_worker_killed(
 
 def _kill_worker(instance_id: str) -> None:
     """SIGKILL for the process that runs a task instance, and before it for the one that watches over it."""
-    worker = next(process for process in all_processes() if instance_id.encode() in _command(process.pid))
+    named = {process.pid: process for process in all_processes() if instance_id.encode() in _command(process.pid)}
+    (worker,) = (process for process in named.values() if process.parent in named)  # the executor's is named so, too
     for pid in (worker.parent, worker.pid):
         os.kill(pid, signal.SIGKILL)
