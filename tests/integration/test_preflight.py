@@ -35,6 +35,7 @@ from stack.kafka_broker import KafkaBroker
 from stack.postgresql import SUPERUSER, PostgreSql
 from stack.sshd import SshServer
 from stack.stack import Stack
+from tests.s3_service import S3Service
 
 pytestmark = pytest.mark.integration
 
@@ -352,6 +353,35 @@ def test_a_server_that_drops_the_jobs_secrets_is_named(
     assert found["spark_ssh AcceptEnv"].startswith(
         "sshd does not take AWS_SECRET_ACCESS_KEY; add `AcceptEnv PG* AWS_*`"
     )
+
+
+def test_paths_on_s3_are_tried_there_with_the_key_of_the_connection(
+    run: Run, s3: S3Service, connections: Connections, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stack.sshd.SPARK_DEFAULTS", stack_sshd.SPARK_DEFAULTS + s3.spark_defaults)
+    monkeypatch.setenv("AIRFLOW_VAR_S3_ARCHIVE_RAW_PATH", "s3a://lake/archive_raw")
+    monkeypatch.setenv("AIRFLOW_VAR_S3_CURATED_STREAM_PATH", "s3a://nowhere/curated")
+    user, secret, region = s3.key.values()
+    connections["aws_s3"] |= {"login": user, "password": secret, "extra": {"region_name": region}}
+    server = SshServer(Home(tmp_path, any_port=True))
+    try:
+        server.start()
+        connections["spark_ssh"]["port"] = server.home.port("ssh")
+        connections["spark_ssh"]["extra"] |= {"key_file": str(server.client_key), "host_key": server.host_key}
+        _, outcomes = run()
+        connections["aws_s3"]["password"] = "another-secret-key"
+        _, refused = run()
+    finally:
+        server.stop()
+    assert outcomes["S3_ARCHIVE_RAW_PATH"]["ok"]
+    found = failed(outcomes)
+    assert list(found) == ["S3_CURATED_STREAM_PATH"]
+    assert (
+        "s3a://nowhere/curated is not writable on spark_ssh: NoSuchBucketException" in found["S3_CURATED_STREAM_PATH"]
+    )
+    found = failed(refused)
+    assert set(found) == {"S3_ARCHIVE_RAW_PATH", "S3_CURATED_STREAM_PATH"}
+    assert "look at aws_s3 or the server's role, at the bucket" in found["S3_ARCHIVE_RAW_PATH"]
 
 
 @pytest.mark.parametrize("silent", [True, False], ids=["servers that never answer", "servers that are stopped"])
