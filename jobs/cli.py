@@ -17,6 +17,7 @@ TERMINATED = 143  # 128 + SIGTERM, as a shell reports it
 OUTSIDE = {
     "No space left on device": "a disk is full, this host's or PostgreSQL's: make room and run it again, what is "
     "written stays right",
+    "could not write init file": "PostgreSQL's disk is full: make room and run it again, what is written stays right",
     "server closed the connection unexpectedly": "PostgreSQL went away: run it again when it answers",
     "terminating connection due to unexpected postmaster exit": "PostgreSQL went away: run it again when it answers",
     "terminating connection due to administrator command": "PostgreSQL was stopped: run it again when it answers",

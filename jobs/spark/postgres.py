@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from jobs.cli import JobError
+from jobs.cli import JobError, outside
 
 if TYPE_CHECKING:
     import psycopg
@@ -32,7 +32,8 @@ def connect() -> "psycopg.Connection[Any]":
         return psycopg.connect("", autocommit=True, connect_timeout=10, application_name="tripclick")
     except psycopg.OperationalError as error:
         why = str(error).strip().splitlines()[0]
-        raise JobError(f"PostgreSQL: {why}; look at the connection postgres_gold and at the server") from None
+        wrong = f"PostgreSQL: {why}; look at the connection postgres_gold and at the server"
+        raise JobError(outside(error) or wrong) from None
 
 
 def as_text(rows: "DataFrame") -> "DataFrame":
