@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import importlib
 import os
+import re
 import signal
 import subprocess
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,7 @@ from stack.postgresql import PostgreSql
 from stack.settings import REPOSITORY
 from tests import reference, spark_submit
 from tests.integration.databases import make_schema
+from tests.kafka_runs import ends
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -45,6 +47,12 @@ CURATED, ARCHIVE, ETL, LOAD, HOT = JOBS = (
 LIMIT_SECONDS = 300
 # By the order in which all records came: Kafka keeps it within a partition only, the reference knows of one.
 OF_ARRIVAL = {"late_count", "quarantined_count"}
+LAKE = [
+    f"archive/{tables.ARCHIVE}",
+    *(f"curated/{name}" for name in (tables.CLICKS, tables.QUARANTINE)),
+    *(f"mart/{name}" for name in tables.COLD_MARTS),
+]
+OF_THE_CLOCK = ("updated_at", "detected_ts", "quarantined_ts")
 
 
 def session_of(line: bytes) -> bytes:
@@ -55,6 +63,11 @@ def session_of(line: bytes) -> bytes:
 def partition_of(session: bytes) -> int:
     """Where the records of a session go."""
     return hashlib.sha256(session).digest()[0] % PARTITIONS
+
+
+def digest(rows: Iterable[object]) -> str:
+    """Of rows in any order."""
+    return hashlib.sha256("\n".join(sorted(map(repr, rows))).encode()).hexdigest()
 
 
 @dataclass
@@ -73,6 +86,21 @@ class Driver:
         """Wait for `sign`, as a rule the first progress line of its reading; False when it ended before."""
         deadline = time.monotonic() + limit
         while sign not in self.said:
+            if self.process.poll() is not None:
+                return False
+            assert time.monotonic() < deadline, self.said
+            time.sleep(0.02)
+        return True
+
+    @property
+    def batches(self) -> list[float]:
+        """The seconds of each batch that it has read."""
+        return [float(seconds) for seconds in re.findall(r"batch \d+: read .* took ([0-9.]+) s", self.said)]
+
+    def reads_on(self, before: int, limit: float = LIMIT_SECONDS) -> bool:
+        """Wait until it has read more batches than before; False when it ended first."""
+        deadline = time.monotonic() + limit
+        while len(self.batches) <= before:
             if self.process.poll() is not None:
                 return False
             assert time.monotonic() < deadline, self.said
@@ -100,15 +128,17 @@ class Driver:
 class Chain:
     """A topic, the folders and the PostgreSQL schema of one chain. `sent` are the lines in Kafka, in their order."""
 
-    def __init__(self, root: Path, kafka: KafkaBroker, postgres: PostgreSql) -> None:
+    def __init__(self, root: Path, kafka: KafkaBroker, postgres: PostgreSql, topic: str = "") -> None:
+        """With `topic`, of one that is there already."""
         self.root, self.kafka, self.postgres = root, kafka, postgres
-        self.topic = f"faults.{uuid.uuid4().hex}"
+        self.topic = topic or f"faults.{uuid.uuid4().hex}"
         self.schema = f"faults_{uuid.uuid4().hex}"
         self.sent: list[bytes] = []
         root.mkdir(parents=True, exist_ok=True)
-        admin = KafkaAdminClient(bootstrap_servers=kafka.address)
-        admin.create_topics([NewTopic(self.topic, PARTITIONS, 1)])
-        admin.close()
+        if not topic:
+            admin = KafkaAdminClient(bootstrap_servers=kafka.address)
+            admin.create_topics([NewTopic(self.topic, PARTITIONS, 1)])
+            admin.close()
         with self.connect() as connection:
             connection.execute(f"SET ROLE {OWNER}".encode())
             make_schema(connection, self.schema)
@@ -149,16 +179,18 @@ class Chain:
         }[job]
 
     @contextmanager
-    def start(self, job: str, *driver: str) -> Iterator[Driver]:
-        """The job by spark-submit, with options of driver.py; it does not outlive the block."""
+    def start(
+        self, job: str, *driver: str, options: Sequence[str] = (), environment: Mapping[str, str] | None = None
+    ) -> Iterator[Driver]:
+        """The job by spark-submit, with options of driver.py and more of its own; it does not outlive the block."""
         words = [*spark_submit.command("tests/faults/driver.py"), job, *driver]
         log = self.root / f"{job}.{uuid.uuid4().hex}.log"
         with (
             log.open("wb") as file,
             subprocess.Popen(
-                [*words, "--", *self.arguments(job)],
+                [*words, "--", *self.arguments(job), *options],
                 cwd=REPOSITORY,
-                env={**spark_submit.environment(), **self.environment},
+                env={**spark_submit.environment(), **self.environment, **(environment or {})},
                 stdout=file,
                 stderr=file,
                 start_new_session=True,
@@ -180,13 +212,17 @@ class Chain:
 
     def check(self, spark: SparkSession) -> None:
         """Every record is archived once and curated or quarantined once, and every table has the right numbers."""
+        self.check_archive(spark)
+        self.check_curated(spark)
+        self.check_cold()
+        self.check_minutes(spark)
+
+    def check_archive(self, spark: SparkSession) -> None:
+        """Every record is in the archive, as it came, once."""
         archive = spark.read.format("delta").load(str(self.root / "archive" / tables.ARCHIVE))
         self._check_places("archive", archive)
         values = [bytes(row.value) for row in archive.select("value").collect()]
         assert sorted(values) == sorted(self.sent), "the archive holds other bytes"
-        self.check_curated(spark)
-        self.check_cold()
-        self.check_minutes(spark)
 
     def check_curated(self, spark: SparkSession) -> None:
         """Every record is a click or in quarantine, once."""
@@ -205,10 +241,9 @@ class Chain:
 
     def offsets(self) -> list[tuple[int, int]]:
         """Every (partition, offset) that has been sent."""
-        ends = [0] * PARTITIONS
-        for line in self.sent:
-            ends[partition_of(session_of(line))] += 1
-        return [(partition, offset) for partition, end in enumerate(ends) for offset in range(end)]
+        found = ends(self.kafka.address, self.topic)
+        assert sum(found.values()) == len(self.sent), "Kafka has lost records, or doubled some"
+        return [(partition, offset) for partition, end in sorted(found.items()) for offset in range(end)]
 
     def check_cold(self) -> None:
         """Every cell of PostgreSQL's cold tables is DuckDB's."""
@@ -239,6 +274,17 @@ class Chain:
             "ORDER BY 1"
         )
         assert there == [tuple(row) for row in expected.collect()]
+
+    def contents(self, spark: SparkSession) -> dict[str, str]:
+        """A hash of the rows of every table, in the lake and in PostgreSQL, but for what a clock wrote."""
+        found = {}
+        for table in LAKE:
+            rows = spark.read.format("delta").load(str(self.root / table)).drop(*OF_THE_CLOCK)
+            found[table] = digest(rows.select(*sorted(rows.columns)).collect())
+        without = f"'{{{','.join(OF_THE_CLOCK)}}}'::text[]"
+        for table in (*tables.COLD_MARTS, *tables.HOT_MARTS):
+            found[table] = digest(self.rows(f"SELECT (to_jsonb({table}) - {without})::text FROM {table}"))
+        return found
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         """What PostgreSQL answers."""

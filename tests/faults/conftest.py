@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,11 +13,13 @@ import pytest
 from stack.home import Home
 from stack.kafka_broker import KafkaBroker
 from stack.postgresql import PostgreSql
+from stack.server import Server
 from tests.faults.chain import Chain
 
 FULL = os.environ.get("FAULTS") == "full"
 SEED = int(os.environ.get("FAULTS_SEED") or random.SystemRandom().randrange(1_000_000))
 Tell = Callable[[str], None]
+GOES_ON_SECONDS = 30  # after a broker's restart
 SPARK_FAULTS = [
     pytest.mark.faults,
     pytest.mark.usefixtures("spark"),  # the session, with the jars, that jobs in this process find
@@ -24,6 +27,13 @@ SPARK_FAULTS = [
     pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
 ]
 _SAID = pytest.StashKey[list[str]]()
+
+
+def kill(server: Server) -> None:
+    """End all its processes by signal 9, and see that they are gone."""
+    for daemon in server.daemons():
+        daemon.stop(signal.SIGKILL, 10)
+        assert not daemon.members()
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""PostgreSQL killed while the hot stream works, and a full disk under the lake."""
+"""Servers killed while the streams work, and full disks."""
 
 from __future__ import annotations
 
@@ -17,11 +17,14 @@ import pytest
 
 from jobs import cli
 from jobs.generator.__main__ import write_day
-from stack.process import wait_for_end
-from stack.server import Server
-from tests.faults.chain import CURATED, HOT, Chain
-from tests.faults.conftest import FULL, SPARK_FAULTS, Tell
-from tests.kafka_runs import lines_of
+from jobs.producer.replay import WEEK_MS
+from stack.home import Home
+from stack.kafka_broker import KafkaBroker
+from stack.postgresql import PostgreSql
+from tests.faults import reader
+from tests.faults.chain import ARCHIVE, CURATED, ETL, HOT, LOAD, SHIFT_MS, Chain, Driver
+from tests.faults.conftest import FULL, GOES_ON_SECONDS, SPARK_FAULTS, Tell, kill
+from tests.kafka_runs import DAY, NEXT_DAY, lines_of, producing, records_of, stored, wait_for_more
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -29,25 +32,18 @@ if TYPE_CHECKING:
 pytestmark = SPARK_FAULTS
 
 POSTGRES_KILLS = 20 if FULL else 1
+BROKER_KILLS = 10 if FULL else 1
+RECORDS_A_BATCH = {CURATED: 1500, ARCHIVE: 500}  # both are in the middle of the log when the broker is killed
 PARTS_A_KILL = 3  # of the log: a kill that comes too late needs another one
 WORK_SECONDS = 8.0  # of a driver, after its first line, until one has been measured
 
 
 @pytest.fixture
 def lines(tmp_path: Path) -> list[bytes]:
-    """Two dirty days."""
-    for day in ("2020-10-01", "2020-10-02"):
+    """Two dirty days; they lie in tmp_path / "log"."""
+    for day in (DAY, NEXT_DAY):
         write_day(tmp_path / "log", cli.day(day), 1, 7, dirty=True)
     return lines_of(tmp_path / "log")
-
-
-def kill(server: Server) -> None:
-    """End all its processes by signal 9, and see that they are gone."""
-    members = [process for daemon in server.daemons() for process in daemon.members()]
-    for process in members:
-        os.kill(process.pid, signal.SIGKILL)
-    wait_for_end(members, 10)
-    assert not any(daemon.pid for daemon in server.daemons())
 
 
 def parts_of(lines: list[bytes], count: int) -> list[list[bytes]]:
@@ -94,6 +90,53 @@ def test_postgresql_killed_while_the_hot_stream_works(
     tell(f"kill -9 of PostgreSQL: {dict(happened)}; lost 0, double 0")
 
 
+def test_a_broker_that_is_killed_while_a_producer_and_two_streams_work_loses_and_doubles_nothing(
+    spark: SparkSession, chain: Chain, lines: list[bytes], tmp_path: Path, chance: random.Random, tell: Tell
+) -> None:
+    kafka, happened, waits = chain.kafka.address, Counter[str](), [0.0]
+    weeks = range(SHIFT_MS // WEEK_MS, 0, -1)
+    runs = (producing(kafka, tmp_path / "log", chain.topic, f"--shift-weeks={number}") for number in weeks)
+    batches = {job: ("--records-per-batch", str(records)) for job, records in RECORDS_A_BATCH.items()}
+    sent = 0
+    while happened["killed"] < BROKER_KILLS:
+        with next(runs) as backlog:
+            assert backlog.wait(120) == 0
+        with chain.start(CURATED, *batches[CURATED]) as curated, chain.start(ARCHIVE, *batches[ARCHIVE]) as archive:
+            streams = {CURATED: curated, ARCHIVE: archive}
+            work = all(stream.reads_on(0) for stream in streams.values())
+            with next(runs) as producer:
+                sent += 2
+                if wait_for_more(kafka, chain.topic, stored(kafka, chain.topic), producer, GOES_ON_SECONDS) and work:
+                    time.sleep(chance.uniform(0, 0.5))
+                    working = [name for name, stream in streams.items() if stream.process.poll() is None]
+                    kill(chain.kafka)
+                    chain.kafka.start()
+                    waits += goes_on(chain, producer, [streams[name] for name in working])
+                    happened["killed"] += len(working) == len(streams)
+                assert producer.wait(120) == 0, producer.communicate()
+            for name, stream in streams.items():
+                happened[f"{name}: {stream.error if stream.wait() else 'rode it out'}"] += 1
+    for job in (CURATED, ARCHIVE):
+        chain.run(job)
+    chain.sent = [record.value for record in records_of(kafka, chain.topic)]
+    tell(f"{len(chain.sent):,} records, went on within {max(waits):.1f} s, a batch included; {dict(happened)}")
+    assert sorted(chain.sent) == sorted(lines * sent), "an idempotent producer doubles nothing"
+    chain.check_curated(spark)
+    chain.check_archive(spark)
+    tell("lost 0, double 0")
+
+
+def goes_on(chain: Chain, producer: subprocess.Popen[str], streams: list[Driver]) -> Iterator[float]:
+    """Seconds after a broker's start until each of these that does not end goes on."""
+    started, kafka = time.monotonic(), chain.kafka.address
+    before = [stream.batches for stream in streams]
+    if wait_for_more(kafka, chain.topic, stored(kafka, chain.topic), producer, GOES_ON_SECONDS):
+        yield time.monotonic() - started
+    for stream, batches in zip(streams, before, strict=True):  # a batch under way may be at its beginning
+        if stream.reads_on(len(batches), GOES_ON_SECONDS + max(batches)):
+            yield time.monotonic() - started
+
+
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
     """Mounts a disk of so many bytes; skips where that is not allowed."""
@@ -121,6 +164,13 @@ def fill(disk: Path, left: int) -> Path:
     return file
 
 
+def assert_full(driver: Driver, tell: Tell) -> None:
+    """It ends red, and says that a disk is full."""
+    assert driver.wait() == 1, driver.said
+    tell(driver.error)
+    assert "disk is full" in driver.error
+
+
 MIB = 2**20
 
 
@@ -131,9 +181,72 @@ def test_full_disk_under_the_lake(
     (chain.root / "curated").symlink_to(small := disk(40 * MIB))
     filler = fill(small, 32 * 1024)
     with chain.start(CURATED) as driver:
-        assert driver.wait() == 1, driver.said
-        tell(driver.error)
-        assert "full" in driver.error
+        assert_full(driver, tell)
     filler.unlink()
     chain.run(CURATED)
     chain.check_curated(spark)
+
+
+def test_full_disk_under_sparks_temporary_folder(
+    chain: Chain, lines: list[bytes], disk: Callable[[int], Path], tell: Tell
+) -> None:
+    chain.send(lines)
+    chain.run(CURATED)
+    small = disk(128 * MIB)
+    with chain.start(ETL, environment={"SPARK_LOCAL_DIRS": str(small)}) as driver:
+        assert driver.works()
+        driver.end(signal.SIGSTOP)
+        filler = fill(small, 0)
+        driver.end(signal.SIGCONT)
+        assert_full(driver, tell)
+    filler.unlink()
+    for job in (ETL, LOAD):
+        chain.run(job)
+    chain.check_cold()
+
+
+@pytest.fixture
+def small_postgres(disk: Callable[[int], Path], tmp_path: Path) -> Iterator[tuple[PostgreSql, Path]]:
+    """A PostgreSQL on a small disk, and that."""
+    home = Home(tmp_path / "small", any_port=True)
+    (home.folder() / "postgres").symlink_to(small := disk(160 * MIB))
+    postgres = PostgreSql(home)
+    try:
+        postgres.start()
+        yield postgres, small
+    finally:
+        postgres.stop()
+
+
+def test_full_disk_under_postgresql(
+    spark: SparkSession,
+    servers: tuple[KafkaBroker, PostgreSql],
+    small_postgres: tuple[PostgreSql, Path],
+    lines: list[bytes],
+    tmp_path: Path,
+    tell: Tell,
+) -> None:
+    postgres, small = small_postgres
+    chain = Chain(tmp_path / "chain", servers[0], postgres)
+    chain.send(lines)
+    for job in (CURATED, ETL, LOAD):
+        chain.run(job)
+    postgres.stop()  # on a full disk a checkpoint ends the server: the next one is five minutes from its start
+    postgres.start()
+    with chain.connect() as dashboard:
+        before = dashboard.execute(reader.QUERY.encode()).fetchone()
+        fill(small, 32 * 1024)
+        for job in (LOAD, HOT) if FULL else (LOAD,):
+            with chain.start(job) as driver:
+                assert_full(driver, tell)
+        for cached in small.rglob("pg_internal.init"):  # as autovacuum does: the next connection needs room for it
+            cached.unlink()
+        filler = fill(small, 0)
+        with chain.start(LOAD) as driver:
+            assert_full(driver, tell)
+        assert dashboard.execute(reader.QUERY.encode()).fetchone() == before
+    filler.unlink()
+    for job in (LOAD, HOT):
+        chain.run(job)
+    chain.check_cold()
+    chain.check_minutes(spark)
