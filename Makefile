@@ -50,7 +50,7 @@ format: ## Format the code and mend what the linter can mend
 docs: install ## Write docs/data-dictionary.md from the code
 	@$(PYTHON) -m jobs.spark.dictionary > docs/data-dictionary.md
 
-test-faults: install ## Kill servers and jobs at random moments, in full; FAULTS_SEED repeats a run
+test-faults: install ## Kill servers and jobs at random moments, in full; FAULTS_SEED repeats a run, SOAK_MINUTES=30 of it are the soak
 	@FAULTS=full $(PYTHON) -m pytest tests/faults
 
 bench-config: install ## Time the check and the loader beside check-jsonschema, hand-written DAGs and dag-factory
