@@ -40,7 +40,7 @@ pytestmark = pytest.mark.faults
 LOADS = 20 if FULL else 3
 KILLS = 20 if FULL else 2
 QUERIES_A_SECOND = 20
-LIMIT_MS = 100 if FULL else 500  # of so few reads the 99th percentile is the slowest, whatever else the machine does
+LIMIT_MS = 100  # of the 99th percentile of the waits, in full; of fewer reads that is the slowest one
 LIMIT_SECONDS = 60
 DAYS = [str(dt.date(2020, 8, 1) + dt.timedelta(number)) for number in range(60)]
 CLICKS = 1600  # of a day of the first load; the n-th load has n times as many
@@ -171,7 +171,8 @@ def test_a_reader_through_loads_meets_old_or_new_and_does_not_wait(
     right = [list(clicks(number)) for number in range(1, LOADS + 2)]
     assert [answer for answer, _ in itertools.groupby(answers)] == right, "not each load in its turn"
     assert len(asked) > LOADS
-    assert p99 < LIMIT_MS
+    # Whoever waited for a load would wait for half of it on average, however slow the machine is.
+    assert p99 < (LIMIT_MS if FULL else statistics.median(lengths) * 1000 / 2)
 
 
 def kill(server: Server) -> None:
