@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.integration
 
 RACERS = 8
-RECORDS = 180
+RECORDS = 120
 ROOT = f"s3a://{BUCKET}"
 
 
@@ -205,17 +205,19 @@ def test_jobs_on_an_empty_bucket_one_at_a_time(on_s3: SparkSession, kafka: str, 
     lake.send([line(number) for number in range(RECORDS)])
     jobs = Jobs(lake, s3)
 
-    with jobs.curate() as killed:
-        assert killed.works(sign="batch 0: read"), killed.said
-        killed.end(signal.SIGSTOP)
-        with jobs.curate() as second:
+    with jobs.curate() as second:
+        # Its start, which may take longer than a lease lasts on a busy machine, is over before the first one stops.
+        assert second.works(sign="Initialized BlockManager"), second.said
+        second.end(signal.SIGSTOP)
+        with jobs.curate() as killed:
+            assert killed.works(sign="batch 0: read"), killed.said
+            killed.end(signal.SIGSTOP)
+            second.end(signal.SIGCONT)
             assert second.wait() == 1
-            assert (
-                f"{ROOT}/curated/clicks is being written by streaming_curated, process {killed.process.pid} of "
-                in second.error
-            )
-        killed.end(signal.SIGKILL)
-        killed.wait()
+            holder = f"{ROOT}/curated/clicks is being written by streaming_curated, process {killed.process.pid} of "
+            assert holder in second.error
+            killed.end(signal.SIGKILL)
+            killed.wait()
     assert 0 < on_s3.read.format("delta").load(f"{ROOT}/curated/clicks").count() < RECORDS, killed.said
     with jobs.curate() as follower:
         assert follower.wait() == 0, follower.said
