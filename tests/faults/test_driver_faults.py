@@ -1,19 +1,22 @@
-"""Spark's driver killed at random moments and at each commit point; two at once."""
+"""Spark's driver killed at random moments and at each commit point; two at once; the same again."""
 
 from __future__ import annotations
 
 import random
+import shutil
 import signal
 import subprocess
 import time
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
 from jobs import cli
 from jobs.generator.__main__ import write_day
-from tests.faults.chain import ARCHIVE, CURATED, ETL, HOT, JOBS, LOAD, Chain
+from jobs.spark import tables
+from tests.faults.chain import ARCHIVE, CURATED, ETL, HOT, JOBS, LAKE, LOAD, Chain
 from tests.faults.conftest import FULL, SPARK_FAULTS, Tell
 from tests.kafka_runs import lines_of
 
@@ -27,6 +30,7 @@ KILLS = 100  # at random moments, in full
 TIMES = 10  # at each commit point, in full
 LINES_A_POINT = 100  # whatever the history: what counts is where it dies
 BATCHES = 4  # of one run of a stream
+AGAIN = 2 if FULL else 0
 AT_START = 0.2  # of the kills hit a driver that starts
 
 
@@ -177,3 +181,43 @@ def test_of_two_at_once_the_second_is_refused(
             first.end(signal.SIGCONT)
             assert first.wait() == 0, first.said
     tell(f"refused as the second writer: {', '.join(chosen)}")
+
+
+def test_a_retry_while_the_first_try_hangs_is_refused_and_works_once_that_is_killed(
+    spark: SparkSession, chain: Chain, log: list[bytes], tmp_path: Path, chance: random.Random, tell: Tell
+) -> None:
+    chain.send(log[:500])
+    undisturbed = Chain(tmp_path / "undisturbed", chain.kafka, chain.postgres, chain.topic)
+    chosen = [CURATED, ARCHIVE, ETL, HOT] if FULL else [chance.choice([CURATED, ARCHIVE, ETL])]
+    for job in JOBS[: JOBS.index(chosen[-1]) + 1]:
+        if job in chosen:
+            with chain.start(job, "--records-per-batch", "100") as first:
+                assert first.works()
+                time.sleep(chance.uniform(0, 1))
+                first.end(signal.SIGSTOP)
+                with chain.start(job) as retry:
+                    assert retry.wait() == 1, retry.said
+                    assert f"is being written by {job}" in retry.error
+                first.end()
+                assert first.wait() == -signal.SIGKILL, first.said
+        chain.run(job)
+        undisturbed.run(job)
+    assert chain.contents(spark) == undisturbed.contents(spark)
+    tell(f"refused while the first try hung, right once it was killed: {', '.join(chosen)}")
+
+
+def test_the_same_again_and_without_checkpoints_changes_nothing(
+    spark: SparkSession, chain: Chain, log: list[bytes], tell: Tell
+) -> None:
+    chain.send(log[:2000])
+    found = []
+    for checkpoints, jobs in (("none yet", JOBS), *[("kept", JOBS)] * AGAIN, ("deleted", (CURATED, ARCHIVE, HOT))):
+        if checkpoints == "deleted":
+            shutil.rmtree(chain.root / "checkpoints")
+        for job in jobs:
+            chain.run(job)
+        found.append(chain.contents(spark))
+        assert found[-1] == found[0], f"checkpoints: {checkpoints}"
+    chain.check(spark)
+    assert len(found[0]) == len(LAKE) + len(tables.COLD_MARTS) + len(tables.HOT_MARTS)
+    tell(f"run {1 + AGAIN} times, and the streams with their checkpoints deleted: the same {len(found[0])} tables")
