@@ -18,6 +18,7 @@ from tests.faults.chain import Chain
 
 FULL = os.environ.get("FAULTS") == "full"
 SEED = int(os.environ.get("FAULTS_SEED") or random.SystemRandom().randrange(1_000_000))
+IN_FULL = pytest.mark.skipif(not FULL, reason="takes minutes: `make test-faults` runs it")
 Tell = Callable[[str], None]
 GOES_ON_SECONDS = 30  # after a broker's restart
 SPARK_FAULTS = [

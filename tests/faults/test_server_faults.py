@@ -23,7 +23,7 @@ from stack.kafka_broker import KafkaBroker
 from stack.postgresql import PostgreSql
 from tests.faults import reader
 from tests.faults.chain import ARCHIVE, CURATED, ETL, HOT, LOAD, SHIFT_MS, Chain, Driver
-from tests.faults.conftest import FULL, GOES_ON_SECONDS, SPARK_FAULTS, Tell, kill
+from tests.faults.conftest import FULL, GOES_ON_SECONDS, IN_FULL, SPARK_FAULTS, Tell, kill
 from tests.kafka_runs import DAY, NEXT_DAY, lines_of, producing, records_of, stored, wait_for_more
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 pytestmark = SPARK_FAULTS
 
 POSTGRES_KILLS = 20 if FULL else 1
-BROKER_KILLS = 10 if FULL else 1
+BROKER_KILLS = 10
 RECORDS_A_BATCH = {CURATED: 1500, ARCHIVE: 500}  # both are in the middle of the log when the broker is killed
 PARTS_A_KILL = 3  # of the log: a kill that comes too late needs another one
 WORK_SECONDS = 8.0  # of a driver, after its first line, until one has been measured
@@ -90,6 +90,7 @@ def test_postgresql_killed_while_the_hot_stream_works(
     tell(f"kill -9 of PostgreSQL: {dict(happened)}; lost 0, double 0")
 
 
+@IN_FULL
 def test_a_broker_that_is_killed_while_a_producer_and_two_streams_work_loses_and_doubles_nothing(
     spark: SparkSession, chain: Chain, lines: list[bytes], tmp_path: Path, chance: random.Random, tell: Tell
 ) -> None:
@@ -187,6 +188,7 @@ def test_full_disk_under_the_lake(
     chain.check_curated(spark)
 
 
+@IN_FULL
 def test_full_disk_under_sparks_temporary_folder(
     chain: Chain, lines: list[bytes], disk: Callable[[int], Path], tell: Tell
 ) -> None:

@@ -16,20 +16,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pytest
-
 from jobs.generator.__main__ import write_day
 from jobs.producer.replay import WEEK_MS
 from jobs.producer.sender import MAX_WAITING
 from stack.process import all_processes, memory
 from tests.faults.chain import ARCHIVE, CURATED, ETL, HOT, JOBS, LOAD, SHIFT_MS, Chain, Driver
-from tests.faults.conftest import FULL, SPARK_FAULTS, Tell, kill
+from tests.faults.conftest import IN_FULL, SPARK_FAULTS, Tell, kill
 from tests.kafka_runs import lines_of, producing, records_of
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-pytestmark = [*SPARK_FAULTS, pytest.mark.skipif(not FULL, reason="half an hour: `make test-faults` runs it")]
+pytestmark = [*SPARK_FAULTS, IN_FULL]
 
 MINUTES = float(os.environ.get("SOAK_MINUTES") or 30)
 RATE = 500  # clicks a second
