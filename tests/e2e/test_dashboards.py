@@ -292,7 +292,7 @@ def _send_today(stack: Stack, api: AirflowApi) -> None:
         "tripclick_analytics_mart_realtime": {"run_minutes": 0.5, "interval_minutes": 0.1},
     }
     for dag_id, params in runs.items():
-        follow(api, [(dag_id, api.trigger(dag_id, params))], "A new batch of clicks")
+        follow(api, [(dag_id, api.trigger(dag_id, params))], "A new batch of clicks", limit_minutes=10)
 
 
 @pytest.mark.parametrize("user", [VIEWER], indirect=True)

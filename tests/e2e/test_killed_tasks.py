@@ -71,7 +71,8 @@ def runs(stack: Stack, api: AirflowApi, engine: DockerClient, pytestconfig: pyte
     """Both tasks at work, as (dag id, task id, run id): a JVM, and a container."""
     days = {"first_date": str(DAYS.first), "last_date": str(DAYS.first)}
     with shown(pytestconfig):
-        follow(api, [("tripclick_producer_batch", api.trigger("tripclick_producer_batch", days))], "The topic exists")
+        batch = ("tripclick_producer_batch", api.trigger("tripclick_producer_batch", days))
+        follow(api, [batch], "The topic exists", limit_minutes=10)
     found = [(*names, api.trigger(names[0], PARAMS[names[0]])) for names in (STREAM, PRODUCER)]
     api.wait(lambda: any(b"SparkSubmit" in _command(pid) for pid in processes(stack)), "a JVM", 120)
     api.wait(lambda: containers(engine), "a container", 120)
