@@ -41,7 +41,9 @@ def small_session() -> "SparkSession":
     settings = {"spark.master": "local[2]", "spark.driver.memory": "2g", "spark.jars": jars}
     settings["spark.driver.extraJavaOptions"] = QUICK_JVM
     # What a web page would show of work that has ended: there is no page.
-    settings |= {f"spark.{name}": "1" for name in ("ui.retainedJobs", "ui.retainedStages", "sql.ui.retainedExecutions")}
+    settings |= {
+        f"spark.{name}": "50" for name in ("ui.retainedJobs", "ui.retainedStages", "sql.ui.retainedExecutions")
+    }
     if not jars:
         settings |= {"spark.sql.extensions": "", "spark.sql.catalog.spark_catalog": "builtin"}
     return session("tests", settings)
