@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from functools import cached_property
+from http import HTTPStatus
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ from docker.errors import APIError, DockerException
 from docker.types import Mount
 from paramiko import BadHostKeyException, SSHClient, SSHException
 
+from jobs.cli import ENDS_WITH_STDIN
 from pipeline_config.docker_connection import engine_tls, engine_url
 
 if TYPE_CHECKING:
@@ -152,19 +154,41 @@ def on_failure(context: Context, notifiers: Sequence[dict[str, Any]]) -> None:
 
 
 class Engine(APIClient):  # type: ignore[misc]  # docker-py has no types
-    """A Docker engine whose containers have no privilege, for which DockerOperator has no argument."""
+    """A Docker engine whose containers have no privilege and end with their worker; DockerOperator has no arguments.
 
-    def create_host_config(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """As docker-py makes it, and UNPRIVILEGED."""
-        config: dict[str, Any] = super().create_host_config(*args, **kwargs, **UNPRIVILEGED)
+    The worker holds the container's stdin. When it is gone, the engine ends stdin, the job stops as ENDS_WITH_STDIN
+    tells it, and the engine removes the container.
+    """
+
+    def create_host_config(self, *args: Any, auto_remove: bool, **kwargs: Any) -> dict[str, Any]:  # noqa: ARG002
+        """As docker-py makes it, and UNPRIVILEGED; the engine removes what has ended."""
+        config: dict[str, Any] = super().create_host_config(*args, auto_remove=True, **kwargs, **UNPRIVILEGED)
         return config
+
+    def create_container(self, *args: Any, **kwargs: Any) -> dict[str, str]:
+        """As docker-py makes it, with a stdin that ends with its first client."""
+        container: dict[str, str] = super().create_container(*args, stdin_open=True, **kwargs)
+        return container
+
+    def start(self, container: str) -> None:
+        """Take hold of its stdin and of its end, before it can be gone, and start it."""
+        self._stdin = self.attach_socket(container, {"stdin": 1, "stream": 1})
+        until = {"condition": "next-exit"}
+        self._end = self._post(self._url("/containers/{0}/wait", container), params=until, stream=True, timeout=None)
+        super().start(container)
+
+    def wait(self, container: str) -> dict[str, Any]:  # noqa: ARG002
+        """How it ended: StatusCode."""
+        result: dict[str, Any] = self._result(self._end, True)
+        self._stdin.close()
+        return result
 
 
 class DockerOperator(RenderingNamesVariables, AirflowDockerOperator):
     """Runs a container on the engine of the connection `engine_conn_id` (Airflow's `docker_conn_id` is a registry's).
 
     `read_only_folders` of the engine's host are mounted at the same path, those that are not empty. The container is
-    stopped, then removed, however the task ends.
+    stopped and removed however the task ends, also when its worker is killed.
     """
 
     template_fields: Sequence[str] = (*AirflowDockerOperator.template_fields, "read_only_folders")
@@ -186,18 +210,19 @@ class DockerOperator(RenderingNamesVariables, AirflowDockerOperator):
     def execute(self, context: Context) -> Any:
         """Run the container to its end; red when it ends with anything but 0.
 
-        One that a killed worker left behind of an earlier try is ended first.
+        One that is left of an earlier try, by a worker that the engine has not yet missed, is ended first.
         """
         instance = context["ti"]
         task = f"{instance.dag_id} {instance.run_id} {instance.task_id} {instance.map_index}"
         self.labels = {TASK_LABEL: task}
+        self.environment = {**self.environment, ENDS_WITH_STDIN: "true"}
         self.mounts = [
             *self.mounts,
             *(Mount(folder, folder, type="bind", read_only=True) for folder in self.read_only_folders if folder),
         ]
         try:
             for left in self.cli.containers(all=True, filters={"label": f"{TASK_LABEL}={task}"}):
-                self.log.warning("ends container %s of an earlier try, whose worker was killed", left["Id"][:12])
+                self.log.warning("ends container %s of an earlier try, whose worker is gone", left["Id"][:12])
                 self.container = left
                 self._remove_container()
             return super().execute(context)
@@ -213,8 +238,12 @@ class DockerOperator(RenderingNamesVariables, AirflowDockerOperator):
     def _remove_container(self) -> None:
         container: dict[str, str] | None = self.container
         if container is not None:
-            self.cli.stop(container["Id"], timeout=STOP_SECONDS)
-            self.cli.remove_container(container["Id"], force=True)
+            try:
+                self.cli.stop(container["Id"], timeout=STOP_SECONDS)
+                self.cli.remove_container(container["Id"], force=True)
+            except APIError as error:
+                if error.status_code not in {HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT}:  # the engine is doing it
+                    raise
             self.container = None  # type: ignore[assignment]
 
     def _explain(self, error: Exception) -> str:

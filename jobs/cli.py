@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
+import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from types import FrameType
 from typing import Literal
 
 TERMINATED = 143  # 128 + SIGTERM, as a shell reports it
+ENDS_WITH_STDIN = "TRIPCLICK_ENDS_WITH_STDIN"  # set: whoever started the job holds its stdin, and is gone when it ends
 
 # What any job may meet on its host and its servers, by the words of whoever says it: the system, a JVM, PostgreSQL, S3.
 OUTSIDE = {
@@ -67,11 +70,13 @@ def main(
 ) -> int:
     """Parse, run, and return the exit code: 0, 1 after a JobError or what is OUTSIDE, 143 after SIGTERM.
 
-    Other exceptions pass.
+    Other exceptions pass. With ENDS_WITH_STDIN in the environment the end of stdin is a SIGTERM.
     """
     options = parser.parse_args(argv)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _terminate)
+    if os.environ.get(ENDS_WITH_STDIN):
+        threading.Thread(target=_watch_stdin, daemon=True).start()
     try:
         run(options)
     except Exception as error:
@@ -88,6 +93,12 @@ def main(
 
 def _terminate(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 (the signal module's signature)
     raise Terminated
+
+
+def _watch_stdin() -> None:
+    while os.read(0, 1024):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def outside(error: Exception) -> str | None:

@@ -1,4 +1,4 @@
-"""Containers without privileges, engines that speak TLS, and what a killed worker leaves on an engine."""
+"""Containers without privileges that end with their worker, and engines that speak TLS."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ pytestmark = pytest.mark.integration
 
 IMAGE = "tripclick-shell:test"
 PROGRAMS = ("sh", "cat", "touch", "sleep")
+LIMIT_SECONDS = 60
 INSTANCE = {"dag_id": "d", "run_id": "r", "task_id": "t", "map_index": -1}
 RUN = """
 import json, sys, types
@@ -135,15 +137,17 @@ def _ldd(program: str) -> list[str]:
     return subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout.split()
 
 
-def execute(engine: TlsEngine, extra: dict[str, str], tmp_path: Path, script: str, folders: Sequence[str] = ()) -> Any:
-    """What the operator returns, or its error: a container of the pipelines' own defaults that runs `script`."""
+def start(
+    engine: TlsEngine, extra: dict[str, str], tmp_path: Path, entrypoint: Sequence[str], folders: Sequence[str] = ()
+) -> subprocess.Popen[str]:
+    """A worker whose operator runs a container of the pipelines' own defaults; its last line says what came of it."""
     own = load_project().defaults.data["operators"]["DockerOperator"]["arguments"]
     names = ("network_mode", "mount_tmp_dir", "user", "mem_limit")
-    arguments = {name: own[name] for name in names} | {"image": IMAGE, "entrypoint": ["sh", "-c", script]}
+    arguments = {name: own[name] for name in names} | {"image": IMAGE, "entrypoint": list(entrypoint)}
     arguments["read_only_folders"] = list(folders)
     arguments["mounts"] = [{"target": "/logs", "source": str(tmp_path), "type": "bind", "read_only": True}]
     connection = {"conn_type": "docker", "host": engine.address, "extra": extra}
-    done = subprocess.run(
+    worker = subprocess.Popen(
         [sys.executable, "-W", "ignore", "-c", RUN],
         cwd=ROOT,
         env={
@@ -151,13 +155,24 @@ def execute(engine: TlsEngine, extra: dict[str, str], tmp_path: Path, script: st
             **airflow_environment(tmp_path / "airflow", ROOT, "local"),
             "AIRFLOW_CONN_DOCKER_SERVER0": json.dumps(connection),
         },
-        input=json.dumps({"instance": INSTANCE, "arguments": arguments}),
-        capture_output=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
         text=True,
-        check=False,
     )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stderr.splitlines()[-1])
+    assert worker.stdin
+    worker.stdin.write(json.dumps({"instance": INSTANCE, "arguments": arguments}))
+    worker.stdin.close()
+    return worker
+
+
+def execute(engine: TlsEngine, extra: dict[str, str], tmp_path: Path, script: str, folders: Sequence[str] = ()) -> Any:
+    """What the operator returns of a container that runs `script`, or its error."""
+    with start(engine, extra, tmp_path, ["sh", "-c", script], folders) as worker:
+        assert worker.stderr
+        said = worker.stderr.read()
+    assert worker.returncode == 0, said
+    return json.loads(said.splitlines()[-1])
 
 
 def test_a_container_has_no_privilege_and_writes_nowhere_but_in_its_own_tmp(engine: TlsEngine, tmp_path: Path) -> None:
@@ -176,10 +191,9 @@ def test_a_folder_is_mounted_at_its_own_path_to_be_read_and_an_empty_one_is_none
     (tmp_path / "kafka").mkdir()
     (tmp_path / "kafka" / "client.properties").write_text("a line\n", encoding="ascii")
     tmp_path.chmod(0o777)
-    script = f"cd {tmp_path}/kafka && cat client.properties; touch mark || echo refused"
+    script = f"cd {tmp_path}/kafka && cat client.properties; touch mark 2>/dev/null || echo refused"
     lines = execute(engine, tls_extra(engine.certificates), tmp_path, script, ["", f"{tmp_path}/kafka"])
-    assert lines[0] == "a line"
-    assert lines[-1] == "refused"
+    assert lines == ["a line", "refused"]
 
 
 def test_an_engine_by_tls_lets_in_who_has_a_certificate_and_nobody_else(engine: TlsEngine, tmp_path: Path) -> None:
@@ -199,6 +213,17 @@ def test_an_engine_by_tls_lets_in_who_has_a_certificate_and_nobody_else(engine: 
     for case, words in said.items():
         assert str(words).startswith(f"AirflowException error: Docker engine {engine.address}"), (case, words)
     assert "TLS needs tls_client_key too" in said["a key is missing"]
+
+
+def test_a_container_ends_with_its_worker(engine: TlsEngine, client: docker.DockerClient, tmp_path: Path) -> None:
+    asked = {"type": "container", "event": ["start", "destroy"]}
+    events = client.events(decode=True, filters=asked, until=int(time.time()) + LIMIT_SECONDS)
+    happened = (event["Action"] for event in events)
+    reads = ["sh", "-c", "[ -p /dev/stdin ] || sleep 600; cat"]
+    with start(engine, tls_extra(engine.certificates), tmp_path, reads) as worker:
+        assert next(happened, "nothing") == "start"
+        worker.kill()
+        assert next(happened, "it stays") == "destroy"
 
 
 def test_what_a_killed_worker_left_of_the_same_task_is_ended_by_its_next_try(

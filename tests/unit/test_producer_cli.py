@@ -7,6 +7,8 @@ import datetime as dt
 import os
 import re
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -103,3 +105,15 @@ def test_argument_types_refuse_the_rest(kind: object, text: str, message: str) -
     assert callable(kind)
     with pytest.raises(argparse.ArgumentTypeError, match=re.escape(message)):
         kind(text)
+
+
+def test_a_job_that_is_to_end_with_stdin_does(capfd: pytest.CaptureFixture[str]) -> None:
+    waits = "import argparse, time; from jobs import cli; p = argparse.ArgumentParser(); "
+    waits += "raise SystemExit(cli.main(p, lambda _: time.sleep(60)))"
+    environment = {**os.environ, cli.ENDS_WITH_STDIN: "true"}
+    with subprocess.Popen([sys.executable, "-c", waits], stdin=subprocess.PIPE, env=environment) as job:
+        assert job.stdin
+        job.stdin.write(b"whatever comes")
+        job.stdin.close()
+        assert job.wait(30) == cli.TERMINATED
+    assert capfd.readouterr().err == "error: ended by a signal before it was done\n"
