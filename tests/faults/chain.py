@@ -11,7 +11,7 @@ import subprocess
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -126,6 +126,27 @@ class Driver:
         return line
 
 
+@contextmanager
+def driving(words: Sequence[str], log: Path, environment: Mapping[str, str]) -> Iterator[Driver]:
+    """driver.py by spark-submit with these words; it does not outlive the block."""
+    with (
+        log.open("wb") as file,
+        subprocess.Popen(
+            [*spark_submit.command("tests/faults/driver.py"), *words],
+            cwd=REPOSITORY,
+            env={**spark_submit.environment(), **environment},
+            stdout=file,
+            stderr=file,
+            start_new_session=True,
+        ) as process,
+    ):
+        driver = Driver(process, log)
+        try:
+            yield driver
+        finally:
+            driver.end()
+
+
 class Chain:
     """A topic, the folders and the PostgreSQL schema of one chain. `sent` are the lines in Kafka, in their order."""
 
@@ -179,29 +200,13 @@ class Chain:
             HOT: [*curated, *checkpoint, *caught_up],
         }[job]
 
-    @contextmanager
     def start(
         self, job: str, *driver: str, options: Sequence[str] = (), environment: Mapping[str, str] | None = None
-    ) -> Iterator[Driver]:
+    ) -> AbstractContextManager[Driver]:
         """The job by spark-submit, with options of driver.py and more of its own; it does not outlive the block."""
-        words = [*spark_submit.command("tests/faults/driver.py"), job, *driver]
+        words = [job, *driver, "--", *self.arguments(job), *options]
         log = self.root / f"{job}.{uuid.uuid4().hex}.log"
-        with (
-            log.open("wb") as file,
-            subprocess.Popen(
-                [*words, "--", *self.arguments(job), *options],
-                cwd=REPOSITORY,
-                env={**spark_submit.environment(), **self.environment, **(environment or {})},
-                stdout=file,
-                stderr=file,
-                start_new_session=True,
-            ) as process,
-        ):
-            driver_ = Driver(process, log)
-            try:
-                yield driver_
-            finally:
-                driver_.end()
+        return driving(words, log, {**self.environment, **(environment or {})})
 
     def run(self, job: str) -> None:
         """The job to its end, in the Spark session of this process: that costs no start."""

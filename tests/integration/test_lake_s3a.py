@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import os
 import signal
-import subprocess
 import threading
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, replace
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,15 +17,13 @@ from py4j.protocol import Py4JJavaError
 from jobs.cli import JobError, outside
 from jobs.event import PARTITIONS
 from jobs.spark import analytics_mart_etl
-from jobs.spark import lease as lease_module
-from jobs.spark.lease import EXPIRES_S, Lease, State, state_of
+from jobs.spark.lease import EXPIRES_S, Lease
 from jobs.spark.lease_files import HadoopFiles
 from jobs.spark.mart import Mart
 from jobs.spark.writer import one_writer
-from stack.settings import REPOSITORY
-from tests import spark_submit as by_spark
-from tests.faults.chain import Driver
+from tests.faults.chain import Driver, driving
 from tests.integration.test_lake_streams import Lake, line
+from tests.leases import TABLE, abandoned, check_that_a_zombie_is_fenced, lease_in
 from tests.s3_service import BUCKET, S3Service
 from tests.secret_search import Secrets
 
@@ -61,16 +55,6 @@ def on_s3(spark: SparkSession, s3: S3Service) -> Iterator[SparkSession]:
 def files(on_s3: SparkSession) -> HadoopFiles:
     """The files of a new lease."""
     return HadoopFiles(on_s3, f"{ROOT}/{uuid.uuid4().hex}/_writer")
-
-
-def lease_in(files: HadoopFiles, job: str = "job") -> Lease:
-    return Lease(f"{ROOT}/table", files, state_of(job, os.getpid()))
-
-
-def abandoned(files: HadoopFiles, **changes: object) -> None:
-    """A state that a holder on another host left behind, just renewed unless `changes` say otherwise."""
-    state = replace(State("token", "dead job", "", time.time()), **changes)  # type: ignore[arg-type]
-    assert files.create(f"{7:012}", json.dumps(asdict(state)).encode())
 
 
 def test_files_are_made_once_and_whole(files: HadoopFiles) -> None:
@@ -112,7 +96,7 @@ def test_of_many_that_race_one_wins_and_the_others_hear_its_name(files: HadoopFi
         lease.release()
     (winner,) = won
     assert len(refused) == RACERS - 1
-    assert all(f"{ROOT}/table is being written by {winner.state.holder}: wait" in message for message in refused)
+    assert all(f"{TABLE} is being written by {winner.state.holder}: wait" in message for message in refused)
 
 
 def test_living_holder_is_refused_by_name_until_its_lease_runs_out(on_s3: SparkSession, files: HadoopFiles) -> None:
@@ -126,22 +110,7 @@ def test_living_holder_is_refused_by_name_until_its_lease_runs_out(on_s3: SparkS
 
 
 def test_zombie_is_fenced(files: HadoopFiles, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lease_module, "RENEW_S", 3600.0)  # it hangs: nothing renews
-    zombie = lease_in(files, "zombie")
-    zombie.take()
-    zombie.fence()
-    monkeypatch.setattr(lease_module, "EXPIRES_S", 0.0)
-    follower = lease_in(files, "follower")
-    follower.take()
-    monkeypatch.setattr(lease_module, "EXPIRES_S", EXPIRES_S)
-    monkeypatch.setattr(lease_module, "RENEW_S", 0.0)  # it wakes up
-    with pytest.raises(JobError, match="another job may write it"):
-        zombie.fence()
-    follower.fence()
-    zombie.release()  # takes nothing away from the follower
-    with pytest.raises(JobError, match="is being written by follower"):
-        lease_in(files).take()
-    follower.release()
+    check_that_a_zombie_is_fenced(files, monkeypatch)
 
 
 @pytest.mark.parametrize(
@@ -177,30 +146,13 @@ class Jobs:
     def said(self) -> list[tuple[str, bytes]]:
         return [(log.name, log.read_bytes()) for log in self.lake.root.glob("*.log")]
 
-    @contextmanager
-    def curate(self) -> Iterator[Driver]:
+    def curate(self) -> AbstractContextManager[Driver]:
         """Kafka → curated stream in batches of 60 records; it does not outlive the block."""
-        log = self.lake.root / f"{uuid.uuid4().hex}.log"
-        words = [*by_spark.command("tests/faults/driver.py"), "streaming_curated", "--records-per-batch", "60", "--"]
         kafka = ["--kafka-brokers", self.lake.brokers, "--topic", self.lake.topic, "--until-caught-up", "true"]
         paths = ["--curated-path", f"{ROOT}/curated", "--checkpoint-path", f"{ROOT}/checkpoints"]
-        environment = {**by_spark.environment(), **self.s3.key, "SPARK_CONF_DIR": str(self.lake.root)}
-        with (
-            log.open("wb") as file,
-            subprocess.Popen(
-                [*words, *kafka, *paths],
-                cwd=REPOSITORY,
-                env=environment,
-                stdout=file,
-                stderr=file,
-                start_new_session=True,
-            ) as process,
-        ):
-            driver = Driver(process, log)
-            try:
-                yield driver
-            finally:
-                driver.end()
+        environment = {**self.s3.key, "SPARK_CONF_DIR": str(self.lake.root)}
+        words = ["streaming_curated", "--records-per-batch", "60", "--", *kafka, *paths]
+        return driving(words, self.lake.root / f"{uuid.uuid4().hex}.log", environment)
 
 
 def test_jobs_on_an_empty_bucket_one_at_a_time(on_s3: SparkSession, kafka: str, s3: S3Service, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -87,9 +88,10 @@ def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kafka_records, "MAX_RECORDS_PER_BATCH", 6)
 
 
-def test_each_record_is_a_click_or_in_quarantine(lake: Lake) -> None:
+def test_each_record_is_a_click_or_in_quarantine(lake: Lake, capsys: pytest.CaptureFixture[str]) -> None:
     lake.send([line(0), line(1), BROKEN, line(0)])
     lake.run(lake.curated())
+    assert "batch 0: read 4, kept 3, quarantined 1 (not_json 1), newest record " in capsys.readouterr().out
     clicks, quarantined = lake.rows("clicks"), lake.rows("quarantine")
     assert sorted(row.event_id for row in clicks) == sorted(event_id(line(n), 604800000) for n in (0, 0, 1))
     assert [(bytes(row.value), bytes(row.key), row.reason, row.topic, row.partition, row.offset, row.shift_ms)
@@ -167,9 +169,10 @@ def test_flood_of_bad_records_is_stored_and_then_refused(lake: Lake) -> None:
     writer.refuse_a_flood()
 
 
-def test_archive_holds_every_record_as_it_came(lake: Lake) -> None:
+def test_archive_holds_every_record_as_it_came(lake: Lake, capsys: pytest.CaptureFixture[str]) -> None:
     lake.send([line(0), BROKEN, b"\xff\x00"])
     lake.run(lake.archive())
+    assert "batch 0: read 3, archived 3, took " in capsys.readouterr().out
     rows = lake.rows("archive")
     assert [bytes(row.value) for row in rows] == [line(0), BROKEN, b"\xff\x00"]
     assert {(bytes(row.key), row.headers[0].key, bytes(row.headers[0].value)) for row in rows} == {
@@ -238,6 +241,17 @@ def test_missing_topic_says_what_creates_it(spark: "SparkSession", kafka: str) -
 def test_unknown_broker_is_one_line(brokers: str) -> None:
     with pytest.raises(JobError, match="KAFKA_BROKERS"):
         require_broker(brokers)
+
+
+def test_a_job_that_meets_no_broker_says_one_line_and_ends_with_1(
+    tmp_path: Path, spark_submit: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    paths = ("--archive-path", str(tmp_path), "--checkpoint-path", str(tmp_path))
+    done = spark_submit("archive_raw", "--kafka-brokers", "127.0.0.1:1", *paths, limit=60)
+    assert done.returncode == 1
+    (error,) = [text for text in done.stdout.splitlines() if text.startswith("error: ")]
+    assert "Kafka does not answer: 127.0.0.1:1" in error
+    assert "Traceback" not in done.stdout + done.stderr
 
 
 def test_lost_curated_stream_is_built_anew_from_the_archive(lake: Lake, tmp_path: Path) -> None:

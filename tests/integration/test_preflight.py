@@ -12,6 +12,7 @@ import sys
 import tarfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -336,18 +337,25 @@ def test_a_key_in_the_connection_itself_opens_the_server(connections: Connection
     assert login.run("echo here; echo there >&2; exit 3") == Done(3, "here\nthere\n")
 
 
-def test_a_server_that_drops_the_jobs_secrets_is_named(
-    run: Run, connections: Connections, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("stack.sshd.SETTINGS", stack_sshd.SETTINGS.replace("AcceptEnv PG* AWS_*", "AcceptEnv PG*"))
-    server = SshServer(Home(tmp_path, any_port=True))
+@contextmanager
+def another_server(connections: Connections, folder: Path) -> Iterator[None]:
+    """`spark_ssh` leads to an SSH server of its own, with the settings that are patched in just now."""
+    server = SshServer(Home(folder, any_port=True))
     try:
         server.start()
         connections["spark_ssh"]["port"] = server.home.port("ssh")
         connections["spark_ssh"]["extra"] |= {"key_file": str(server.client_key), "host_key": server.host_key}
-        _, outcomes = run()
+        yield
     finally:
         server.stop()
+
+
+def test_a_server_that_drops_the_jobs_secrets_is_named(
+    run: Run, connections: Connections, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stack.sshd.SETTINGS", stack_sshd.SETTINGS.replace("AcceptEnv PG* AWS_*", "AcceptEnv PG*"))
+    with another_server(connections, tmp_path):
+        _, outcomes = run()
     found = failed(outcomes)
     assert list(found) == ["spark_ssh AcceptEnv"]
     assert found["spark_ssh AcceptEnv"].startswith(
@@ -363,16 +371,10 @@ def test_paths_on_s3_are_tried_there_with_the_key_of_the_connection(
     monkeypatch.setenv("AIRFLOW_VAR_S3_CURATED_STREAM_PATH", "s3a://nowhere/curated")
     user, secret, region = s3.key.values()
     connections["aws_s3"] |= {"login": user, "password": secret, "extra": {"region_name": region}}
-    server = SshServer(Home(tmp_path, any_port=True))
-    try:
-        server.start()
-        connections["spark_ssh"]["port"] = server.home.port("ssh")
-        connections["spark_ssh"]["extra"] |= {"key_file": str(server.client_key), "host_key": server.host_key}
+    with another_server(connections, tmp_path):
         _, outcomes = run()
         connections["aws_s3"]["password"] = "another-secret-key"
         _, refused = run()
-    finally:
-        server.stop()
     assert outcomes["S3_ARCHIVE_RAW_PATH"]["ok"]
     found = failed(outcomes)
     assert list(found) == ["S3_CURATED_STREAM_PATH"]
