@@ -165,9 +165,10 @@ class Engine(APIClient):  # type: ignore[misc]  # docker-py has no types
         config: dict[str, Any] = super().create_host_config(*args, auto_remove=True, **kwargs, **UNPRIVILEGED)
         return config
 
-    def create_container(self, *args: Any, **kwargs: Any) -> dict[str, str]:
-        """As docker-py makes it, with a stdin that ends with its first client."""
-        container: dict[str, str] = super().create_container(*args, stdin_open=True, **kwargs)
+    def create_container(self, *args: Any, environment: dict[str, str], **kwargs: Any) -> dict[str, str]:
+        """As docker-py makes it, with a stdin that ends with its first client, and a job that is told so."""
+        told = {**environment, ENDS_WITH_STDIN: "true"}
+        container: dict[str, str] = super().create_container(*args, environment=told, stdin_open=True, **kwargs)
         return container
 
     def start(self, container: str) -> None:
@@ -215,7 +216,6 @@ class DockerOperator(RenderingNamesVariables, AirflowDockerOperator):
         instance = context["ti"]
         task = f"{instance.dag_id} {instance.run_id} {instance.task_id} {instance.map_index}"
         self.labels = {TASK_LABEL: task}
-        self.environment = {**self.environment, ENDS_WITH_STDIN: "true"}
         self.mounts = [
             *self.mounts,
             *(Mount(folder, folder, type="bind", read_only=True) for folder in self.read_only_folders if folder),
