@@ -1,5 +1,6 @@
-"""`make install`: Debian packages, the Python environment and the jars, each only when it is missing or out of date.
+"""`make install`: Debian packages, the Python environment, the jars and the archive of Spark's classes.
 
+Each only when it is missing or out of date.
 `make test` installs a browser and an editor's language server beside them.
 
 Imports nothing but Python's own library and this package's settings: it runs before anything is installed.
@@ -20,6 +21,7 @@ from stack.settings import (
     KAFKA_JARS,
     MAVEN_PLUGIN,
     REPOSITORY,
+    SPARK_CLASSES,
     SPARK_JARS,
     SUPERSET_LOCK,
     SUPERSET_VENV,
@@ -40,6 +42,7 @@ def install() -> None:
     install_python()
     install_jars(REPOSITORY / "jobs" / "spark" / "pom.xml", SPARK_JARS)
     install_jars(REPOSITORY / "stack" / "kafka" / "pom.xml", KAFKA_JARS)
+    archive_spark_classes()
 
 
 def install_for_tests() -> None:
@@ -125,6 +128,16 @@ def install_jars(pom: Path, folder: Path) -> None:
         [*maven, f"-DoutputDirectory={folder}"],
         ("Downloaded", "[INFO] Copying"),
     )
+    stamp.write_text(wanted, encoding="ascii")
+
+
+def archive_spark_classes() -> None:
+    """Make the archive that Spark's drivers start from, for this environment and this Java."""
+    stamp = SPARK_CLASSES.with_suffix(".stamp")
+    wanted = _fingerprint(LOCK, str(java_home()), (java_home() / "release").read_text(encoding="utf-8"))
+    if _is_stamped(stamp, wanted):
+        return
+    _run("Archive of Spark's classes", [str(VENV / "bin" / "python"), "-m", "stack.spark_start"])
     stamp.write_text(wanted, encoding="ascii")
 
 

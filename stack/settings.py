@@ -14,6 +14,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 KAFKA_JARS = REPOSITORY / "stack" / "kafka" / "jars"
 SPARK_JARS = REPOSITORY / "jobs" / "spark" / "jars"
 VENV = REPOSITORY / ".venv"
+SPARK_CLASSES = VENV / "spark-classes.jsa"
 DASHBOARDS = REPOSITORY / "dashboards"
 SUPERSET_LOCK = DASHBOARDS / "requirements.lock"
 SUPERSET_VENV = REPOSITORY / ".venv-superset"
@@ -29,10 +30,6 @@ PYTHON_IMAGE = "python:3.12-slim"
 DEBIAN_IMAGE = "tripclick-base:local"
 
 AIRFLOW_USER = "admin"
-
-# Spark jobs of seconds on two cores: most of their time is start-up, which the first compiler and one collector halve.
-# The first compiler's own limit of code is 48 MB, and what a long test session compiles beyond it is interpreted.
-QUICK_JVM = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:ReservedCodeCacheSize=240m"
 
 
 @dataclass(frozen=True)

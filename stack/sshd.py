@@ -9,11 +9,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from stack import spark_start
 from stack.errors import StackError
 from stack.home import write_private
 from stack.process import MARKER
 from stack.server import Server
-from stack.settings import HOST, QUICK_JVM, REPOSITORY, java_home
+from stack.settings import HOST, REPOSITORY, java_home
 
 SETTINGS = """\
 ListenAddress {host}:{port}
@@ -42,7 +43,6 @@ spark.driver.host {host}
 spark.driver.bindAddress {host}
 spark.local.dir {scratch}
 spark.sql.session.timeZone UTC
-spark.driver.extraJavaOptions {jvm}
 """
 SPARK_LOGGING = """\
 # Warnings only: a task's log in Airflow is for what the job itself says.
@@ -92,9 +92,9 @@ class SshServer(Server):
             # sshd's privilege separation wants this empty folder; a boot makes it where sshd is a service.
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
         spark, scratch = self.home.folder("spark", "conf"), self.home.folder("spark", "scratch")
-        (spark / "spark-defaults.conf").write_text(
-            SPARK_DEFAULTS.format(host=HOST, scratch=scratch, jvm=QUICK_JVM), encoding="utf-8"
-        )
+        defaults = SPARK_DEFAULTS.format(host=HOST, scratch=scratch)
+        defaults += "".join(f"{name} {value}\n" for name, value in spark_start.settings().items())
+        (spark / "spark-defaults.conf").write_text(defaults, encoding="utf-8")
         (spark / "log4j2.properties").write_text(SPARK_LOGGING, encoding="utf-8")
         environment = " ".join(f'"{name}={value}"' for name, value in self.session_environment().items())
         settings = SETTINGS.format(

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from jobs.spark.session import session
-from stack.settings import QUICK_JVM, SPARK_JARS, java_home
+from stack import spark_start
+from stack.settings import SPARK_JARS, java_home
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -39,7 +40,7 @@ def small_session() -> "SparkSession":
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     jars = ",".join(str(jar) for jar in sorted(SPARK_JARS.glob("*.jar")))
     settings = {"spark.master": "local[2]", "spark.driver.memory": "2g", "spark.jars": jars}
-    settings["spark.driver.extraJavaOptions"] = QUICK_JVM
+    settings |= spark_start.settings()
     # What a web page would show of work that has ended: there is no page.
     settings |= {
         f"spark.{name}": "50" for name in ("ui.retainedJobs", "ui.retainedStages", "sql.ui.retainedExecutions")

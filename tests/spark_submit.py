@@ -6,7 +6,8 @@ import os
 import sys
 from pathlib import Path
 
-from stack.settings import QUICK_JVM, REPOSITORY, SPARK_JARS, java_home
+from stack import spark_start
+from stack.settings import REPOSITORY, SPARK_JARS, java_home
 
 _PROGRAMS = Path(sys.executable).parent
 
@@ -18,7 +19,7 @@ def command(script: str) -> list[str]:
         "spark.driver.memory": "1g",
         "spark.jars": ",".join(str(jar) for jar in sorted(SPARK_JARS.glob("*.jar"))),
         "spark.ui.enabled": "false",
-        "spark.driver.extraJavaOptions": QUICK_JVM,
+        **spark_start.settings(),
     }
     confs = [word for name, value in settings.items() for word in ("--conf", f"{name}={value}")]
     return [str(_PROGRAMS / "spark-submit"), *confs, script]

@@ -97,6 +97,11 @@ def test_ssh_sessions_find_spark_and_java_and_the_project(ssh: SshServer) -> Non
     assert ssh.run("command -v spark-submit && test -x $JAVA_HOME/bin/java && test -d $PYTHONPATH/jobs").returncode == 0
 
 
+def test_ssh_sessions_start_spark_from_the_archive_of_its_classes(ssh: SshServer) -> None:
+    done = ssh.run("JAVA_TOOL_OPTIONS=-Xshare:on spark-submit --version")  # `on`: no start without the archive
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_ssh_lets_nobody_in_without_the_key(ssh: SshServer, tmp_path: Path) -> None:
     stranger = tmp_path / "key"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(stranger)], check=True)

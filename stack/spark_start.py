@@ -1,0 +1,54 @@
+"""How a Spark driver of this machine starts: the JVM options of short jobs, and an archive of the classes it loads.
+
+`python -m stack.spark_start` makes the archive, as `make install` does. A JVM that starts from it does not read and
+verify some 15,000 classes again. One that finds no archive, or that of another Java or PySpark, starts without.
+"""
+
+import os
+import sysconfig
+import tempfile
+from typing import Any
+
+from stack.settings import HOST, SPARK_CLASSES, SPARK_JARS, java_home
+
+# Spark jobs of seconds on two cores: most of their time is start-up, which the first compiler and one collector halve.
+# The first compiler's own limit of code is 48 MB, and what a long test session compiles beyond it is interpreted.
+_JVM = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:ReservedCodeCacheSize=240m"
+# Java says on stdout, a task's log, which archive it could not use; it works without.
+_SILENT = "-Xlog:cds*=off"
+
+
+def settings(archive: str = f"SharedArchiveFile={SPARK_CLASSES}") -> dict[str, str]:
+    """Spark's settings of a driver that starts soon; `archive` is Java's option, to read or to write one."""
+    return {
+        # An archive is only used for the class path that it was made with, or a longer one. By default Spark's own jars
+        # come after the folder of its settings, which each user has elsewhere.
+        "spark.driver.extraClassPath": f"{sysconfig.get_path('purelib')}/pyspark/jars/*",
+        "spark.driver.extraJavaOptions": f'{_JVM} {_SILENT} "-XX:{archive}"',
+    }
+
+
+def make_archive() -> None:
+    """Archive the classes that a small job loads which writes a Delta table and reads it."""
+    from jobs.spark.session import session
+
+    os.environ.update(JAVA_HOME=str(java_home()), SPARK_LOCAL_IP=HOST)
+    unfinished = SPARK_CLASSES.with_suffix(".part")
+    jars = ",".join(str(jar) for jar in sorted(SPARK_JARS.glob("*.jar")))
+    spark = session(
+        "spark-classes",
+        {"spark.master": "local[2]", "spark.jars": jars, **settings(f"ArchiveClassesAtExit={unfinished}")},
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        spark.range(8).selectExpr("id", "id % 3 AS part").write.format("delta").save(f"{folder}/table")
+        spark.read.format("delta").load(f"{folder}/table").groupBy("part").count().collect()
+        gateway: Any = spark.sparkContext._gateway
+        spark.stop()
+        gateway.proc.stdin.close()  # ends the JVM, which then writes the archive
+        gateway.proc.wait()
+    if unfinished.exists():
+        unfinished.replace(SPARK_CLASSES)
+
+
+if __name__ == "__main__":
+    make_archive()
