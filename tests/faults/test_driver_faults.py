@@ -65,13 +65,14 @@ POINTS = [
     *points("the commit of transaction", HOT, TRANSACTION, 2),
     *points(BATCH, HOT, "jobs.spark.analytics_mart_realtime:HotWriter.__call__", 1),
 ]  # fmt: skip
-# A short run has one of each kind of commit: an append of a stream, an overwrite, a transaction.
+# A short run kills each job once: three at one kind of commit each (an append, an overwrite, a transaction), two at a
+# random moment.
 SHORT_POINTS = [
     Point("before the append of quarantine or clicks 2", CURATED, "before", APPEND, 2),
     Point("before the overwrite of mart 1", ETL, "before", OVERWRITE, 1),
     Point("after the commit of transaction 2", LOAD, "after", TRANSACTION, 2),
 ]
-FAULTS: dict[str, list[Any]] = {"in short": [*JOBS, *SHORT_POINTS]}
+FAULTS: dict[str, list[Any]] = {"in short": [ARCHIVE, HOT, *SHORT_POINTS]}
 if FULL:
     FAULTS = {"at random moments": [*JOBS] * (KILLS // len(JOBS)), "at commit points": POINTS * TIMES}
 
