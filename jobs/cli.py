@@ -73,11 +73,11 @@ def main(
     Other exceptions pass. With ENDS_WITH_STDIN in the environment the end of stdin is a SIGTERM.
     """
     options = parser.parse_args(argv)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _terminate)
-    if os.environ.get(ENDS_WITH_STDIN):
-        threading.Thread(target=_watch_stdin, daemon=True).start()
     try:
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, _terminate)
+        if os.environ.get(ENDS_WITH_STDIN):
+            threading.Thread(target=_watch_stdin, daemon=True).start()
         run(options)
     except Exception as error:
         message = str(error) if isinstance(error, JobError) else outside(error)

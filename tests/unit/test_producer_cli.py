@@ -107,13 +107,15 @@ def test_argument_types_refuse_the_rest(kind: object, text: str, message: str) -
         kind(text)
 
 
-def test_a_job_that_is_to_end_with_stdin_does(capfd: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("moment", ["at its start", "at work"])
+def test_a_job_that_is_to_end_with_stdin_does(moment: str) -> None:
     waits = "import argparse, time; from jobs import cli; p = argparse.ArgumentParser(); "
-    waits += "raise SystemExit(cli.main(p, lambda _: time.sleep(60)))"
+    waits += "raise SystemExit(cli.main(p, lambda _: (print(flush=True), time.sleep(60))))"
     environment = {**os.environ, cli.ENDS_WITH_STDIN: "true"}
-    with subprocess.Popen([sys.executable, "-c", waits], stdin=subprocess.PIPE, env=environment) as job:
-        assert job.stdin
-        job.stdin.write(b"whatever comes")
-        job.stdin.close()
-        assert job.wait(30) == cli.TERMINATED
-    assert capfd.readouterr().err == "error: ended by a signal before it was done\n"
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", waits], env=environment, stdin=pipe, stdout=pipe, stderr=pipe) as job:
+        if moment == "at work":
+            assert job.stdout
+            job.stdout.readline()
+        _, said = job.communicate(b"whatever comes", timeout=30)
+    assert (job.returncode, said.decode()) == (cli.TERMINATED, "error: ended by a signal before it was done\n")
