@@ -25,9 +25,10 @@ if TYPE_CHECKING:
 
 pytestmark = SPARK_FAULTS
 
-DAYS, SCALE = (10, 56.0) if FULL else (3, 1.6)  # in full more than a million clicks
-KILLS = 100  # at random moments, in full
-TIMES = 10  # at each commit point, in full
+PARTS = 5  # in full, each with a chain of its own: more than a million clicks in all
+KILLS = 20  # at random moments, in each part
+TIMES = 2  # at each commit point, in each part
+DAYS, SCALE = (4, 28.0) if FULL else (3, 1.6)
 LINES_A_POINT = 100  # whatever the history: what counts is where it dies
 BATCHES = 4  # of one run of a stream
 AGAIN = 2 if FULL else 0
@@ -74,7 +75,8 @@ SHORT_POINTS = [
 ]
 FAULTS: dict[str, list[Any]] = {"in short": [ARCHIVE, HOT, *SHORT_POINTS]}
 if FULL:
-    FAULTS = {"at random moments": [*JOBS] * (KILLS // len(JOBS)), "at commit points": POINTS * TIMES}
+    kinds = {"at random moments": [*JOBS] * (KILLS // len(JOBS)), "at commit points": POINTS * TIMES}
+    FAULTS = {f"{kind}, part {part}": faults for kind, faults in kinds.items() for part in range(1, PARTS + 1)}
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +112,7 @@ def test_killed_drivers_lose_and_double_nothing(
 ) -> None:
     faults = FAULTS[when].copy()
     chance.shuffle(faults)
-    lines = log[: LINES_A_POINT * len(faults)] if when == "at commit points" else log
+    lines = log[: LINES_A_POINT * len(faults)] if "commit points" in when else log
     feed = Feed(chain, lines, len(faults) + 1)
     feed.next()
     for job in JOBS:
