@@ -75,7 +75,10 @@ SHORT_POINTS = [
 ]
 FAULTS: dict[str, list[Any]] = {"in short": [ARCHIVE, HOT, *SHORT_POINTS]}
 if FULL:
-    kinds = {"at random moments": [*JOBS] * (KILLS // len(JOBS)), "at commit points": POINTS * TIMES}
+    kinds: dict[str, list[Any]] = {
+        "at random moments": [*JOBS] * (KILLS // len(JOBS)),
+        "at commit points": POINTS * TIMES,
+    }
     FAULTS = {f"{kind}, part {part}": faults for kind, faults in kinds.items() for part in range(1, PARTS + 1)}
 
 
