@@ -36,8 +36,7 @@ SCALE = RATE * DAY_SECONDS / 1_930  # the lines of a dirty day at scale 1
 FIRST_DAY = dt.date(2020, 4, 1)
 FAULT_EVERY = (10.0, 30.0)  # seconds
 SAMPLE_EVERY = 2.0
-# At most: the last third of the time against all before; a third may hold only runs that were killed early.
-GROWS = 1.25
+GROWS = 1.25  # at most: the last third of the time against all before; a third may hold but runs that were killed early
 STREAM = ("--until-caught-up", "false", "--run-minutes", "3")
 BATCH_EVERY = 20.0  # seconds from a load to the next archive
 LIMIT_SECONDS = 600
