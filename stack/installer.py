@@ -134,7 +134,8 @@ def install_jars(pom: Path, folder: Path) -> None:
 def archive_spark_classes() -> None:
     """Make the archive that Spark's drivers start from, for this environment and this Java."""
     stamp = SPARK_CLASSES.with_suffix(".stamp")
-    wanted = _fingerprint(LOCK, str(java_home()), (java_home() / "release").read_text(encoding="utf-8"))
+    java, program = java_home(), REPOSITORY / "stack" / "spark_start.py"
+    wanted = _fingerprint(program, *(path.read_text(encoding="utf-8") for path in (LOCK, java / "release")), str(java))
     if _is_stamped(stamp, wanted):
         return
     _run("Archive of Spark's classes", [str(VENV / "bin" / "python"), "-m", "stack.spark_start"])

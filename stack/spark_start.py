@@ -28,16 +28,20 @@ def settings(archive: str = f"SharedArchiveFile={SPARK_CLASSES}") -> dict[str, s
     }
 
 
+def jars() -> str:
+    """Spark's setting of the jars that the jobs need, as the jobs' command has it."""
+    return ",".join(str(jar) for jar in sorted(SPARK_JARS.glob("*.jar")))
+
+
 def make_archive() -> None:
     """Archive the classes that a small job loads which writes a Delta table and reads it."""
     from jobs.spark.session import session
 
     os.environ.update(JAVA_HOME=str(java_home()), SPARK_LOCAL_IP=HOST)
     unfinished = SPARK_CLASSES.with_suffix(".part")
-    jars = ",".join(str(jar) for jar in sorted(SPARK_JARS.glob("*.jar")))
     spark = session(
         "spark-classes",
-        {"spark.master": "local[2]", "spark.jars": jars, **settings(f"ArchiveClassesAtExit={unfinished}")},
+        {"spark.master": "local[2]", "spark.jars": jars(), **settings(f"ArchiveClassesAtExit={unfinished}")},
     )
     with tempfile.TemporaryDirectory() as folder:
         spark.range(8).selectExpr("id", "id % 3 AS part").write.format("delta").save(f"{folder}/table")

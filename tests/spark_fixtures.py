@@ -38,7 +38,7 @@ def small_session() -> "SparkSession":
     """A session inside this process."""
     os.environ.setdefault("JAVA_HOME", str(java_home()))
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
-    jars = ",".join(str(jar) for jar in sorted(SPARK_JARS.glob("*.jar")))
+    jars = spark_start.jars()
     settings = {"spark.master": "local[2]", "spark.driver.memory": "2g", "spark.jars": jars}
     settings |= spark_start.settings()
     # What a web page would show of work that has ended: there is no page.

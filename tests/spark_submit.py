@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from stack import spark_start
-from stack.settings import REPOSITORY, SPARK_JARS, java_home
+from stack.settings import REPOSITORY, java_home
 
 _PROGRAMS = Path(sys.executable).parent
 
@@ -17,7 +17,7 @@ def command(script: str) -> list[str]:
     settings = {
         "spark.master": "local[2]",
         "spark.driver.memory": "1g",
-        "spark.jars": ",".join(str(jar) for jar in sorted(SPARK_JARS.glob("*.jar"))),
+        "spark.jars": spark_start.jars(),
         "spark.ui.enabled": "false",
         **spark_start.settings(),
     }
