@@ -39,6 +39,11 @@ SAMPLE_EVERY = 2.0
 GROWS = 1.25  # at most: the last third of the time against the most before it
 STREAM = ("--until-caught-up", "false", "--run-minutes", "3")
 BATCH_EVERY = 20.0  # seconds from a load to the next archive
+# A JVM's heap grows with garbage until the next full collection, of which a run of minutes has two to four: how much it
+# has at its most is an accident. These collect often, and give back what is not in use.
+COLLECTS = (
+    "-Dspark.cleaner.periodicGC.interval=10s -XX:-ShrinkHeapInSteps -XX:MinHeapFreeRatio=10 -XX:MaxHeapFreeRatio=30"
+)
 LIMIT_SECONDS = 600
 PRODUCER, BROKER, POSTGRES, DRIVER = FAULTS = ("producer", "broker", "PostgreSQL", "driver")
 ENDED_BY_US = (143, -signal.SIGTERM)  # the latter before the job has begun
@@ -98,7 +103,7 @@ class Soak:
     def _run(self, job: str, *options: str) -> None:
         if self.over.is_set():
             return
-        with self.chain.start(job, options=options) as driver:
+        with self.chain.start(job, options=options, environment={"JDK_JAVA_OPTIONS": COLLECTS}) as driver:
             self.drivers[job] = driver
             code = driver.wait(LIMIT_SECONDS)
         del self.drivers[job]
