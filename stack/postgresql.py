@@ -16,6 +16,7 @@ from stack.server import Server
 from stack.settings import DATABASE, DATABASE_LOGIN, HOST, POSTGRES_VERSION
 
 SUPERUSER = "postgres"
+SHARED_BUFFERS_MIB = 64
 READER_LIMIT = "30s"  # no chart waits longer, and no forgotten query holds the server
 # Capabilities that let a process pass folders that are closed to its user, the weaker one first: (name, bit).
 PASS_FOLDERS = (("dac_read_search", 2), ("dac_override", 1))
@@ -56,7 +57,7 @@ class PostgreSql(Server):
             "listen_addresses": HOST,
             "port": str(self.home.port("postgres")),
             "unix_socket_directories": "",
-            "shared_buffers": "64MB",
+            "shared_buffers": f"{SHARED_BUFFERS_MIB}MB",
             "max_connections": "50",
             "password_encryption": "scram-sha-256",
             "timezone": "UTC",

@@ -116,7 +116,10 @@ def wait_for_end(processes: Iterable[Process], limit: float) -> None:
 
 
 def memory(processes: Iterable[Process]) -> int:
-    """Bytes of memory (proportional set size: a shared page counts once in all) that `processes` hold."""
+    """Bytes of memory (proportional set size: a shared page counts once in all) that `processes` hold.
+
+    A program on its start by vfork has, for milliseconds, all memory of its parent: one of the processes counts twice.
+    """
     total = 0
     for process in processes:
         try:
