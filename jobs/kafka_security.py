@@ -9,9 +9,10 @@ import logging
 import os
 import re
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,7 @@ def read(folder: str) -> Security:
 @contextmanager
 def refusals() -> Iterator[list[str]]:
     """Why brokers did not let kafka-python in meanwhile: it tries on, and tells the reason to nobody but its log."""
+    _hear_last_words()
     found: list[str] = []
 
     def note(record: logging.LogRecord) -> bool:
@@ -113,6 +115,29 @@ def refusals() -> Iterator[list[str]]:
     finally:
         logger.removeFilter(note)
         logger.setLevel(level)
+
+
+@cache
+def _hear_last_words() -> None:
+    """Let kafka-python read what a broker says before it hangs up.
+
+    Its version 3 drops what comes together with the end of a connection, and the reason of a refused login does: then
+    a wrong password looks like a broker that does not run.
+    """
+    from kafka.net.transport import KafkaSSLTransport, KafkaTCPTransport  # not where Java alone speaks to Kafka
+
+    for transport in (KafkaTCPTransport, KafkaSSLTransport):
+        transport._sock_recv = _end_comes_last(transport._sock_recv)
+
+
+def _end_comes_last(receive: Callable[[Any], tuple[bytes, Exception | None]]) -> Callable[[Any], Any]:
+    """`receive`, that tells the end only when nothing came with it: a socket tells it again when it is asked again."""
+
+    def received(transport: Any) -> tuple[bytes, Exception | None]:
+        data, end = receive(transport)
+        return data, None if data else end
+
+    return received
 
 
 def _checked(file: Path) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import gc
 import json
+import logging
 import shutil
 import socket
 import ssl
@@ -23,6 +24,7 @@ from jobs import kafka_security
 from jobs.cli import JobError
 from jobs.event import PARTITIONS
 from jobs.generator.__main__ import write_day
+from jobs.producer.topics import connected
 from jobs.spark.kafka_records import require_topic
 from stack.home import Home
 from stack.kafka_broker import KafkaBroker
@@ -261,6 +263,26 @@ def test_who_has_not_all_of_it_is_refused_in_one_line(
             require_topic(spark, broker.address, topic, kafka_security.read(folder))
         assert not folder or f"look at {folder}/client.properties on this host" in str(error.value), case
         assert broker.password not in f"{line}{error.value}", case
+
+
+def test_a_wrong_password_is_told_by_every_try(broker: SecureBroker, tmp_path: Path) -> None:
+    """The broker hangs up as soon as it has said why, and on a busy machine both come at once."""
+    security = kafka_security.read(broker.client(tmp_path / "wrong", {"sasl.jaas.config": login("wrong")}))
+    tries: list[str] = []
+
+    def note(record: logging.LogRecord) -> bool:
+        tries.append(record.getMessage())
+        return True
+
+    logger = logging.getLogger("kafka.net.manager")
+    logger.addFilter(note)
+    try:
+        with pytest.raises(JobError, match="SaslAuthentication"):
+            connected(broker.address, security)
+    finally:
+        logger.removeFilter(note)
+    assert [words for words in tries if "SaslAuthentication" in words]
+    assert not [words for words in tries if "socket disconnected" in words]
 
 
 def test_preflight_signs_in_where_the_file_is_and_says_so_where_it_is_not(

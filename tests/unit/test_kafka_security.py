@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import socket
 import ssl
 from pathlib import Path
 
 import pytest
+from kafka.net.transport import KafkaTCPTransport
 
 from jobs import kafka_security
 from jobs.cli import JobError
@@ -135,3 +137,15 @@ def test_a_host_name_is_checked_unless_the_file_says_no(tmp_path: Path) -> None:
         context = kafka_security.read(str(tmp_path)).python["ssl_context"]
         assert context.check_hostname is checked
         assert context.verify_mode is ssl.CERT_REQUIRED
+
+
+def test_what_a_broker_says_before_it_hangs_up_is_heard() -> None:
+    ours, brokers = socket.socketpair()
+    with ours, brokers, kafka_security.refusals():
+        ours.setblocking(False)
+        brokers.sendall(b"SaslAuthenticationException")
+        brokers.close()
+        transport = KafkaTCPTransport(None, ours)
+        assert transport._sock_recv() == (b"SaslAuthenticationException", None)
+        data, end = transport._sock_recv()
+        assert (data, str(end)) == (b"", "KafkaConnectionError: socket disconnected")
