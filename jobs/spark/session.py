@@ -17,6 +17,8 @@ SETTINGS = {
     # Some thousand clicks a day: each task more costs its start and a small file.
     "spark.sql.shuffle.partitions": "2",
     "spark.databricks.delta.snapshotPartitions": "2",
+    # A micro-batch of the hot stream compiles 230 classes. Spark keeps 100, and would compile all of them each time.
+    "spark.sql.codegen.cache.maxEntries": "1000",
 }
 
 
