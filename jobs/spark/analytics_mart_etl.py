@@ -21,10 +21,6 @@ if TYPE_CHECKING:
 
     from jobs.spark.mart import Mart, Run, Written
 
-# Eight years are 5 million clicks: in so many parts, and cached on disk, they fit a driver of 1 GB. Of a few days
-# Spark puts the parts together again.
-SETTINGS = {"spark.sql.shuffle.partitions": "64"}
-
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
@@ -49,7 +45,7 @@ def run(options: argparse.Namespace) -> None:
     from jobs.spark.session import session
     from jobs.spark.writer import one_writer
 
-    spark = session("analytics_mart_etl", SETTINGS)
+    spark = session("analytics_mart_etl")
     mart = Mart(spark, options.mart_path)
     with one_writer(spark, options.mart_path):
         this = run_of_now(spark, options.curated_path)  # not older than what the last writer read
@@ -119,9 +115,11 @@ def in_full(mart: "Mart", this: "Run") -> None:
 
     from jobs.spark.cold_marts import compared, of_days, prepared, quarantined, session_analysis
     from jobs.spark.columns_cold import SESSION_ANALYSIS
+    from jobs.spark.session import shuffle_like
 
     started = time.monotonic()
     curated = this.clicks.rows(mart.spark)
+    shuffle_like(curated)
     clicks = prepared(curated).persist(StorageLevel.DISK_ONLY)
     kept, read = clicks.count(), curated.count()
     if not kept:

@@ -24,6 +24,7 @@ def go_on(mart: "Mart", this: "Run", last: "Written") -> None:
 
     from jobs.spark.cold_marts import CHANGES, compared, of_days, prepared, quarantined, session_analysis
     from jobs.spark.columns_cold import SESSION_ANALYSIS
+    from jobs.spark.session import shuffle_like
 
     assert this.quarantine  # noqa: S101  (there was one at the last run)
     assert last.run.quarantine  # noqa: S101
@@ -34,11 +35,14 @@ def go_on(mart: "Mart", this: "Run", last: "Written") -> None:
     new = this.clicks.changes(spark, last.run.clicks).select("session_id", "event_date").persist()
     sessions = new.select("session_id").distinct().persist()
     visits = last.marts[SESSION_ANALYSIS.name]
+    shuffle_like(visits)
     old = visits.join(sessions, on="session_id", how="left_semi").persist()
     lasted = F.sequence(F.to_date("first_click_ts"), F.to_date("last_click_ts"))
     days = dates(new)
     visited = days | dates(old.select(F.explode(lasted).alias("event_date")))
-    theirs = on(visited, curated).join(sessions, on="session_id", how="left_semi")
+    theirs = on(visited, curated)
+    shuffle_like(theirs)
+    theirs = theirs.join(sessions, on="session_id", how="left_semi")
     found = SESSION_ANALYSIS.of(session_analysis(prepared(theirs).persist(disk))).persist()
     days |= dates(differing(found, old))
     moved = this.quarantine.changes(spark, last.run.quarantine)
@@ -50,6 +54,7 @@ def go_on(mart: "Mart", this: "Run", last: "Written") -> None:
     others = on(days, visits).join(sessions, on="session_id", how="left_anti")
     mart.write(SESSION_ANALYSIS, others.unionByName(on(days, found)), this, days)
     curated = on(days, curated)
+    shuffle_like(curated)
     by_day = of_days(
         prepared(curated).persist(disk), mart.rows(SESSION_ANALYSIS, days), quarantined(curated, quarantine)
     )

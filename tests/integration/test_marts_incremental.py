@@ -1,6 +1,7 @@
 """The incremental ETL: after whatever arrivals the tables are those of a full one, to the bit."""
 
 import datetime as dt
+import math
 import os
 import random
 import secrets
@@ -12,12 +13,13 @@ import pytest
 
 from jobs.generator.__main__ import write_day
 from jobs.spark import analytics_mart_etl, tables
+from jobs.spark import session as spark_session
 from tests.clicks import append, append_lines, append_quarantine, at, click, frame
 from tests.integration.test_marts_cold import different
 from tests.kafka_runs import lines_of
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from pyspark.sql import DataFrame, SparkSession
 
 pytestmark = pytest.mark.integration
 
@@ -139,3 +141,22 @@ def test_random_arrivals(spark: "SparkSession", tmp_path: Path, etl: Etl, same_a
         offset += len(lines)
         assert ("in full" in etl()) == (number == 0)
     same_as_in_full()
+
+
+def test_a_longer_history_is_shuffled_in_more_parts_and_one_day_of_it_is_not(
+    spark: "SparkSession", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append(frame(spark, [click(at(days=day), f"c{day}", **came(day)) for day in range(9)]), tmp_path)
+    path = Path(tables.table_path(str(tmp_path), tables.CLICKS))
+    clicks = spark.read.format("delta").load(str(path))
+    size = {folder.name: sum(file.stat().st_size for file in folder.glob("*.parquet")) for folder in path.glob("*=*")}
+
+    def parts(rows: "DataFrame") -> int:
+        spark_session.shuffle_like(rows)
+        return int(str(spark.conf.get("spark.sql.shuffle.partitions")))
+
+    assert (len(size), parts(clicks)) == (9, spark_session.PARTS)
+    monkeypatch.setattr(spark_session, "PART_BYTES", 1000)
+    assert parts(clicks) == math.ceil(sum(size.values()) / 1000)
+    day, of_it = max(size.items())
+    assert spark_session.PARTS < parts(clicks.where(f"event_date = '{day.split('=')[1]}'")) == math.ceil(of_it / 1000)
