@@ -6,7 +6,7 @@ AGAINST ?= HEAD
 export DAYS SCALE SUPERSET
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo dashboards up down status check validate plan preflight format docs test test-fast test-faults bench-config bench-anomalies bench-queries bench-etl clean
+.PHONY: help install demo dashboards up down status check validate plan preflight format docs test test-fast test-faults bench-config bench-anomalies bench-queries bench clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,16 +54,17 @@ test-faults: install ## Kill servers and jobs at random moments, in full; FAULTS
 	@FAULTS=full $(PYTHON) -m pytest tests/faults
 
 bench-config: install ## Time the check and the loader beside check-jsonschema, hand-written DAGs and dag-factory
-	@$(PYTHON) -m tests.bench_config
+	@$(PYTHON) -m tests.bench.config
 
 bench-anomalies: install ## Measure the anomaly rules against what the generator injected
-	@$(PYTHON) -m tests.bench_anomalies
+	@$(PYTHON) -m tests.bench.anomalies
 
 bench-queries: install ## Time the dashboards' queries on marts of eight years
-	@$(PYTHON) -m tests.bench_queries
+	@$(PYTHON) -m tests.bench.queries
 
-bench-etl: install ## Time the ETL in full and by one more day, on histories of four weeks to seven years
-	@$(PYTHON) -m tests.bench_etl
+bench: install ## Measure the stages beside their ceilings: ROWS="etl load" selects, DAYS=28 is less; SHORT=1 KEEP=1 JSON=file
+	@$(PYTHON) -m tests.bench $(ROWS) $(if $(filter file,$(origin DAYS)),,--days $(DAYS)) \
+		$(if $(SHORT),--short) $(if $(KEEP),--keep) $(if $(JSON),--json $(JSON))
 
 test-fast: install ## Run the unit tests: no servers, two minutes
 	@$(PYTHON) -m pytest tests/unit

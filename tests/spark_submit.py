@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from stack import spark_start
@@ -12,8 +13,14 @@ from stack.settings import REPOSITORY, java_home
 _PROGRAMS = Path(sys.executable).parent
 
 
+def words(script: str, settings: Mapping[str, str]) -> list[str]:
+    """The words before the script's own options, with these settings of Spark."""
+    confs = [word for name, value in settings.items() for word in ("--conf", f"{name}={value}")]
+    return [str(_PROGRAMS / "spark-submit"), *confs, script]
+
+
 def command(script: str) -> list[str]:
-    """The words before the script's own options."""
+    """The same with the settings of a Spark server."""
     settings = {
         "spark.master": "local[2]",
         "spark.driver.memory": "1g",
@@ -21,8 +28,7 @@ def command(script: str) -> list[str]:
         "spark.ui.enabled": "false",
         **spark_start.settings(),
     }
-    confs = [word for name, value in settings.items() for word in ("--conf", f"{name}={value}")]
-    return [str(_PROGRAMS / "spark-submit"), *confs, script]
+    return words(script, settings)
 
 
 def environment() -> dict[str, str]:

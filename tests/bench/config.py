@@ -66,7 +66,7 @@ class Report:
 
 def main() -> int:
     """Run all comparisons, or be the process that runs one."""
-    parser = argparse.ArgumentParser(prog="python -m tests.bench_config", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.config", description=__doc__)
     parser.add_argument("--runs", type=int, default=9, help="runs of each side; a third of it for 1,000 DAGs")
     parser.add_argument("--build", nargs=2, metavar=("OURS", "OTHERS"), help=argparse.SUPPRESS)
     options = parser.parse_args()

@@ -48,7 +48,7 @@ class Truth:
 
 def main() -> int:
     """Generate, find, print."""
-    options = argparse.ArgumentParser(prog="python -m tests.bench_anomalies", description=__doc__)
+    options = argparse.ArgumentParser(prog="python -m tests.bench.anomalies", description=__doc__)
     options.add_argument("--days", type=int, default=90)
     options.add_argument("--scale", type=float, default=10)
     options.add_argument("--seed", type=int, default=1)

@@ -1,0 +1,65 @@
+"""The cold ETL: in full on two lengths of history, one more day after each, and with nothing new."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from tests.bench import process
+from tests.bench.harness import Cost, Reach, Row
+from tests.bench.lab import Lab
+from tests.bench.starts import empty_job
+
+STAGE = "etl"
+
+
+def full(history: str, lab: Lab) -> Cost:
+    """All of `lab.sizes.<history>` days to new tables."""
+    lab.empty(_mart(lab, history))
+    return _etl(lab, history, "false")
+
+
+def one_more_day(history: str, lab: Lab) -> Cost:
+    """The day that came after the last run."""
+    if not lab.last(_mart(lab, history)).exists():
+        full(history, lab)
+    lab.one_more_day(_days(lab, history))
+    return _etl(lab, history, "true")
+
+
+def _nothing_new(lab: Lab) -> Cost:
+    if not lab.last(_mart(lab, "year")).exists():
+        full("year", lab)
+    return _etl(lab, "year", "true")
+
+
+def _etl(lab: Lab, history: str, incremental: str) -> Cost:
+    curated, mart = lab.curated(_days(lab, history)), lab.last(_mart(lab, history))
+    paths = [f"--curated-path={curated}", f"--mart-path={mart}"]
+    return process.job("analytics_mart_etl", *paths, f"--incremental={incremental}")
+
+
+def _days(lab: Lab, history: str) -> int:
+    days: int = getattr(lab.sizes, history)
+    return days
+
+
+def _mart(lab: Lab, history: str) -> str:
+    return f"mart-{_days(lab, history)}"
+
+
+ROWS = [
+    Row("ETL in full, a year", STAGE, partial(full, "year"), None, Reach("times", 5, gib=5), short=True),
+    Row("ETL in full, the whole history", STAGE, partial(full, "history"), None, Reach("times", 2.5, gib=5)),
+    Row("ETL, nothing new", STAGE, _nothing_new, empty_job, Reach("times", 1.3)),
+    Row("ETL, a day more after a month", STAGE, partial(one_more_day, "month"), empty_job, Reach("times", 2)),
+    Row(
+        "ETL, a day more after the whole history", STAGE, partial(one_more_day, "history"), empty_job, Reach("times", 2)
+    ),
+    Row(
+        "that, beside a day more after a month",
+        STAGE,
+        partial(one_more_day, "history"),
+        partial(one_more_day, "month"),
+        Reach("times", 1.2),
+    ),
+]

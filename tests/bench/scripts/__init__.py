@@ -1,0 +1,1 @@
+"""What make bench runs by spark-submit beside the jobs: the smallest job, and ceilings."""
