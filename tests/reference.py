@@ -1,22 +1,25 @@
-"""The four cold tables computed a second time: from the raw log files, by DuckDB, with no code of the jobs.
+"""The four cold tables computed a second time: from the raw log files, in plain Python, with no code of the jobs.
 
-Only the list of clinical areas is shared with them. What the columns mean stands in docs/data-dictionary.md.
+Only the list of clinical areas is shared with them. What the columns mean stands in docs/data-dictionary.md; each is
+computed here from all clicks at once, in exact numbers, with no regard to speed.
 """
 
 import datetime as dt
 import hashlib
 import html
+import itertools
 import json
 import math
 import re
 import unicodedata
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from bisect import bisect_right
+from collections import Counter, defaultdict
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
-
-import duckdb
 
 from jobs.event import CLINICAL_AREAS
 
@@ -32,148 +35,62 @@ COLUMNS = {
     "popular_documents": "event_date, document_id, title, view_count, unique_sessions, rank_in_day, doi, url_host, "
     "impressions, ctr, avg_click_rank, wow_pct",
 }
+T = TypeVar("T")
+K = TypeVar("K", bound=Hashable)
+SECOND_MS = 1000
+MINUTE_MS = 60 * SECOND_MS
+HOUR_MS = 60 * MINUTE_MS
+VISIT_PAUSE_MS = 30 * MINUTE_MS
+LATE_MS = 10 * MINUTE_MS
+# White space is no control character here: it ends a word.
+_CONTROL = dict.fromkeys(n for n in range(256) if unicodedata.category(chr(n)) == "Cc" and not chr(n).isspace())
 
-# What a click is, by name and DuckDB's type. `documents` and `areas` are joined by a bar, empty when there is none.
-_FIELDS = {
-    "id": "varchar",
-    "session_id": "varchar",
-    "ms": "bigint",
-    "document_id": "bigint",
-    "title": "varchar",
-    "doi": "varchar",
-    "host": "varchar",
-    "areas": "varchar",
-    "query": "varchar",
-    "documents": "varchar",
-    "rank": "integer",
-    "repeats": "integer",
-    "late": "boolean",
-}
-_CLICKS = f"""
-    CREATE TABLE raw AS SELECT *, make_timestamp(ms * 1000) AS ts, make_timestamp(ms * 1000)::date AS event_date
-    FROM (SELECT {", ".join(f"unnest(${name})::{kind} AS {name}" for name, kind in _FIELDS.items())});
-"""
-# A click with its visit v and its search s, both numbered within the session; `asked` is the visit's query before it.
-_VISITS = """
-    CREATE TABLE clicks AS
-    WITH paused AS (
-        SELECT *, ms - lag(ms) OVER w AS gap, lag(query) OVER w AS query_before FROM raw
-        WINDOW w AS (PARTITION BY session_id ORDER BY ms, id)
-    ), visited AS (
-        SELECT *, 1 + count(*) FILTER (gap > 1800000) OVER (PARTITION BY session_id ORDER BY ms, id) AS v FROM paused
-    ), searched AS (
-        SELECT *, count(*) FILTER (gap IS NULL OR gap > 1800000 OR query IS DISTINCT FROM query_before)
-                      OVER (PARTITION BY session_id ORDER BY ms, id) AS s,
-               CASE WHEN gap <= 1800000 THEN gap END AS visit_gap
-        FROM visited
-    )
-    SELECT *, last_value(query IGNORE NULLS) OVER (
-                  PARTITION BY session_id, v ORDER BY ms, id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS asked
-    FROM searched;
 
-    CREATE TABLE found AS
-    SELECT session_id, v, count(*) OVER minute >= 20 OR count(*) OVER five >= 50 OR count(*) OVER same >= 10
-               OR ms - min(ms) OVER visit >= 4 * 3600000
-               OR (count(visit_gap) OVER ten = 10 AND avg(visit_gap) OVER ten > 0
-                   AND stddev_pop(visit_gap) OVER ten / avg(visit_gap) OVER ten < 0.1) AS yes
-    FROM clicks
-    WINDOW minute AS (PARTITION BY session_id ORDER BY ms RANGE BETWEEN 59999 PRECEDING AND CURRENT ROW),
-           five AS (PARTITION BY session_id ORDER BY ms RANGE BETWEEN 299999 PRECEDING AND CURRENT ROW),
-           same AS (PARTITION BY session_id, document_id ORDER BY ms
-                    RANGE BETWEEN 599999 PRECEDING AND CURRENT ROW),
-           visit AS (PARTITION BY session_id, v),
-           ten AS (PARTITION BY session_id, v ORDER BY ms, id ROWS BETWEEN 9 PRECEDING AND CURRENT ROW);
-"""
-_TABLES = {
-    "session_analysis": """
-        WITH per_area AS (
-            SELECT session_id, v, area, count(*) AS n
-            FROM (SELECT session_id, v, unnest(string_split(areas, '|')) AS area FROM clicks)
-            WHERE area <> 'Unknown' GROUP BY ALL
-        ), area AS (
-            SELECT session_id, v, count(*) AS n, first(area ORDER BY n DESC, area) AS top FROM per_area GROUP BY ALL
-        ), best AS (
-            SELECT session_id, v, avg(1 / best) AS mrr
-            FROM (SELECT session_id, v, s, min(rank) AS best FROM clicks GROUP BY ALL) GROUP BY ALL
-        ), anomalous AS (SELECT session_id, v, bool_or(coalesce(yes, false)) AS yes FROM found GROUP BY ALL)
-        SELECT session_id, v, min(ts)::date, count(*), count(DISTINCT document_id), min(ts), max(ts),
-               (max(ms) - min(ms)) / 1000, count(DISTINCT query), count(DISTINCT s), count(*) FILTER (query <> asked),
-               avg(rank), any_value(mrr), median(visit_gap) / 1000, coalesce(any_value(area.n), 0), any_value(top),
-               count(*) = 1, any_value(yes)
-        FROM clicks LEFT JOIN area USING (session_id, v) JOIN best USING (session_id, v)
-        JOIN anomalous USING (session_id, v)
-        GROUP BY session_id, v""",
-    "daily_traffic": """
-        WITH hours AS (SELECT event_date, hour(ts) AS h, count(*) AS n FROM clicks GROUP BY ALL),
-        peaks AS (SELECT event_date, first(h ORDER BY n DESC, h) AS peak_hour FROM hours GROUP BY ALL),
-        visits AS (SELECT min(ts)::date AS event_date, count(*) AS n, (max(ms) - min(ms)) / 1000 AS seconds
-                   FROM clicks GROUP BY session_id, v),
-        visited AS (
-            SELECT event_date, avg((n = 1)::int) AS bounced, quantile_cont(seconds, 0.5) FILTER (n > 1) AS median,
-                   quantile_cont(seconds, 0.95) FILTER (n > 1) AS p95
-            FROM visits GROUP BY event_date),
-        searches AS (SELECT event_date, min(rank) AS best FROM clicks WHERE rank IS NOT NULL
-                     GROUP BY event_date, session_id, s),
-        ranked AS (SELECT event_date, avg((best = 1)::int) AS first, avg(1 / best) AS mrr FROM searches
-                   GROUP BY event_date),
-        days AS (
-            SELECT event_date, count(*) AS n, count(DISTINCT session_id) AS sessions,
-                   count(DISTINCT document_id) AS documents, count(DISTINCT query) AS queries,
-                   count(rank) / count(*) AS covered, 1 - count(query) / count(*) AS silent, sum(repeats) AS repeats,
-                   count(*) FILTER (late) AS late
-            FROM clicks GROUP BY event_date)
-        SELECT days.event_date, days.n, days.sessions, days.documents, peak_hour, days.queries,
-               days.n / days.sessions, bounced, median, p95, ranked.first, ranked.mrr, days.covered, days.silent,
-               (days.n - day.n) * 100 / day.n,
-               (days.n - week.n) * 100 / week.n, days.repeats::bigint, coalesce(quarantined.n, 0), days.late
-        FROM days JOIN peaks USING (event_date) LEFT JOIN visited USING (event_date) LEFT JOIN ranked USING (event_date)
-        LEFT JOIN quarantined USING (event_date) LEFT JOIN days AS day ON day.event_date = days.event_date - 1
-        LEFT JOIN days AS week ON week.event_date = days.event_date - 7""",
-    "clinical_areas": """
-        WITH each AS (
-            SELECT *, unnest(string_split(areas, '|')) AS area, 1 / len(string_split(areas, '|')) AS weight FROM clicks
-        ), rows AS (
-            SELECT event_date, area, count(*) AS n, count(DISTINCT session_id) AS sessions, sum(weight) AS weighted,
-                   count(DISTINCT document_id) AS documents
-            FROM each GROUP BY event_date, area
-        ), days AS (SELECT event_date, count(*) AS n FROM clicks GROUP BY event_date)
-        SELECT rows.event_date, rows.area, rows.n, rows.sessions, rows.weighted, rows.n / days.n, rows.documents,
-               row_number() OVER (PARTITION BY rows.event_date ORDER BY rows.n DESC, rows.sessions DESC, rows.area),
-               (rows.n - week.n) * 100 / week.n
-        FROM rows JOIN days USING (event_date)
-        LEFT JOIN rows AS week ON week.event_date = rows.event_date - 7 AND week.area = rows.area""",
-    "popular_documents": """
-        WITH rows AS (
-            SELECT event_date, document_id, last(title ORDER BY ms, id) FILTER (title IS NOT NULL) AS title,
-                   count(*) AS n, count(DISTINCT session_id) AS sessions,
-                   last(doi ORDER BY ms, id) FILTER (doi IS NOT NULL) AS doi,
-                   last(host ORDER BY ms, id) FILTER (host IS NOT NULL) AS host, avg(rank) AS rank
-            FROM clicks GROUP BY event_date, document_id
-        ), shown AS (
-            SELECT DISTINCT event_date, session_id, s, unnest(string_split(documents, '|'))::bigint AS document_id
-            FROM clicks WHERE documents <> ''
-        ), clicked AS (
-            SELECT DISTINCT event_date, session_id, s, document_id, true AS yes FROM clicks WHERE rank IS NOT NULL
-        ), impressions AS (
-            SELECT event_date, document_id, count(*) AS n, count(yes) / count(*) AS ctr
-            FROM shown LEFT JOIN clicked USING (event_date, session_id, s, document_id) GROUP BY event_date, document_id
-        )
-        SELECT rows.event_date, rows.document_id, rows.title, rows.n, rows.sessions,
-               row_number() OVER (PARTITION BY rows.event_date
-                                  ORDER BY rows.sessions DESC, rows.n DESC, rows.document_id),
-               rows.doi, rows.host, impressions.n, ctr, rows.rank, (rows.n - week.n) * 100 / week.n
-        FROM rows LEFT JOIN impressions USING (event_date, document_id)
-        LEFT JOIN rows AS week ON week.event_date = rows.event_date - 7 AND week.document_id = rows.document_id""",
-}
+@dataclass(slots=True)
+class Click:
+    """A valid click; `visit` and `search` are numbered within its session, and come with `visits_of`."""
+
+    event_id: str
+    session_id: str
+    ms: int
+    day: dt.date
+    document_id: int
+    title: str | None
+    doi: str | None
+    host: str | None
+    areas: list[str]
+    query: str | None
+    documents: list[int]
+    rank: int | None
+    repeats: int = 0
+    is_late: bool = False
+    visit: int = 0
+    search: int = 0
+
+
+Visit = list[Click]  # in their order
+Row = dict[str, Any]
+
+
+class Received(NamedTuple):
+    """What came: the visits of all clicks, and how many bad lines came right behind a click of each day."""
+
+    visits: list[Visit]
+    quarantined: Counter[dt.date | None]
+
+    @property
+    def clicks(self) -> list[Click]:
+        """All, by session and in their order."""
+        return list(itertools.chain.from_iterable(self.visits))
 
 
 class Number(float):
-    """A float that equals another one that differs by 1e-9 at most, of 1 or of itself: sums depend on their order."""
+    """A float that equals another one that differs by 1e-12 at most, of 1 or of itself: the marts are not exact."""
 
     __hash__ = float.__hash__
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, float) and math.isclose(self, other, rel_tol=1e-9, abs_tol=1e-9)
+        return isinstance(other, float) and math.isclose(self, other, rel_tol=1e-12, abs_tol=1e-12)
 
     def __ne__(self, other: object) -> bool:
         return not self == other
@@ -187,49 +104,352 @@ def cold_tables(
     `shift_ms` moves the clicks as a replay does; `sent_at` is the time in Kafka (now by default). The lines came in
     the order of the files' names, and those of `again` once more.
     """
-    database = clicks_of(folder, shift_ms, sent_at, again)
-    tables = {name: database.execute(query).fetchall() for name, query in _TABLES.items()}
-    return {name: sorted(tuple(map(cell_of, row)) for row in rows) for name, rows in tables.items()}
+    received = receive(folder, shift_ms, sent_at, again)
+    days = grouped(received.clicks, lambda click: click.day)
+    rows = {
+        "session_analysis": [session_analysis(visit) for visit in received.visits],
+        "daily_traffic": daily_traffic(days, received),
+        "clinical_areas": clinical_areas(days),
+        "popular_documents": popular_documents(days),
+    }
+    return {table: sorted(cells_of(row, COLUMNS[table]) for row in rows[table]) for table in COLUMNS}
 
 
-def clicks_of(
+# Tables: a row each visit, day, day's area and day's document.
+
+
+def session_analysis(visit: Visit) -> Row:
+    first, last = visit[0], visit[-1]
+    queries = [click.query for click in visit if click.query]
+    known_areas = Counter(area for click in visit for area in click.areas if area != "Unknown")
+    searches = grouped(visit, lambda click: click.search)
+    return {
+        "session_id": first.session_id,
+        "visit_no": first.visit,
+        "event_date": first.day,
+        "click_count": len(visit),
+        "unique_docs": distinct(click.document_id for click in visit),
+        "first_click_ts": moment(first.ms),
+        "last_click_ts": moment(last.ms),
+        "session_duration_sec": (last.ms - first.ms) / SECOND_MS,
+        "query_count": distinct(queries),
+        "search_count": len(searches),
+        "reformulation_count": sum(before != after for before, after in itertools.pairwise(queries)),
+        "avg_click_rank": mean(ranks(visit)),
+        "mrr": mean(reciprocal_ranks(searches.values())),
+        "median_gap_sec": quantile(Fraction(1, 2), [Fraction(gap, SECOND_MS) for gap in gaps(visit)]),
+        "distinct_areas": len(known_areas),
+        "top_area": min(known_areas, key=lambda area: (-known_areas[area], area), default=None),
+        "is_bounce": len(visit) == 1,
+        "is_anomalous": is_anomalous(visit),
+    }
+
+
+def daily_traffic(days: Mapping[dt.date, list[Click]], received: Received) -> list[Row]:
+    began = grouped(received.visits, lambda visit: visit[0].day)
+    rows = {day: _day(clicks) | _began(began.get(day, [])) for day, clicks in days.items()}
+    totals = {day: len(clicks) for day, clicks in days.items()}
+    for day, row in rows.items():
+        row["dod_pct"] = change(totals, day, 1)
+        row["wow_pct"] = change(totals, day, 7)
+        row["quarantined_count"] = received.quarantined[day]
+    return list(rows.values())
+
+
+def _day(clicks: list[Click]) -> Row:
+    hours = Counter(click.ms // HOUR_MS % 24 for click in clicks)
+    reciprocal = reciprocal_ranks(searches_of(clicks))
+    sessions = distinct(click.session_id for click in clicks)
+    return {
+        "event_date": clicks[0].day,
+        "total_events": len(clicks),
+        "unique_sessions": sessions,
+        "unique_documents": distinct(click.document_id for click in clicks),
+        "peak_hour": min(hours, key=lambda hour: (-hours[hour], hour)),
+        "unique_queries": distinct(click.query for click in clicks if click.query),
+        "clicks_per_session": len(clicks) / sessions,
+        "ctr_at_1": mean([one == 1 for one in reciprocal]),
+        "mean_reciprocal_rank": mean(reciprocal),
+        "rank_coverage": mean([click.rank is not None for click in clicks]),
+        "no_query_share": mean([click.query is None for click in clicks]),
+        "duplicate_count": sum(click.repeats for click in clicks),
+        "late_count": sum(click.is_late for click in clicks),
+    }
+
+
+def _began(visits: list[Visit]) -> Row:
+    """What daily_traffic has of the visits that began on a day."""
+    durations = [Fraction(visit[-1].ms - visit[0].ms, SECOND_MS) for visit in visits if len(visit) > 1]
+    return {
+        "bounce_rate": mean([len(visit) == 1 for visit in visits]),
+        "median_duration_sec": quantile(Fraction(1, 2), durations),
+        "p95_duration_sec": quantile(Fraction(95, 100), durations),
+    }
+
+
+def clinical_areas(days: Mapping[dt.date, list[Click]]) -> list[Row]:
+    rows = []
+    for day, clicks in days.items():
+        areas = grouped(((click, area) for click in clicks for area in click.areas), lambda pair: pair[1])
+        of_day = [_area(day, area, [click for click, _ in pairs], len(clicks)) for area, pairs in areas.items()]
+        rows += ranked(of_day, lambda row: (-row["search_count"], -row["unique_sessions"], row["clinical_area"]))
+    return week_on_week(rows, "clinical_area", "search_count")
+
+
+def _area(day: dt.date, area: str, clicks: list[Click], total: int) -> Row:
+    return {
+        "event_date": day,
+        "clinical_area": area,
+        "search_count": len(clicks),
+        "unique_sessions": distinct(click.session_id for click in clicks),
+        "weighted_clicks": float(sum(Fraction(1, len(click.areas)) for click in clicks)),
+        "click_share": len(clicks) / total,
+        "unique_documents": distinct(click.document_id for click in clicks),
+    }
+
+
+def popular_documents(days: Mapping[dt.date, list[Click]]) -> list[Row]:
+    rows = []
+    for clicks in days.values():
+        was_clicked = impressions(clicks)
+        documents = grouped(clicks, lambda click: click.document_id)
+        of_day = [_document(views, was_clicked[document]) for document, views in documents.items()]
+        rows += ranked(of_day, lambda row: (-row["unique_sessions"], -row["view_count"], row["document_id"]))
+    return week_on_week(rows, "document_id", "view_count")
+
+
+def _document(views: list[Click], was_clicked: list[bool]) -> Row:
+    """`was_clicked` tells of each search that showed the document."""
+    return {
+        "event_date": views[0].day,
+        "document_id": views[0].document_id,
+        "title": latest(views, lambda click: click.title),
+        "view_count": len(views),
+        "unique_sessions": distinct(click.session_id for click in views),
+        "doi": latest(views, lambda click: click.doi),
+        "url_host": latest(views, lambda click: click.host),
+        "impressions": len(was_clicked) or None,
+        "ctr": mean(was_clicked),
+        "avg_click_rank": mean(ranks(views)),
+    }
+
+
+# What the tables speak of: visits, searches, impressions.
+
+
+def visits_of(session: Iterable[Click]) -> list[Visit]:
+    """The clicks of one session in visits; visit and search are set."""
+    in_order = sorted(session, key=lambda click: (click.ms, click.event_id))
+    visits = runs(in_order, lambda before, after: after.ms - before.ms > VISIT_PAUSE_MS)
+    numbers = itertools.count(1)
+    for visit_no, visit in enumerate(visits, 1):
+        for search in runs(visit, lambda before, after: before.query != after.query):
+            search_no = next(numbers)
+            for click in search:
+                click.visit, click.search = visit_no, search_no
+    return visits
+
+
+def runs(clicks: Sequence[Click], breaks: Callable[[Click, Click], bool]) -> list[list[Click]]:
+    """The clicks cut wherever two neighbours say so."""
+    cuts = [number for number, pair in enumerate(itertools.pairwise(clicks), 1) if breaks(*pair)]
+    return [list(clicks[start:end]) for start, end in itertools.pairwise([0, *cuts, len(clicks)])]
+
+
+def searches_of(clicks: list[Click]) -> Iterable[list[Click]]:
+    """Those clicks by search."""
+    return grouped(clicks, lambda click: (click.session_id, click.search)).values()
+
+
+def impressions(clicks: list[Click]) -> dict[int, list[bool]]:
+    """By document each search that has it on a result page: whether it was clicked there, from a page that is known."""
+    found: dict[int, list[bool]] = defaultdict(list)
+    for search in searches_of(clicks):
+        clicked = {click.document_id for click in search if click.rank}
+        for document in {document for click in search for document in click.documents}:
+            found[document].append(document in clicked)
+    return found
+
+
+def gaps(visit: Visit) -> list[int]:
+    return [after.ms - before.ms for before, after in itertools.pairwise(visit)]
+
+
+def ranks(clicks: Iterable[Click]) -> list[int]:
+    return [click.rank for click in clicks if click.rank]
+
+
+def reciprocal_ranks(searches: Iterable[list[Click]]) -> list[Fraction]:
+    """1 / the best place of each search that has a known one."""
+    return [Fraction(1, min(known)) for search in searches if (known := ranks(search))]
+
+
+def latest(clicks: Iterable[Click], text: Callable[[Click], str | None]) -> str | None:
+    in_order = sorted(clicks, key=lambda click: (click.ms, click.event_id))
+    return next(filter(None, map(text, reversed(in_order))), None)
+
+
+# When a session is anomalous.
+
+
+class Seen(NamedTuple):
+    """What a rule sees at a click: its metric, where that begins and ends, how many clicks it has."""
+
+    metric: float
+    start_ms: int
+    end_ms: int
+    click_count: int
+
+
+class Rule(NamedTuple):
+    """A rule of the dictionary: a metric of each click of a visit, in one series or in one per document.
+
+    `once`: the rule is for the whole visit, not for each burst in it.
+    """
+
+    rule_id: str
+    warning: float
+    critical: float
+    look: Callable[[Visit], list[list[Seen]]]
+    is_below: bool = False
+    once: bool = False
+
+    def first(self, level: float, series: Iterable[Seen]) -> list[Seen]:
+        """Where the metric reaches the level, of what overlaps the first."""
+        reached = [seen for seen in series if (seen.metric < level if self.is_below else seen.metric >= level)]
+        if self.once:
+            return reached[:1]
+        return reached[:1] + [seen for last, seen in itertools.pairwise(reached) if last.end_ms <= seen.start_ms]
+
+
+def is_anomalous(visit: Visit) -> bool:
+    return any(rule.first(rule.warning, series) for rule in RULES for series in rule.look(visit))
+
+
+def _in_window(length_ms: int, visit: Visit) -> list[Seen]:
+    """Clicks in a sliding window, which has its end and not its start: it is shorter than the pause between visits."""
+    times = [click.ms for click in visit]
+    counts = [bisect_right(times, end) - bisect_right(times, end - length_ms) for end in times]
+    return [Seen(count, end - length_ms, end, count) for count, end in zip(counts, times, strict=True)]
+
+
+def _on_one_document(length_ms: int, visit: Visit) -> list[list[Seen]]:
+    documents = grouped(visit, lambda click: click.document_id).values()
+    return [_in_window(length_ms, clicks) for clicks in documents]
+
+
+def _variation_of_gaps(visit: Visit) -> list[Seen]:
+    """Coefficient of variation of ten gaps in a row; gaps of no length have none."""
+    found = []
+    for first in range(len(visit) - 10):
+        clicks = visit[first : first + 11]
+        total, squares = sum(gaps(clicks)), sum(gap * gap for gap in gaps(clicks))
+        if total:
+            variation = math.sqrt(10 * squares - total * total) / total
+            found.append(Seen(variation, clicks[0].ms, clicks[-1].ms, len(clicks)))
+    return found
+
+
+def _hours_without_pause(visit: Visit) -> list[Seen]:
+    start = visit[0].ms
+    return [Seen((click.ms - start) / HOUR_MS, start, click.ms, count) for count, click in enumerate(visit, 1)]
+
+
+RULES = (
+    Rule("clicks_5m", 50, 100, lambda visit: [_in_window(5 * MINUTE_MS, visit)]),
+    Rule("clicks_1m", 20, 40, lambda visit: [_in_window(MINUTE_MS, visit)]),
+    Rule("steady_gaps", 0.1, 0.03, lambda visit: [_variation_of_gaps(visit)], is_below=True, once=True),
+    Rule("same_document_10m", 10, 30, lambda visit: _on_one_document(10 * MINUTE_MS, visit)),
+    Rule("long_activity", 4, 8, lambda visit: [_hours_without_pause(visit)], once=True),
+)
+
+
+# Numbers and groups.
+
+
+def grouped(values: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
+    found: dict[K, list[T]] = defaultdict(list)
+    for value in values:
+        found[key(value)].append(value)
+    return dict(found)
+
+
+def distinct(values: Iterable[Hashable]) -> int:
+    return len(set(values))
+
+
+def mean(values: Sequence[int | Fraction]) -> float | None:
+    return float(Fraction(sum(values)) / len(values)) if values else None
+
+
+def quantile(share: Fraction, values: Sequence[Fraction]) -> float | None:
+    """Interpolated between the two values next to it."""
+    if not values:
+        return None
+    in_order = sorted(values)
+    place = share * (len(values) - 1)
+    below, above = in_order[math.floor(place)], in_order[math.ceil(place)]
+    return float(below + (above - below) * (place % 1))
+
+
+def change(counts: Mapping[dt.date, int], day: dt.date, days: int) -> float | None:
+    """In percent, against so many days before."""
+    before = counts.get(day - dt.timedelta(days=days))
+    return (counts[day] - before) * 100 / before if before else None
+
+
+def ranked(rows: Iterable[Row], order: Callable[[Row], Any]) -> list[Row]:
+    return [{**row, "rank_in_day": rank} for rank, row in enumerate(sorted(rows, key=order), 1)]
+
+
+def week_on_week(rows: Iterable[Row], key: str, count: str) -> list[Row]:
+    found: list[Row] = []
+    for same in grouped(rows, lambda row: row[key]).values():
+        counts = {row["event_date"]: row[count] for row in same}
+        found += [{**row, "wow_pct": change(counts, row["event_date"], 7)} for row in same]
+    return found
+
+
+def cells_of(row: Row, columns: str) -> tuple[Any, ...]:
+    """The row as psycopg has it, its floats as Number."""
+    cells = (row[name] for name in columns.split(", "))
+    return tuple(Number(cell) if isinstance(cell, float) else cell for cell in cells)
+
+
+def moment(ms: int) -> dt.datetime:
+    return dt.datetime.fromtimestamp(ms // SECOND_MS, dt.UTC) + dt.timedelta(milliseconds=ms % SECOND_MS)
+
+
+# From lines to clicks.
+
+
+def receive(
     folder: Path, shift_ms: int = 0, sent_at: dt.datetime | None = None, again: Sequence[Path] = ()
-) -> duckdb.DuckDBPyConnection:
-    """A database with the tables `clicks` (_FIELDS, event_date, visit v, search s), `found` and `quarantined`."""
-    sent_ms = int((sent_at or dt.datetime.now(dt.UTC)).timestamp() * 1000)
-    files = [*sorted(folder.glob("*.json")), *again]
-    lines = [line for path in files for line in path.read_bytes().split(b"\n") if line]
-    clicks, quarantined = _received(lines, shift_ms, sent_ms)
-    database = duckdb.connect()
-    database.execute(_CLICKS, {name: [click[name] for click in clicks] for name in _FIELDS})
-    database.execute("CREATE TABLE quarantined (event_date date, n bigint)")
-    if quarantined:
-        database.executemany("INSERT INTO quarantined VALUES (?, ?)", list(quarantined.items()))
-    database.execute(_VISITS)
-    return database
-
-
-def _received(
-    lines: Iterable[bytes], shift_ms: int, sent_ms: int
-) -> tuple[list[dict[str, Any]], Counter[dt.date | None]]:
-    """The clicks, each once, and how many bad lines came behind a click of each day."""
-    clicks: dict[bytes, dict[str, Any]] = {}
+) -> Received:
+    """The lines of a folder as `cold_tables` has them."""
+    sent_ms = int((sent_at or dt.datetime.now(dt.UTC)).timestamp() * SECOND_MS)
+    clicks: dict[bytes, Click] = {}
     quarantined: Counter[dt.date | None] = Counter()
     day, newest_ms = None, Counter[dt.date]()
-    for line in lines:
-        if click := clicks.get(line) or _click(line, shift_ms, sent_ms):
-            day = dt.datetime.fromtimestamp(click["ms"] // 1000, dt.UTC).date()
-            if line in clicks:
-                click["repeats"] += 1
-            else:
-                clicks[line] = {**click, "repeats": 0, "late": newest_ms[day] - click["ms"] > 600_000}
-                newest_ms[day] = max(newest_ms[day], click["ms"])
+    for line in _lines([*sorted(folder.glob("*.json")), *again]):
+        if line in clicks:
+            clicks[line].repeats += 1
+            day = clicks[line].day
+        elif click := _click(line, shift_ms, sent_ms):
+            clicks[line], day = click, click.day
+            click.is_late = newest_ms[day] - click.ms > LATE_MS
+            newest_ms[day] = max(newest_ms[day], click.ms)
         else:
             quarantined[day] += 1
-    return list(clicks.values()), quarantined
+    sessions = grouped(clicks.values(), lambda click: click.session_id)
+    return Received([visit for session in sessions.values() for visit in visits_of(session)], quarantined)
 
 
-def _click(line: bytes, shift_ms: int, sent_ms: int) -> dict[str, Any] | None:
+def _lines(files: Iterable[Path]) -> Iterator[bytes]:
+    return (line for path in files for line in path.read_bytes().split(b"\n") if line)
+
+
+def _click(line: bytes, shift_ms: int, sent_ms: int) -> Click | None:
     """The click of a line, or None when the line is not a valid one."""
     try:
         raw = json.loads(line.decode().removeprefix("\ufeff").strip().removesuffix(","))
@@ -239,23 +459,24 @@ def _click(line: bytes, shift_ms: int, sent_ms: int) -> dict[str, Any] | None:
     document_id = raw.get("DocumentId")
     if not raw.get("SessionId") or type(document_id) is not int or document_id < 1 or not date:
         return None
-    ms = int(date[1])
-    if not 946_684_800_000 <= ms <= sent_ms + 86_400_000:
+    source_ms = int(date[1])
+    if not 946_684_800_000 <= source_ms <= sent_ms + 24 * HOUR_MS:
         return None
-    documents = _documents(raw.get("Documents"))
-    return {
-        "id": hashlib.sha256(line + f"|{shift_ms}".encode()).hexdigest(),
-        "session_id": raw["SessionId"],
-        "ms": ms + shift_ms,
-        "document_id": document_id,
-        "title": _text(raw.get("Title")) or None,
-        "doi": _text(raw.get("DOI")) or None,
-        "host": urlsplit(_text(raw.get("Url"))).hostname,
-        "areas": "|".join(_areas(raw.get("ClinicalAreas") or "")),
-        "query": _words(raw.get("Keywords")).lower() or None,
-        "documents": "|".join(map(str, documents)),
-        "rank": documents.index(document_id) + 1 if document_id in documents else None,
-    }
+    ms, documents = source_ms + shift_ms, _documents(raw.get("Documents"))
+    return Click(
+        event_id=hashlib.sha256(line + f"|{shift_ms}".encode()).hexdigest(),
+        session_id=raw["SessionId"],
+        ms=ms,
+        day=moment(ms).date(),
+        document_id=document_id,
+        title=_text(raw.get("Title")) or None,
+        doi=_text(raw.get("DOI")) or None,
+        host=urlsplit(_text(raw.get("Url"))).hostname,
+        areas=_areas(raw.get("ClinicalAreas") or ""),
+        query=_words(raw.get("Keywords")).lower() or None,
+        documents=documents,
+        rank=documents.index(document_id) + 1 if document_id in documents else None,
+    )
 
 
 def _documents(raw: object) -> list[int]:
@@ -270,21 +491,20 @@ def _text(raw: object) -> str:
 def _words(raw: object) -> str:
     """Without control characters, white space collapsed, half a surrogate pair replaced."""
     text = raw.encode("utf-16", "surrogatepass").decode("utf-16", "replace") if isinstance(raw, str) else ""
-    return " ".join("".join(c for c in text if c.isspace() or unicodedata.category(c) != "Cc").split())
+    return " ".join(text.translate(_CONTROL).split())
 
 
 def _areas(labels: str) -> list[str]:
-    known = {"".join(filter(str.isalpha, area.lower())): area for area in CLINICAL_AREAS}
     found: list[str] = []
     for label in filter(None, map(str.strip, labels.split(","))):
-        area = known.get("".join(filter(str.isalpha, label.lower())), f"Other: {label}")
+        area = _KNOWN_AREAS.get(_letters(label), f"Other: {label}")
         if area not in found:
             found.append(area)
     return found or ["Unknown"]
 
 
-def cell_of(cell: Any) -> Any:
-    """A cell as psycopg has it, and a float that may differ by a rounding."""
-    if isinstance(cell, float):
-        return Number(cell)
-    return cell.replace(tzinfo=dt.UTC) if isinstance(cell, dt.datetime) else cell
+def _letters(label: str) -> str:
+    return "".join(filter(str.isalpha, label.lower()))
+
+
+_KNOWN_AREAS = {_letters(area): area for area in CLINICAL_AREAS}

@@ -252,7 +252,7 @@ class Chain:
         return [(partition, offset) for partition, end in sorted(found.items()) for offset in range(end)]
 
     def check_cold(self) -> None:
-        """Every cell of PostgreSQL's cold tables is DuckDB's."""
+        """Every cell of PostgreSQL's cold tables is the reference's."""
         folder = self.root / "expected"
         folder.mkdir(exist_ok=True)
         (folder / "sent.json").write_bytes(b"\n".join(self.sent))
