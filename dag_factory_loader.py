@@ -7,7 +7,6 @@ dag_factory_errors.py raises it, so that it is seen beside the DAGs that are rig
 from __future__ import annotations
 
 import logging
-import os
 import shlex
 import traceback
 from dataclasses import replace
@@ -19,7 +18,9 @@ from dagfactory.dagbuilder import DagBuilder
 from pipeline_config.cache import load_checked
 from pipeline_config.compiler import compile_pipeline
 from pipeline_config.documentation import markdown
-from pipeline_config.project import ROOT, Environment, Project
+from pipeline_config.errors import CommandError
+from pipeline_config.guard import in_words
+from pipeline_config.project import ROOT, Environment, Project, active_environment
 from pipeline_config.reader import Document, KeyPath, read
 
 log = logging.getLogger(__name__)
@@ -47,38 +48,62 @@ def load() -> dict[str, DAG]:
     project, found = load_checked(ROOT)
     problems = [problem for problem in found if problem.severity == "error"]
     PROBLEMS.extend(str(problem) for problem in problems)
+    try:
+        needed = [project.catalog, project.defaults, *project.chain(active_environment())]
+    except CommandError as error:
+        PROBLEMS.append(f"{error}; set PIPELINE_ENVIRONMENT to one of them")
+        return {}
+    if any(document.problems for document in needed):
+        return {}
+    environment = project.environment(active_environment())
     wanted = get_parsing_context().dag_id
     broken = {problem.file for problem in problems}
-    if broken.intersection(document.file for document in project.shared):
-        return {}
-    environment = project.environment(os.environ.get("PIPELINE_ENVIRONMENT", "production"))
     dags: dict[str, DAG] = {}
     for document in project.pipelines:
         if document.file in broken or (wanted and document.data["dag_id"] != wanted):
             continue
         try:
             dags[document.data["dag_id"]] = build(project, document, environment)
-        except Exception as error:  # noqa: BLE001 (one DAG that cannot be built must not take the others away)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 (one DAG that cannot be built must not take the others away)
             PROBLEMS.append(_cannot_be_built(project, document, environment, error))
     return dags
 
 
-def _cannot_be_built(project: Project, document: Document, environment: Environment, error: Exception) -> str:
-    """The problem at the first task that cannot be built alone either; else at the top of the file."""
-    path: KeyPath = ()
-    for index, task in enumerate(document.data["tasks"]):
-        alone = {key: value for key, value in task.items() if key not in {"dependencies", "group"}}
+def _cannot_be_built(project: Project, document: Document, environment: Environment, error: BaseException) -> str:
+    """The problem at the DAG's key without which it can be built, or at the first task that cannot be built alone."""
+
+    def fails(data: dict[str, Any]) -> BaseException | None:
         try:
-            build(project, replace(document, data={**document.data, "tasks": [alone], "task_groups": {}}), environment)
-        except Exception as own:  # noqa: BLE001 (an operator may refuse its arguments in any way)
-            path, error = ("tasks", index), own
+            build(project, replace(document, data=data), environment)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as own:  # noqa: BLE001 (an operator may refuse its arguments in any way)
+            return own
+        return None
+
+    bare = {"dag_id": document.data["dag_id"], "description": "", "schedule": None}
+    path: KeyPath = ()
+    for key in document.data.keys() - {"dag_id", "tasks"}:
+        others = {name: value for name, value in document.data.items() if name != key}
+        if not fails({**bare, **others}):
+            path = (key,)
             break
+    else:
+        for index, task in enumerate(document.data["tasks"]):
+            alone = {key: value for key, value in task.items() if key not in {"dependencies", "group"}}
+            if own := fails({**bare, "tasks": [alone]}):
+                path, error = ("tasks", index), own
+                break
     log.error("%s cannot be built", document.file, exc_info=error)  # people read one line; who wants more finds it here
     places = read(ROOT / document.file, ROOT)  # what is remembered of a file has none
-    return str(places.problem(path, f"cannot be built: {type(error).__name__}: {error}", at_value=True))
+    return str(places.problem(path, f"cannot be built: {in_words(error)}", at_value=True))
 
 
 try:
     globals().update(load())
-except Exception:  # noqa: BLE001 (see the module's docstring)
+except KeyboardInterrupt:
+    raise
+except BaseException:  # noqa: BLE001 (see the module's docstring)
     PROBLEMS.append(f"pipelines: cannot be loaded\n{traceback.format_exc()}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -11,7 +12,9 @@ from pathlib import Path
 from pipeline_config import airflow_import, problem
 from pipeline_config.checks import check
 from pipeline_config.errors import CommandError
-from pipeline_config.project import ROOT, Project, load_project
+from pipeline_config.project import ROOT, Project, active_environment, load_project
+
+BROKEN_PIPE = 141  # 128 + SIGPIPE, as a shell reports it
 
 
 def parser() -> argparse.ArgumentParser:
@@ -19,8 +22,9 @@ def parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--root", type=Path, default=ROOT, help="folder that holds pipelines/")
     place = argparse.ArgumentParser(add_help=False)
-    default = os.environ.get("PIPELINE_ENVIRONMENT", "production")
-    place.add_argument("--environment", default=default, help="a file of pipelines/environments (default: %(default)s)")
+    place.add_argument(
+        "--environment", default=active_environment(), help="a file of pipelines/environments (default: %(default)s)"
+    )
     top = argparse.ArgumentParser(prog="python -m pipeline_config", description=__doc__)
     commands = top.add_subparsers(required=True, metavar="COMMAND")
 
@@ -59,32 +63,50 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; what it found goes to standard output, what is wrong with the command to standard error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that knows ASCII only is told all the same
     options = parser().parse_args(arguments)
     try:
         result: int = options.run(options)
+        if sys.stdout:  # closed by who called: None
+            sys.stdout.flush()
     except CommandError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return 2
+    except BrokenPipeError:  # the reader has gone, as `head` does: nothing is left to say, at exit neither
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
     return result
 
 
 def _check(options: argparse.Namespace) -> int:
     root = options.root.resolve()
     project = load_project(root)
-    problems = check(project)
-    if options.files:
-        wanted = {path.resolve() for path in options.files}
-        problems = [found for found in problems if (root / found.file).resolve() in wanted]
+    wanted = {file for path in options.files for file in _files(project, path)}
+    problems = [found for found in check(project) if not options.files or found.file in wanted]
     broken = any(found.severity == "error" for found in problems)
     if options.format == "json":
         print(problem.as_json(problems))  # noqa: T201
     elif options.format == "github":
-        print(problem.as_github(problems))  # noqa: T201
+        print(problem.as_github(problems, root))  # noqa: T201
     else:
-        colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+        colour = bool(sys.stdout) and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
         shown = [problem.as_text(problems, root, colour=colour)] if problems else []
         print("\n".join(shown if broken else [*shown, _summary(project, len(problems))]))  # noqa: T201
     return 1 if broken else 0
+
+
+def _files(project: Project, path: Path) -> set[str]:
+    """The documents that `path` names: one, or those in a folder; raises CommandError when it names none."""
+    here = path.resolve()
+    documents = [document.file for document in [*project.shared, *project.pipelines]]
+    resolved = {file: (project.root / file).resolve() for file in documents}
+    found = {file for file, place in resolved.items() if place == here or here in (project.root / file).parents}
+    if not found:
+        why = "the check reads pipelines/**/*.yaml" if path.exists() else "there is no such file"
+        raise CommandError(f"{path}: {why}")
+    return found
 
 
 def _summary(project: Project, warnings: int) -> str:
@@ -96,7 +118,7 @@ def _right_project(options: argparse.Namespace) -> Project:
     project = load_project(options.root.resolve())
     wrong = [found for found in check(project) if found.severity == "error"]
     if wrong:
-        raise CommandError(f"the check finds {len(wrong)} problems; mend them first, the first is\n{wrong[0]}")
+        raise CommandError(f"the check finds {len(wrong)} problems; fix them first, the first is\n{wrong[0]}")
     return project
 
 
@@ -150,7 +172,7 @@ def _preflight(options: argparse.Namespace) -> int:
 
 
 def _import_airflow(options: argparse.Namespace) -> int:
-    project = load_project(options.root.resolve())
+    project = _right_project(options)
     written = airflow_import.write(project, project.environment(options.environment), options.output)
     print(f"wrote {', '.join(str(path) for path in written)}")  # noqa: T201
     return 0

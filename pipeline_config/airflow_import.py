@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
-from pipeline_config.project import Environment, Project, expand
+from pipeline_config.checks.context import texts
+from pipeline_config.errors import CommandError
+from pipeline_config.project import PLACEHOLDER, Environment, Project, expand
 
 
 def variables(environment: Environment) -> dict[str, str]:
@@ -36,12 +39,25 @@ def pools(project: Project) -> dict[str, dict[str, Any]]:
 
 def write(project: Project, environment: Environment, folder: Path) -> list[Path]:
     """Write variables.json, connections.json and pools.json into `folder`, which is made if need be."""
-    folder.mkdir(parents=True, exist_ok=True)
+    if unset := sorted(_unset(environment.data)):
+        raise CommandError(
+            f"{', '.join(unset)}: {environment.name}.yaml reads it and has no default; set it and export it"
+        )
     contents = {
         folder / "variables.json": variables(environment),
         folder / "connections.json": connections(project, environment),
         folder / "pools.json": pools(project),
     }
-    for path, content in contents.items():
-        path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for path, content in contents.items():
+            path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise CommandError(f"{error.filename}: cannot be written: {error.strerror}") from error
     return list(contents)
+
+
+def _unset(value: Any) -> set[str]:
+    """The ${NAME} in the texts of `value` that have neither a value here nor a default."""
+    found = (PLACEHOLDER.finditer(text) for _, text in texts(value, ()))
+    return {match[1] for matches in found for match in matches if match[2] is None and match[1] not in os.environ}

@@ -28,13 +28,26 @@ tasks:
 def new(project: Project, dag_id: str, folder: str) -> Path:
     """Write pipelines/`folder`/`dag_id`.yaml and return its path. Raises CommandError."""
     pattern = schema_of("pipeline")["properties"]["dag_id"]["pattern"]
+    if dag_id.endswith(".yaml"):
+        raise CommandError(f"{dag_id!r}: write the dag_id alone, without .yaml")
     if not re.fullmatch(pattern, dag_id):
         raise CommandError(f"{dag_id!r} cannot be a dag_id: it has to have the form {pattern}")
     for document in project.pipelines:
         if Path(document.file).stem == dag_id:
             raise CommandError(f"there is a DAG {dag_id} already: {document.file}")
-    path = project.root / "pipelines" / folder / f"{dag_id}.yaml"
+    pipelines = project.root / "pipelines"
+    path = pipelines / folder / f"{dag_id}.yaml"
+    if pipelines.resolve() not in path.resolve().parents:
+        raise CommandError(f"--folder {folder}: it is outside of {pipelines}")
+    if path.parent == pipelines / "environments":
+        raise CommandError(f"--folder {folder}: there are environments in it, and no pipelines")
+    if any(part.startswith(".") for part in path.relative_to(pipelines).parts):
+        raise CommandError(f"--folder {folder}: hidden folders are not read")
     up = "../" * len(path.relative_to(project.root).parent.parts)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(TEMPLATE.format(dag_id=dag_id, up=up), encoding="utf-8")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("x", encoding="utf-8") as file:
+            file.write(TEMPLATE.format(dag_id=dag_id, up=up))
+    except OSError as error:
+        raise CommandError(f"{error.filename}: cannot be written: {error.strerror}") from error
     return path

@@ -5,8 +5,14 @@ from __future__ import annotations
 import argparse
 import importlib
 import importlib.util
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from functools import cache
 from typing import Any
+
+from pipeline_config.guard import in_words
+from pipeline_config.project import ROOT
 
 
 class RefusedError(Exception):
@@ -18,16 +24,32 @@ def job_parser(module: str) -> argparse.ArgumentParser | str:
     """A job's own parser, or why there is none."""
     path = module.replace(".", "/")
     try:
-        if importlib.util.find_spec(module) is None:
-            return f"there is no {path}.py"
-        name = f"{module}.__main__" if importlib.util.find_spec(f"{module}.__main__") else module
-    except ModuleNotFoundError:
-        name = module  # a module, not a package: it has no __main__
-    try:
-        parser: argparse.ArgumentParser = importlib.import_module(name).parser()
-    except Exception as error:  # noqa: BLE001 (a job may be broken in any way; the person reads how)
-        return f"{path} cannot be asked for its options: {type(error).__name__}: {error}"
+        with _in_silence():
+            if importlib.util.find_spec(module) is None:
+                return f"there is no {path}.py"
+            parser: argparse.ArgumentParser = importlib.import_module(_main_of(module)).parser()
+    except KeyboardInterrupt:
+        raise
+    except SystemExit:
+        return f'{path} ends the process when it is imported: is `if __name__ == "__main__":` missing?'
+    except BaseException as error:  # noqa: BLE001 (a job may be broken in any way; the person reads how)
+        return f"{path} cannot be asked for its options: {in_words(error, ROOT)}"
     return parser
+
+
+def _main_of(module: str) -> str:
+    """A package's program is its __main__; a module has none."""
+    try:
+        return f"{module}.__main__" if importlib.util.find_spec(f"{module}.__main__") else module
+    except ModuleNotFoundError:
+        return module
+
+
+@contextmanager
+def _in_silence() -> Iterator[None]:
+    """What a job prints when it is imported, its usage for one, is no answer of the check."""
+    with io.StringIO() as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+        yield
 
 
 def modes(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
@@ -51,7 +73,7 @@ def options(parser: argparse.ArgumentParser) -> list[str]:
 
 
 def parse(parser: argparse.ArgumentParser, words: list[str]) -> None:
-    """Parse without the process ending; raises RefusedError with argparse's own words."""
+    """Parse without the process ending; raises RefusedError with argparse's words, or with what a `type=` raised."""
 
     def refuse(_: Any, message: str) -> None:
         raise RefusedError(message)
@@ -59,6 +81,11 @@ def parse(parser: argparse.ArgumentParser, words: list[str]) -> None:
     original = argparse.ArgumentParser.error
     argparse.ArgumentParser.error = refuse  # type: ignore[method-assign,assignment]
     try:
-        parser.parse_args(words)
+        with _in_silence():
+            parser.parse_args(words)
+    except (RefusedError, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        raise RefusedError(in_words(error, ROOT)) from error
     finally:
         argparse.ArgumentParser.error = original  # type: ignore[method-assign]

@@ -34,6 +34,13 @@ class Problem:
         return f"{text} ({self.hint})" if self.hint else text
 
 
+def printable(text: str) -> str:
+    """A file's name as any terminal and database takes it: what is no text, or no printable one, is escaped."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape", "surrogatepass").decode() for letter in text
+    )
+
+
 def lines_of(text: str) -> list[str]:
     """The lines of a text as YAML counts them, each with its end; at least one."""
     return _LINE.findall(text) or [text]
@@ -52,11 +59,14 @@ def as_json(problems: Iterable[Problem]) -> str:
     return json.dumps([asdict(problem) for problem in problems], indent=2, ensure_ascii=False)
 
 
-def as_github(problems: Iterable[Problem]) -> str:
-    """Workflow commands that GitHub shows beside the line."""
+def as_github(problems: Iterable[Problem], root: Path) -> str:
+    """Workflow commands that GitHub shows beside the line; it counts paths from the repository's root."""
+    top = next((folder for folder in (root, *root.parents) if (folder / ".git").exists()), root)
+    below = root.relative_to(top)
     return "\n".join(
-        f"::{p.severity} file={p.file},line={p.line},col={p.column}::{_escaped(f'{p.message} {p.hint}'.strip())}"
-        for p in problems
+        f"::{found.severity} file={(below / found.file).as_posix()},line={found.line},col={found.column}::"
+        f"{_escaped(f'{found.message} {found.hint}'.strip())}"
+        for found in problems
     )
 
 

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from errno import ENOENT
 from pathlib import Path
 from typing import Any
 
 from pipeline_config.errors import CommandError, UnknownEnvironmentError
-from pipeline_config.problem import Problem
-from pipeline_config.reader import Document, read
+from pipeline_config.guard import guarded
+from pipeline_config.problem import Problem, printable
+from pipeline_config.reader import Content, Document, content_of, parse
 from pipeline_config.schema import check_schema, did_you_mean
 
 ROOT = Path(__file__).parent.parent
 SHARED_FILES = {"catalog.yaml", "defaults.yaml"}
+SUFFIX = ".yaml"
+ALSO_MEANT = (".yaml", ".yml")  # in any case: what people call YAML, and what is not read is said
 PLACEHOLDER = re.compile(r"\$\{([A-Z][A-Z0-9_]*)(?::-([^}]*))?\}")
 
 
@@ -59,43 +63,104 @@ class Project:
             raise CommandError(f"no DAG is called {dag_id!r}; {did_you_mean(dag_id, sorted(known))}")
         return known[dag_id]
 
+    def chain(self, name: str) -> list[Document]:
+        """The environment of that name, what it extends, and so on; raises UnknownEnvironmentError, CommandError."""
+        found: list[Document] = []
+        parent: str | None = name
+        while parent:
+            if parent not in self.environments:
+                known = ", ".join(sorted(self.environments)) or "none"
+                raise UnknownEnvironmentError(f"no pipelines/environments/{parent}.yaml; there is: {known}")
+            document = self.environments[parent]
+            if document in found:
+                raise CommandError(f"{document.file} extends itself")
+            found.append(document)
+            parent = None if document.problems else document.data.get("extends")
+        return found
+
     def environment(self, name: str) -> Environment:
-        """The environment of that name; raises UnknownEnvironmentError."""
-        if name not in self.environments:
-            known = ", ".join(sorted(self.environments)) or "none"
-            raise UnknownEnvironmentError(f"no pipelines/environments/{name}.yaml; there is: {known}")
-        data: dict[str, Any] = dict(self.environments[name].data or {})
-        parent = data.pop("extends", None)
-        if parent and parent != name:
-            data = merge(self.environment(parent).data, data)
+        """The environment of that name, whose files are right; raises UnknownEnvironmentError, CommandError."""
+        data: dict[str, Any] = {}
+        for document in reversed(self.chain(name)):
+            data = merge(data, {key: value for key, value in (document.data or {}).items() if key != "extends"})
         return Environment(name, data)
 
+    def with_whole_environments(self) -> Project:
+        """This project with those environments only whose files, and the files that they extend, can be used."""
+        return replace(
+            self, environments={name: file for name, file in self.environments.items() if self._is_whole(name)}
+        )
 
-def load_project(root: Path = ROOT, *, with_schema: bool = True, known: Mapping[str, Any] | None = None) -> Project:
+    def _is_whole(self, name: str) -> bool:
+        try:
+            return not any(document.problems for document in self.chain(name))
+        except CommandError:
+            return False
+
+
+def active_environment() -> str:
+    """The environment that Airflow, and every command without --environment, takes."""
+    return os.environ.get("PIPELINE_ENVIRONMENT") or "production"
+
+
+def contents_of(root: Path) -> dict[str, Content]:
+    """The files below `root`/pipelines that are, or mean to be, YAML: by path below `root`, in order.
+
+    What is hidden is left out: editors' locks, macOS's `._` files, Kubernetes' `..data`, `.ipynb_checkpoints`.
+    """
+    found: dict[str, Content] = {}
+    for folder, folders, files in os.walk(root / "pipelines"):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in (*files, *folders):
+            path = Path(folder, name)
+            if path.suffix.lower() in ALSO_MEANT and not name.startswith("."):
+                content = content_of(path)
+                if not isinstance(content, FileNotFoundError) or path.is_symlink():  # else: gone since it was listed
+                    found[printable(path.relative_to(root).as_posix())] = content
+    return dict(sorted(found.items()))
+
+
+def load_project(
+    root: Path = ROOT,
+    *,
+    with_schema: bool = True,
+    contents: Mapping[str, Content] | None = None,
+    known: Mapping[str, Document] | None = None,
+) -> Project:
     """Read every file below `root`/pipelines; nothing raises, each document carries its problems.
 
-    `known` is what the files are known to hold, by file: they are not parsed then, and have no positions.
+    `contents` are those of `contents_of`. `known` are the documents as they were read before: they are not parsed then.
     """
+    files = contents_of(root) if contents is None else contents
 
-    def document(path: Path, schema: str) -> Document:
+    def document(file: str, schema: str) -> Document:
         if known is not None:
-            file = path.relative_to(root).as_posix()
-            return Document(file, path.read_text(encoding="utf-8", errors="replace"), known[file])
-        result = read(path, root)
+            return known[file]
+        result = Document(file)
+        if not file.endswith(SUFFIX):
+            hint = f"rename it to {Path(file).with_suffix(SUFFIX).name}"
+            result.problems.append(result.problem((), "is not read: its name does not end in .yaml", hint))
+            return result
+        content = files.get(file, FileNotFoundError(ENOENT, os.strerror(ENOENT)))
+        result.problems += guarded(result, lambda: _read(result, content))
         if with_schema:
-            result.problems.extend(check_schema(result, schema))
+            result.problems += guarded(result, lambda: check_schema(result, schema))
         return result
 
-    folder = root / "pipelines"
-    environments = sorted((folder / "environments").glob("*.yaml"))
-    own = {folder / name for name in SHARED_FILES} | set(environments)
+    shared = [f"pipelines/{name}" for name in sorted(SHARED_FILES)]
+    environments = [file for file in files if Path(file).match(f"pipelines/environments/*{SUFFIX}")]
     return Project(
         root=root,
-        catalog=document(folder / "catalog.yaml", "catalog"),
-        defaults=document(folder / "defaults.yaml", "defaults"),
-        environments={path.stem: document(path, "environment") for path in environments},
-        pipelines=[document(path, "pipeline") for path in sorted(folder.rglob("*.yaml")) if path not in own],
+        catalog=document(shared[0], "catalog"),
+        defaults=document(shared[1], "defaults"),
+        environments={Path(file).stem: document(file, "environment") for file in environments},
+        pipelines=[document(file, "pipeline") for file in files if file not in {*shared, *environments}],
     )
+
+
+def _read(document: Document, content: Content) -> Iterable[Problem]:
+    parse(document, content)  # notes the problems itself
+    return ()
 
 
 def merge(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import re
 from dataclasses import dataclass, field
+from errno import EISDIR
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ import yaml
 from pipeline_config.problem import Problem, lines_of
 
 KeyPath = tuple[str | int, ...]
+Content = bytes | OSError  # of a file
+MAX_BYTES = 1_000_000  # a pipeline of a thousand tasks has a fifth of it
 MAX_NODES = 100_000  # far above any pipeline, far below what an alias bomb unfolds to
 MAX_DEPTH = 50  # an alias inside its own anchor has no end
 
@@ -94,17 +97,29 @@ def dotted(path: KeyPath) -> str:
 
 def read(path: Path, root: Path) -> Document:
     """Read one file; whatever is wrong with it stands in `problems` and `data` is None then."""
-    document = Document(path.relative_to(root).as_posix())
+    return parse(Document(path.relative_to(root).as_posix()), content_of(path))
+
+
+def content_of(path: Path) -> Content:
+    """A file's bytes, MAX_BYTES and one at the most; or why it cannot be read."""
     try:
-        content = path.read_bytes()
+        if path.exists() and not path.is_file():
+            return IsADirectoryError(EISDIR, "it is a folder" if path.is_dir() else "it is no regular file")
+        with path.open("rb") as file:
+            return file.read(MAX_BYTES + 1)
     except OSError as error:
-        document.problems.append(document.problem((), f"cannot be read: {error.strerror}"))
-        return document
-    return parse(document, content)
+        return error
 
 
-def parse(document: Document, content: bytes) -> Document:
+def parse(document: Document, content: Content) -> Document:
     """Fill `document` from a file's content."""
+    if isinstance(content, OSError):
+        document.problems.append(document.problem((), f"cannot be read: {content.strerror}"))
+        return document
+    if len(content) > MAX_BYTES:
+        message = f"is larger than {MAX_BYTES:,} bytes"
+        document.problems.append(document.problem((), message, "split it into several pipelines"))
+        return document
     try:
         document.text = content.decode("utf-8")
     except UnicodeDecodeError as error:

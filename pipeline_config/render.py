@@ -63,7 +63,10 @@ def _as_json(text: str) -> list[Any]:
 def _rendered(value: Any, variables: dict[str, str], params: dict[str, Any]) -> Any:
     """Every text of `value` rendered."""
     if isinstance(value, str):
-        return templates.render(value, variables, params)
+        try:
+            return templates.render(value, variables, params)
+        except templates.RenderError as error:
+            raise CommandError(f"{value!r} cannot be rendered: {error}") from error
     if isinstance(value, dict):
         return {key: _rendered(item, variables, params) for key, item in value.items()}
     if isinstance(value, list):

@@ -5,13 +5,15 @@ from __future__ import annotations
 import datetime as dt
 import re
 import shlex
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sized
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
 import jinja2
 from jinja2 import meta, nodes
+from jinja2.runtime import Context
 from jinja2.sandbox import SandboxedEnvironment
 
 from pipeline_config.schema import did_you_mean
@@ -41,6 +43,8 @@ ATTRIBUTES = {
     "macros": frozenset(_MACROS.split()),
     "dag_run": frozenset(_DAG_RUN.split()),
 }
+MAX_RENDERED = 10_000_000  # characters of a text, bits of a number: far above what any command takes
+MAX_SECONDS = 1
 _FILTERS = ("ds", "ds_nodash", "ts", "ts_nodash", "ts_nodash_with_tz", "shell_quote")
 
 
@@ -65,10 +69,35 @@ class Reads:
     unknown: list[Unknown] = field(default_factory=list)
 
 
+class RenderError(Exception):
+    """A template that can be read and cannot be rendered: why."""
+
+
+class _Bounded(SandboxedEnvironment):
+    """Jinja whose arithmetic ends soon: `10 ** 10 ** 10` or `"x" * 10 ** 9` is a slip, not a wish."""
+
+    intercepted_binops = frozenset(["*", "**"])
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+        numbers = isinstance(left, int) and isinstance(right, int)
+        if operator == "**":
+            size = left.bit_length() * abs(right) if numbers else 0
+        else:
+            size = 0 if numbers else _length(left) * _length(right)
+        if size > MAX_RENDERED:
+            raise RenderError(f"{operator} would make more than {MAX_RENDERED:,} characters or bits")
+        return super().call_binop(context, operator, left, right)
+
+
+def _length(value: Any) -> int:
+    """Of a text or list its length; of a number how often it would repeat one."""
+    return len(value) if isinstance(value, Sized) else int(value)
+
+
 @cache
 def environment() -> SandboxedEnvironment:
     """Jinja as Airflow has it, with the filters that the operators add; undefined names are errors."""
-    jinja = SandboxedEnvironment(undefined=jinja2.StrictUndefined)
+    jinja = _Bounded(undefined=jinja2.StrictUndefined)
     for name in _FILTERS:
         jinja.filters[name] = shlex.quote if name == "shell_quote" else str
     jinja.filters["ds"] = lambda moment: moment.strftime("%Y-%m-%d")
@@ -86,7 +115,7 @@ def reads(text: str) -> Reads:
 @cache
 def _reads(text: str) -> Reads:
     found = Reads()
-    tree = environment().parse(text)
+    tree = _parsed(text)
     words = _words(text)
     found.unknown += _unknown_filters(tree, words)
     if found.unknown:
@@ -101,6 +130,16 @@ def _reads(text: str) -> Reads:
     for chain in _chains(tree):
         _note(found, chain, words)
     return found
+
+
+def _parsed(text: str) -> nodes.Template:
+    """The tree of a template; raises jinja2.TemplateSyntaxError, also of one that is nested too deep for Jinja."""
+    try:
+        return environment().parse(text)
+    except jinja2.TemplateSyntaxError:
+        raise
+    except (RecursionError, ValueError, OverflowError, MemoryError) as error:
+        raise jinja2.TemplateSyntaxError(f"cannot be read: {error}", 1) from error
 
 
 def _unknown_filters(tree: nodes.Template, words: dict[str, int]) -> Iterator[Unknown]:
@@ -194,7 +233,7 @@ def _chain(node: nodes.Node) -> list[str]:
     return [*inner, str(name.value)] if inner and isinstance(name, nodes.Const) else []
 
 
-class _Anything(dict[str, Any]):
+class Anything(dict[str, Any]):
     """A stand-in for what only a run knows: any attribute is some text."""
 
     def __getattr__(self, name: str) -> Any:
@@ -202,25 +241,48 @@ class _Anything(dict[str, Any]):
 
 
 def render(text: str, variables: dict[str, str], params: dict[str, Any]) -> str:
-    """`text` as a run would render it, with these variables and params; the run itself is a stand-in of today's."""
+    """`text` as a run would render it, with these variables and params; the run itself is a stand-in of one day.
+
+    Raises RenderError, also when it takes too long or becomes too large.
+    """
+    try:
+        return "".join(_bounded(_compiled(text).generate(_stand_ins(variables, params))))
+    except RenderError:
+        raise
+    except Exception as error:
+        raise RenderError(str(error) or type(error).__name__) from error
+
+
+def _bounded(parts: Iterator[str]) -> Iterator[str]:
+    size, deadline = 0, time.monotonic() + MAX_SECONDS
+    for part in parts:
+        size += len(part)
+        if size > MAX_RENDERED:
+            raise RenderError(f"it becomes longer than {MAX_RENDERED:,} characters")
+        if time.monotonic() > deadline:
+            raise RenderError(f"it takes longer than {MAX_SECONDS} s")
+        yield part
+
+
+def _stand_ins(variables: dict[str, str], params: dict[str, Any]) -> dict[str, Any]:
     now = dt.datetime(2024, 1, 2, 15, tzinfo=dt.UTC)
-    run = _Anything(run_after=now, run_id="<run_id>", conf={})
-    return _compiled(text).render(
-        var={"value": variables, "json": variables},
-        params=params,
-        dag_run=run,
-        ti=_Anything(),
-        macros={"timedelta": dt.timedelta, "datetime": dt.datetime},
-        ds="2024-01-02",
-        ts=now.isoformat(),
-        run_id="<run_id>",
-        conn=_Anything(),
-        dag=_Anything(),
-        task=_Anything(),
-        logical_date=now,
-        data_interval_start=now,
-        data_interval_end=now,
-    )
+    run = Anything(run_after=now, run_id="<run_id>", conf={})
+    return {
+        "var": {"value": variables, "json": variables},
+        "params": params,
+        "dag_run": run,
+        "ti": Anything(),
+        "macros": {"timedelta": dt.timedelta, "datetime": dt.datetime},
+        "ds": "2024-01-02",
+        "ts": now.isoformat(),
+        "run_id": "<run_id>",
+        "conn": Anything(),
+        "dag": Anything(),
+        "task": Anything(),
+        "logical_date": now,
+        "data_interval_start": now,
+        "data_interval_end": now,
+    }
 
 
 @cache

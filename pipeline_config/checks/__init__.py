@@ -7,15 +7,18 @@ only on documents that read well and pass their schema, so it may trust the shap
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from pipeline_config.checks import commands, dag, data, declared, operators, secrets, shared, tasks, triggers
 from pipeline_config.checks.context import Context, Index
+from pipeline_config.guard import guarded
 from pipeline_config.problem import Problem
 from pipeline_config.project import Project
 
 __all__ = ["PIPELINE_CHECKS", "PROJECT_CHECKS", "check"]
 
 PROJECT_CHECKS: tuple[Callable[[Project], Iterator[Problem]], ...] = (
+    shared.active,
     shared.environments,
     operators.shared,
     shared.templates_of_defaults,
@@ -43,18 +46,24 @@ PIPELINE_CHECKS: tuple[Callable[[Context], Iterator[Problem]], ...] = (
 
 
 def check(project: Project) -> list[Problem]:
-    """All problems of a project, by file and line. The checks across files wait until the shared files are right."""
+    """All problems of a project, by file and line.
+
+    The checks across files wait until catalog and defaults can be used; an environment that cannot be used is left out.
+    """
     problems = [*project.problems]
     for document in [*project.shared, *project.pipelines]:
-        problems += secrets.secrets(document)
-    if any(document.problems for document in project.shared):
+        problems += guarded(document, partial(secrets.secrets, document))
+    if project.catalog.problems or project.defaults.problems:
         return sorted(set(problems))
-    if wrong := list(shared.extends(project)):
-        return sorted({*problems, *wrong})
+    problems += guarded(project.catalog, partial(shared.extends, project))
+    project = project.with_whole_environments()
     index = Index.of(project)
     contexts = [Context(project, document, index) for document in project.pipelines if not document.problems]
-    problems += [problem for one_check in PROJECT_CHECKS for problem in one_check(project)]
-    problems += [problem for context in contexts for one_check in PIPELINE_CHECKS for problem in one_check(context)]
+    for one_check in PROJECT_CHECKS:
+        problems += guarded(project.defaults, partial(one_check, project))
+    for context in contexts:
+        for its_check in PIPELINE_CHECKS:
+            problems += guarded(context.document, partial(its_check, context))
     if not any(problem.severity == "error" for problem in problems):
-        problems += data.unwritten(contexts)
+        problems += guarded(project.catalog, partial(data.unwritten, contexts))
     return sorted(set(problems))

@@ -7,8 +7,6 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
-import jinja2
-
 from pipeline_config import parsers, templates
 from pipeline_config.checks.context import FORMS, Context
 from pipeline_config.compiler import argv, instances, option_words
@@ -65,13 +63,11 @@ def _refused(
     for given in itertools.islice(instances(task, each), MAX_COMBINATIONS):
         arguments = {}
         for name, value in given.items():
+            path: KeyPath = ("tasks", index, "for_each" if name in each else "arguments", name)
             try:
                 arguments[name] = example(context, value)
-            except jinja2.TemplateError:
-                return  # the template check names it, with its place
-            except (TypeError, AttributeError, KeyError, ValueError) as error:
-                path: KeyPath = ("tasks", index, "for_each" if name in each else "arguments", name)
-                yield context.problem(path, f"Jinja: cannot be rendered: {error}")
+            except templates.RenderError as error:
+                yield from unrendered(context, path, value, error)
                 return
         for name, value in arguments.items():
             yield from _form(context, index, name, given[name], value)
@@ -100,10 +96,19 @@ def _form(context: Context, index: int, name: str, template: Any, value: Any) ->
             yield context.problem(path, f"{name} would be {value!r}, which is no {kind}", hint)
 
 
+def unrendered(context: Context, path: KeyPath, text: str, error: templates.RenderError) -> Iterator[Problem]:
+    """Why a template cannot be rendered, unless `declared.template_reads` says so already, with the place in it."""
+    if not any(templates.what_is_wrong(text)):
+        yield context.problem(path, f"Jinja: cannot be rendered: {error}")
+
+
 def example(context: Context, value: Any) -> Any:
-    """`value` as a run could see it: variables as in the catalog's examples, params at their defaults."""
+    """`value` as a run could see it: variables as in the catalog's examples, params at their defaults.
+
+    What is not declared stands for itself, for `declared.template_reads` says so. Raises templates.RenderError.
+    """
     if not isinstance(value, str) or "{" not in value:
         return value
-    variables = {name: entry["example"] for name, entry in context.catalog("variables").items()}
-    params = {name: param["default"] for name, param in context.data.get("params", {}).items()}
+    variables = templates.Anything({name: entry["example"] for name, entry in context.catalog("variables").items()})
+    params = templates.Anything({name: param["default"] for name, param in context.data.get("params", {}).items()})
     return templates.render(value, variables, params)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import PurePosixPath
 from typing import Any
 
 from pipeline_config.flows import TaskFlow, flows
@@ -35,11 +36,12 @@ class Index:
 
     @classmethod
     def of(cls, project: Project) -> Index:
-        """The index of a project; broken pipelines are in it as far as they can be read."""
+        """The index of a project; a broken pipeline is in it by its dag_id, or by its file's name."""
         index = cls()
         for document in project.pipelines:
-            if isinstance(document.data, dict) and isinstance(document.data.get("dag_id"), str):
-                index.by_dag_id.setdefault(document.data["dag_id"], []).append(document)
+            dag_id = document.data.get("dag_id") if isinstance(document.data, dict) else None
+            name = dag_id if isinstance(dag_id, str) else PurePosixPath(document.file).stem
+            index.by_dag_id.setdefault(name, []).append(document)
             if document.data and not document.problems:
                 tasks = document.data["tasks"]
                 index.outlets.update(uri for task in tasks for uri in task.get("outlets", []))

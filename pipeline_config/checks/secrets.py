@@ -1,4 +1,7 @@
-"""Finds what looks like a secret in any YAML file, comments too: connections in Airflow hold secrets, nothing else."""
+"""Finds what looks like a secret in any YAML file, comments too: connections in Airflow hold secrets, nothing else.
+
+What a secret is, its form says: `password: see the wiki` is prose, `pwd: hunter2` is not.
+"""
 
 from __future__ import annotations
 
@@ -8,25 +11,60 @@ from collections.abc import Iterator
 from pipeline_config.problem import Problem
 from pipeline_config.reader import Document, line_and_column
 
-HINT = "give it to the connection in Airflow, and change it: it has been seen"
-# A key whose name says so, with a value that is no template; and values that say it by their own form.
-_LOOKS = {
-    "a password or key": r"""(?imx)
-        (?: ^ | [\s{,"'&;?] )
-        [\w-]* (?: passw(?:or)?d | passphrase | secret | token | (?:api|access|private)_?key )
-        ["']? \s* [:=] \s*
-        (?! ["']? (?: \{\{ | \$\{ | null\b | ~ | true\b | false\b ) )
-        (?P<found> [^\s,}\#] ["']? [^\s,}]{2,} )""",
-    "a password in a URL": r"(?i)\b[a-z][a-z0-9+.-]*://[^\s:/@{}$]*:(?P<found>[^\s:/@{}$]+)@",
-    "a private key": r"(?P<found>-----BEGIN [A-Z ]*PRIVATE KEY-----)",
+HINT = "move it to the connection in Airflow, and rotate it: it is exposed"
+_KEY = r"(?:passw(?:or)?d | passphrase | pass | pwd | secret | token | (?:api|access|private|account)_?key)"
+# A key whose name says so, as YAML or a program's option has it, with its value and what follows that in the line.
+_NAMED = re.compile(
+    rf"""(?imx)
+    (?: (?: ^ | [\s{{,"'&;?] ) [\w-]{{0,60}} {_KEY} ["']? \s* [:=] | \s --? {_KEY} [\s=] )
+    [^\S\n]* (?P<value> (?P<quote>["']?) (?P<found> [^\s,}}"'\#] [^\s,}}"']* ) (?P=quote) ) (?= (?P<rest> [^\n]* ) )""",
+)
+_NO_VALUE = re.compile(
+    r"""(?ix) (?: null | ~ | none | true | false | [\d.]+ )   # nothing, or a number
+    | (?: \{\{ | \$ | / | \./ | ~/ | < ) .*                      # a template, a path, a placeholder
+    | [A-Z][A-Z0-9]*_[A-Z0-9_]+                                 # a variable's name
+    | [a-z][a-z0-9+.-]*:// .*                                   # a URL, which has a pattern of its own"""
+)
+_STRONG = re.compile(r"(?=.*[A-Za-z])(?=.*[\d!@#$%^&*+/=]).{6,}")  # no word of a sentence
+_PROSE = re.compile(r"""["']?[^\S\n]+[^\s#]""")  # more words follow
+_FORMS = {
+    "a password in a URL": r"(?i)\b[a-z][a-z0-9+.-]{0,30}://[^\s:/@{}$]{0,200}:(?P<found>[^\s:/@{}$]{1,200})@",
+    "a password": r"\s-u\s+[\w.@-]{1,100}:(?P<found>[^\s:{}$]{3,})",
+    "a webhook, whose URL is the password": (
+        r"(?P<found>https://(?:hooks\.slack\.com/services|discord(?:app)?\.com/api/webhooks"
+        r"|[\w-]{1,60}\.webhook\.office\.com/webhookb2)/[\w/@-]{10,})"
+    ),
+    "a private key": r"(?P<found>-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----)",
     "an AWS access key": r"\b(?P<found>(?:AKIA|ASIA)[0-9A-Z]{16})\b",
-    "an access token": r"\b(?P<found>(?:gh[pousr]_|github_pat_|xox[abprs]-|glpat-)[\w-]{10,})",
+    "an access token": (
+        r"\b(?P<found>(?:gh[pousr]_|github_pat_|xox[abprs]-|glpat-)[\w-]{10,}"
+        r"|eyJ[\w-]{8,2000}\.[\w-]{4,}\.[\w-]{4,}|(?<=[Bb]earer )[\w.~+/-]{16,})"
+    ),
 }
 
 
 def secrets(document: Document) -> Iterator[Problem]:
     """Each place of a file that looks like a secret; the secret itself is not in the message."""
-    for what, pattern in _LOOKS.items():
+    found: dict[tuple[int, int], tuple[str, str]] = {}
+    for what, pattern in _FORMS.items():
         for match in re.finditer(pattern, document.text):
-            line, column = line_and_column(document.text[: match.start("found")])
-            yield Problem(document.file, line, column, "", f"this looks like {what}", HINT)
+            found.setdefault(line_and_column(document.text[: match.start("found")]), (what, "error"))
+    for match in _NAMED.finditer(document.text):
+        if severity := _severity(match, document.text):
+            place = line_and_column(document.text[: match.start("found")])
+            found.setdefault(place, ("a password or key", severity))
+    for (line, column), (what, severity) in found.items():
+        yield Problem(document.file, line, column, "", f"this looks like {what}", HINT, severity)
+
+
+def _severity(match: re.Match[str], text: str) -> str:
+    """Of a value whose key names a secret: an error by its form, or as the whole value of a key; "" of prose."""
+    value = match["found"]
+    if len(value) <= 2 or _NO_VALUE.fullmatch(value):
+        return ""
+    if _STRONG.fullmatch(value):
+        return "error"
+    if _PROSE.match(match["rest"]):
+        return ""
+    line = text[text.rfind("\n", 0, match.start("found")) + 1 : match.start("found")]
+    return "warning" if "#" in line else "error"

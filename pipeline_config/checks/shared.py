@@ -8,7 +8,7 @@ from typing import Any
 from pipeline_config import templates
 from pipeline_config.checks.context import FORMS, texts
 from pipeline_config.problem import Problem
-from pipeline_config.project import PLACEHOLDER, Project, expand
+from pipeline_config.project import PLACEHOLDER, Project, active_environment, expand
 from pipeline_config.reader import Document
 from pipeline_config.schema import did_you_mean
 
@@ -16,8 +16,10 @@ from pipeline_config.schema import did_you_mean
 def extends(project: Project) -> Iterator[Problem]:
     """What an environment extends is there, and does not extend it back."""
     for name, document in project.environments.items():
+        if document.problems:
+            continue
         trail = [name]
-        while parent := project.environments[trail[-1]].data.get("extends"):
+        while parent := (project.environments[trail[-1]].data or {}).get("extends"):
             if parent not in project.environments:
                 if trail == [name]:
                     hint = did_you_mean(parent, list(project.environments))
@@ -28,6 +30,18 @@ def extends(project: Project) -> Iterator[Problem]:
                 message = f"environments extend each other: {' → '.join(trail)}"
                 yield document.problem(("extends",), message, "remove one of them", at_value=True)
                 break
+            if project.environments[parent].problems:
+                break
+
+
+def active(project: Project) -> Iterator[Problem]:
+    """A warning when the environment that Airflow would take is not there."""
+    name = active_environment()
+    if name not in project.environments:
+        file = f"pipelines/environments/{name}.yaml"
+        there = ", ".join(sorted(project.environments)) or "none"
+        message = "the environment that Airflow takes is not there, or cannot be used"
+        yield Problem(file, 1, 1, "", message, f"set PIPELINE_ENVIRONMENT; there is: {there}", "warning")
 
 
 def environments(project: Project) -> Iterator[Problem]:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import jinja2
-
-from pipeline_config.checks.commands import example
+from pipeline_config import templates
+from pipeline_config.checks.commands import example, unrendered
 from pipeline_config.checks.context import Context
 from pipeline_config.checks.tasks import find_cycle
 from pipeline_config.problem import Problem
@@ -39,8 +38,9 @@ def _conf(context: Context, index: int, task: dict[str, Any], params: dict[str, 
             continue
         try:
             rendered = example(context, value)  # a template becomes text, whatever it reads
-        except (jinja2.TemplateError, TypeError, AttributeError, KeyError, ValueError):
-            continue  # the template check names it
+        except templates.RenderError as error:
+            yield from unrendered(context, path, value, error)
+            continue
         for message in refusals(params[name], rendered):
             yield context.problem(path, f"{target} refuses {name}: {message}")
 

@@ -122,9 +122,9 @@ def _outcome(project: Project, original: Document, kind: str, content: bytes, ai
             pipelines = [document if other is original else other for other in project.pipelines]
             changed = replace(project, pipelines=pipelines)
             outcome.problems = check(changed)
-            for printed in (problem.as_json, problem.as_github):
-                printed(outcome.problems)
-            problem.as_text(outcome.problems, project.root)
+            problem.as_json(outcome.problems)
+            for printed in (problem.as_github, problem.as_text):
+                printed(outcome.problems, project.root)
     except _HangError:
         outcome.faults.append(f"takes over {HANG_SECONDS} s")
     except Exception:  # noqa: BLE001 (that it raises is what is looked for)

@@ -268,3 +268,17 @@ def test_what_docker_refuses_is_one_line_that_says_what_to_do(project: Path) -> 
         assert line.startswith("error: Docker engine ")
         assert words in line
         assert hint in line
+
+
+@pytest.mark.parametrize("syntax", ["glob", "regexp"])
+def test_airflow_lists_the_two_files_and_nothing_else(tmp_path: Path, syntax: str) -> None:
+    script = f"""
+from airflow.utils.file import find_path_from_directory
+print(sorted(path for path in find_path_from_directory({str(ROOT)!r}, ".airflowignore", {syntax!r}) if ".py" in path))
+"""
+    environment = {**os.environ, **airflow_environment(tmp_path, ROOT, "local")}
+    result = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", script], env=environment, capture_output=True, text=True, check=True
+    )
+    wanted = [str(ROOT / "dag_factory_errors.py"), str(ROOT / "dag_factory_loader.py")]
+    assert result.stdout.splitlines()[-1] == str(wanted)

@@ -142,3 +142,77 @@ def test_aliases_that_unfold_without_end_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "file.yaml"
     path.write_text("\n".join(lines))
     assert "unfolds without end" in read(path, tmp_path).problems[0].message
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["check", "pipelines/nosuch.yaml"], "pipelines/nosuch.yaml: there is no such file"),
+        (["check", "jobs"], "jobs: the check reads pipelines/**/*.yaml"),
+        (["check", "README.md"], "README.md: the check reads pipelines/**/*.yaml"),
+        (["new", "catalog"], "catalog.yaml: cannot be written: File exists"),
+        (["new", "production", "--folder", "environments"], "--folder environments: there are environments in it"),
+        (["new", "x", "--folder", "../../elsewhere"], "--folder ../../elsewhere: it is outside of "),
+        (["new", "x", "--folder", "catalog.yaml"], "catalog.yaml: cannot be written: File exists"),
+        (["new", "x", "--folder", ".hidden"], "--folder .hidden: hidden folders are not read"),
+        (["new", "x.yaml", "--folder", "mart"], "'x.yaml': write the dag_id alone, without .yaml"),
+        (["import-airflow", "--output", "README.md"], "README.md: cannot be written: File exists"),
+    ],
+)
+def test_a_command_that_cannot_be_done_is_one_line_and_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
+    root = tmp_path / "project"
+    for name in ("pipelines", "jobs"):
+        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("jars", "__pycache__"))
+    (root / "README.md").write_text("mine", encoding="utf-8")
+    before = {path: path.is_file() and path.read_bytes() for path in tmp_path.rglob("*")}
+    monkeypatch.chdir(root)
+    assert main([*arguments[:1], "--root", str(root), *arguments[1:]]) == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert err.startswith("error: ")
+    assert said in err
+    assert {path: path.is_file() and path.read_bytes() for path in tmp_path.rglob("*")} == before
+
+
+def test_a_folder_means_the_files_in_it(broken: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "--root", str(broken), str(broken / "pipelines/mart")]) == 1
+    assert "unknown key 'schedul'" in capsys.readouterr().out
+    assert main(["check", "--root", str(broken), str(broken / "pipelines/ingestion")]) == 0
+
+
+def test_import_airflow_wants_files_that_are_right_and_every_value(
+    broken: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ["import-airflow", "--root", str(broken), "--output", str(tmp_path / "out")]
+    assert main(command) == 2
+    assert "the check finds " in capsys.readouterr().err
+    pipeline = broken / "pipelines/mart/tripclick_load_postgres.yaml"
+    pipeline.write_text(pipeline.read_text().replace("schedul: null", "schedule: null"))
+    environment = broken / "pipelines/environments/production.yaml"
+    environment.write_text(environment.read_text().replace("/data/tripclick/logs", "/data/${LOG_USER}/logs"))
+    monkeypatch.delenv("LOG_USER", raising=False)
+    assert main(command) == 2
+    assert "LOG_USER: production.yaml reads it and has no default" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    monkeypatch.setenv("LOG_USER", "web")
+    assert main(command) == 0
+
+
+def test_paths_for_github_count_from_the_repositorys_root(broken: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (broken.parent / ".git").mkdir()
+    assert main(["check", "--root", str(broken), "--format", "github"]) == 1
+    assert f"::error file={broken.name}/pipelines/mart/tripclick_load_postgres.yaml," in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("redirect", ["| true", ">&-", "| cat"])
+def test_a_reader_that_goes_away_and_an_ascii_terminal_make_no_traceback(broken: Path, redirect: str) -> None:
+    path = broken / "pipelines/mart/tripclick_load_postgres.yaml"
+    path.write_text("# →\nschedul: →\n" * 3, encoding="utf-8")
+    command = f"{sys.executable} -m pipeline_config check --root {broken} {redirect}"
+    result = subprocess.run(
+        ["sh", "-c", command], cwd=ROOT, env={"PYTHONIOENCODING": "ascii"}, capture_output=True, text=True, check=False
+    )
+    assert result.stderr == ""
+    assert ("\\u2192" in result.stdout) is (redirect == "| cat")

@@ -1,0 +1,277 @@
+"""An accident in one file takes no other DAG away, and is one line that says what, where and what to do."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from pipeline_config import cache, parsers
+from pipeline_config.checks import check
+from pipeline_config.project import ROOT, contents_of, load_project
+from tests.airflow_environment import airflow_environment
+
+LOAD = "pipelines/mart/tripclick_load_postgres.yaml"
+STREAM = "pipelines/processing/tripclick_streaming_curated.yaml"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A copy of the project's files that people edit."""
+    for name in ("pipelines", "schemas"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    (tmp_path / "jobs").mkdir()
+    return tmp_path
+
+
+class Loaded(NamedTuple):
+    """What Airflow gets of a project."""
+
+    dags: list[str]
+    problems: list[str]
+
+
+@pytest.fixture(scope="module")
+def load(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Path], Loaded]]:
+    """Load a project's DAGs, in a process that has imported Airflow; its environment is production's."""
+    settings = airflow_environment(tmp_path_factory.mktemp("airflow"), ROOT, "production")
+    command = [sys.executable, "-W", "ignore", "-m", "tests.loads"]
+    with subprocess.Popen(
+        command, cwd=ROOT, env={**os.environ, **settings}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin
+        assert process.stdout
+
+        def loaded(root: Path) -> Loaded:
+            print(root, file=process.stdin, flush=True)
+            return Loaded(**json.loads(process.stdout.readline()))  # type: ignore[union-attr]
+
+        yield loaded
+        process.stdin.close()
+
+
+def edit(root: Path, file: str, old: str, new: str) -> None:
+    path = root / file
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), encoding="utf-8")
+
+
+def link(root: Path, file: str, target: str) -> None:
+    (root / file).symlink_to(target)
+
+
+def configmap(root: Path) -> None:
+    """As Kubernetes mounts a ConfigMap: the files lie in a hidden folder, links to them beside it."""
+    folder = root / "pipelines/mart"
+    hidden = folder / "..2026_01_05"
+    hidden.mkdir()
+    (folder / "..data").symlink_to(hidden.name)
+    for path in sorted(folder.glob("*.yaml")):
+        path.rename(hidden / path.name)
+        path.symlink_to(f"..data/{path.name}")
+
+
+def hidden(root: Path, file: str, content: bytes) -> None:
+    path = root / file
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(content)
+
+
+def odd_name(root: Path) -> None:
+    path = os.fsencode(root / "pipelines/mart") + b"/od\xffd\n.yaml"
+    Path(os.fsdecode(path)).write_text("dag_id: odd\n", encoding="utf-8")
+
+
+def closed(root: Path) -> None:
+    os.mkfifo(root / "pipelines/mart/pipe.yaml")
+
+
+# What happens to the files; how many DAGs are left of the eight; the problem, or none.
+ACCIDENTS: dict[str, tuple[Callable[[Path], None], int, str]] = {
+    "Emacs' lock": (lambda root: link(root, "pipelines/mart/.#tripclick_load_postgres.yaml", "me@host.1:2"), 8, ""),
+    "macOS' shadow": (lambda root: hidden(root, "pipelines/environments/._production.yaml", b"\0\5\x16\7"), 8, ""),
+    "Jupyter's copy": (
+        lambda root: hidden(root, "pipelines/mart/.ipynb_checkpoints/tripclick_load_postgres-checkpoint.yaml", b"x: 1"),
+        8,
+        "",
+    ),
+    "a ConfigMap": (configmap, 8, ""),
+    "a folder": (
+        lambda root: (root / "pipelines/mart/x.yaml").mkdir(),
+        8,
+        "pipelines/mart/x.yaml:1:1: cannot be read: it is a folder",
+    ),
+    "a dangling link": (
+        lambda root: link(root, "pipelines/mart/y.yaml", "nowhere"),
+        8,
+        "pipelines/mart/y.yaml:1:1: cannot be read: No such file or directory",
+    ),
+    "a pipe": (closed, 8, "pipelines/mart/pipe.yaml:1:1: cannot be read: it is no regular file"),
+    "an odd name": (odd_name, 8, r"pipelines/mart/od\udcffd\n.yaml:1:1: key 'description' is missing"),
+    "another ending": (
+        lambda root: hidden(root, "pipelines/mart/ninth.yml", b"dag_id: ninth\n"),
+        8,
+        "pipelines/mart/ninth.yml:1:1: is not read: its name does not end in .yaml (rename it to ninth.yaml)",
+    ),
+    "a child that is no YAML": (
+        lambda root: edit(root, LOAD, "schedule: null", "schedule: [null"),
+        7,
+        f"{LOAD}:5:5: not YAML",
+    ),
+    "a file without end": (
+        lambda root: hidden(root, "pipelines/mart/large.yaml", b"#" * 2_000_000),
+        8,
+        "pipelines/mart/large.yaml:1:1: is larger than 1,000,000 bytes",
+    ),
+    "another environment": (
+        lambda root: edit(root, "pipelines/environments/local.yaml", "variables:", "variable:"),
+        8,
+        "pipelines/environments/local.yaml:4:1: unknown key 'variable'",
+    ),
+    "an environment that extends itself": (
+        lambda root: edit(root, "pipelines/environments/local_without_docker.yaml", "extends: local", "extends: x"),
+        8,
+        "pipelines/environments/local_without_docker.yaml:3:10: no environment is called 'x'",
+    ),
+    "no environment": (
+        lambda root: (root / "pipelines/environments/production.yaml").unlink(),
+        0,
+        "no pipelines/environments/production.yaml; there is: local, local_without_docker; set PIPELINE_ENVIRONMENT",
+    ),
+    "prose in the catalog": (
+        lambda root: edit(root, "pipelines/catalog.yaml", "variables:", "# password: see the wiki page\nvariables:"),
+        8,
+        "",
+    ),
+    "a division by zero": (
+        lambda root: edit(root, STREAM, '"{{ params.run_minutes }}"', '"{{ params.run_minutes // 0 }}"'),
+        7,
+        f"{STREAM}:31:20: Jinja: cannot be rendered: integer division or modulo by zero",
+    ),
+    "a number without end": (
+        lambda root: edit(root, STREAM, '"{{ params.run_minutes }}"', '"{{ params.run_minutes ** (10 ** 10) }}"'),
+        7,
+        f"{STREAM}:31:20: Jinja: cannot be rendered: ** would make more than 10,000,000 characters or bits",
+    ),
+    "a loop without end": (
+        lambda root: edit(
+            root,
+            STREAM,
+            '"{{ params.run_minutes }}"',
+            "\"{% for i in range(params.run_minutes * 999) %}{{ 'x' * 999 }}{% endfor %}\"",
+        ),
+        7,
+        f"{STREAM}:31:20: Jinja: cannot be rendered: it becomes longer than 10,000,000 characters",
+    ),
+    "an asset that Airflow reserves": (
+        lambda root: edit(root, LOAD, "schedule: null", 'schedule: ["airflow://x"]'),
+        7,
+        f"{LOAD}:4:11: cannot be built: ",
+    ),
+}
+
+
+@pytest.mark.parametrize("accident", ACCIDENTS)
+def test_an_accident_takes_no_other_dag_away(root: Path, load: Callable[[Path], Loaded], accident: str) -> None:
+    happens, left, problem = ACCIDENTS[accident]
+    happens(root)
+    first = load(root)
+    assert len(first.dags) == left
+    if problem:
+        assert [line for line in first.problems if problem in line], first.problems
+    else:
+        assert first.problems == []
+    assert all("Traceback" not in line for line in first.problems)
+    assert load(root) == first, "what is remembered is the same"
+
+
+def test_a_pipeline_that_triggers_a_broken_one_is_not_blamed(root: Path) -> None:
+    edit(root, LOAD, "schedule: null", "schedule: [null")
+    assert {problem.file for problem in check(load_project(root))} == {LOAD}
+
+
+def test_an_edit_between_the_key_and_the_reading_is_not_remembered(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is remembered under a file's content was read from that content."""
+    path = root / LOAD
+    before = path.read_text(encoding="utf-8")
+    load = load_project
+
+    def editor_saves_now(*words: object, **options: object) -> object:
+        path.write_text(before.replace("schedule: null", 'schedule: "* * * * *"'), encoding="utf-8")
+        return load(*words, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("pipeline_config.cache.load_project", editor_saves_now)
+    cache.load_checked(root)
+    monkeypatch.undo()
+    path.write_text(before, encoding="utf-8")
+    project, _ = cache.load_checked(root)
+    assert project.pipeline("tripclick_load_postgres")["schedule"] is None
+
+
+def test_a_new_version_of_a_package_is_seen(
+    root: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packages = tmp_path_factory.mktemp("x") / "site-packages"
+    (packages / "thing-1.0.dist-info").mkdir(parents=True)
+    monkeypatch.syspath_prepend(str(packages))
+    contents = contents_of(root)
+    before = cache._key(root, contents)
+    (packages / "thing-1.0.dist-info").rename(packages / "thing-1.1.dist-info")
+    assert cache._key(root, contents) != before
+
+
+def test_the_memory_lies_where_it_is_wanted(
+    root: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path_factory.mktemp("memory") / "of" / "pipelines"
+    monkeypatch.setenv(cache.FOLDER, str(place))
+    cache.load_checked(root)
+    assert [path.name for path in place.iterdir()] == ["pipelines.json"]
+    assert not (root / "__pycache__").exists()
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("def parser(:", "{file}:1: SyntaxError: invalid syntax"),
+        ("import sys; sys.exit(2)", 'ends the process when it is imported: is `if __name__ == "__main__":` missing?'),
+        ("import argparse; argparse.ArgumentParser().parse_args(['--x'])", "ends the process when it is imported"),
+        ("class Stop(BaseException): pass\nraise Stop('now')", "cannot be asked for its options: Stop: now"),
+        ("print('usage: me')\n1 / 0", "ZeroDivisionError: division by zero"),
+    ],
+)
+def test_a_broken_job_is_a_problem_and_says_nothing_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], code: str, said: str
+) -> None:
+    file = tmp_path / "broken_job.py"
+    file.write_text(code, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    parsers.job_parser.cache_clear()
+    answer = parsers.job_parser("broken_job")
+    assert isinstance(answer, str)
+    assert said.format(file=file) in answer
+    assert capfd.readouterr() == ("", "")
+
+
+def test_what_a_jobs_own_type_raises_is_its_refusal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = """
+import argparse
+def parser():
+    result = argparse.ArgumentParser()
+    result.add_argument("--a", type=lambda text: {}[text])
+    return result
+"""
+    (tmp_path / "odd_job.py").write_text(code, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    parser = parsers.job_parser("odd_job")
+    assert not isinstance(parser, str)
+    with pytest.raises(parsers.RefusedError, match="KeyError: 'x'"):
+        parsers.parse(parser, ["--a", "x"])
