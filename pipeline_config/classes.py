@@ -12,7 +12,7 @@ from pipeline_config.project import ROOT
 from pipeline_config.schema import did_you_mean
 
 ROOT_CLASS = "BaseOperator"  # its own `**kwargs` are refused
-_NAMES = re.compile(r"^\s*(?:class\s+(\w+)|from\s+[\w.]+\s+import\s+\(?([\w\s,#]+))", re.MULTILINE)
+_NAMES = re.compile(r"^[ \t]*(?:class\s+(\w+)|from\s+[\w.]+\s+import\s+(?:\(([^)]*)\)|([^\n(]+)))", re.MULTILINE)
 
 
 @cache
@@ -26,8 +26,8 @@ def what_is_wrong(path: str) -> tuple[str, str]:
             return f"there is no Python package {top!r}", "is it installed, and spelt right?"
         return f"there is no Python module {missing!r}", did_you_mean(missing.rpartition(".")[2], _siblings(missing))
     text = file.read_text(encoding="utf-8", errors="replace")
-    classes = [cls for cls, _ in _NAMES.findall(text) if cls]
-    imported = {word for _, words in _NAMES.findall(text) for word in re.findall(r"\w+", words)}
+    classes = [cls for cls, *_ in _NAMES.findall(text) if cls]
+    imported = {word for _, *words in _NAMES.findall(text) for word in re.findall(r"\w+", " ".join(words))}
     if name in classes or name in imported or "def __getattr__" in text:
         return "", ""
     return f"{module} has no class {name!r}", did_you_mean(name, [cls for cls in classes if not cls.startswith("_")])
@@ -40,12 +40,9 @@ def parameters(path: str) -> frozenset[str] | None:
     if found is None:
         return None
     module, definition = found
-    name = definition.name
-    init = next(
-        (node for node in definition.body if isinstance(node, ast.FunctionDef) and node.name == "__init__"), None
-    )
+    init = _init(definition)
     names = {argument.arg for argument in [*init.args.args[1:], *init.args.kwonlyargs]} if init else set()
-    if init and (not init.args.kwarg or name == ROOT_CLASS):
+    if init and (not init.args.kwarg or definition.name == ROOT_CLASS):
         return frozenset(names)
     for base in definition.bases:
         inherited = parameters(f"{module}.{base.id}") if isinstance(base, ast.Name) else None
@@ -53,6 +50,40 @@ def parameters(path: str) -> frozenset[str] | None:
             return None
         names |= inherited
     return frozenset(names)
+
+
+@cache
+def required(path: str) -> frozenset[str]:
+    """The keyword arguments that the class's own __init__ cannot do without, as far as its source says which."""
+    found = _class(*_split(path), frozenset())
+    init = _init(found[1]) if found else None
+    if init is None:
+        return frozenset()
+    positional = init.args.args[1 : len(init.args.args) - len(init.args.defaults)]
+    named = [
+        argument
+        for argument, default in zip(init.args.kwonlyargs, init.args.kw_defaults, strict=True)
+        if default is None
+    ]
+    return frozenset(argument.arg for argument in [*positional, *named])
+
+
+@cache
+def is_no_operator(path: str) -> bool:
+    """Whether the class certainly does not come from Airflow's BaseOperator: all of its bases are known."""
+    found = _class(*_split(path), frozenset())
+    if found is None:
+        return False
+    module, definition = found
+    bases = [base.id for base in definition.bases if isinstance(base, ast.Name)]
+    if definition.name == ROOT_CLASS or len(bases) < len(definition.bases):
+        return False
+    return all(is_no_operator(f"{module}.{base}") for base in bases)
+
+
+def _init(definition: ast.ClassDef) -> ast.FunctionDef | None:
+    own = (node for node in definition.body if isinstance(node, ast.FunctionDef))
+    return next((node for node in own if node.name == "__init__"), None)
 
 
 def _split(path: str) -> tuple[str, str]:

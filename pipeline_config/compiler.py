@@ -190,9 +190,14 @@ def argv(template: list[str], job: str, arguments: dict[str, Any]) -> list[str]:
 def durations(arguments: dict[str, Any]) -> dict[str, Any]:
     """`x_minutes: 3` as `x: timedelta(minutes=3)`."""
     return {
-        key.removesuffix(MINUTES): dt.timedelta(minutes=value) if key.endswith(MINUTES) and value is not None else value
+        key.removesuffix(MINUTES): _duration(key, value) if key.endswith(MINUTES) and value is not None else value
         for key, value in arguments.items()
     }
+
+
+def _duration(key: str, minutes: float) -> dt.timedelta | str:
+    # This one dag-factory reads itself, and as text only.
+    return f"{minutes * 60:.0f} seconds" if key == "execution_delta_minutes" else dt.timedelta(minutes=minutes)
 
 
 def _text(value: Any) -> str:

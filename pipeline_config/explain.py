@@ -20,11 +20,13 @@ FILES = {
 
 def explain(key: str) -> str:
     """Every key of the schemas that is called so, or whose dotted path ends so. Raises CommandError."""
+    key = key.replace("[]", "")
     keys = {(file, path): schema for file in FILES for path, schema in _keys(schema_of(file), "", file)}
     found = {place: schema for place, schema in keys.items() if f".{place[1]}".endswith(f".{key}")}
     if not found:
         names = sorted({path.rsplit(".", 1)[-1] for _, path in keys})
-        raise CommandError(f"no schema has the key {key!r}; {did_you_mean(key.rsplit('.', 1)[-1], names)}")
+        hint = did_you_mean(key.rsplit(".", 1)[-1].lower(), names) or "schemas/ has them all"
+        raise CommandError(f"no schema has the key {key!r}; {hint}")
     return "\n\n".join(_text(file, path, schema) for (file, path), schema in found.items())
 
 
@@ -66,6 +68,8 @@ def _kind(schema: dict[str, Any]) -> str:
     """The value's type and limits in words."""
     if "enum" in schema:
         return f"one of: {', '.join(map(str, schema['enum']))}"
+    if "anyOf" in schema:
+        return " or ".join(_kind(choice) for choice in schema["anyOf"])
     types = schema.get("type", [])
     words = [WORDS[name] for name in ([types] if isinstance(types, str) else types)]
     limits = [

@@ -89,3 +89,19 @@ def parse(parser: argparse.ArgumentParser, words: list[str]) -> None:
         raise RefusedError(in_words(error, ROOT)) from error
     finally:
         argparse.ArgumentParser.error = original  # type: ignore[method-assign]
+
+
+def refusal(parser: argparse.ArgumentParser, option: str, text: str) -> str:
+    """What an option of a parser says of a value, by itself; "" when it takes it."""
+    action = next(action for action in parser._actions if f"--{option}" in action.option_strings)
+    kind = action.type if callable(action.type) else str
+    try:
+        with _in_silence():
+            value = kind(text)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 (a job's own code)
+        return str(error) or type(error).__name__
+    return (
+        f"it is none of {', '.join(map(str, action.choices))}" if action.choices and value not in action.choices else ""
+    )

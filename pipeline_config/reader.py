@@ -142,9 +142,15 @@ def line_and_column(before: str) -> tuple[int, int]:
 
 
 def _not_yaml(document: Document, error: yaml.YAMLError) -> Problem:
+    if odd := _ODD.search(document.text):
+        line, column = line_and_column(document.text[: odd.start()])
+        message, hint = next(words for name, words in _ODD_WORDS.items() if odd[name])
+        return Problem(document.file, line, column, "", f"not YAML: {message}", hint)
     if isinstance(error, yaml.MarkedYAMLError) and (mark := error.problem_mark or error.context_mark):
         # libyaml looks for the end of what was opened up to the file's end, one line below its last
         lines = lines_of(document.text)
+        if error.context_mark and "unexpected end of stream" in str(error.problem):
+            mark = error.context_mark  # a quote that is not closed: where it opens
         line = min(mark.line, len(lines) - 1)
         column = mark.column if line == mark.line else 0
         message = str(error.problem or error.context)
@@ -160,6 +166,20 @@ def _not_yaml(document: Document, error: yaml.YAMLError) -> Problem:
 
 
 _WORD = re.compile(r"\w+|\S")
+# What nobody sees, or means, and libyaml complains about a line further down.
+_ODD = re.compile(
+    r"""(?mx) ^(?P<conflict> <<<<<<<\s | =======$ | >>>>>>>\s )
+    | ^[ ]* [\w-]+ (?P<colon> \uff1a )
+    | ^[ ]* (?:-[ ]+)? [\w-]+ : (?P<space> [\u00a0\u2007\u202f\u3000] )
+    | ^[ ]* (?P<indent> [\u00a0\u2007\u202f\u3000] )"""
+)
+_NO_BREAK = "replace it by a space"
+_ODD_WORDS = {
+    "conflict": ("a merge conflict is left here", "keep one of the two versions, and remove the marks"),
+    "colon": ("a full-width colon (U+FF1A)", "write a plain colon and a space"),
+    "space": ("a no-break or wide space after the colon", _NO_BREAK),
+    "indent": ("a no-break or wide space in front of the line", _NO_BREAK),
+}
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|[\x80-\x84\x86-\x9f\ufffe\uffff]")
 
 
@@ -175,7 +195,7 @@ def _hint(line: str, message: str) -> str:
         return "a key ends with a colon and a space"
     if "cannot start any token" in message:
         return "put the text in quotes"
-    if "undefined alias" in message:
+    if "undefined alias" in message or "alphabetic or numeric character" in message:
         return "put text that starts with * in quotes"
     return ""
 
@@ -224,6 +244,9 @@ class _Builder:
     def _mapping(self, node: yaml.MappingNode, path: KeyPath) -> dict[str, Any]:
         result: dict[str, Any] = {}
         for key_node, value_node in node.value:
+            if isinstance(key_node, yaml.MappingNode):
+                self._refuse(path, "YAML reads {{ … }} as a mapping", "put it in quotes")
+                continue
             key = key_node.value if isinstance(key_node, yaml.ScalarNode) else str(key_node.value)
             here = (*path, key)
             place = (key_node.start_mark.line + 1, key_node.start_mark.column + 1)

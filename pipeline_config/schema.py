@@ -58,32 +58,66 @@ def check_schema(document: Document, name: str) -> list[Problem]:
 def refusals(param: dict[str, Any], value: Any) -> list[str]:
     """Why a param (a JSON Schema, as Airflow reads it) refuses a value."""
     validator = jsonschema.Draft202012Validator
-    return [error.message for error in validator(param, format_checker=validator.FORMAT_CHECKER).iter_errors(value)]
+    checker = jsonschema.FormatChecker()  # knows more formats than a draft's own, `time` for one; Airflow asks it
+    return [error.message for error in validator(param, format_checker=checker).iter_errors(value)]
 
 
 def _explain(document: Document, error: jsonschema.ValidationError) -> list[Problem]:
+    if error.validator == "oneOf" and not error.context:
+        return [document.problem(tuple(error.absolute_path), *_too_many(error))]
     if error.validator in ("anyOf", "oneOf") and error.context:
         error = best_match(error.context) or error
     path: KeyPath = tuple(error.absolute_path)
     if error.validator == "additionalProperties":
         known = list(error.schema["properties"])  # type: ignore[index]
         unknown = [key for key in error.instance if key not in known]  # type: ignore[union-attr]
-        return [document.problem((*path, key), f"unknown key {key!r}", did_you_mean(key, known)) for key in unknown]
+        hint = _advanced if _is_of_a_class(error.instance) else did_you_mean
+        return [document.problem((*path, key), f"unknown key {key!r}", hint(key, known)) for key in unknown]
     if error.validator == "propertyNames" or (error.parent and error.parent.validator == "propertyNames"):
         key = str(error.instance)
         return [document.problem((*path, key), f"key {key!r} does not have the form {error.validator_value}")]
     if error.validator in ("required", "not"):
-        return [document.problem(path, *_absent_or_present(error, path))]
+        return [document.problem(path, *_absent_or_present(document, error, path))]
     name = next((part for part in reversed(path) if isinstance(part, str)), "file")
     explain = _MESSAGES.get(str(error.validator))
     message = explain(name, error) if explain else f"{name}: {error.message}"
     return [document.problem(path, message, _hint(error), at_value=True)]
 
 
-def _absent_or_present(error: jsonschema.ValidationError, path: KeyPath) -> tuple[str, str]:
+def _parent(document: Document, path: KeyPath) -> Any:
+    value = document.data
+    for part in path[:-1]:
+        value = value[part]
+    return value
+
+
+def _is_of_a_class(task: Any) -> bool:
+    """Whether a task names its operator by the import path of a class."""
+    return isinstance(task, dict) and "." in str(task.get("operator", ""))
+
+
+def _advanced(key: str, known: list[str]) -> str:
+    """The hint for a key of such a task: misspelt, or an argument of the class."""
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.8)
+    return f"did you mean {near[0]!r}?" if near else "put an argument of the class under advanced:"
+
+
+def _too_many(error: jsonschema.ValidationError) -> tuple[str, str]:
+    """Of keys of which there may be one: those there are."""
+    keys = [key for choice in error.validator_value for key in choice.get("required", [])]  # type: ignore[union-attr]
+    there = [key for key in keys if key in error.instance]  # type: ignore[operator]
+    return f"{error.absolute_path[-1]} has {' and '.join(there)}", "keep one of them"
+
+
+def _absent_or_present(document: Document, error: jsonschema.ValidationError, path: KeyPath) -> tuple[str, str]:
     """The message and hint of a key that is missing, and of one that does not belong here."""
     if error.validator == "not":
-        return f"{str(path[-1])!r} does not belong to this operator", "remove it"
+        hint = (
+            "write advanced: instead"
+            if path[-1] == "arguments" and _is_of_a_class(_parent(document, path))
+            else "remove it"
+        )
+        return f"{str(path[-1])!r} does not belong to this operator", hint
     key = error.message.split("'")[1]
     described: dict[str, Any] = error.schema.get("properties", {}).get(key, {})  # type: ignore[union-attr]
     return f"key {key!r} is missing", _example(described) or described.get("description", "")
@@ -103,6 +137,8 @@ _MESSAGES: dict[str, Callable[[str, jsonschema.ValidationError], str]] = {
     "minLength": lambda name, _: f"{name}: must not be empty",
     "minItems": lambda name, _: f"{name}: must not be empty",
     "minProperties": lambda name, _: f"{name}: must not be empty",
+    "maxLength": lambda name, error: f"{name}: must not be longer than {error.validator_value} characters",
+    "maximum": lambda name, error: f"{name}: must be {error.validator_value} or less, is {error.instance}",
     "uniqueItems": lambda name, error: f"{name}: {_repeated(error.instance)!r} stands twice",
     "minimum": lambda name, error: f"{name}: must be {error.validator_value} or more, is {error.instance}",
     "exclusiveMinimum": lambda name, error: f"{name}: must be above {error.validator_value}, is {error.instance}",

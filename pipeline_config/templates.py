@@ -30,6 +30,22 @@ CONTEXT = frozenset(
 )
 # Those that a run without a logical date does not have: one that somebody triggers.
 UNCERTAIN = frozenset("data_interval_end data_interval_start ds ds_nodash logical_date ts ts_nodash".split())
+# Names of Airflow 2 that are gone, and what to read instead.
+GONE = {
+    "execution_date": "logical_date",
+    "next_execution_date": "data_interval_end",
+    "prev_execution_date": "data_interval_start",
+    "next_ds": "data_interval_end | ds",
+    "next_ds_nodash": "data_interval_end | ds_nodash",
+    "prev_ds": "data_interval_start | ds",
+    "prev_ds_nodash": "data_interval_start | ds_nodash",
+    "yesterday_ds": "macros.ds_add(ds, -1)",
+    "yesterday_ds_nodash": "macros.ds_add(ds, -1)",
+    "tomorrow_ds": "macros.ds_add(ds, 1)",
+    "tomorrow_ds_nodash": "macros.ds_add(ds, 1)",
+    "conf": "dag_run.conf",
+}
+SECRET_FIELDS = frozenset({"password", "get_password", "get_uri", "uri", "as_json", "get_extra", "extra"})
 _MACROS = """
     datetime datetime_diff_for_humans dateutil ds_add ds_format ds_format_locale json random time timedelta uuid yaml
     """
@@ -50,12 +66,18 @@ _FILTERS = ("ds", "ds_nodash", "ts", "ts_nodash", "ts_nodash_with_tz", "shell_qu
 
 @dataclass(frozen=True)
 class Unknown:
-    """A name that Airflow does not know: where it stands in the template, and which names there are."""
+    """A name that cannot be read: where it stands in the template, and which names there are, or what to do."""
 
     name: str
     message: str
     offset: int
     known: list[str]
+    fix: str = ""
+
+    @property
+    def hint(self) -> str:
+        """What to do."""
+        return self.fix or did_you_mean(self.name, self.known)
 
 
 @dataclass
@@ -122,7 +144,10 @@ def _reads(text: str) -> Reads:
         return found  # Jinja itself goes no further
     for name in sorted(meta.find_undeclared_variables(tree)):
         offset = words.get(name, 0)
-        if name not in CONTEXT:
+        if name in GONE:
+            message = f"{name!r} is gone since Airflow 3"
+            found.unknown.append(Unknown(name, message, offset, [], f"read {GONE[name]}"))
+        elif name not in CONTEXT:
             message = f"Airflow knows no {name!r} in a template"
             found.unknown.append(Unknown(name, message, offset, sorted(CONTEXT)))
         elif name in UNCERTAIN:
@@ -157,8 +182,12 @@ def _note(found: Reads, chain: list[str], words: dict[str, int]) -> None:
     match chain:
         case ["var", "value" | "json", name, *_]:
             found.variables.setdefault(name, words.get(name, 0))
-        case ["conn", name, *_]:
+        case ["conn", name, *fields]:
             found.connections.setdefault(name, words.get(name, 0))
+            if fields and fields[0] in SECRET_FIELDS:
+                message = f"conn.{name}.{fields[0]} is a secret, and a rendered field, a log and a process list show it"
+                fix = "declare the connection, the operator hands it on"
+                found.unknown.append(Unknown(fields[0], message, words.get(fields[0], 0), [], fix))
         case ["params", name, *_]:
             found.params.setdefault(name, words.get(name, 0))
         case [root, name, *_] if root in ATTRIBUTES and name not in ATTRIBUTES[root]:
@@ -205,7 +234,7 @@ def what_is_wrong(text: str) -> Iterator[tuple[int, str, str]]:
         yield where_wrong(text, error), f"Jinja: {error.message}", ""
         return
     for unknown in found.unknown:
-        yield unknown.offset, f"Jinja: {unknown.message}", did_you_mean(unknown.name, unknown.known)
+        yield unknown.offset, f"Jinja: {unknown.message}", unknown.hint
 
 
 def _chains(tree: nodes.Template) -> Iterator[list[str]]:

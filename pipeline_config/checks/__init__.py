@@ -6,10 +6,10 @@ only on documents that read well and pass their schema, so it may trust the shap
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
-from pipeline_config.checks import commands, dag, data, declared, operators, secrets, shared, tasks, triggers
+from pipeline_config.checks import commands, dag, data, declared, operators, params, secrets, shared, tasks, triggers
 from pipeline_config.checks.context import Context, Index
 from pipeline_config.guard import guarded
 from pipeline_config.problem import Problem
@@ -21,7 +21,9 @@ PROJECT_CHECKS: tuple[Callable[[Project], Iterator[Problem]], ...] = (
     shared.active,
     shared.environments,
     operators.shared,
+    shared.one_place,
     shared.templates_of_defaults,
+    shared.command_templates,
     shared.unused,
 )
 PIPELINE_CHECKS: tuple[Callable[[Context], Iterator[Problem]], ...] = (
@@ -31,18 +33,26 @@ PIPELINE_CHECKS: tuple[Callable[[Context], Iterator[Problem]], ...] = (
     dag.notifiers,
     tasks.names,
     tasks.connected,
+    tasks.hides_failures,
     operators.operators,
     operators.limits,
     operators.mapping,
     commands.commands,
     declared.params,
     declared.template_reads,
+    declared.shell_variables,
     declared.declared,
     declared.advanced_connections,
     data.job_connections,
+    params.bounds,
+    params.crossed,
+    params.run_time,
     triggers.triggers,
     triggers.cycles,
 )
+# What another error may be the cause of: only where there is none.
+CONSEQUENCES: tuple[Callable[[Context], Iterator[Problem]], ...] = (declared.unused, data.unneeded_connections)
+ACROSS: tuple[Callable[[Sequence[Context]], Iterator[Problem]], ...] = (data.unwritten, data.writers, data.order)
 
 
 def check(project: Project) -> list[Problem]:
@@ -53,17 +63,32 @@ def check(project: Project) -> list[Problem]:
     problems = [*project.problems]
     for document in [*project.shared, *project.pipelines]:
         problems += guarded(document, partial(secrets.secrets, document))
-    if project.catalog.problems or project.defaults.problems:
-        return sorted(set(problems))
-    problems += guarded(project.catalog, partial(shared.extends, project))
-    project = project.with_whole_environments()
+    if not (project.catalog.problems or project.defaults.problems):
+        problems += guarded(project.catalog, partial(shared.extends, project))
+        problems = _across_files(project.with_whole_environments(), problems)
+    return sorted(set(problems))
+
+
+def _across_files(project: Project, problems: list[Problem]) -> list[Problem]:
+    """`problems` and those of a project whose shared files can be used."""
     index = Index.of(project)
     contexts = [Context(project, document, index) for document in project.pipelines if not document.problems]
     for one_check in PROJECT_CHECKS:
         problems += guarded(project.defaults, partial(one_check, project))
-    for context in contexts:
-        for its_check in PIPELINE_CHECKS:
-            problems += guarded(context.document, partial(its_check, context))
+    problems += _of_each(contexts, PIPELINE_CHECKS)
+    wrong = {problem.file for problem in problems if problem.severity == "error"}
+    if not wrong.intersection(document.file for document in project.shared):
+        right = [context for context in contexts if context.document.file not in wrong]
+        problems += _of_each(right, CONSEQUENCES)
     if not any(problem.severity == "error" for problem in problems):
-        problems += guarded(project.catalog, partial(data.unwritten, contexts))
-    return sorted(set(problems))
+        for across in ACROSS:
+            problems += guarded(project.catalog, partial(across, contexts))
+    return problems
+
+
+def _of_each(
+    contexts: Sequence[Context], checks: Sequence[Callable[[Context], Iterator[Problem]]]
+) -> Iterator[Problem]:
+    for context in contexts:
+        for one_check in checks:
+            yield from guarded(context.document, partial(one_check, context))

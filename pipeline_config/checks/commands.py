@@ -17,6 +17,10 @@ from pipeline_config.schema import did_you_mean
 MAX_COMBINATIONS = 1000  # of a mapped task; Airflow's own limit (max_map_length) is 1024
 
 
+TAKES = {"ssh": "shell", "docker": "argv"}  # by the type of an operator's connection
+WORDS = {"shell": "a shell command", "argv": "a list of words"}
+
+
 def commands(context: Context) -> Iterator[Problem]:
     """Each command template exists, and the job takes the arguments that it is given."""
     for index, task in enumerate(context.tasks):
@@ -27,7 +31,14 @@ def commands(context: Context) -> Iterator[Problem]:
             path: KeyPath = ("tasks", index, "command")
             yield context.problem(path, f"no command template is called {task['command']!r}", hint)
             continue
-        yield from _job_arguments(context, index, task, context.commands[task["command"]])
+        template = context.commands[task["command"]]
+        kind, wanted = context.operator(task).get("connection_type"), "argv" if "argv" in template else "shell"
+        if kind in TAKES and TAKES[kind] != wanted:
+            fitting = [name for name, other in context.commands.items() if TAKES[kind] in other]
+            message = f"{task['operator']} runs {WORDS[TAKES[kind]]}, and {task['command']} is {WORDS[wanted]}"
+            yield context.problem(("tasks", index, "command"), message, f"take one of: {', '.join(fitting)}")
+            continue
+        yield from _job_arguments(context, index, task, template)
 
 
 def _job_arguments(context: Context, index: int, task: dict[str, Any], template: dict[str, Any]) -> Iterator[Problem]:

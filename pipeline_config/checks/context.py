@@ -14,11 +14,12 @@ from pipeline_config.problem import Problem
 from pipeline_config.project import Project
 from pipeline_config.reader import Document, KeyPath
 
+_BROKER = r"(?:[\w.-]+|\[[0-9a-fA-F:.]+\]):\d{1,5}"
 # What the value of a variable looks like, by its type in the catalog; `${…}` is filled in by its default first.
 FORMS = {
-    "brokers": (re.compile(r"[^\s:,/]+:\d{1,5}(,[^\s:,/]+:\d{1,5})*"), "host:port, host:port without blanks"),
+    "brokers": (re.compile(rf"{_BROKER}(,{_BROKER})*"), "host:port,host:port without blanks; IPv6 as [::1]:9092"),
     "kafka_security": (re.compile(r"(/[^\s:{}]*)?"), "an absolute path, or empty for plaintext"),
-    "path": (re.compile(r"(/|s3a://[^/\s]|\.).*"), "an absolute path or s3a://bucket/…"),
+    "path": (re.compile(r"(?:/|s3a://[^/\s]|\.)\S*(?: \S+)*"), "an absolute path or s3a://bucket/…"),
     "text": (re.compile(r".*", re.DOTALL), ""),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
@@ -18,6 +19,8 @@ CRON_FIELDS = {
     "month": "1-12 or JAN-DEC",
     "day of week": "0-7 or SUN-SAT",
 }
+SIZES = {"minute": 60, "hour": 24}
+_RANDOM = re.compile(r"(?i)(?<![a-z])[rh](?![a-z])")  # croniter's: another time in each process, or by a hash
 PRESETS = ("@once", "@continuous", "@hourly", "@daily", "@weekly", "@monthly", "@quarterly", "@yearly")
 
 
@@ -62,7 +65,26 @@ def _cron(context: Context, text: str) -> Iterator[Problem]:
     try:
         croniter(text, datetime(2024, 1, 1, tzinfo=UTC)).get_next()
     except ValueError:  # croniter's own errors are ValueErrors
-        yield context.problem(("schedule",), f"cron {text!r} never comes", f"order: {', '.join(CRON_FIELDS)}")
+        yield context.problem(("schedule",), f"cron {text!r} never fires", f"order: {', '.join(CRON_FIELDS)}")
+        return
+    yield from _odd(context, text, fields)
+
+
+def _odd(context: Context, text: str, fields: list[str]) -> Iterator[Problem]:
+    """Warnings: what cron takes, and does otherwise than it looks."""
+    minute, hour, day, _, weekday = fields
+    for (name, _), field in zip(CRON_FIELDS.items(), fields, strict=True):
+        step = re.fullmatch(r"\*/(\d+)", field)
+        if step and name in SIZES and SIZES[name] % int(step[1]):
+            whole = int(step[1]) >= SIZES[name]
+            message = f"cron {text!r}: {field} is {'only the first' if whole else 'no even step'} {name} of each round"
+            yield context.warning(("schedule",), message, f"a round has {SIZES[name]}")
+    if "*" not in day and "*" not in weekday:
+        message = f"cron {text!r} fires on the day of the month and on the day of the week, not on days that are both"
+        yield context.warning(("schedule",), message, "set one of the two to *")
+    if minute == "*" and hour != "*":
+        message = f"cron {text!r} fires 60 times in the hour"
+        yield context.warning(("schedule",), message, "write the minute, 0 for the full hour")
 
 
 def _wrong_fields(context: Context, text: str, fields: list[str], reader: type) -> Iterator[Problem]:
@@ -72,6 +94,10 @@ def _wrong_fields(context: Context, text: str, fields: list[str], reader: type) 
         offset = text.index(fields[number], offset)
         alone = ["*"] * len(CRON_FIELDS)
         alone[number] = fields[number]
+        if _RANDOM.search(fields[number]):
+            message = f"cron {text!r}: {fields[number]!r} is another {name} in each process"
+            yield context.document.within(("schedule",), text, offset, message, f"it is {allowed}")
+            continue
         try:
             reader(" ".join(alone))
         except ValueError:  # croniter's own errors are ValueErrors

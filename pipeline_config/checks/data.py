@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from jobs.cli import Data
 from pipeline_config.checks.context import Context
-from pipeline_config.compiler import JOB_CONNECTION_TYPES
+from pipeline_config.checks.operators import before
+from pipeline_config.compiler import JOB_CONNECTION_TYPES, upstream
 from pipeline_config.flows import TaskFlow
 from pipeline_config.problem import Problem
 from pipeline_config.project import Project, expand
 
 OUTSIDE = "log"  # the web server writes it
+ONE_WRITER = ("lake", "postgresql")
 WORDS = {"topic": "topic", "lake": "lake table", "postgresql": "PostgreSQL table", "asset": "asset"}
 
 
@@ -30,26 +33,80 @@ def unwritten(contexts: Sequence[Context]) -> Iterator[Problem]:
             yield context.warning(path, message, "is a path or topic swapped?")
 
 
+def writers(contexts: Sequence[Context]) -> Iterator[Problem]:
+    """Warnings: two tasks write the same table and share no pool, so that both may run at a time."""
+    first: dict[Data, Writer] = {}
+    warned: set[int] = set()
+    for context in contexts:
+        for flow in context.flows:
+            index = [task["task_id"] for task in context.tasks].index(flow.task_id)
+            writer = Writer(context, index, context.tasks[index].get("pool"))
+            for data in flow.writes:
+                other = first.setdefault(data, writer)
+                if data.kind not in ONE_WRITER or other is writer or (writer.pool and writer.pool == other.pool):
+                    continue
+                wrong, right = (other, writer) if writer.pool and not other.pool else (writer, other)
+                if id(wrong) not in warned:
+                    warned.add(id(wrong))
+                    message = f"writes {WORDS[data.kind]} {data.name}, as {right.context.data['dag_id']} does"
+                    hint = f"give it the pool {right.pool}" if right.pool else "give both the same pool"
+                    yield wrong.context.warning(("tasks", wrong.task), f"task {flow.task_id!r} {message}", hint)
+
+
+class Writer(NamedTuple):
+    """A task that writes a table: its DAG, its number there, and its pool."""
+
+    context: Context
+    task: int
+    pool: str | None
+
+
+def order(contexts: Sequence[Context]) -> Iterator[Problem]:
+    """Warnings: a DAG is triggered before the one that writes all that it reads."""
+    reads = {context.data["dag_id"]: {data for task in context.flows for data in task.reads} for context in contexts}
+    writes = {context.data["dag_id"]: {data for task in context.flows for data in task.writes} for context in contexts}
+    for context in contexts:
+        graph = upstream(context.data)
+        triggered = {task["task_id"]: task["trigger_dag_id"] for task in context.tasks if "trigger_dag_id" in task}
+        for index, task in enumerate(context.tasks):
+            later = triggered.get(task["task_id"])
+            for name in before(graph, task["task_id"]) if later else ():
+                earlier = triggered.get(name)
+                if earlier and reads.get(earlier) and reads[earlier] <= writes.get(later or "", set()):
+                    message = f"{earlier} is triggered before {later}, which writes what it reads"
+                    yield context.warning(("tasks", index, "trigger_dag_id"), message, "swap them")
+
+
 def job_connections(context: Context) -> Iterator[Problem]:
-    """A job over SSH is given a connection of each type that its data need; each such connection is needed by a job."""
+    """A job over SSH is given a connection of each type that its data need."""
     catalog = context.catalog("connections")
-    declared = {name: catalog[name]["type"] for name in context.data.get("connections", []) if name in catalog}
-    remote = {task["task_id"] for task in context.tasks if context.operator(task).get("connection_type") == "ssh"}
-    tasks = [task for task in context.flows if task.task_id in remote]
-    if any("{" in data.name for task in tasks for data in [*task.reads, *task.writes]):
-        return  # a template or an option is wrong, and is reported
-    needed = {kind: task for task in tasks for kind in _types(context.project, task)}
+    declared = {catalog[name]["type"] for name in context.data.get("connections", []) if name in catalog}
     ids = [task["task_id"] for task in context.tasks]
-    for kind, task in needed.items():
-        if kind not in declared.values():
+    for kind, task in _needed(context).items():
+        if kind not in declared:
             message = f"the job of task {task.task_id!r} needs a connection of type {kind}, and none is declared"
             known = ", ".join(sorted(name for name, entry in catalog.items() if entry["type"] == kind))
             yield context.problem(("tasks", ids.index(task.task_id)), message, f"add it to connections: {known}")
+
+
+def unneeded_connections(context: Context) -> Iterator[Problem]:
+    """Each connection for a job over SSH is needed by one. Of a file with no other error."""
+    catalog = context.catalog("connections")
+    needed = _needed(context)
     for index, name in enumerate(context.data.get("connections", [])):
-        its_type = declared.get(name)
-        if tasks and its_type in JOB_CONNECTION_TYPES and its_type not in needed:
+        its_type = catalog[name]["type"]
+        if needed and its_type in JOB_CONNECTION_TYPES and its_type not in needed:
             message = f"connection {name} is declared, but no job needs it"
             yield context.problem(("connections", index), message, "remove it")
+
+
+def _needed(context: Context) -> dict[str, TaskFlow]:
+    """The types of connections that the jobs over SSH need, each with a task; nothing while a name is unknown."""
+    remote = {task["task_id"] for task in context.tasks if context.operator(task).get("connection_type") == "ssh"}
+    tasks = [task for task in context.flows if task.task_id in remote]
+    if any("{" in data.name for task in tasks for data in [*task.reads, *task.writes]):
+        return {}  # a template or an option is wrong, and is reported
+    return {kind: task for task in tasks for kind in _types(context.project, task)}
 
 
 def _types(project: Project, task: TaskFlow) -> set[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -48,8 +49,8 @@ def template_reads(context: Context) -> Iterator[Problem]:
             continue
         if own:
             for unknown in reads.unknown:
-                hint = did_you_mean(unknown.name, unknown.known)
-                yield context.document.within(path, text, unknown.offset, f"Jinja: {unknown.message}", hint)
+                message = f"Jinja: {unknown.message}"
+                yield context.document.within(path, text, unknown.offset, message, unknown.hint)
             for name, offset in reads.uncertain.items():
                 message = f"{name} is undefined in a run that somebody triggers without a date"
                 yield context.document.within(path, text, offset, message, "read a param", severity="warning")
@@ -68,26 +69,45 @@ def _undeclared(context: Context, path: KeyPath, text: str, reads: templates.Rea
                 yield context.document.within(path, text, offset, f"{word} {name} is used, but not declared", hint)
 
 
+def shell_variables(context: Context) -> Iterator[Problem]:
+    """`$NAME` in a job's option or in a conf is nothing that is filled in: every value is quoted for the shell."""
+    known = context.catalog("variables")
+    for index, task in enumerate(context.tasks):
+        for key in ("arguments", "conf"):
+            for path, text in texts(task.get(key), ("tasks", index, key)):
+                for match in _SHELL_VARIABLE.finditer(text):
+                    name = match["name"]
+                    hint = f"write {{{{ var.value.{name} }}}}" if name in known else "write what it stands for"
+                    message = f"{match[0]} is not filled in here"
+                    yield context.document.within(path, text, match.start(), message, hint)
+
+
+_SHELL_VARIABLE = re.compile(r"\$\{?(?P<name>[A-Z][A-Z0-9_]*)\b\}?")
+
+
 def declared(context: Context) -> Iterator[Problem]:
-    """What is declared is in the catalog, and used; each task's connection is declared."""
-    used = _used(context)
+    """What is declared is in the catalog; each task's connection is declared."""
     for kind in ("variables", "connections"):
         known = context.catalog(kind)
         for index, name in enumerate(context.data.get(kind, [])):
             if name not in known:
                 hint = did_you_mean(name, list(known))
                 yield context.problem((kind, index), f"{DECLARED[kind]} {name} is not in pipelines/catalog.yaml", hint)
-            elif used is not None and name not in used[kind]:
-                message = f"{DECLARED[kind]} {name} is declared, but not used"
-                yield context.problem((kind, index), message, "remove it")
-    for name in context.data.get("params", {}):
-        if used is not None and name not in used["params"]:
-            yield context.document.problem(("params", name), f"param {name} is declared, but not used", "remove it")
     for index, task in enumerate(context.tasks):
         connection = task.get("connection")
         if connection and connection not in context.data.get("connections", []):
             message = f"connection {connection} is used, but not declared"
             yield context.problem(("tasks", index, "connection"), message, "add it to connections:")
+
+
+def unused(context: Context) -> Iterator[Problem]:
+    """What is declared is used. Of a file with no other error: else it may only seem unused."""
+    used = _used(context)
+    for kind, word in DECLARED.items():
+        for index, name in enumerate(context.data.get(kind, [])):
+            if used is not None and name not in used[kind]:
+                path: KeyPath = (kind, name) if kind == "params" else (kind, index)
+                yield context.document.problem(path, f"{word} {name} is declared, but not used", "remove it")
 
 
 def _used(context: Context) -> dict[str, set[str]] | None:

@@ -8,12 +8,14 @@ from typing import Any
 from pipeline_config import classes
 from pipeline_config.checks.context import Context
 from pipeline_config.checks.dag import notifier_names
+from pipeline_config.checks.tasks import MARKER
 from pipeline_config.compiler import MINUTES, OWN_ARGUMENTS, is_class_path, upstream
 from pipeline_config.problem import Problem
 from pipeline_config.project import Project
 from pipeline_config.reader import Document, KeyPath
 from pipeline_config.schema import did_you_mean
 
+NOT_INSTALLED = ("airflow", "dagfactory")  # where files are checked and no DAG is built
 REMOTE_TYPES = ("ssh", "docker")  # what hangs there hangs here
 
 
@@ -26,6 +28,8 @@ def operators(context: Context) -> Iterator[Problem]:
             message, hint = classes.what_is_wrong(name)
             if message:
                 yield context.problem((*path, "operator"), message, hint)
+            elif classes.is_no_operator(name):
+                yield context.problem((*path, "operator"), f"{name} is not an Airflow operator")
             else:
                 yield from _arguments(context, path, task)
         elif name not in context.operators:
@@ -37,17 +41,32 @@ def operators(context: Context) -> Iterator[Problem]:
 
 def _arguments(context: Context, path: KeyPath, task: dict[str, Any]) -> Iterator[Problem]:
     """The class takes the arguments, as far as its source says which; none of them has a key of its own in a task."""
-    known = classes.parameters(task["operator"])
     for key in ("advanced", "for_each"):
         for name in task.get(key, {}):
             here = (*path, key, name)
             if name in OWN_ARGUMENTS:
                 hint = f"remove it there, and write {OWN_ARGUMENTS[name]}: in the task"
                 yield context.document.problem(here, f"{name!r} has a key of its own in a task", hint)
-            elif known is not None and name.removesuffix(MINUTES) not in known:
-                hint = did_you_mean(name, sorted(known))
-                class_name = task["operator"].rpartition(".")[2]
-                yield context.document.problem(here, f"{class_name} has no argument {name!r}", hint)
+            else:
+                yield from _taken(context.document, here, task["operator"])
+    given = {name.removesuffix(MINUTES) for key in ("advanced", "for_each") for name in task.get(key, {})}
+    if not given <= (classes.parameters(task["operator"]) or given):
+        return  # the one that is missing may be misspelt
+    for missing in sorted(classes.required(task["operator"]) - given - OWN_ARGUMENTS.keys()):
+        message = f"{_name(task['operator'])} needs the argument {missing!r}"
+        yield context.problem((*path, "operator"), message, f"write advanced: {{{missing}: …}}")
+
+
+def _taken(document: Document, path: KeyPath, class_path: str) -> Iterator[Problem]:
+    """The class takes the argument in which `path` ends, as far as its source says which it takes."""
+    known, argument = classes.parameters(class_path), str(path[-1])
+    if known is not None and not {argument, argument.removesuffix(MINUTES)} & known:
+        hint = did_you_mean(argument, sorted(known))
+        yield document.problem(path, f"{_name(class_path)} has no argument {argument!r}", hint)
+
+
+def _name(class_path: str) -> str:
+    return class_path.rpartition(".")[2]
 
 
 def _connection(context: Context, path: KeyPath, task: dict[str, Any]) -> Iterator[Problem]:
@@ -71,6 +90,9 @@ def limits(context: Context) -> Iterator[Problem]:
         if not limited and (operator.get("connection_type") in REMOTE_TYPES or _has_connection(task)):
             hint = f"add {key}: to the task, or to its operator in pipelines/defaults.yaml"
             yield context.problem((*path, "operator"), f"task {task['task_id']!r} may run for ever", hint)
+        if "pool" in task and task["operator"] == MARKER:
+            hint = "move it to the task that does the work"
+            yield context.warning((*path, "pool"), f"an {MARKER} does nothing, and holds no slot of a pool", hint)
         if "pool" in task and task["pool"] not in context.catalog("pools"):
             hint = did_you_mean(task["pool"], list(context.catalog("pools"))) or "declare it under pools:"
             yield context.problem((*path, "pool"), f"pool {task['pool']!r} is not in pipelines/catalog.yaml", hint)
@@ -93,12 +115,12 @@ def mapping(context: Context) -> Iterator[Problem]:
                 yield context.problem(
                     path, "must be a list here", "only a task of a class can map over another's result"
                 )
-            elif isinstance(values, str) and values not in _before(graph, task["task_id"]):
-                hint = did_you_mean(values, sorted(_before(graph, task["task_id"])))
+            elif isinstance(values, str) and values not in before(graph, task["task_id"]):
+                hint = did_you_mean(values, sorted(before(graph, task["task_id"])))
                 yield context.problem(path, f"no task before this one is called {values!r}", hint)
 
 
-def _before(graph: dict[str, list[str]], task_id: str) -> set[str]:
+def before(graph: dict[str, list[str]], task_id: str) -> set[str]:
     """Every task that has ended when `task_id` starts."""
     found: set[str] = set()
     waiting = list(graph[task_id])
@@ -111,25 +133,38 @@ def _before(graph: dict[str, list[str]], task_id: str) -> set[str]:
 
 
 def shared(project: Project) -> Iterator[Problem]:
-    """The classes of operators and notifiers are there, and what default_args name is declared."""
+    """The classes of operators and notifiers are there and take their arguments; default_args name what is declared."""
+    defaults = project.defaults.data
     for document in (project.defaults, *project.environments.values()):
         for kind in ("operators", "notifiers"):
             for name, entry in document.data.get(kind, {}).items():
-                yield from _class(document, (kind, name, "class"), entry.get("class"))
+                class_path = entry.get("class") or defaults.get(kind, {}).get(name, {}).get("class")
+                if class_path:
+                    yield from _class(document, (kind, name), class_path, entry)
         for number, name in enumerate(document.data.get("default_args", {}).get("on_failure", [])):
             if name not in notifier_names(project):
                 path: KeyPath = ("default_args", "on_failure", number)
                 hint = did_you_mean(name, notifier_names(project))
                 yield document.problem(path, f"no notifier is called {name!r}", hint, at_value=True)
-        for name in document.data.get("operators", {}).keys() - project.defaults.data["operators"].keys():
-            hint = did_you_mean(name, list(project.defaults.data["operators"]))
+        for name in document.data.get("operators", {}).keys() - defaults["operators"].keys():
+            hint = did_you_mean(name, list(defaults["operators"]))
             yield document.problem(("operators", name), f"defaults.yaml has no operator {name!r}", hint)
 
 
-def _class(document: Document, path: KeyPath, name: str | None) -> Iterator[Problem]:
-    message, hint = classes.what_is_wrong(name) if name else ("", "")
-    if not message:
+def _class(document: Document, path: KeyPath, class_path: str, entry: dict[str, Any]) -> Iterator[Problem]:
+    message, hint = classes.what_is_wrong(class_path)
+    if message:
+        # Who checks on a machine without Airflow is not told that Airflow is missing.
+        excused = message.startswith("there is no Python package") and class_path.split(".")[0] in NOT_INSTALLED
+        severity = "warning" if excused else "error"
+        yield document.problem((*path, "class"), message, hint, at_value=True, severity=severity)
         return
-    # Who checks on a machine without Airflow is not told that Airflow is missing.
-    severity = "warning" if message.startswith("there is no Python package") else "error"
-    yield document.problem(path, message, hint, at_value=True, severity=severity)
+    for name in entry.get("arguments", {}):
+        yield from _taken(document, (*path, "arguments", name), class_path)
+    if "connection_argument" in entry:
+        argument = entry["connection_argument"]
+        known = classes.parameters(class_path)
+        if known is not None and argument not in known:
+            message = f"{_name(class_path)} has no argument {argument!r}"
+            hint = did_you_mean(argument, sorted(known))
+            yield document.problem((*path, "connection_argument"), message, hint, at_value=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,7 +11,7 @@ from pipeline_config import templates
 from pipeline_config.checks.context import FORMS, texts
 from pipeline_config.problem import Problem
 from pipeline_config.project import PLACEHOLDER, Project, active_environment, expand
-from pipeline_config.reader import Document
+from pipeline_config.reader import Document, KeyPath
 from pipeline_config.schema import did_you_mean
 
 
@@ -69,7 +71,8 @@ def _values(project: Project, document: Document) -> Iterator[Problem]:
         entry = project.catalog.data["variables"].get(name)
         form, hint = FORMS[entry["type"]] if entry else FORMS["text"]
         filled = expand(value)
-        if filled and not form.fullmatch(filled) and "${" not in filled:
+        unset = not filled and PLACEHOLDER.search(value)  # `import-airflow` says so
+        if entry and not unset and not form.fullmatch(filled) and "${" not in filled:
             message = f"{name} is of type {entry['type']}, {value!r} is not"
             yield document.problem(("variables", name), message, hint, at_value=True)
     for name, address in document.data.get("connections", {}).items():
@@ -77,6 +80,20 @@ def _values(project: Project, document: Document) -> Iterator[Problem]:
         if not port.isdecimal() or not 0 < int(port) < 65536:
             message = f"port {address['port']!r} is no number from 1 to 65535"
             yield document.problem(("connections", name, "port"), message, at_value=True)
+
+
+def one_place(project: Project) -> Iterator[Problem]:
+    """No two paths of an environment are the same folder: tables of one name would be one table."""
+    catalog = project.catalog.data["variables"]
+    for name, document in project.environments.items():
+        first: dict[str, str] = {}
+        for variable, value in project.environment(name).data.get("variables", {}).items():
+            if catalog.get(variable, {}).get("type") == "path" and (folder := expand(value).rstrip("/")):
+                other = first.setdefault(folder, variable)
+                if other != variable:
+                    message = f"{variable} and {other} are the same folder {folder}"
+                    path: KeyPath = ("variables", variable)
+                    yield document.problem(path, message, "give each a folder of its own", at_value=True)
 
 
 def unused(project: Project) -> Iterator[Problem]:
@@ -115,3 +132,38 @@ def templates_of_defaults(project: Project) -> Iterator[Problem]:
         for path, text in texts(project.defaults.data.get(section, {}), (section,)):
             for offset, message, hint in templates.what_is_wrong(text):
                 yield project.defaults.within(path, text, offset, message, hint)
+
+
+def command_templates(project: Project) -> Iterator[Problem]:
+    """A command template has the placeholders that are filled in, the options among them, and the shell can read it."""
+    for name, template in project.defaults.data["commands"].items():
+        key = "shell" if "shell" in template else "argv"
+        words = [template["shell"]] if key == "shell" else template["argv"]
+        found = [match for word in words for match in _FILLED_IN.findall(word)]
+        path: KeyPath = ("commands", name, key)
+        unknown_names = sorted(set(found) - set(FILLED_IN))
+        for unknown in unknown_names:
+            message, hint = f"{{{unknown}}} is not filled in", did_you_mean(unknown, list(FILLED_IN))
+            yield project.defaults.problem(path, message, hint, at_value=True)
+        if "arguments" not in found and not unknown_names:
+            message = "a template without {arguments} drops the options of its tasks"
+            yield project.defaults.problem(
+                path, message, "write {arguments} where the job's options belong", at_value=True
+            )
+        if key == "shell" and (wrong := _syntax_error(project, template["shell"])):
+            yield project.defaults.problem(path, f"the shell cannot read it: {wrong}", at_value=True)
+
+
+FILLED_IN = ("job", "arguments")
+_FILLED_IN = re.compile(r"(?<!\{)\{(\w+)\}(?!\})")
+
+
+def _syntax_error(project: Project, shell: str) -> str:
+    """What `sh -n` says of a template that is filled in with the catalog's examples; "" when it can be read."""
+    variables = {name: entry["example"] for name, entry in project.catalog.data["variables"].items()}
+    try:
+        command = templates.render(shell.replace("{job}", "job").replace("{arguments}", "--option=1"), variables, {})
+    except templates.RenderError:
+        return ""  # a name that only a run, or nobody, knows
+    done = subprocess.run(["sh", "-n"], input=command, capture_output=True, text=True, timeout=5, check=False)
+    return done.stderr.strip().splitlines()[-1].removeprefix("sh: ") if done.returncode else ""

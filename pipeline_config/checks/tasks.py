@@ -76,6 +76,22 @@ def connected(context: Context) -> Iterator[Problem]:
             yield context.problem(("tasks", ids.index(name)), message, "give it dependencies, or a file of its own")
 
 
+# Rules by which a task runs, and is green, though a task before it failed.
+GREEN_ANYWAY = {"all_done", "always", "one_done", "one_success", "all_done_min_one_success", "all_failed", "one_failed"}
+
+
+def hides_failures(context: Context) -> Iterator[Problem]:
+    """A warning: the last task decides what the run is, and by its rule it is green whatever failed before it."""
+    graph = upstream(context.data)
+    downstream = {name for names in graph.values() for name in names}
+    for index, task in enumerate(context.tasks):
+        rule = task.get("trigger_rule")
+        if rule in GREEN_ANYWAY and graph[task["task_id"]] and task["task_id"] not in downstream:
+            message = f"the last task decides what the run is: with {rule} it is green though a task before it failed"
+            hint = "let a last task without a trigger_rule wait for all"
+            yield context.warning(("tasks", index, "trigger_rule"), message, hint)
+
+
 def find_cycle(graph: Mapping[str, Sequence[str]], roots: Iterable[str] | None = None) -> list[str]:
     """A cycle that can be reached from `roots` (all nodes): its nodes, the first one again at the end; or empty."""
     done: set[str] = set()

@@ -175,16 +175,16 @@ def test_loader_builds_the_eight_and_a_broken_file_takes_only_its_own_dag_away(p
 def test_a_dag_that_cannot_be_built_is_named_with_the_place_of_its_task_and_the_others_stay(project: Path) -> None:
     path = project / "pipelines/mart/needs_more.yaml"
     path.write_text(
-        "dag_id: needs_more\ndescription: The class wants another argument\nschedule: null\ntasks:\n"
+        "dag_id: needs_more\ndescription: The class refuses an argument\nschedule: null\ntasks:\n"
         "  - task_id: fine\n    operator: EmptyOperator\n"
         "  - task_id: wrong\n    operator: airflow.providers.standard.operators.bash.BashOperator\n"
-        "    advanced: {append_env: true}\n    dependencies: [fine]\n"
+        "    advanced: {bash_command: ls, pool_slots: 0}\n    dependencies: [fine]\n"
         "  - task_id: end\n    operator: EmptyOperator\n    dependencies: [wrong]\n"
     )
     loaded = json.loads(run(LOAD, project).splitlines()[-1])
     assert len(loaded["dags"]) == 8
     assert "pipelines/mart/needs_more.yaml:7:5: cannot be built: " in loaded["raised"]
-    assert "missing keyword argument 'bash_command'" in loaded["raised"]
+    assert "cannot be less than 1" in loaded["raised"]
 
 
 def test_a_ninth_dag_uses_the_rest_of_the_dialect_without_any_python(project: Path) -> None:

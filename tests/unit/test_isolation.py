@@ -171,8 +171,8 @@ ACCIDENTS: dict[str, tuple[Callable[[Path], None], int, str]] = {
         7,
         f"{STREAM}:31:20: Jinja: cannot be rendered: it becomes longer than 10,000,000 characters",
     ),
-    "an asset that Airflow reserves": (
-        lambda root: edit(root, LOAD, "schedule: null", 'schedule: ["airflow://x"]'),
+    "an asset that Airflow cannot read": (
+        lambda root: edit(root, LOAD, "schedule: null", 'schedule: ["http://[::1"]'),
         7,
         f"{LOAD}:4:11: cannot be built: ",
     ),

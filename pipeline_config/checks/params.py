@@ -1,0 +1,74 @@
+"""Checks of a DAG's params against what reads them: the job's own parser, its time limit, the option's name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from pipeline_config import parsers
+from pipeline_config.checks.context import Context
+from pipeline_config.problem import Problem
+from pipeline_config.reader import KeyPath
+from pipeline_config.schema import refusals
+
+_PARAM = re.compile(r"\{\{\s*params\.(\w+)\s*\}\}")
+RUN_TIME = "run-minutes"  # the option of a job that ends by itself
+# A value of each kind that a schema lets through unless it says otherwise.
+PROBES: dict[str, tuple[Any, ...]] = {"integer": (-1, 0), "number": (-1, 0, 1.5), "string": ("x",), "null": (None,)}
+
+
+def _read(context: Context) -> Iterator[tuple[int, dict[str, Any], str, str]]:
+    """Each option whose value is a declared param and nothing else: the task's place, the task, option, param."""
+    for index, task in enumerate(context.tasks):
+        for option, value in task.get("arguments", {}).items():
+            match = _PARAM.fullmatch(value) if isinstance(value, str) else None
+            if match and match[1] in context.data.get("params", {}):
+                yield index, task, option, match[1]
+
+
+def bounds(context: Context) -> Iterator[Problem]:
+    """Warnings: a value that the param's schema takes and the job refuses."""
+    for _, task, option, name in _read(context):
+        template = context.commands.get(task["command"])
+        parser = parsers.job_parser(template["module"].replace("{job}", task["job"])) if template else ""
+        own = None if isinstance(parser, str) else parsers.own_parser(parser, task["job"])
+        if own is None or option not in parsers.options(own):
+            continue  # said elsewhere
+        schema = context.data["params"][name]
+        for value in _probes(schema):
+            if why := parsers.refusal(own, option, str(value)):
+                message = f"param {name} may be {value!r}, and {task['job']} refuses it: {why}"
+                yield context.warning(("params", name), message, "give the param the job's own limits")
+                break
+
+
+def _probes(schema: dict[str, Any]) -> Iterator[Any]:
+    """Values at the edges of what a schema takes."""
+    types = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
+    edges = [schema[key] for key in ("minimum", "maximum") if key in schema]
+    for value in [*schema.get("enum", ()), *edges, *(probe for kind in types for probe in PROBES.get(kind, ()))]:
+        if not refusals(schema, value):
+            yield value
+
+
+def crossed(context: Context) -> Iterator[Problem]:
+    """Warnings: an option gets another param though there is one of its own name."""
+    for index, _, option, name in _read(context):
+        own = option.replace("-", "_")
+        if own != name and own in context.data["params"]:
+            path: KeyPath = ("tasks", index, "arguments", option)
+            yield context.warning(path, f"{option} gets params.{name}, though there is a param {own}", "swap them")
+
+
+def run_time(context: Context) -> Iterator[Problem]:
+    """Warnings: a job may run for longer than its task may take."""
+    for index, task, option, name in _read(context):
+        schema = context.data["params"][name]
+        longest = max(schema["default"], schema.get("maximum", 0)) if option == RUN_TIME else 0
+        key = "execution_timeout_minutes"
+        limit = task.get(key) or context.operator(task).get("arguments", {}).get(key)
+        if limit and isinstance(longest, int | float) and longest >= limit:
+            message = f"{name} may be {longest:g} minutes, and the task is killed after {limit:g}"
+            hint = f"raise {key}, or lower the param"
+            yield context.warning(("tasks", index, "arguments", option), message, hint)
