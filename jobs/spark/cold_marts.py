@@ -10,10 +10,10 @@ from typing import Final
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from jobs.spark.anomaly_rules import candidates, conspicuous
 from jobs.spark.clicks import RECORD, areas, latest, once, searches, visits
 from jobs.spark.columns import Table
 from jobs.spark.columns_cold import CLINICAL_AREAS, DAILY_TRAFFIC, POPULAR_DOCUMENTS
+from jobs.spark.spark_anomaly_rules import candidates, conspicuous
 
 LATE_MS: Final = 10 * 60 * 1000  # sooner than that is out of order
 # The columns that compare a count with the one of so many days before.

@@ -1,6 +1,8 @@
 """The one way in which every job makes its Spark session."""
 
 import math
+import os
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
@@ -30,6 +32,7 @@ def session(app_name: str, settings: Mapping[str, str] | None = None) -> "SparkS
     """The session of a job: UTC, ANSI, Delta tables by path. `settings` win over the ones above; tests use them."""
     from pyspark.sql import SparkSession
 
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # of the workers, which run the contract
     builder = SparkSession.builder.appName(app_name)
     for name, value in {**SETTINGS, **(settings or {})}.items():
         builder = builder.config(name, value)

@@ -1,0 +1,78 @@
+"""SQL of DuckDB on each partition of a DataFrame: Spark reads, shuffles and writes, DuckDB computes.
+
+Queries have names, and each may read the ones before it. Times are whole microseconds since 1970 in SQL, and Spark's
+timestamps outside: DuckDB's own with a time zone need an extension, which a worker would have to download.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Final
+
+from jobs.spark.arrow import Compute, map_in_arrow
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyspark.sql import DataFrame
+
+INPUT: Final = "input"  # a partition's rows, in SQL
+# Of each task: some 70,000 curated clicks (session.PART_BYTES in the lake) want half of it. More spill to the disk.
+MEMORY: Final = "600MB"
+
+Queries = Mapping[str, str]
+
+
+def by_partition(
+    rows: "DataFrame", queries: Queries, schema: Mapping[str, str], tables: "Mapping[str, pa.Table] | None" = None
+) -> "DataFrame":
+    """What the last of the queries finds in each partition of `rows`, which is INPUT in SQL.
+
+    `schema` has the columns and Spark's types of the result, `tables` small relations that each partition sees whole.
+    """
+    from pyspark.sql import functions as F
+
+    micros = [
+        F.unix_micros(name).alias(name) if kind == "timestamp" else F.col(f"`{name}`") for name, kind in rows.dtypes
+    ]
+    found = map_in_arrow(rows.select(*micros), compute(queries, schema, tables), _in_sql(schema))
+    return found.select(
+        *(F.timestamp_micros(name).alias(name) if kind == "timestamp" else F.col(name) for name, kind in schema.items())
+    )
+
+
+def compute(queries: Queries, schema: Mapping[str, str], tables: "Mapping[str, pa.Table] | None" = None) -> Compute:
+    """The same of Arrow batches of one partition, as a function that travels to Spark's workers by value."""
+    sql, memory, source, small = statement(queries, _in_sql(schema)), MEMORY, INPUT, dict(tables or {})
+
+    def of_batches(batches: "Iterator[pa.RecordBatch]") -> "Iterator[pa.RecordBatch]":
+        import os
+        import tempfile
+        from itertools import chain
+
+        import duckdb
+        import pyarrow as pa
+
+        first = next(batches, None)
+        if first is None:
+            return
+        local = os.environ.get("SPARK_LOCAL_DIRS", "").split(",")[0] or None  # Spark tells its workers
+        with tempfile.TemporaryDirectory(dir=local, prefix="duckdb-") as spill:
+            limits = {"threads": "1", "memory_limit": memory, "temp_directory": spill}
+            with duckdb.connect(config={**limits, "preserve_insertion_order": "false"}) as connection:
+                reader = pa.RecordBatchReader.from_batches(first.schema, chain([first], batches))
+                connection.register("arriving", reader)
+                connection.execute(f"CREATE TEMP TABLE {source} AS FROM arriving")
+                for name, table in small.items():
+                    connection.register(name, table)
+                yield from connection.sql(sql).to_arrow_reader(10_000)
+
+    return of_batches
+
+
+def statement(queries: Queries, schema: Mapping[str, str]) -> str:
+    """The queries as one statement, whose columns are those of `schema`."""
+    named = ",\n".join(f"{name} AS ({query})" for name, query in queries.items())
+    columns = ", ".join(f'"{name}"::{kind} AS "{name}"' for name, kind in schema.items())
+    return f"WITH {named}\nSELECT {columns} FROM {list(queries)[-1]}"
+
+
+def _in_sql(schema: Mapping[str, str]) -> dict[str, str]:
+    return {name: "bigint" if kind == "timestamp" else kind for name, kind in schema.items()}

@@ -1,0 +1,60 @@
+"""SQL of DuckDB on the partitions of a DataFrame."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pytest
+
+from jobs.spark import partition_sql
+from jobs.spark.partition_sql import by_partition, compute
+from tests.clicks import at, click, frame
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+COUNTS = {
+    "each": "SELECT a, count(*) AS n FROM input GROUP BY a",
+    "most": "FROM each QUALIFY rank() OVER (ORDER BY n DESC) = 1",
+}
+
+
+def batches(*rows: int) -> "Iterator[pa.RecordBatch]":
+    return iter(pa.table({"a": rows}).to_batches(max_chunksize=2))
+
+
+def rows_of(found: "Iterator[pa.RecordBatch]") -> list[Any]:
+    return [row for batch in found for row in batch.to_pylist()]
+
+
+def test_queries_read_the_ones_before_them_and_the_schema_says_the_types() -> None:
+    run = compute(COUNTS, {"n": "int", "a": "string"})
+    assert rows_of(run(batches(1, 2, 2, 3))) == [{"n": 2, "a": "2"}]
+    assert rows_of(run(batches())) == []
+
+
+def test_a_small_table_is_seen_whole() -> None:
+    known = pa.table({"a": [2, 3]})
+    run = compute({"matches": "SELECT a FROM input JOIN known USING (a)"}, {"a": "bigint"}, {"known": known})
+    assert rows_of(run(batches(1, 2))) == [{"a": 2}]
+
+
+def test_what_memory_does_not_hold_goes_to_sparks_local_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(partition_sql, "MEMORY", "64MB")
+    monkeypatch.setenv("SPARK_LOCAL_DIRS", f"{tmp_path},/elsewhere")
+    run = compute(
+        {"sorted": "SELECT a, repeat(a::varchar, 50) b FROM input ORDER BY b DESC"}, {"a": "bigint", "b": "string"}
+    )
+    found = run(batches(*range(700_000)))
+    assert next(found)["a"][0].as_py() == 99_999
+    assert list(tmp_path.glob("duckdb-*/*"))
+    found.close()  # type: ignore[attr-defined]
+    assert not list(tmp_path.iterdir())
+
+
+def test_times_are_microseconds_in_sql(spark: "SparkSession") -> None:
+    clicks = frame(spark, [click(at(0.123)), click(at(5))])
+    queries = {"first": "SELECT min(event_ts) AS event_ts, max(event_date) AS event_date FROM input"}
+    found = by_partition(clicks.coalesce(1), queries, {"event_date": "date", "event_ts": "timestamp"})
+    assert found.collect() == [(at().date(), at(0.123))]
