@@ -3,26 +3,27 @@
 A finding is right when the session's clicks are what the rule describes, which plain Python decides here a second time.
 Such sessions are injected, or ordinary ones that came so by chance ("natural"): precision counts both as right,
 "labels" only the injected ones. Recall is that of the kind of anomaly that a rule is for. Exit code 1 when one of the
-three is below TARGET. 150 seconds and 4 GB of memory.
+three is below TARGET.
 """
 
 from __future__ import annotations
 
 import argparse
 import datetime as dt
-import os
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import fmean, pstdev
-from typing import TYPE_CHECKING, Any
+
+import duckdb
+import pyarrow as pa
 
 from jobs.generator.sessions import Session, sessions_of
-
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+from jobs.spark.anomaly_rules import TIMED
+from jobs.spark.anomaly_rules import found as rules_find
+from jobs.spark.clicks import VISITS
 
 TARGET = 0.95
 MINUTE, HOUR = 60_000, 3_600_000
@@ -54,7 +55,7 @@ def main() -> int:
     options.add_argument("--seed", type=int, default=1)
     chosen = options.parse_args()
     truth: dict[str, Truth] = {}
-    found = _found(_clicks(_spark(), chosen, truth))
+    found = _found(_clicks(chosen, truth))
     injected = Counter(one.kind for one in truth.values() if one.kind != "ordinary")
     say(f"{chosen.days} days at scale {chosen.scale:g}: {len(truth):,} sessions, of them injected:")
     say("  " + ", ".join(f"{kind} {count:,}" for kind, count in sorted(injected.items())))
@@ -129,43 +130,30 @@ def _steady(gaps: Sequence[int]) -> bool:
     return any(sum(ten) > 0 and pstdev(ten) / fmean(ten) < 0.1 for ten in tens)
 
 
-def _spark() -> SparkSession:
-    from jobs.spark.session import session
-    from stack.settings import java_home
-
-    os.environ.setdefault("JAVA_HOME", str(java_home()))
-    os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
-    plain = {"spark.sql.extensions": "", "spark.sql.catalog.spark_catalog": "builtin"}
-    return session("bench_anomalies", {"spark.master": "local[2]", "spark.driver.memory": "3g", **plain})
-
-
-def _clicks(spark: SparkSession, chosen: argparse.Namespace, truth: dict[str, Truth]) -> DataFrame:
+def _clicks(chosen: argparse.Namespace, truth: dict[str, Truth]) -> pa.Table:
     """What the rules see of all clicks; `truth` gets every session's."""
-    rows: list[tuple[Any, ...]] = []
-    for number in range(chosen.days):
-        for one in sessions_of(FIRST_DAY + dt.timedelta(days=number), chosen.seed, chosen.scale):
+    columns: tuple[list[str | int], ...] = ([], [], [], [])
+    for day in range(chosen.days):
+        for one in sessions_of(FIRST_DAY + dt.timedelta(days=day), chosen.seed, chosen.scale):
             truth[one.session_id] = Truth(one.kind, len(one.clicks), frozenset(_fulfilled(one)))
-            rows += _rows(one)
-    return spark.createDataFrame(rows, "session_id string, event_id string, event_ts timestamp, document_id bigint")
+            for number, click in enumerate(one.clicks):
+                row = one.session_id, f"{number:06}", click.ts_ms, click.record["DocumentId"]
+                for column, cell in zip(columns, row, strict=True):
+                    column.append(cell)
+    return pa.table(dict(zip(("session_id", "event_id", "ms", "document_id"), columns, strict=True)))
 
 
-def _rows(one: Session) -> Iterator[tuple[Any, ...]]:
-    for number, click in enumerate(one.clicks):
-        moment = dt.datetime.fromtimestamp(click.ts_ms / 1000, dt.UTC)
-        yield one.session_id, f"{number:06}", moment, click.record["DocumentId"]
-
-
-def _found(clicks: DataFrame) -> dict[str, set[str]]:
+def _found(clicks: pa.Table) -> dict[str, set[str]]:
     """The sessions that each rule finds."""
-    from pyspark.sql import functions as F
-
-    from jobs.spark.anomaly_rules import findings
-    from jobs.spark.clicks import visits
-
-    rows = findings(visits(clicks.withColumn("query", F.lit(""))), 0).select("rule_id", "session_id").distinct()
     found: dict[str, set[str]] = defaultdict(set)
-    for row in rows.collect():
-        found[row.rule_id].add(row.session_id)
+    with duckdb.connect() as database:
+        database.register("arrived", clicks)
+        query = f"""
+            WITH clicks AS (SELECT *, ms * 1000 AS event_ts, '' AS query FROM arrived),
+            visits AS ({VISITS}), timed AS ({TIMED}), found AS ({rules_find(0)})
+            SELECT DISTINCT rule_id, session_id FROM found"""
+        for rule, session in database.execute(query).fetchall():
+            found[rule].add(session)
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +23,14 @@ def write_history(files: Sequence[Path], curated: Path, times: int) -> None:
         append(of_logs(spark, files), Path(folder))
         month = spark.read.format("delta").load(tables.table_path(folder, tables.CLICKS))
         append(_moved(month, len(files), times).repartition(tables.CLICKS_PARTITION), curated)
+    append_quarantine(spark, [], curated)
+    spark.stop()
+
+
+def write_shifted(files: Sequence[Path], curated: Path, shift: dt.timedelta) -> None:
+    """Write the clicks of log files, moved by so much, below this root."""
+    spark = small_session()
+    append(of_logs(spark, files, shift // dt.timedelta(milliseconds=1)), curated)
     append_quarantine(spark, [], curated)
     spark.stop()
 

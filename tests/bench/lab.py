@@ -124,7 +124,7 @@ class Lab:
         root = self._folder / f"curated-{days}"
         if not (root / "complete").exists():
             shutil.rmtree(root, ignore_errors=True)
-            _alone(histories.write_history, self.log(0, self.sizes.month), root, days // self.sizes.month)
+            alone(histories.write_history, self.log(0, self.sizes.month), root, days // self.sizes.month)
             (root / "complete").touch()
         return root
 
@@ -132,7 +132,7 @@ class Lab:
         """Append the next day to the curated stream of so many days."""
         root = self.curated(days)
         done = len(list(root.glob("later-*")))
-        _alone(histories.write_more, self.log(self.sizes.month + done, 1), root)
+        alone(histories.write_more, self.log(self.sizes.month + done, 1), root)
         (root / f"later-{done}").touch()
 
     @property
@@ -146,7 +146,7 @@ class Lab:
         return server
 
 
-def _alone(function: Callable[..., Any], *arguments: Any) -> None:
+def alone(function: Callable[..., Any], *arguments: Any) -> None:
     """Call it in a process of its own: a Spark that runs on would take part in what is measured next."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         pool.submit(function, *arguments).result()

@@ -37,10 +37,10 @@ class Peak:
 
     def _sample(self) -> None:
         while not self._end.wait(SAMPLE_SECONDS):
-            self.bytes = max(self.bytes, memory(_family(self._pid, all_processes())))
+            self.bytes = max(self.bytes, memory(family(self._pid, all_processes())))
 
 
-def _family(pid: int, everyone: Iterable[Process]) -> list[Process]:
+def family(pid: int, everyone: Iterable[Process]) -> list[Process]:
     """A process and its descendants."""
     by_pid = {process.pid: process for process in everyone}
     found = {pid} & by_pid.keys()
