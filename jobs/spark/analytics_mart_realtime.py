@@ -5,16 +5,18 @@ import datetime as dt
 import sys
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 from jobs.cli import Data, JobError, flow, main, positive_float, positive_int, say, true_or_false
 from jobs.spark import tables
+from jobs.spark.recent_clicks import MEMORY_MB
 
 if TYPE_CHECKING:
-    import psycopg
-    from pyspark.sql import DataFrame
+    from pyspark.sql import SparkSession
 
-    from jobs.spark.hot_tables import State
+    from jobs.spark.hot_source import Arrival
+    from jobs.spark.recent_clicks import RecentClicks
+    from jobs.spark.streaming import Stop
 
 MAX_INTERVAL_MINUTES = 5.0
 NAME = "analytics_mart_realtime"
@@ -31,12 +33,18 @@ def parser() -> argparse.ArgumentParser:
     """The command line. Address and password of PostgreSQL come from libpq's environment."""
     result = argparse.ArgumentParser(prog=NAME, description=__doc__)
     result.add_argument("--curated-path", required=True, help="root folder of the curated stream")
-    result.add_argument("--checkpoint-path", required=True, help="root folder of the checkpoints")
+    result.add_argument("--checkpoint-path", required=True, help="root folder of the checkpoints; the lease is there")
     result.add_argument("--run-minutes", type=positive_float, default=60.0)
     result.add_argument("--interval-minutes", type=_interval, default=5.0, help="from one micro-batch to the next")
     result.add_argument("--until-caught-up", type=true_or_false, default=False, help="end when all is read")
-    keep = "keep snapshots for so many days of event time; minutes and anomalies are kept for good"
+    keep = (
+        "keep snapshots for so many days, by event time and by the wall clock; minutes and anomalies are kept for good"
+    )
     result.add_argument("--keep-snapshot-days", type=positive_int, default=7, help=keep)
+    memory = (
+        "of the driver, beside the JVM's, for the clicks of the last 48 hours; what is more lies in a temporary file"
+    )
+    result.add_argument("--memory-mb", type=positive_int, default=MEMORY_MB, help=memory)
     flow(
         result,
         reads=[Data("lake", tables.table_path("{curated-path}", tables.CLICKS))],
@@ -45,81 +53,115 @@ def parser() -> argparse.ArgumentParser:
     return result
 
 
-@dataclass
-class HotWriter:
-    """Writes the hot tables for micro-batches of curated clicks (session_id, event_ts), and counts those of this run.
+class Seen(NamedTuple):
+    """What this run has read of the curated stream: the id of its table, a version of it, and the clock at that."""
 
-    A batch says which minutes and sessions are touched; their numbers come from the whole curated stream.
+    table: str
+    version: int
+    clock: dt.datetime
+
+
+@dataclass
+class HotStream:
+    """Follows the table of curated clicks, and holds those since the horizon in `recent`.
+
+    A batch is what the table got since the last one; the first one of a run is all since the horizon. It has the number
+    of the table's version, so that one that runs again, after whatever death, is the same batch.
     """
 
-    clicks_path: str
+    spark: "SparkSession"
+    path: str
+    recent: "RecentClicks"
     keep: dt.timedelta
+    seen: Seen | None = field(default=None, init=False)
     read: int = field(default=0, init=False)
 
-    def __call__(self, batch: "DataFrame", batch_id: int) -> None:
-        """Write what the batch touches, in one transaction with its id; one that is in already changes nothing."""
+    def advance(self) -> None:
+        """Bring the hot tables to the newest version of the curated table."""
+        from jobs.spark.hot_source import changes
+        from jobs.spark.writer import state
+
+        newest = state(self.spark, self.path)
+        table, version = str(newest.metadata().id()), int(newest.version())
+        if not self.seen or self.seen.table != table:
+            self._start(table, version)
+        elif version > self.seen.version:
+            arrival = changes(self.spark, self.path, self.seen.version + 1, version)
+            if arrival.is_append:
+                self._batch(arrival, Seen(table, version, max(self.seen.clock, arrival.newest or self.seen.clock)))
+            else:
+                say("clicks were taken out of the curated stream")
+                self._start(table, version)
+
+    def _start(self, table: str, version: int) -> None:
+        """Begin at the horizon, unless PostgreSQL has this version of the table."""
+        from jobs.spark.hot_marts import HORIZON
+        from jobs.spark.hot_source import everything
         from jobs.spark.hot_tables import state_of
         from jobs.spark.postgres import connect
 
-        # Of the checkpoint: one that was deleted begins again with batch 0, and with another id.
-        stream = batch.sparkSession.sparkContext.getLocalProperty("sql.streaming.queryId") or ""
         with connect() as connection:
-            state = state_of(connection, stream)
-            if state.last_batch is not None and batch_id <= state.last_batch:
-                say(f"batch {batch_id}: is in PostgreSQL already")
-                return
-            batch.persist()
-            try:
-                self._write(connection, stream, state, batch, batch_id)
-            finally:
-                batch.unpersist()
-
-    def _write(
-        self, connection: "psycopg.Connection[Any]", stream: str, state: "State", batch: "DataFrame", batch_id: int
-    ) -> None:
-        from jobs.spark import hot_marts, hot_tables
-        from jobs.spark.clicks import once
-
-        started = time.monotonic()
-        count, newest_ms = _size(batch)
-        if not count:
+            known = state_of(connection, table)
+        if known and version <= known.version:
+            say(f"batch {version}: is in PostgreSQL already")
             return
-        newest_ms = max(newest_ms, state.newest_ms)
-        snapshot = hot_marts.snapshot_of(newest_ms)
+        self.seen = None
+        self.recent.clear()
+        arrival = everything(self.spark, self.path, known.clock - HORIZON if known else None)
+        if known and not arrival.newest:  # what moved the clock was taken out
+            arrival = everything(self.spark, self.path, None)
+        if arrival.newest:
+            self._batch(arrival, Seen(table, version, arrival.newest))
+        else:
+            say(f"batch {version}: read {arrival.count:,} clicks, none of which moves the clock")
+
+    def _batch(self, arrival: "Arrival", now: Seen) -> None:
+        """Write what `arrival` touches, in one transaction with its number."""
+        from jobs.spark import hot_marts, hot_tables
+        from jobs.spark.postgres import connect
+        from jobs.spark.writer import fence
+
+        if not arrival.by_hour:  # the table's files were compacted
+            self.seen = now
+            return
+        started = time.monotonic()
+        snapshot = hot_marts.snapshot_of(now.clock)
         horizon = snapshot - hot_marts.HORIZON
-        late = batch.where(batch.event_ts < horizon).count()
-        curated = batch.sparkSession.read.format("delta").load(self.clicks_path)
-        recent = once(curated.where(hot_marts.between(horizon, snapshot))).persist()
-        try:
-            # A stream that PostgreSQL does not know (a new checkpoint, a new database): all of the horizon is due.
-            touched = None if state.last_batch is None else batch
-            marts = hot_marts.compute(recent, touched, snapshot)
-            written = hot_tables.write(connection, hot_tables.Batch(stream, batch_id, newest_ms), marts, self.keep)
-        finally:
-            recent.unpersist()
-        self.read += count
-        left = f" ({late:,} of them older than 48 h: left to the cold marts)" if late else ""
-        behind = dt.timedelta(seconds=max(0, round(time.time() - newest_ms / 1000)))
+        if not self.seen:
+            say(f"starts at {horizon:%Y-%m-%d %H:%M}, 48 h before the newest click")
+        count = sum(map(self.recent.add, arrival.since(horizon)))
+        self.recent.drop_before(hot_marts.micros(horizon))
+        if self.seen:  # what was dated ahead, and has its time now
+            self.recent.touch(hot_marts.micros(hot_marts.snapshot_of(self.seen.clock)), hot_marts.micros(snapshot))
+        marts = hot_marts.compute(self.recent, snapshot)
+        fence()
+        with connect() as connection:
+            batch = hot_tables.Batch(now.table, now.version, now.clock, is_whole=not self.seen)
+            written = hot_tables.write(connection, batch, marts, self.keep)
+        self.recent.clear_touched()
+        late = arrival.count - count if self.seen else 0
+        self.seen, self.read = now, self.read + arrival.count
+        behind = dt.timedelta(seconds=max(0, round(time.time() - now.clock.timestamp())))
         say(
-            f"batch {batch_id}: read {count:,} clicks{left}, {written}, snapshot {snapshot:%Y-%m-%d %H:%M}, "
-            f"newest click {behind} old, took {time.monotonic() - started:.1f} s"
+            f"batch {now.version}: read {arrival.count:,} clicks{_of_them(late, arrival.ahead)}, {written}, "
+            f"snapshot {snapshot:%Y-%m-%d %H:%M}, newest click {behind} old, took {time.monotonic() - started:.1f} s"
         )
 
 
-def _size(batch: "DataFrame") -> tuple[int, int]:
-    """Clicks of the batch, and their newest event_ts (epoch ms; 0 without any)."""
-    from pyspark.sql import functions as F
-
-    row = batch.agg(F.count("*"), F.max(F.unix_millis("event_ts"))).collect()[0]
-    return int(row[0]), int(row[1] or 0)
+def _of_them(late: int, ahead: int) -> str:
+    """What a batch's line says of clicks that are not in the tables."""
+    kinds = {"older than 48 h: left to the cold marts": late, "dated ahead: kept until their time comes": ahead}
+    said = "; ".join(f"{count:,} of them {kind}" for kind, count in kinds.items() if count)
+    return f" ({said})" if said else ""
 
 
 def run(options: argparse.Namespace) -> None:
-    """Read the curated stream from its beginning or where the last run ended, in rounds."""
+    """Follow the curated stream from the horizon on, in rounds."""
     from jobs.spark.migrations import migrate
     from jobs.spark.postgres import connect
+    from jobs.spark.recent_clicks import RecentClicks
     from jobs.spark.session import session
-    from jobs.spark.streaming import Limits, run_rounds
+    from jobs.spark.streaming import Limits, repeat
     from jobs.spark.writer import is_table, one_writer
 
     with connect() as connection:  # before Spark starts: what is wrong with it is said at once
@@ -128,16 +170,18 @@ def run(options: argparse.Namespace) -> None:
     path = tables.table_path(options.curated_path, tables.CLICKS)
     if not is_table(spark, path):
         raise JobError(f"there is no curated stream in {path}: run tripclick_streaming_curated first")
-    checkpoint = tables.table_path(options.checkpoint_path, NAME)
-    writer = HotWriter(path, dt.timedelta(days=options.keep_snapshot_days))
-    with one_writer(spark, checkpoint):
+    with one_writer(spark, tables.table_path(options.checkpoint_path, NAME)), RecentClicks(options.memory_mb) as recent:
+        stream = HotStream(spark, path, recent, dt.timedelta(days=options.keep_snapshot_days))
         say(f"reads {path}, writes PostgreSQL")
-        stream = spark.readStream.format("delta").load(path).select("session_id", "event_ts")
-        limits = Limits(options.run_minutes, options.interval_minutes * 60, options.until_caught_up)
+
+        def advance(_: "Stop") -> bool:
+            stream.advance()
+            return True
+
         try:
-            run_rounds(stream, writer, checkpoint, limits)
+            repeat(spark, advance, Limits(options.run_minutes, options.interval_minutes * 60, options.until_caught_up))
         finally:
-            say(f"this run: read {writer.read:,} clicks")
+            say(f"this run: read {stream.read:,} clicks")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from jobs.spark.clicks import VISIT_PAUSE_MS
-from jobs.spark.spark_anomaly_rules import findings as findings  # of DataFrames, until the hot tables are SQL too
 
 MINUTE_MS: Final = 60_000
 HOUR_MS: Final = 60 * MINUTE_MS
@@ -140,7 +139,7 @@ def found(known_from_ms: int) -> str:
 def _found(rule: Rule, known_from_ms: int) -> str:
     def first(level: float) -> str:
         reached = rule.reached(level)
-        return f"({reached}) AND count_if({reached}) OVER ({rule.before}) = 0"
+        return f"({reached}) AND coalesce(count_if({reached}) OVER ({rule.before}), 0) = 0"
 
     levels = [(severity, level, first(level)) for severity, level in reversed(rule.levels)]
     severity = " ".join(f"WHEN {first} THEN '{severity}'" for severity, _, first in levels)

@@ -6,7 +6,13 @@ from jobs.spark import tables
 from jobs.spark.anomaly_rules import RULES
 from jobs.spark.columns import Column, Table
 
-_SNAPSHOT: Final = Column("snapshot_ts", "timestamptz", "End of the minute of the newest event_ts that was seen")
+_SNAPSHOT: Final = Column(
+    "snapshot_ts",
+    "timestamptz",
+    "End of the minute of the newest event_ts that was seen, which counts as no later than Kafka had the click; one "
+    "dated more than 10 minutes ahead of that moves nothing",
+)
+_WRITTEN: Final = Column("written_at", "timestamptz", "When this row was written (clock of the database)")
 _SESSIONS: Final = Column("unique_sessions", "bigint", "Distinct session_id of these clicks", "sessions")
 _SUMS: Final = "do not add them up over minutes"
 
@@ -54,6 +60,7 @@ TOP_DOCS: Final = Table(
             "Places gained since the snapshot before, negative when lost; NULL when it was not in that one: new",
             "places",
         ),
+        _WRITTEN,
     ),
 )
 
@@ -85,6 +92,7 @@ CLINICAL_TREND: Final = Table(
             "click_count / all clicks of the 24 hours; with clicks of several areas a snapshot adds up to more than 1",
             "0 to 1",
         ),
+        _WRITTEN,
     ),
 )
 
@@ -112,12 +120,12 @@ ANOMALY_SESSIONS: Final = Table(
 
 BATCHES: Final = Table(
     "mart_realtime_batches",
-    "The last micro-batch that is in the hot tables, for each checkpoint: a batch that runs again changes nothing.",
+    "The last micro-batch that is in the hot tables, for each curated table: a batch that runs again changes nothing.",
     ("query_id",),
     (
-        Column("query_id", "text", "Id of the checkpoint, made by Spark"),
-        Column("batch_id", "bigint", "Its last micro-batch that is in the hot tables"),
-        Column("max_event_ts", "timestamptz", "The newest event_ts of all batches until then"),
+        Column("query_id", "text", "Id of the curated table, made by Delta"),
+        Column("batch_id", "bigint", "Its last version that is in the hot tables"),
+        Column("max_event_ts", "timestamptz", "The clock of the hot tables then: see snapshot_ts"),
         Column("updated_at", "timestamptz", "When that batch was written (clock of the database)"),
     ),
 )

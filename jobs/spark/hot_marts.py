@@ -1,20 +1,22 @@
-"""The four hot tables as pure functions of the curated clicks around a moment of event time.
+"""The four hot tables as SQL over RecentClicks, at a snapshot; a row is as PostgreSQL's table has it.
 
-`recent` are the clicks of the HORIZON that ends with a snapshot, each event_id once. They are read anew from the
-curated stream for each micro-batch, not taken from the batch: a minute or a window that several batches touch is whole.
 A snapshot is the end of a minute, and every window is [start, end): the hour before it is 60 rows of the minutes.
 """
 
 import datetime as dt
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from pyspark.sql import Column, DataFrame, Window
-from pyspark.sql import functions as F
-
-from jobs.spark.anomaly_rules import MINUTE_MS, findings
-from jobs.spark.clicks import areas, latest, visits
+from jobs.event import UNKNOWN_AREA
+from jobs.spark.anomaly_rules import TIMED, found
+from jobs.spark.clicks import VISITS
+from jobs.spark.recent_clicks import MINUTE
 from jobs.spark.tables import ANOMALY_SESSIONS, CLINICAL_TREND, TOP_DOCS, TRAFFIC_MINUTE
 
+if TYPE_CHECKING:
+    from jobs.spark.recent_clicks import RecentClicks
+
+EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+ONE_MINUTE: Final = dt.timedelta(minutes=1)
 HOUR: Final = dt.timedelta(hours=1)
 DAY: Final = dt.timedelta(hours=24)
 HORIZON: Final = 2 * DAY  # clicks older than this before the newest one are the cold marts' affair
@@ -22,119 +24,141 @@ TOP: Final = 20
 FINAL_AFTER: Final = dt.timedelta(minutes=10)  # clicks that are out of order are so by less
 
 
-def snapshot_of(newest_ms: int) -> dt.datetime:
-    """The snapshot_ts of a newest event_ts (epoch milliseconds): the end of its minute."""
-    return dt.datetime.fromtimestamp((newest_ms // MINUTE_MS + 1) * MINUTE_MS / 1000, dt.UTC)
+class Rows(NamedTuple):
+    """Rows of a table and the names of their columns; moments are in UTC."""
+
+    columns: list[str]
+    rows: list[tuple[Any, ...]]
 
 
-def between(start: dt.datetime, end: dt.datetime) -> Column:
-    """Whether event_ts is in [start, end); the dates as well, so that only their folders are read."""
-    in_dates = F.col("event_date").between(F.lit(start.date()), F.lit(end.date()))
-    return in_dates & (F.col("event_ts") >= F.lit(start)) & (F.col("event_ts") < F.lit(end))
+def snapshot_of(clock: dt.datetime) -> dt.datetime:
+    """The snapshot_ts of a clock: the end of its minute."""
+    return clock.replace(second=0, microsecond=0) + ONE_MINUTE
 
 
-def event_minute() -> Column:
-    """The start of event_ts's minute."""
-    return F.date_trunc("minute", "event_ts").alias("event_minute")
-
-
-def compute(recent: DataFrame, batch: DataFrame | None, snapshot: dt.datetime) -> dict[str, DataFrame]:
-    """The rows that are due in each table: minutes and sessions that `batch` touches (None: all of them)."""
-    minutes = sessions = recent.withColumn("event_minute", event_minute())
-    if batch is not None:
-        minutes = minutes.join(batch.select(event_minute()).distinct(), on="event_minute", how="left_semi")
-        sessions = sessions.join(batch.select("session_id").distinct(), on="session_id", how="left_semi")
-    return {
-        TRAFFIC_MINUTE: traffic_minute(minutes, snapshot),
-        TOP_DOCS: top_docs_1h(recent, snapshot),
-        CLINICAL_TREND: clinical_trend_24h(recent, snapshot),
-        ANOMALY_SESSIONS: anomaly_sessions(sessions, snapshot),
-    }
+def micros(moment: dt.datetime) -> int:
+    """Microseconds since 1970."""
+    return (moment - EPOCH) // dt.timedelta(microseconds=1)
 
 
 def final_before(snapshot: dt.datetime) -> dt.datetime:
     """Minutes that begin before this moment are final at a snapshot."""
-    return snapshot - FINAL_AFTER - dt.timedelta(milliseconds=MINUTE_MS)
+    return snapshot - FINAL_AFTER - ONE_MINUTE
 
 
-def traffic_minute(clicks: DataFrame, snapshot: dt.datetime) -> DataFrame:
+def compute(clicks: "RecentClicks", snapshot: dt.datetime) -> dict[str, Rows]:
+    """The rows that are due in each table: of minutes and sessions that were touched, and the snapshots."""
+    queries = {
+        TRAFFIC_MINUTE: traffic_minute,
+        TOP_DOCS: top_docs_1h,
+        CLINICAL_TREND: clinical_trend_24h,
+        ANOMALY_SESSIONS: anomaly_sessions,
+    }
+    return {table: rows(clicks, query(snapshot)) for table, query in queries.items()}
+
+
+def rows(clicks: "RecentClicks", query: str) -> Rows:
+    """What the query finds."""
+    found = clicks.sql(query)
+    columns = [name for name, *_ in found.description or ()]
+    return Rows(columns, [tuple(map(_in_utc, row)) for row in found.fetchall()])
+
+
+def _in_utc(cell: Any) -> Any:
+    return cell.replace(tzinfo=dt.UTC) if isinstance(cell, dt.datetime) else cell
+
+
+def between(start: dt.datetime, end: dt.datetime) -> str:
+    """Whether event_ts is in [start, end)."""
+    return f"event_ts >= {micros(start)} AND event_ts < {micros(end)}"
+
+
+def _moment(moment: dt.datetime) -> str:
+    return f"make_timestamp({micros(moment)})"
+
+
+def traffic_minute(snapshot: dt.datetime) -> str:
     """Of whole minutes: event_minute, total_clicks, unique_sessions, unique_docs, unique_queries, is_final."""
-    return (
-        clicks.groupBy(event_minute())
-        .agg(
-            F.count("*").alias("total_clicks"),
-            F.countDistinct("session_id").alias("unique_sessions"),
-            F.countDistinct("document_id").alias("unique_docs"),
-            F.countDistinct("query").alias("unique_queries"),
-        )
-        .withColumn("is_final", F.col("event_minute") < F.lit(final_before(snapshot)))
-    )
+    return f"""
+SELECT make_timestamp(event_ts // {MINUTE} * {MINUTE}) AS event_minute,
+    count(*) AS total_clicks,
+    count(DISTINCT session_id) AS unique_sessions,
+    count(DISTINCT document_id) AS unique_docs,
+    count(DISTINCT query) AS unique_queries,
+    event_minute < {_moment(final_before(snapshot))} AS is_final
+FROM recent
+WHERE {between(snapshot - HORIZON, snapshot)} AND event_ts // {MINUTE} IN (SELECT minute FROM touched)
+GROUP BY event_minute
+"""
 
 
-def top_docs_1h(recent: DataFrame, snapshot: dt.datetime) -> DataFrame:
+def top_docs_1h(snapshot: dt.datetime) -> str:
     """snapshot_ts, rank, document_id, title, click_count, unique_sessions, window_start, window_end: the TOP documents.
 
     rank_delta is against the snapshot before, which only PostgreSQL knows.
     """
-    start = snapshot - HOUR
-    order = Window.orderBy(F.desc("click_count"), F.desc("unique_sessions"), "document_id")
-    return (
-        recent.where(between(start, snapshot))
-        .groupBy("document_id")
-        .agg(
-            latest("title", "title"),
-            F.count("*").alias("click_count"),
-            F.countDistinct("session_id").alias("unique_sessions"),
-        )
-        .withColumn("rank", F.row_number().over(order))
-        .where(F.col("rank") <= TOP)
-        .select(
-            F.lit(snapshot).alias("snapshot_ts"),
-            "rank",
-            "document_id",
-            "title",
-            "click_count",
-            "unique_sessions",
-            F.lit(start).alias("window_start"),
-            F.lit(snapshot).alias("window_end"),
-        )
-    )
+    return f"""
+WITH counted AS (
+    SELECT document_id,
+        arg_max(title, (event_ts, event_id)) FILTER (title <> '') AS title,
+        count(*) AS click_count,
+        count(DISTINCT session_id) AS unique_sessions
+    FROM recent
+    WHERE {between(snapshot - HOUR, snapshot)}
+    GROUP BY document_id
+)
+SELECT {_moment(snapshot)} AS snapshot_ts,
+    row_number() OVER (ORDER BY click_count DESC, unique_sessions DESC, document_id) AS rank,
+    document_id, title, click_count, unique_sessions,
+    {_moment(snapshot - HOUR)} AS window_start,
+    {_moment(snapshot)} AS window_end
+FROM counted
+ORDER BY rank
+LIMIT {TOP}
+"""
 
 
-def clinical_trend_24h(recent: DataFrame, snapshot: dt.datetime) -> DataFrame:
+def clinical_trend_24h(snapshot: dt.datetime) -> str:
     """snapshot_ts, clinical_area, click_count, unique_sessions, trend_pct, prev_click_count, is_new, share.
 
     The 24 hours before the snapshot, their change against the 24 before those, and the share of all their clicks.
     """
     now = between(snapshot - DAY, snapshot)
-    before = between(snapshot - 2 * DAY, snapshot - DAY)
-    clicks = recent.where(now | before)
-    counted = (
-        areas(clicks)
-        .groupBy("clinical_area")
-        .agg(
-            F.count_if(now).alias("click_count"),
-            F.countDistinct(F.when(now, F.col("session_id"))).alias("unique_sessions"),
-            F.count_if(before).alias("prev_click_count"),
-        )
-        .crossJoin(F.broadcast(clicks.agg(F.count_if(now).alias("all_clicks"))))
+    return f"""
+WITH counted AS (
+    SELECT clinical_area,
+        count_if(is_now) AS click_count,
+        count(DISTINCT session_id) FILTER (is_now) AS unique_sessions,
+        count_if(NOT is_now) AS prev_click_count
+    FROM (
+        SELECT session_id, {now} AS is_now,
+            unnest(CASE WHEN len(clinical_areas) > 0 THEN clinical_areas ELSE ['{UNKNOWN_AREA}'] END) AS clinical_area
+        FROM recent
+        WHERE {between(snapshot - HORIZON, snapshot)}
     )
-    clicked, previous = F.col("click_count"), F.col("prev_click_count")
-    return counted.select(
-        F.lit(snapshot).alias("snapshot_ts"),
-        "clinical_area",
-        "click_count",
-        "unique_sessions",
-        ((clicked - previous) * F.lit(100.0) / F.nullif(previous, F.lit(0))).alias("trend_pct"),
-        "prev_click_count",
-        ((previous == 0) & (clicked > 0)).alias("is_new"),
-        (clicked / F.nullif("all_clicks", F.lit(0))).alias("share"),
-    )
+    GROUP BY clinical_area
+)
+SELECT {_moment(snapshot)} AS snapshot_ts, clinical_area, click_count, unique_sessions,
+    (click_count - prev_click_count) * 100 / nullif(prev_click_count, 0) AS trend_pct,
+    prev_click_count,
+    prev_click_count = 0 AND click_count > 0 AS is_new,
+    click_count / nullif((SELECT count(*) FROM recent WHERE {now}), 0) AS share
+FROM counted
+"""
 
 
-def anomaly_sessions(recent: DataFrame, snapshot: dt.datetime) -> DataFrame:
-    """session_id, rule_id, window_start, window_end, click_count, metric_value, threshold, severity: see `findings`.
+def anomaly_sessions(snapshot: dt.datetime) -> str:
+    """session_id, rule_id, window_start, window_end, click_count, metric_value, threshold, severity: see `found`.
 
     At the horizon's edge earlier clicks are cut off, and a burst or a visit would seem to begin later than it did.
     """
-    return findings(visits(recent), int((snapshot - HORIZON).timestamp() * 1000))
+    horizon = snapshot - HORIZON
+    return f"""
+WITH clicks AS (
+    SELECT session_id, event_id, event_ts, event_ts // 1000 AS ms, document_id, query
+    FROM recent
+    WHERE {between(horizon, snapshot)} AND session_id IN (SELECT session_id FROM touched)
+), visits AS ({VISITS}), timed AS ({TIMED}), found AS ({found(micros(horizon) // 1000)})
+SELECT * REPLACE (make_timestamp(window_start::BIGINT) AS window_start, make_timestamp(window_end) AS window_end)
+FROM found
+"""

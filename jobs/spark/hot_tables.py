@@ -1,25 +1,28 @@
 """The hot tables in PostgreSQL: how each is written, and which micro-batch is in them."""
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from jobs.spark.hot_marts import final_before, snapshot_of
-from jobs.spark.postgres import as_text, insert_rows, upsert_rows
+from jobs.spark.columns_hot import ANOMALY_SESSIONS as ANOMALY_TABLE
+from jobs.spark.hot_marts import HORIZON, final_before, snapshot_of
+from jobs.spark.postgres import insert_rows, upsert_rows
 from jobs.spark.tables import ANOMALY_SESSIONS, CLINICAL_TREND, TOP_DOCS, TRAFFIC_MINUTE
 
 if TYPE_CHECKING:
     import psycopg
-    from pyspark.sql import DataFrame
+
+    from jobs.spark.hot_marts import Rows
 
 _CLAIM: Final = """
     INSERT INTO mart_realtime_batches AS known (query_id, batch_id, max_event_ts)
-    VALUES (%(stream)s, %(batch_id)s, to_timestamp(%(newest_ms)s / 1000.0))
+    VALUES (%(table)s, %(version)s, %(clock)s)
     ON CONFLICT (query_id) DO UPDATE
     SET batch_id = excluded.batch_id, max_event_ts = excluded.max_event_ts, updated_at = now()
     WHERE known.batch_id < excluded.batch_id
 """
+_DELETE_OLD: Final = "DELETE FROM {table} WHERE snapshot_ts < %(before)s AND written_at < now() - %(keep)s"
 _FINISH_MINUTES: Final = (
     b"UPDATE mart_realtime_traffic_minute SET is_final = true, updated_at = now() "
     b"WHERE is_final IS NOT TRUE AND event_minute < %s"
@@ -42,56 +45,75 @@ _ADD_ANOMALY: Final = """
 """
 
 
-@dataclass(frozen=True)
-class State:
-    """What PostgreSQL has: a stream's last batch (None: no batch of it), and the newest event_ts of any stream."""
+class State(NamedTuple):
+    """What PostgreSQL has of a curated table: the last version that is in the hot tables, and their clock then."""
 
-    last_batch: int | None
-    newest_ms: int
+    version: int
+    clock: dt.datetime
 
 
-def state_of(connection: "psycopg.Connection[Any]", stream: str) -> State:
-    """The state before a batch of `stream`, which is the id of a checkpoint."""
-    row = connection.execute(
-        "SELECT max(batch_id) FILTER (WHERE query_id = %s), "
-        "coalesce((extract(epoch FROM max(max_event_ts)) * 1000)::bigint, 0) FROM mart_realtime_batches",
-        (stream,),
-    ).fetchone()
-    return State(*row) if row else State(None, 0)
+def state_of(connection: "psycopg.Connection[Any]", table: str) -> State | None:
+    """The state of the curated table of this id; None when nothing of it is in."""
+    known = "SELECT batch_id, max_event_ts FROM mart_realtime_batches WHERE query_id = %s"
+    row = connection.execute(known, (table,)).fetchone()
+    return State(*row) if row else None
+
+
+SNAPSHOTS: Final = (TOP_DOCS, CLINICAL_TREND)
+_TYPES: Final = {column.name: column.type for column in ANOMALY_TABLE.columns}
 
 
 @dataclass(frozen=True)
 class Batch:
-    """A micro-batch: its stream (the id of a checkpoint), its id there, and the newest event_ts until it."""
+    """A micro-batch: the id of the curated table, its version, and the clock (newest event_ts) until it.
 
-    stream: str
-    batch_id: int
-    newest_ms: int
-
-
-def write(
-    connection: "psycopg.Connection[Any]", batch: Batch, marts: "dict[str, DataFrame]", keep: dt.timedelta
-) -> str:
-    """Compute `marts`, write them with the batch's id in one transaction, and say what that was.
-
-    Minutes that the batch does not touch may become final by it; snapshots older than `keep` before its own go.
+    One that `is_whole` has every minute with clicks since the horizon.
     """
-    snapshot = snapshot_of(batch.newest_ms)
-    rows = {table: as_text(mart).collect() for table, mart in marts.items()}
+
+    table: str
+    version: int
+    clock: dt.datetime
+    is_whole: bool = False
+
+
+def write(connection: "psycopg.Connection[Any]", batch: Batch, marts: "Mapping[str, Rows]", keep: dt.timedelta) -> str:
+    """Write `marts` with the batch's number in one transaction, and say what that was.
+
+    Minutes that the batch does not touch may become final by it. Snapshots go that are older than `keep` in event time
+    and in the database's time: neither a jump of the one nor of the other empties the tables.
+    """
+    snapshot = snapshot_of(batch.clock)
     with connection.transaction():
+        before = state_of(connection, batch.table)
         if not _claim(connection, batch):
             return "which are in PostgreSQL already"
-        upsert_rows(connection, TRAFFIC_MINUTE, ["event_minute"], marts[TRAFFIC_MINUTE].columns, rows[TRAFFIC_MINUTE])
+        if batch.is_whole:
+            _take_out(connection, snapshot, before, marts[TRAFFIC_MINUTE].rows)
+        upsert_rows(connection, TRAFFIC_MINUTE, ["event_minute"], *marts[TRAFFIC_MINUTE])
         connection.execute(_FINISH_MINUTES, (final_before(snapshot),))
-        for table in (TOP_DOCS, CLINICAL_TREND):
-            _put_snapshot(connection, table, marts[table].columns, rows[table])
-            connection.execute(f"DELETE FROM {table} WHERE snapshot_ts < %s".encode(), (snapshot - keep,))
+        for table in SNAPSHOTS:
+            _put_snapshot(connection, table, snapshot, marts[table])
+            connection.execute(_DELETE_OLD.format(table=table).encode(), {"before": snapshot - keep, "keep": keep})
         connection.execute(_COMPARE_RANKS, {"snapshot": snapshot})
-        anomalies = _add_anomalies(connection, marts[ANOMALY_SESSIONS].dtypes, rows[ANOMALY_SESSIONS])
+        anomalies = _add_anomalies(connection, marts[ANOMALY_SESSIONS])
     return (
-        f"wrote {len(rows[TRAFFIC_MINUTE]):,} minutes, {len(rows[TOP_DOCS])} top documents, "
-        f"{len(rows[CLINICAL_TREND])} clinical areas, {anomalies} new anomalies"
+        f"wrote {len(marts[TRAFFIC_MINUTE].rows):,} minutes, {len(marts[TOP_DOCS].rows)} top documents, "
+        f"{len(marts[CLINICAL_TREND].rows)} clinical areas, {anomalies} new anomalies"
     )
+
+
+def _take_out(
+    connection: "psycopg.Connection[Any]", snapshot: dt.datetime, before: State | None, minutes: Sequence[Sequence[Any]]
+) -> None:
+    """Delete what only clicks made that were taken out of the curated stream since: of the horizon other minutes than
+    these, and when the clock has gone back, the snapshots after it."""
+    end = max(snapshot, snapshot_of(before.clock)) if before else snapshot
+    others = "event_minute >= %s AND event_minute < %s AND event_minute <> ALL(%s::timestamptz[])"
+    values = (snapshot - HORIZON, end, [row[0] for row in minutes])
+    connection.execute(f"DELETE FROM {TRAFFIC_MINUTE} WHERE {others}".encode(), values)
+    for table in SNAPSHOTS:
+        after = f"DELETE FROM {table} WHERE snapshot_ts > %s AND snapshot_ts <= %s"
+        connection.execute(after.encode(), (snapshot, end))
 
 
 def _claim(connection: "psycopg.Connection[Any]", batch: Batch) -> bool:
@@ -100,24 +122,18 @@ def _claim(connection: "psycopg.Connection[Any]", batch: Batch) -> bool:
     return connection.execute(_CLAIM, asdict(batch)).rowcount == 1
 
 
-def _put_snapshot(
-    connection: "psycopg.Connection[Any]", table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]
-) -> None:
+def _put_snapshot(connection: "psycopg.Connection[Any]", table: str, snapshot: dt.datetime, mart: "Rows") -> None:
     """Write a snapshot whole: one of the same minute by an earlier batch makes way."""
-    for snapshot in {row[0] for row in rows}:
-        connection.execute(f"DELETE FROM {table} WHERE snapshot_ts = %s".encode(), (snapshot,))
-    insert_rows(connection, table, columns, rows)
+    connection.execute(f"DELETE FROM {table} WHERE snapshot_ts = %s".encode(), (snapshot,))
+    insert_rows(connection, table, *mart)
 
 
-def _add_anomalies(
-    connection: "psycopg.Connection[Any]", columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[Any]]
-) -> int:
-    types = {"timestamp": "timestamptz", "string": "text", "double": "double precision"}
-    values = ", ".join(f"%s::{types.get(kind, kind)} AS {name}" for name, kind in columns)
-    statement = _ADD_ANOMALY.format(columns=", ".join(name for name, _ in columns), values=values)
-    reached = [name for name, _ in columns].index("window_end")
-    # Of bursts that overlap the first one counts, in whatever order Spark has them.
-    by_time = sorted(rows, key=lambda row: str(row[reached]))
+def _add_anomalies(connection: "psycopg.Connection[Any]", mart: "Rows") -> int:
+    values = ", ".join(f"%s::{_TYPES[name]} AS {name}" for name in mart.columns)
+    statement = _ADD_ANOMALY.format(columns=", ".join(mart.columns), values=values)
+    reached = mart.columns.index("window_end")
+    # Of bursts that overlap the first one counts.
+    by_time = sorted(mart.rows, key=lambda row: (row[reached], row))
     with connection.cursor() as cursor:
         cursor.executemany(statement.encode(), by_time)
         return max(cursor.rowcount, 0)

@@ -23,7 +23,7 @@ RIGHTS: Final[dict[str, tuple[str, ...]]] = {  # all that the jobs' login has at
     HISTORY: ("SELECT",),
     **dict.fromkeys(COLD_MARTS, ("SELECT", "INSERT", "DELETE")),
     LOADS.name: ("SELECT", "INSERT", "UPDATE"),
-    TRAFFIC_MINUTE: ("SELECT", "INSERT", "UPDATE"),
+    TRAFFIC_MINUTE: ("SELECT", "INSERT", "UPDATE", "DELETE"),
     TOP_DOCS: ("SELECT", "INSERT", "UPDATE", "DELETE"),
     CLINICAL_TREND: ("SELECT", "INSERT", "DELETE"),
     ANOMALY_SESSIONS: ("SELECT", "INSERT"),

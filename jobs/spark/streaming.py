@@ -59,11 +59,16 @@ def run_rounds(stream: "DataFrame", write: WriteBatch, checkpoint: str, limits: 
     rows: `write` must make that harmless. What `write` raises is raised here. Terminated: a signal ended the stream.
     JobError: the time was over before a stream had caught up that was to.
     """
+    repeat(stream.sparkSession, lambda stop: _round(stream, write, checkpoint, stop), limits)
+
+
+def repeat(spark: "SparkSession", work: Callable[[Stop], bool], limits: Limits) -> None:
+    """Run rounds of `work`, which says whether it read all there was, until `limits` say so. Raises as `run_rounds`."""
     stop = Stop(limits.run_minutes)
-    with _signals(stream.sparkSession, stop):
+    with _signals(spark, stop):
         while True:
             started = time.monotonic()
-            caught_up = _round(stream, write, checkpoint, stop)
+            caught_up = work(stop)
             if stop.signalled.is_set():
                 raise Terminated
             if limits.until_caught_up:

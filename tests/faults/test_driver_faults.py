@@ -64,7 +64,7 @@ POINTS = [
     *points("the commit of transaction", LOAD, TRANSACTION, 2),
     *points("the claim of a batch", HOT, "jobs.spark.hot_tables:_claim", 1),
     *points("the commit of transaction", HOT, TRANSACTION, 2),
-    *points(BATCH, HOT, "jobs.spark.analytics_mart_realtime:HotWriter.__call__", 1),
+    *points(BATCH, HOT, "jobs.spark.analytics_mart_realtime:HotStream.advance", 1),
 ]  # fmt: skip
 # A short run kills each job once: three at one kind of commit each (an append, an overwrite, a transaction), two at a
 # random moment.

@@ -3,16 +3,23 @@
 import datetime as dt
 import itertools
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import pytest
 
 from jobs.generator.__main__ import write_day
 from jobs.spark import analytics_mart_realtime as job
-from jobs.spark import hot_tables
+from jobs.spark import hot_source, hot_tables
 from jobs.spark.anomaly_rules import RULES
+from jobs.spark.migrations import migrate
+from jobs.spark.postgres import connect
+from jobs.spark.recent_clicks import RecentClicks
+from jobs.spark.tables import CLICKS
+from jobs.spark.writer import sql_name
 from tests import reference, reference_hot
 from tests.clicks import append, at, click, frame, of_logs
 from tests.integration.databases import as_owner, database, make_schema, rows_of  # noqa: F401  (a fixture)
@@ -60,14 +67,37 @@ def bursts() -> list[tuple[Any, ...]]:
 
 
 @pytest.fixture
-def send(spark: "SparkSession", tmp_path: Path) -> Send:
-    """Append clicks to the curated stream and run the job: a micro-batch."""
+def send(spark: "SparkSession", tmp_path: Path) -> Iterator[Send]:
+    """Append clicks to the curated stream, and let them come to the hot tables: micro-batches of one run."""
+    with running(spark, tmp_path) as stream:
 
-    def send_(*clicks: dict[str, Any]) -> None:
+        def send_(*clicks: dict[str, Any]) -> None:
+            append(frame(spark, clicks), tmp_path / "curated")
+            stream.advance()
+
+        yield send_
+
+
+@pytest.fixture(params=["of one run", "each of a run of its own"])
+def send_either_way(spark: "SparkSession", tmp_path: Path, request: pytest.FixtureRequest) -> Send:
+    """The same; and with a new run for each micro-batch, which has to know again what the one before it knew."""
+    if request.param == "of one run":
+        send_: Send = request.getfixturevalue("send")
+        return send_
+
+    def in_a_run_of_its_own(*clicks: dict[str, Any]) -> None:
         append(frame(spark, clicks), tmp_path / "curated")
         run(tmp_path)
 
-    return send_
+    return in_a_run_of_its_own
+
+
+@contextmanager
+def running(spark: "SparkSession", root: Path) -> Iterator[job.HotStream]:
+    """The job between its beginning and its end."""
+    with connect() as connection, RecentClicks() as recent:
+        migrate(connection)
+        yield job.HotStream(spark, str(root / "curated" / CLICKS), recent, dt.timedelta(days=7))
 
 
 def test_a_minute_of_two_batches_has_its_whole_count(send: Send) -> None:
@@ -77,10 +107,12 @@ def test_a_minute_of_two_batches_has_its_whole_count(send: Send) -> None:
     assert minutes() == [(at(0), 4, 3, 2), (at(60), 1, 1, 1)]
 
 
-def test_windows_see_earlier_batches(send: Send) -> None:
-    send(*(click(at(-23 * 3600 + n, days=-1), f"y{n}", clinical_areas=["Surgery", "Urology"]) for n in range(4)))
-    send(click(at(-3599), "a", 7, title="Seven", clinical_areas=["Surgery"]), click(at(-3601), "a", 8))
-    send(click(at(0), "b", 7, title=None, clinical_areas=["Surgery"]), click(at(1), "b", 9))
+def test_windows_see_earlier_batches(send_either_way: Send) -> None:
+    send_either_way(
+        *(click(at(-23 * 3600 + n, days=-1), f"y{n}", clinical_areas=["Surgery", "Urology"]) for n in range(4))
+    )
+    send_either_way(click(at(-3599), "a", 7, title="Seven", clinical_areas=["Surgery"]), click(at(-3601), "a", 8))
+    send_either_way(click(at(0), "b", 7, title=None, clinical_areas=["Surgery"]), click(at(1), "b", 9))
     rows = hot_rows()
     snapshot = at(60)
     last = {table: [row[1:] for row in rows[table] if row[0] == snapshot] for table in list(TABLES)[1:3]}
@@ -101,17 +133,17 @@ def test_windows_see_earlier_batches(send: Send) -> None:
     ]
 
 
-def test_a_burst_over_the_edges_is_found_once(send: Send) -> None:
+def test_a_burst_over_the_edges_is_found_once(send_either_way: Send) -> None:
     def clicks(first: int, count: int) -> list[dict[str, Any]]:
         return [click(at(200 + 4 * number), "burst", number) for number in range(first, first + count)]
 
-    send(*clicks(0, 30))  # 12:03:20 to 12:05:16, over the edge of five minutes of the clock
+    send_either_way(*clicks(0, 30))  # 12:03:20 to 12:05:16, over the edge of five minutes of the clock
     assert bursts() == []
-    send(*clicks(30, 70))  # 75 at most in five minutes
+    send_either_way(*clicks(30, 70))  # 75 at most in five minutes
     warning = ("burst", at(200 + 4 * 49 - 300), at(200 + 4 * 49), 50, "WARNING")
     assert bursts() == [warning]
     # Late ones: the burst reaches 50 earlier, and 100 now.
-    send(*(click(at(201 + 2 * number), "burst", 1000 + number) for number in range(60)))
+    send_either_way(*(click(at(201 + 2 * number), "burst", 1000 + number) for number in range(60)))
     first, second = bursts()
     assert warning in (first, second)
     assert [row[3:] for row in (first, second) if row != warning] == [(100, "CRITICAL")]
@@ -121,26 +153,25 @@ def test_what_runs_again_changes_nothing(send: Send, tmp_path: Path, capsys: pyt
     send(*(click(at(number), "burst", number) for number in range(60)))
     send(click(at(400), "b"), click(at(30.5), "burst", 99))
     before = hot_rows(), rows_of("SELECT updated_at FROM mart_realtime_traffic_minute ORDER BY 1")
-    checkpoint = tmp_path / "checkpoints" / job.NAME
-    # The job died after PostgreSQL had the batch and before the checkpoint knew.
-    for file in (checkpoint / "commits").glob("*1*"):
-        file.unlink()
     run(tmp_path)
     assert "batch 1: is in PostgreSQL already" in capsys.readouterr().out
     assert (hot_rows(), rows_of("SELECT updated_at FROM mart_realtime_traffic_minute ORDER BY 1")) == before
-    checkpoint.rename(tmp_path / "lost")
+    with as_owner() as owner:
+        owner.execute("DELETE FROM mart_realtime_batches")
     run(tmp_path)
     assert hot_rows() == before[0]
 
 
-def test_a_new_database_gets_the_whole_horizon(send: Send) -> None:
-    send(*(click(at(number), "burst", number) for number in range(60)))
+def test_a_new_database_gets_the_whole_horizon(spark: "SparkSession", tmp_path: Path) -> None:
+    append(frame(spark, [click(at(number), "burst", number) for number in range(60)]), tmp_path / "curated")
+    run(tmp_path)
     before = minutes(), bursts()
     ((schema,),) = rows_of("SELECT current_schema()")
     with as_owner() as owner:
         owner.execute(f"DROP SCHEMA {schema} CASCADE".encode())
         make_schema(owner, schema)
-    send(click(at(4000), "b"))
+    append(frame(spark, [click(at(4000), "b")]), tmp_path / "curated")
+    run(tmp_path)
     assert minutes() == [*before[0], (at(3960), 1, 1, 1)]
     assert bursts() == before[1]
 
@@ -153,20 +184,112 @@ def test_a_minute_is_final_when_ten_more_have_passed(send: Send) -> None:
     assert rows_of(final) == [(at(0), 2, True), (at(60), 1, True), (at(600), 1, False), (at(720), 1, False)]
 
 
-def test_old_snapshots_go_and_minutes_stay(send: Send) -> None:
+def test_snapshots_go_when_they_are_old_by_both_clocks_and_minutes_stay(send: Send) -> None:
+    def snapshots() -> list[list[tuple[Any, ...]]]:
+        return [rows_of(f"SELECT DISTINCT snapshot_ts FROM {table} ORDER BY 1") for table in list(TABLES)[1:3]]
+
     for day in (0, 1, 8):
         send(*(click(at(number, days=day), "burst", number) for number in range(60)))
-    for table in ("mart_realtime_top_docs_1h", "mart_realtime_clinical_trend_24h"):
-        days = rows_of(f"SELECT DISTINCT snapshot_ts FROM {table} ORDER BY 1")
-        assert days == [(at(60, days=day),) for day in (1, 8)]
-    assert len(minutes()) == len(bursts()) == 3
+    everything = [(at(60, days=day),) for day in (0, 1, 8)]
+    assert snapshots() == [everything] * 2  # a jump of event time alone
+    with as_owner() as owner:
+        for table in list(TABLES)[1:3]:
+            owner.execute(f"UPDATE {table} SET written_at = now() - interval '8 days'".encode())
+    send(click(at(59.5, days=8), "b"))
+    assert snapshots() == [everything[1:]] * 2
+    assert len(minutes()) == 3
+    assert len(bursts()) == 3
 
 
-def test_very_late_clicks_are_left_to_the_cold_marts(send: Send, capsys: pytest.CaptureFixture[str]) -> None:
-    send(click(at(0)), click(at(days=-2.1), "late"))
-    send(click(at(days=-3), "later"))
+def test_very_late_clicks_are_left_to_the_cold_marts(
+    spark: "SparkSession", tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with running(spark, tmp_path) as stream:
+        for clicks in ([click(at(0)), click(at(days=-2.1), "late")], [click(at(days=-3), "later")]):
+            append(frame(spark, clicks), tmp_path / "curated")
+            stream.advance()
     assert minutes() == [(at(0), 1, 1, 1)]
     assert "read 1 clicks (1 of them older than 48 h: left to the cold marts)" in capsys.readouterr().out
+
+
+def test_one_click_dated_ahead_moves_nothing_and_shows_when_its_time_comes(
+    send_either_way: Send, capsys: pytest.CaptureFixture[str]
+) -> None:
+    send_either_way(click(at(0), kafka_ts=at(1)), click(at(30, days=3), "ahead", kafka_ts=at(2)))
+    assert "1 of them dated ahead: kept until their time comes" in capsys.readouterr().out
+    assert minutes() == [(at(0), 1, 1, 1)]
+    send_either_way(click(at(120), kafka_ts=at(121)))
+    assert [row[0] for row in hot_rows()["mart_realtime_top_docs_1h"]] == [at(60), at(180)]
+    send_either_way(
+        click(at(59, days=3), kafka_ts=at(60, days=3)), click(at(100, days=3), "c", kafka_ts=at(101, days=3))
+    )
+    assert minutes()[2:] == [(at(0, days=3), 2, 2, 1), (at(60, days=3), 1, 1, 1)]
+
+
+def test_a_click_counts_as_no_later_than_kafka_had_it(send: Send) -> None:
+    send(click(at(0), kafka_ts=at(1)), click(at(300), "ahead", kafka_ts=at(200)))
+    assert [row[0] for row in hot_rows()["mart_realtime_top_docs_1h"]] == [at(240)]
+    assert minutes() == [(at(0), 1, 1, 1)]
+    send(click(at(301), "b", kafka_ts=at(302)))
+    assert minutes() == [(at(0), 1, 1, 1), (at(300), 2, 2, 1)]
+
+
+def test_what_kafka_has_from_a_wrong_clock_is_no_later_than_now(send: Send) -> None:
+    now = dt.datetime.now(dt.UTC)
+    send(click(now + dt.timedelta(days=20), kafka_ts=now + dt.timedelta(days=30)))
+    ((clock,),) = rows_of("SELECT max_event_ts FROM mart_realtime_batches")
+    assert now <= clock < now + dt.timedelta(minutes=5)
+
+
+def test_another_stream_that_was_ahead_moves_nothing(send: Send, spark: "SparkSession", tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    append(frame(spark, [click(at(days=9))]), other / "curated")
+    run(other)
+    send(click(at(0)), click(at(days=-1), "b"))
+    assert minutes() == [(at(days=-1), 1, 1, 1), (at(0), 1, 1, 1), (at(days=9), 1, 1, 1)]
+    assert rows_of("SELECT DISTINCT newest_event_ts FROM freshness") == [(at(0),)]
+
+
+def test_a_long_history_is_followed_from_the_horizon_on(
+    spark: "SparkSession", tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for days in (-800, -400, 0):
+        append(frame(spark, [click(at(days=days)), click(at(90, days=days))]), tmp_path / "curated")
+    run(tmp_path)
+    assert "starts at 2026-05-02 12:02, 48 h before the newest click" in capsys.readouterr().out
+    assert minutes() == [(at(0), 1, 1, 1), (at(60), 1, 1, 1)]
+
+
+def test_files_that_were_replaced_and_deleted_since_the_last_run_are_not_missed(
+    spark: "SparkSession", tmp_path: Path
+) -> None:
+    curated = tmp_path / "curated"
+    append(frame(spark, [click(at(0))]), curated)
+    run(tmp_path)
+    append(frame(spark, [click(at(1))]), curated)
+    path = curated / CLICKS
+    spark.sql(f"OPTIMIZE {sql_name(str(path))}").collect()
+    kept = {Path(urlsplit(file).path).name for file in spark.read.format("delta").load(str(path)).inputFiles()}
+    files = list(path.glob("**/*.parquet"))
+    assert (len(files), len(kept)) == (3, 1)
+    for file in files:
+        if file.name not in kept:
+            file.unlink()
+    run(tmp_path)
+    assert minutes() == [(at(0), 2, 1, 1)]
+
+
+def test_clicks_that_are_taken_out_are_out_of_minutes_and_clock(
+    send_either_way: Send, spark: "SparkSession", tmp_path: Path
+) -> None:
+    send_either_way(click(at(0)), click(at(1), "wrong"), click(at(180), "wrong"), click(at(400), "wrong"))
+    path = tmp_path / "curated" / CLICKS
+    spark.sql(f"DELETE FROM {sql_name(str(path))} WHERE session_id = 'wrong'").collect()
+    send_either_way(click(at(200), "b"))
+    assert minutes() == [(at(0), 1, 1, 1), (at(180), 1, 1, 1)]
+    assert rows_of("SELECT max_event_ts FROM mart_realtime_batches") == [(at(200),)]
+    for table in list(TABLES)[1:3]:
+        assert rows_of(f"SELECT DISTINCT snapshot_ts FROM {table}") == [(at(240),)]
 
 
 def test_generated_logs(spark: "SparkSession", tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,6 +306,7 @@ def test_generated_logs(spark: "SparkSession", tmp_path: Path, monkeypatch: pyte
     visits = [[one for one in visit if one.day >= DAYS[0]] for visit in reference.receive(tmp_path / "logs").visits]
     expected = {one.event_id: one for visit in visits for one in visit}
     steps = ("upsert_rows", "_put_snapshot", "_add_anomalies", "write")
+    monkeypatch.setattr(hot_source, "CLICKS_PER_READ", 500)  # many reads a batch
     cuts = sorted(random.Random(SEED).sample(range(len(rows)), len(steps) - 1))  # noqa: S311
     top: list[tuple[Any, ...]] = []
     for step, (first, last) in zip(steps, itertools.pairwise([0, *cuts, len(rows)]), strict=True):

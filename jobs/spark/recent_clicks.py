@@ -1,0 +1,90 @@
+"""The clicks since the hot tables' horizon, each once, in a DuckDB file of the driver: a copy of curated clicks."""
+
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Final, Self
+
+from jobs.cli import JobError
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
+
+MEMORY_MB: Final = 512  # what is more lies in the file: it is enough for 5 million clicks
+COLUMNS: Final = {
+    "event_id": "VARCHAR",
+    "event_ts": "BIGINT",  # microseconds since 1970
+    "session_id": "VARCHAR",
+    "document_id": "BIGINT",
+    "title": "VARCHAR",
+    "query": "VARCHAR",
+    "clinical_areas": "VARCHAR[]",
+}
+MINUTE: Final = 60_000_000  # of event_ts
+
+
+class RecentClicks:
+    """A DuckDB with the tables `recent` (COLUMNS; key event_id) and `touched` (session_id, minute since 1970).
+
+    `touched` is what clicks came for since the last `clear_touched`. Nothing here outlives the process.
+    """
+
+    def __init__(self, memory_mb: int = MEMORY_MB) -> None:
+        import duckdb
+
+        self._memory_mb = memory_mb
+        self._folder = tempfile.TemporaryDirectory(prefix="tripclick_hot_")
+        self._database = duckdb.connect(Path(self._folder.name) / "clicks.duckdb")
+        self._database.execute(
+            f"SET memory_limit = '{memory_mb}MB'; SET preserve_insertion_order = false; SET threads = 2"
+        )
+        self.clear()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._database.close()
+        self._folder.cleanup()
+
+    def clear(self) -> None:
+        """Forget everything."""
+        columns = ", ".join(f"{name} {kind}" for name, kind in COLUMNS.items())
+        self._database.execute(f"CREATE OR REPLACE TABLE recent ({columns})")
+        self.clear_touched()
+
+    def clear_touched(self) -> None:
+        """Forget what was touched."""
+        self._database.execute("CREATE OR REPLACE TABLE touched (session_id VARCHAR, minute BIGINT)")
+
+    def add(self, batch: "pa.Table") -> int:
+        """Add the clicks (COLUMNS) that are not there yet; how many came. One that came again touches nothing."""
+        self._database.register("batch", batch)
+        new = f"SELECT DISTINCT ON (event_id) {', '.join(COLUMNS)} FROM batch ANTI JOIN recent USING (event_id)"
+        self.sql(f"CREATE OR REPLACE TEMP TABLE new AS {new}")
+        self._database.unregister("batch")
+        self.sql("INSERT INTO recent FROM new")
+        self.sql(f"INSERT INTO touched SELECT DISTINCT session_id, event_ts // {MINUTE} FROM new")
+        return len(batch)
+
+    def touch(self, start: int, end: int) -> None:
+        """Touch what has clicks with event_ts in [start, end)."""
+        touched = f"SELECT DISTINCT session_id, event_ts // {MINUTE} FROM recent WHERE event_ts >= ? AND event_ts < ?"
+        self._database.execute(f"INSERT INTO touched {touched}", [start, end])
+
+    def drop_before(self, event_ts: int) -> None:
+        """Forget clicks older than this."""
+        self._database.execute("DELETE FROM recent WHERE event_ts < ?", [event_ts])
+
+    def sql(self, query: str) -> "duckdb.DuckDBPyConnection":
+        """What a query says of the two tables. JobError: it wants more memory."""
+        import duckdb
+
+        try:
+            return self._database.execute(query)
+        except duckdb.OutOfMemoryException:
+            wanted = f"the clicks of 48 hours want more than {self._memory_mb:,} MB: raise --memory-mb"
+            raise JobError(wanted) from None
