@@ -4,12 +4,16 @@ DAYS ?= 3
 SCALE ?= 1
 AGAINST ?= HEAD
 export DAYS SCALE SUPERSET
+SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -c
+# What runs beside others begins each of its lines with its name.
+NAMED = $(if $(BESIDE),2>&1 | sed --unbuffered 's/^/$@ | /')
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo dashboards up down status check validate plan preflight format docs test test-fast test-faults bench-config bench-anomalies bench-queries bench clean
+.PHONY: help install demo dashboards up down status check lint types validate plan preflight format docs test test-e2e test-rest test-installs test-fast test-faults bench-config bench-anomalies bench-queries bench clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: ## Install what is missing: Debian packages (as root), Python packages, jars
 	@stack/install.sh
@@ -32,10 +36,14 @@ status: ## Say what runs, and where
 validate: ## Say what is wrong in pipelines/, with line and column
 	@$(PYTHON) -m pipeline_config check
 
-check: install validate ## Check everything that needs no server: pipelines, format, lint, types
+check: lint types ## Check everything that needs no server: pipelines, format, lint, types
+
+lint: install validate
 	@.venv/bin/ruff format --check --quiet .
 	@.venv/bin/ruff check --quiet .
-	@.venv/bin/mypy
+
+types: install
+	@.venv/bin/mypy $(NAMED)
 
 plan: ## Say in words what the working tree changes against AGAINST=HEAD
 	@$(PYTHON) -m pipeline_config plan --against $(AGAINST); test $$? -ne 1
@@ -51,7 +59,7 @@ docs: install ## Write docs/data-dictionary.md from the code
 	@$(PYTHON) -m jobs.spark.dictionary > docs/data-dictionary.md
 
 test-faults: install ## Kill servers and jobs at random moments, in full; FAULTS_SEED repeats a run, SOAK_MINUTES=30 of it are the soak
-	@FAULTS=full $(PYTHON) -m pytest tests/faults
+	@FAULTS=full $(PYTHON) -m pytest -m faults
 
 bench-config: install ## Time the check and the loader beside check-jsonschema, hand-written DAGs and dag-factory
 	@$(PYTHON) -m tests.bench.config
@@ -69,9 +77,17 @@ bench: install ## Measure the stages beside their ceilings: ROWS="etl load" sele
 test-fast: install ## Run the unit tests: no servers, two minutes
 	@$(PYTHON) -m pytest tests/unit
 
-test: check ## Run all tests on real servers
-	@$(PYTHON) -m stack install-for-tests
-	@$(PYTHON) -m pytest
+test: lint ## Run all tests on real servers: those of a running Airflow beside the rest, twenty minutes
+	@$(MAKE) --no-print-directory --keep-going --jobs BESIDE=1 test-e2e test-rest test-installs types
+
+test-e2e: install ## The half in a running Airflow
+	@$(PYTHON) -m pytest tests/e2e $(NAMED)
+
+test-rest: install ## The other half
+	@$(PYTHON) -m pytest --ignore=tests/e2e $(NAMED)
+
+test-installs: install
+	@$(PYTHON) -m stack install-for-tests $(NAMED)
 
 clean: down ## Remove the embedded servers' data
 	@rm -rf .stack

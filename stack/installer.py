@@ -1,18 +1,23 @@
 """`make install`: Debian packages, the Python environment, the jars and the archive of Spark's classes.
 
 Each only when it is missing or out of date.
-`make test` installs a browser and an editor's language server beside them.
+Tests that need more call `install_browser`, `install_editor` or `install_superset`; `make test` runs all of them beside
+its first tests. A process that wants what another one is installing waits for it.
 
 Imports nothing but Python's own library and this package's settings: it runs before anything is installed.
 """
 
+import fcntl
 import hashlib
 import importlib.util
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from stack.errors import StackError
@@ -39,22 +44,47 @@ LAST_LINES = 20
 def install() -> None:
     """Install what is missing; StackError says what could not be had."""
     install_packages(missing_packages())
-    install_python()
+    with ThreadPoolExecutor() as threads:
+        for done in [threads.submit(install_all_jars), threads.submit(install_python)]:
+            done.result()
+    archive_spark_classes()
+
+
+def install_all_jars() -> None:
+    """Spark's and Kafka's."""
     install_jars(REPOSITORY / "jobs" / "spark" / "pom.xml", SPARK_JARS)
     install_jars(REPOSITORY / "stack" / "kafka" / "pom.xml", KAFKA_JARS)
-    archive_spark_classes()
 
 
 def install_for_tests() -> None:
     """Install what only the tests need: a browser, a language server for YAML as editors have it, and Superset."""
-    present = {name: lambda name=name: shutil.which(name) for name in ("chromium", "npm")}
-    install_packages(_missing(present))
-    stamp = EDITOR / "node_modules" / ".stamp"
-    wanted = _fingerprint(EDITOR / "package-lock.json")
-    if not _is_stamped(stamp, wanted):
-        _run("YAML language server", ["npm", "ci", f"--prefix={EDITOR}", "--ignore-scripts", "--no-audit", "--no-fund"])
-        stamp.write_text(wanted, encoding="ascii")
+    _install_programs("chromium", "npm")
+    install_editor()
     install_superset()
+
+
+def install_browser() -> str:
+    """The path of chromium, which is installed when it is missing."""
+    _install_programs("chromium")
+    return str(shutil.which("chromium"))
+
+
+def install_editor() -> None:
+    """Make tests/editor/node_modules hold just what its package-lock.json says."""
+    _install_programs("npm")
+    lock, stamp = EDITOR / "package-lock.json", EDITOR / "node_modules" / ".stamp"
+    wanted = _fingerprint(lock)
+    with _alone(lock):
+        if not _is_stamped(stamp, wanted):
+            words = ["--ignore-scripts", "--no-audit", "--no-fund"]
+            _run("YAML language server", ["npm", "ci", f"--prefix={EDITOR}", *words])
+            stamp.write_text(wanted, encoding="ascii")
+
+
+def _install_programs(*names: str) -> None:
+    """Debian packages of the same names, unless the programs are there."""
+    with _alone(Path(__file__)):  # two apt-get at once refuse each other
+        install_packages(_missing({name: partial(shutil.which, name) for name in names}))
 
 
 def install_superset() -> None:
@@ -105,13 +135,15 @@ def install_python() -> None:
 def _install_environment(what: str, folder: Path, lock: Path) -> None:
     stamp = folder / "requirements.stamp"
     wanted = _fingerprint(lock, sys.version)
-    if _is_stamped(stamp, wanted):
-        return
-    _run(f"{what} environment {folder.name}", [sys.executable, "-m", "venv", "--clear", str(folder)])
-    count = lock.read_text(encoding="utf-8").count("==")
-    pip = [str(folder / "bin" / "pip"), "install", "--no-deps", "--require-hashes", "-r", str(lock)]
-    _run(f"{what} packages", pip, "Collecting ", of=count)
-    stamp.write_text(wanted, encoding="ascii")
+    with _alone(lock):
+        if _is_stamped(stamp, wanted):
+            return
+        _run(f"{what} environment {folder.name}", [sys.executable, "-m", "venv", "--clear", str(folder)])
+        count = lock.read_text(encoding="utf-8").count("==")
+        # Modules are compiled when they are first imported: most never are.
+        pip = [str(folder / "bin" / "pip"), "install", "--no-compile", "--no-deps", "--require-hashes", "-r", str(lock)]
+        _run(f"{what} packages", pip, "Collecting ", of=count)
+        stamp.write_text(wanted, encoding="ascii")
 
 
 def install_jars(pom: Path, folder: Path) -> None:
@@ -140,6 +172,14 @@ def archive_spark_classes() -> None:
         return
     _run("Archive of Spark's classes", [str(VENV / "bin" / "python"), "-m", "stack.spark_start"])
     stamp.write_text(wanted, encoding="ascii")
+
+
+@contextmanager
+def _alone(file: Path) -> Iterator[None]:
+    """Hold the lock of this file: a second process that wants the same waits."""
+    with file.open("rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _run(

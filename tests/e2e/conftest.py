@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from stack import demo
 from stack.airflow_api import AirflowApi
 from stack.follow import say
 from stack.home import Home
+from stack.installer import install_browser
 from stack.settings import REPOSITORY
 from stack.stack import Stack
 
@@ -30,10 +33,11 @@ def shown(config: pytest.Config) -> AbstractContextManager[None]:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The tests that share the stack come last, whatever their order: so it stands beside no other server.
 
-    After the chain come those that read its marts, and last those that send other clicks than its own.
+    After the chain come those that read its marts, then those that send other clicks than its own, and last what
+    takes the Docker engine away.
     """
     here = Path(__file__).parent
-    last = ["analysts_queries", "test_killed_tasks.py", "test_dashboards.py"]
+    last = ["analysts_queries", "test_killed_tasks.py", "test_dashboards.py", "test_without_docker.py"]
 
     def order(item: pytest.Item) -> tuple[bool, int]:
         shares = item.path.parent == here and "project" in getattr(item, "fixturenames", ())
@@ -75,3 +79,19 @@ def api(stack: Stack) -> AirflowApi:
     api = stack.airflow_api()
     demo.wait_for_dags(api)
     return api
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """A browser; what its pages know of logins, they know by themselves."""
+    with sync_playwright() as playwright:
+        playwright.selectors.set_test_id_attribute("data-test")
+        browser = playwright.chromium.launch(executable_path=install_browser(), args=["--no-sandbox", "--disable-gpu"])
+        yield browser
+        browser.close()
+
+
+def screenshot(page: Page, name: str) -> None:
+    """Keep a picture for the README when one asks for new ones: UPDATE_SCREENSHOTS=1."""
+    if os.environ.get("UPDATE_SCREENSHOTS"):
+        page.screenshot(path=REPOSITORY / "docs" / name, animations="disabled")

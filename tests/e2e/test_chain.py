@@ -24,10 +24,13 @@ from stack.follow import DAILY, follow
 from stack.settings import REPOSITORY
 from stack.stack import Stack
 from tests.e2e.conftest import DAYS, shown
+from tests.faults.conftest import FULL
 from tests.reference import COLUMNS, cold_tables
 from tests.secret_search import Samples, Secrets, files_below, key_lines, rows_of
 
 pytestmark = pytest.mark.e2e
+
+COLD_RUNS = ["Cold chain", *["Cold chain again: nothing is counted twice"] * FULL]
 
 
 def rows(stack: Stack, table: str) -> list[tuple[Any, ...]]:
@@ -36,13 +39,14 @@ def rows(stack: Stack, table: str) -> list[tuple[Any, ...]]:
         return sorted(connection.execute(f"SELECT {COLUMNS[table]} FROM {table}".encode()).fetchall())
 
 
+@pytest.mark.faults
 def test_the_eight_dags_run_green_and_every_cell_is_right(
     stack: Stack, api: AirflowApi, pytestconfig: pytest.Config
 ) -> None:
     assert stack.pipeline_environment == "local", "there must be a Docker engine"
     expected = cold_tables(stack.log_folder)
     with s3_key(api) as key, Samples(DockerClient(stack.docker.address)) as samples:
-        for title in ("Cold chain", "Cold chain again: nothing is counted twice"):
+        for title in COLD_RUNS:
             with shown(pytestconfig):
                 follow(api, [(DAILY, demo.start_cold(api, DAYS))], title)
             for table in COLUMNS:
@@ -97,7 +101,7 @@ def check_secrets(stack: Stack, s3_key: str, samples: Samples) -> None:
 
 def check_containers(samples: Samples) -> None:
     """Each container of a producer ran without privileges, read-only and with a limit of memory."""
-    assert len(samples.containers) >= 3, "two of the cold chain, one of the hot one"
+    assert len(samples.containers) >= len(COLD_RUNS) + 1, "one of each cold chain, one of the hot one"
     for inspected in samples.containers.values():
         host = inspected["HostConfig"]
         assert (host["CapDrop"], host["CapAdd"], host["Privileged"]) == (["ALL"], None, False)

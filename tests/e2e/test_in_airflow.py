@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import shlex
 import shutil
@@ -14,14 +13,14 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from stack.airflow_api import AirflowApi
 from stack.errors import StackError
 from stack.follow import follow
 from stack.settings import PRODUCER_IMAGE, REPOSITORY
 from stack.stack import Stack
-from tests.e2e.conftest import shown
+from tests.e2e.conftest import screenshot, shown
 from tests.hostile import HOSTILE
 
 pytestmark = pytest.mark.e2e
@@ -39,14 +38,10 @@ tasks:
 
 
 @pytest.fixture(scope="module")
-def page(stack: Stack, api: AirflowApi) -> Iterator[Page]:  # noqa: ARG001 (its DAGs are there)
-    """A browser with a login in Airflow."""
-    chromium = shutil.which("chromium")
-    assert chromium, "the browser tests need chromium: python -m stack install-for-tests"
+def page(stack: Stack, api: AirflowApi, browser: Browser) -> Iterator[Page]:  # noqa: ARG001 (its DAGs are there)
+    """A page with a login in Airflow."""
     url, user, password = stack.airflow.login
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
-        page = browser.new_page(viewport={"width": 1280, "height": 900})
+    with browser.new_page(viewport={"width": 1280, "height": 900}) as page:
         page.set_default_timeout(60_000)
         page.goto(url)
         page.fill("input[name=username]", user)
@@ -54,13 +49,6 @@ def page(stack: Stack, api: AirflowApi) -> Iterator[Page]:  # noqa: ARG001 (its 
         page.keyboard.press("Enter")
         page.wait_for_url(re.compile(rf"{re.escape(url)}/(?!auth)"))
         yield page
-        browser.close()
-
-
-def screenshot(page: Page, name: str) -> None:
-    """Keep a picture for the README when one asks for new ones: UPDATE_SCREENSHOTS=1."""
-    if os.environ.get("UPDATE_SCREENSHOTS"):
-        page.screenshot(path=REPOSITORY / "docs" / name, animations="disabled")
 
 
 @pytest.fixture

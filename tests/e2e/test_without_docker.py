@@ -4,49 +4,50 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from stack import demo
+from stack.docker_engine import NONE
 from stack.follow import follow
-from stack.home import Home
 from stack.stack import Stack
+from tests.e2e.conftest import DAYS, shown
 
 pytestmark = pytest.mark.e2e
 
-DAY = demo.Days(count=1, scale=0.1)
-
 
 @pytest.fixture
-def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
-    """A stack on a machine that has no dockerd and no engine that answers."""
+def without_docker(stack: Stack, monkeypatch: pytest.MonkeyPatch, pytestconfig: pytest.Config) -> Stack:
+    """The stack, started again on a machine that has no dockerd and no engine that answers."""
     with_dockerd = Path(shutil.which("dockerd") or "/nowhere/dockerd").parent
     paths = [path for path in os.environ["PATH"].split(":") if Path(path).resolve() != with_dockerd.resolve()]
     monkeypatch.setenv("PATH", ":".join(paths))
     monkeypatch.setattr("stack.docker_engine.machine_engines", list)
-    stack = Stack(Home(tmp_path / "stack", any_port=True))
-    try:
+    stack.docker.stop()
+    with shown(pytestconfig):
         stack.up()
-        yield stack
-    finally:
-        stack.down()
+    return stack
 
 
 def test_producers_run_as_local_processes_and_the_stack_says_so(
-    stack: Stack, capsys: pytest.CaptureFixture[str]
+    without_docker: Stack, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert stack.pipeline_environment == "local_without_docker"
+    stack = without_docker
+    assert (stack.docker.address, stack.pipeline_environment) == (NONE, "local_without_docker")
     stack.status()
     assert "NO DOCKER ENGINE: the producers run as local processes" in capsys.readouterr().out
-    demo.generate(stack, DAY)
     api = stack.airflow_api()
-    demo.wait_for_dags(api)
-    dates = {"first_date": str(DAY.first), "last_date": str(DAY.last)}
-    run = ("tripclick_producer_batch", api.trigger("tripclick_producer_batch", dates))
+    task = "dags/tripclick_producer_batch/tasks/producer_server0_batch"
+    api.wait(
+        lambda: api.call("GET", task)["operator_name"] == "LocalProcessOperator",
+        "the DAG is that of the new environment",
+    )
+    day = str(DAYS.first)
+    params = {"first_date": day, "last_date": day, "again": True}
+    run = ("tripclick_producer_batch", api.trigger("tripclick_producer_batch", params))
     follow(api, [run], "Without Docker", limit_minutes=5)
-    task = next(task for task in api.tasks(*run) if task.task_id == "producer_server0_batch")
-    log = "\n".join(api.log(*run, task))
-    clicks = demo.clicks_of((stack.log_folder / "truth").glob("*.json"))
+    (sent,) = (task for task in api.tasks(*run) if task.task_id == "producer_server0_batch")
+    log = "\n".join(api.log(*run, sent))
+    clicks = demo.clicks_of([stack.log_folder / "truth" / f"{day}.json"])
     assert f"sent {clicks} lines of 1 days, acknowledged {clicks}, failed 0" in log

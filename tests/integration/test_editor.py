@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from pipeline_config.project import ROOT
+from stack.installer import install_editor
 from tests.editor.lsp import YamlServer
 
 pytestmark = pytest.mark.integration
@@ -34,6 +35,7 @@ FILES = {
 @pytest.fixture(scope="module")
 def server() -> Iterator[YamlServer]:
     """One server for all tests of this file."""
+    install_editor()
     with YamlServer(ROOT) as running:
         yield running
 

@@ -1,0 +1,50 @@
+"""What several processes install at once is installed by one of them."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from stack import installer
+from stack.errors import StackError
+
+
+def test_of_two_that_want_the_same_environment_one_makes_it_and_the_other_waits(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    other = threading.Event()
+    ran: list[str] = []
+
+    def run(what: str, *_: object, **__: object) -> None:
+        ran.append(what)
+        folder.mkdir(exist_ok=True)
+        if len(ran) > 1:
+            other.set()
+        else:
+            assert not other.wait(0.2), "the other one did not wait"
+
+    folder, lock = tmp_path / "venv", tmp_path / "lock"
+    lock.write_text("a==1", encoding="ascii")
+    monkeypatch.setattr(installer, "_run", run)
+    with ThreadPoolExecutor(2) as threads:
+        installs = [threads.submit(installer._install_environment, "Test", folder, lock) for _ in range(2)]
+        for install in installs:
+            install.result()
+    assert ran == ["Test environment venv", "Test packages"]
+
+
+def test_an_installation_fails_when_one_of_its_parts_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails() -> None:
+        raise StackError("no jars")
+
+    done: list[str] = []
+    monkeypatch.setattr(installer, "missing_packages", list)
+    monkeypatch.setattr(installer, "install_python", lambda: done.append("python"))
+    monkeypatch.setattr(installer, "install_all_jars", fails)
+    monkeypatch.setattr(installer, "archive_spark_classes", lambda: done.append("archive"))
+    with pytest.raises(StackError, match="no jars"):
+        installer.install()
+    assert done == ["python"]
