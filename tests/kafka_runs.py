@@ -1,8 +1,7 @@
-"""What the tests of the producer share: its command line, what is in a topic, and a broker that a test may kill."""
+"""What the tests of the producer share: its command line, and what is in a topic."""
 
 from __future__ import annotations
 
-import gc
 import subprocess
 import sys
 import time
@@ -13,8 +12,6 @@ from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
 
-from stack.home import Home
-from stack.kafka_broker import KafkaBroker
 from stack.settings import REPOSITORY
 
 DAY = "2020-10-01"
@@ -86,15 +83,3 @@ def records_of(kafka: str, topic: str) -> list[Any]:
         return sorted(found, key=lambda record: (record.partition, record.offset))
     finally:
         consumer.close()
-
-
-@contextmanager
-def running_broker(folder: Path) -> Iterator[KafkaBroker]:
-    """A broker of its own, and the sockets of connections that it refused collected, while the test ignores them."""
-    broker = KafkaBroker(Home(folder, any_port=True))
-    try:
-        broker.start()
-        yield broker
-    finally:
-        broker.stop()
-        gc.collect()

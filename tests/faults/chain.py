@@ -21,6 +21,7 @@ import pytest
 from kafka import KafkaAdminClient, KafkaProducer
 from kafka.admin import NewTopic
 
+from jobs.cli import JobError, outside
 from jobs.event import PARTITIONS, SHIFT_HEADER
 from jobs.producer.log_files import record_of
 from jobs.producer.replay import WEEK_MS
@@ -215,6 +216,14 @@ class Chain:
             for name, value in self.environment.items():
                 patch.setenv(name, value)
             module.run(module.parser().parse_args(self.arguments(job)))
+
+    def error(self, job: str) -> str:
+        """Why the job ends red, in its own words, in the Spark session of this process."""
+        with pytest.raises(Exception) as raised:  # noqa: PT011  (whatever it is)
+            self.run(job)
+        message = str(raised.value) if isinstance(raised.value, JobError) else outside(raised.value)
+        assert message, raised.value
+        return message
 
     def check(self, spark: SparkSession) -> None:
         """Every record is archived once and curated or quarantined once, and every table has the right numbers."""

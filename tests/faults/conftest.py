@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from stack.home import Home
 from stack.kafka_broker import KafkaBroker
 from stack.postgresql import PostgreSql
 from stack.server import Server
@@ -49,18 +48,11 @@ def tell(request: pytest.FixtureRequest) -> Tell:
     return lambda text: request.config.stash.setdefault(_SAID, []).append(f"{request.node.name}: {text}")
 
 
-@pytest.fixture(scope="session")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[KafkaBroker, PostgreSql]]:
-    """A broker and a PostgreSQL that a test may kill, and then starts again."""
-    home = Home(tmp_path_factory.mktemp("stack"), any_port=True)
-    started = KafkaBroker(home), PostgreSql(home)
-    try:
-        for server in started:
-            server.start()
-        yield started
-    finally:
-        for server in started:
-            server.stop()
+@pytest.fixture
+def servers(mortal_kafka: KafkaBroker, postgres_server: PostgreSql) -> Iterator[tuple[KafkaBroker, PostgreSql]]:
+    """A broker and a PostgreSQL that a test may kill: both run again afterwards."""
+    yield mortal_kafka, postgres_server
+    postgres_server.start()
 
 
 @pytest.fixture

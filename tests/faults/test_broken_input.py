@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 
 pytestmark = SPARK_FAULTS
 
-RECORDS = 200_000 if FULL else 5_000
-EVERY = 100  # the last of so many records is bad
+RECORDS, EVERY = (200_000, 100) if FULL else (1_600, 80)  # the last of EVERY records is bad
 WAY_OUT = r"To go on with what is (left|there), delete "
 
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.faults
 
 LOADS = 20 if FULL else 3
-KILLS = 20 if FULL else 2
+KILLS = 20 if FULL else 1
 QUERIES_A_SECOND = 20
 LIMIT_MS = 100  # of the 99th percentile of the waits, in full; of fewer reads that is the slowest one
 LIMIT_SECONDS = 60

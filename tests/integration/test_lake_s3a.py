@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import threading
 import time
@@ -16,7 +17,7 @@ from py4j.protocol import Py4JJavaError
 
 from jobs.cli import JobError, outside
 from jobs.event import PARTITIONS
-from jobs.spark import analytics_mart_etl
+from jobs.spark import analytics_mart_etl, streaming_curated
 from jobs.spark.lease import EXPIRES_S, Lease
 from jobs.spark.lease_files import HadoopFiles
 from jobs.spark.mart import Mart
@@ -135,47 +136,42 @@ def test_wrong_key_of_a_job_that_only_reads_is_said_with_its_fix(on_s3: SparkSes
     assert "correct the key in the connection aws_s3" in str(outside(raised.value))
 
 
-class Jobs:
-    """The curated stream by spark-submit, on S3, with the key from the environment; `said` is what each has printed."""
+class Curated:
+    """Kafka → curated stream on S3."""
 
-    def __init__(self, lake: Lake, s3: S3Service) -> None:
-        self.lake, self.s3 = lake, s3
-        (lake.root / "spark-defaults.conf").write_text(s3.spark_defaults, encoding="utf-8")
+    def __init__(self, lake: Lake) -> None:
+        self.root = lake.root
+        kafka = ["--kafka-brokers", lake.brokers, "--topic", lake.topic, "--until-caught-up", "true"]
+        self.words = [*kafka, "--curated-path", f"{ROOT}/curated", "--checkpoint-path", f"{ROOT}/checkpoints"]
 
-    @property
-    def said(self) -> list[tuple[str, bytes]]:
-        return [(log.name, log.read_bytes()) for log in self.lake.root.glob("*.log")]
+    def run(self) -> None:
+        """In this process, to its end."""
+        streaming_curated.run(streaming_curated.parser().parse_args(self.words))
 
-    def curate(self) -> AbstractContextManager[Driver]:
-        """Kafka → curated stream in batches of 60 records; it does not outlive the block."""
-        kafka = ["--kafka-brokers", self.lake.brokers, "--topic", self.lake.topic, "--until-caught-up", "true"]
-        paths = ["--curated-path", f"{ROOT}/curated", "--checkpoint-path", f"{ROOT}/checkpoints"]
-        environment = {**self.s3.key, "SPARK_CONF_DIR": str(self.lake.root)}
-        words = ["streaming_curated", "--records-per-batch", "60", "--", *kafka, *paths]
-        return driving(words, self.lake.root / f"{uuid.uuid4().hex}.log", environment)
+    def start(self, s3: S3Service) -> AbstractContextManager[Driver]:
+        """By spark-submit, with the key from the environment, in batches of 60; it does not outlive the block."""
+        (self.root / "spark-defaults.conf").write_text(s3.spark_defaults, encoding="utf-8")
+        environment = {**s3.key, "SPARK_CONF_DIR": str(self.root)}
+        words = ["streaming_curated", "--records-per-batch", "60", "--", *self.words]
+        return driving(words, self.root / "driver.log", environment)
 
 
 def test_jobs_on_an_empty_bucket_one_at_a_time(on_s3: SparkSession, kafka: str, s3: S3Service, tmp_path: Path) -> None:
     lake = Lake(on_s3, kafka, tmp_path)
     lake.send([line(number) for number in range(RECORDS)])
-    jobs = Jobs(lake, s3)
+    curated = Curated(lake)
 
-    with jobs.curate() as second:
-        # Its start, which may take longer than a lease lasts on a busy machine, is over before the first one stops.
-        assert second.works(sign="Initialized BlockManager"), second.said
-        second.end(signal.SIGSTOP)
-        with jobs.curate() as killed:
-            assert killed.works(sign="batch 0: read"), killed.said
-            killed.end(signal.SIGSTOP)
-            second.end(signal.SIGCONT)
-            assert second.wait() == 1
-            holder = f"{ROOT}/curated/clicks is being written by streaming_curated, process {killed.process.pid} of "
-            assert holder in second.error
-            killed.end(signal.SIGKILL)
-            killed.wait()
+    with curated.start(s3) as killed:
+        assert killed.works(sign="batch 0: read"), killed.said
+        killed.end(signal.SIGSTOP)
+        holder = f"{ROOT}/curated/clicks is being written by streaming_curated, process {killed.process.pid} of "
+        with pytest.raises(JobError, match=re.escape(holder)):
+            curated.run()
+        killed.end(signal.SIGKILL)
+        killed.wait()
     assert 0 < on_s3.read.format("delta").load(f"{ROOT}/curated/clicks").count() < RECORDS, killed.said
-    with jobs.curate() as follower:
-        assert follower.wait() == 0, follower.said
+    assert Secrets({"secret key": s3.key["AWS_SECRET_ACCESS_KEY"]}).found([("log", killed.log.read_bytes())]) == []
+    curated.run()
     rows = on_s3.read.format("delta").load(f"{ROOT}/curated/clicks").select("partition", "offset").collect()
     assert sorted(map(tuple, rows)) == [
         (partition, offset) for partition in range(PARTITIONS) for offset in range(RECORDS // PARTITIONS)
@@ -185,5 +181,3 @@ def test_jobs_on_an_empty_bucket_one_at_a_time(on_s3: SparkSession, kafka: str, 
     analytics_mart_etl.run(analytics_mart_etl.parser().parse_args(etl))
     days = on_s3.read.format("delta").load(f"{ROOT}/mart/daily_traffic").collect()
     assert sum(day.total_events for day in days) == RECORDS
-    assert len(jobs.said) == 3
-    assert Secrets({"secret key": s3.key["AWS_SECRET_ACCESS_KEY"]}).found(jobs.said) == []

@@ -29,7 +29,7 @@ from jobs.producer.replay import WEEK_MS
 from jobs.producer.sender import Sender
 from stack.kafka_broker import KafkaBroker
 from stack.settings import REPOSITORY
-from tests.kafka_runs import command, lines_of, records_of, running_broker
+from tests.kafka_runs import command, lines_of, records_of
 
 # kafka-python leaves the socket of a refused connection to the garbage collector, which complains.
 pytestmark = [pytest.mark.integration, pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")]
@@ -59,13 +59,6 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with (folder / f"{DAY}.json").open("ab") as file:
         file.write(b'{"SessionId": "broken\n\xff\xfe not UTF-8\n')
     return folder
-
-
-@pytest.fixture
-def own_kafka(tmp_path: Path) -> Iterator[KafkaBroker]:
-    """A broker that the test may stop."""
-    with running_broker(tmp_path) as broker:
-        yield broker
 
 
 def produce(
@@ -286,29 +279,29 @@ def test_a_batch_sends_some_thousand_lines_a_second_in_bounded_memory(
     assert rate > 1500, "on a machine that other tests use too; alone it is several times as much"
 
 
-def test_a_broker_that_restarts_costs_no_line_and_doubles_none(own_kafka: KafkaBroker, topic: str) -> None:
+def test_a_broker_that_restarts_costs_no_line_and_doubles_none(mortal_kafka: KafkaBroker, topic: str) -> None:
     lines = [json.dumps({"SessionId": f"s{n % 50}", "n": n}).encode() for n in range(3000)]
-    with Sender(own_kafka.address, topic, 1) as sender:
+    with Sender(mortal_kafka.address, topic, 1) as sender:
         for line in lines[:1500]:
             sender.send(line, 0)
-        own_kafka.stop()
-        restart = threading.Timer(3, own_kafka.start)
+        mortal_kafka.stop()
+        restart = threading.Timer(3, mortal_kafka.start)
         restart.start()
         for line in lines[1500:]:
             sender.send(line, 0)
         sender.finish(1)
         restart.join()
-    assert Counter(record.value for record in records_of(own_kafka.address, topic)) == Counter(lines)
+    assert Counter(record.value for record in records_of(mortal_kafka.address, topic)) == Counter(lines)
 
 
 def test_a_broker_that_stays_away_ends_the_run_with_what_was_lost(
-    own_kafka: KafkaBroker, topic: str, monkeypatch: pytest.MonkeyPatch
+    mortal_kafka: KafkaBroker, topic: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sender_module, "DELIVERY_SECONDS", 4)
-    with Sender(own_kafka.address, topic, 1) as sender:
+    with Sender(mortal_kafka.address, topic, 1) as sender:
         sender.send(b"{}", 0)
         sender.flush()
-        own_kafka.stop()
+        mortal_kafka.stop()
         for _ in range(10):
             sender.send(b"{}", 0)
         started = time.monotonic()
@@ -322,10 +315,10 @@ def test_a_broker_that_stays_away_ends_the_run_with_what_was_lost(
 
 
 def test_a_signal_while_the_broker_is_away_still_ends_with_143_and_one_line(
-    own_kafka: KafkaBroker, log: Path, topic: str
+    mortal_kafka: KafkaBroker, log: Path, topic: str
 ) -> None:
-    with started_replay(own_kafka.address, log, topic) as process:
-        own_kafka.stop()
+    with started_replay(mortal_kafka.address, log, topic) as process:
+        mortal_kafka.stop()
         time.sleep(3)
         process.send_signal(signal.SIGTERM)
         out, error = process.communicate(timeout=30)

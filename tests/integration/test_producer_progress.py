@@ -28,7 +28,7 @@ from jobs.producer.sender import Sender
 from jobs.producer.topics import progress_topic
 from stack.kafka_broker import KafkaBroker
 from stack.settings import REPOSITORY
-from tests.kafka_runs import DAY, NEXT_DAY, command, lines_of, records_of, running_broker, stored
+from tests.kafka_runs import DAY, NEXT_DAY, command, lines_of, records_of, stored
 
 pytestmark = [pytest.mark.integration, pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")]
 
@@ -158,19 +158,19 @@ def test_what_kafka_dropped_is_sent_again(kafka: str, log: Path, topic: str, pro
     assert {record.value for record in records_of(kafka, topic)} == set(lines_of(log))
 
 
-def test_what_a_broker_lost_is_sent_again(tmp_path: Path, log: Path, topic: str, produce: Produce) -> None:
-    with running_broker(tmp_path / "kafka") as broker:
-        produce(broker.address)
-        broker.stop()
-        _lose_the_end(broker, topic)
-        broker.start()
-        assert len(records_of(broker.address, topic)) < len(lines_of(log))
-        produce(broker.address, "--shift-weeks=-1")  # other clicks take the offsets of the lost ones
-        said = produce(broker.address)
-        assert re.search(r"lines were acknowledged, but partition \d of topic \S+ lost what it had at offset \d+", said)
-        found = {event_id(record.value, int(record.headers[0][1])) for record in records_of(broker.address, topic)}
-        assert found >= {event_id(line, 0) for line in lines_of(log)}
-        assert sent(produce(broker.address)) == 0
+def test_what_a_broker_lost_is_sent_again(mortal_kafka: KafkaBroker, log: Path, topic: str, produce: Produce) -> None:
+    kafka = mortal_kafka.address
+    produce(kafka)
+    mortal_kafka.stop()
+    _lose_the_end(mortal_kafka, topic)
+    mortal_kafka.start()
+    assert len(records_of(kafka, topic)) < len(lines_of(log))
+    produce(kafka, "--shift-weeks=-1")  # other clicks take the offsets of the lost ones
+    said = produce(kafka)
+    assert re.search(r"lines were acknowledged, but partition \d of topic \S+ lost what it had at offset \d+", said)
+    found = {event_id(record.value, int(record.headers[0][1])) for record in records_of(kafka, topic)}
+    assert found >= {event_id(line, 0) for line in lines_of(log)}
+    assert sent(produce(kafka)) == 0
 
 
 def _lose_the_end(broker: KafkaBroker, topic: str) -> None:

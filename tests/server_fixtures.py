@@ -1,5 +1,8 @@
-"""Servers for the integration tests: started once a session, through the stack's own classes, on free ports."""
+"""Servers of the tests: each started once a session, through the stack's own classes, on a free port."""
 
+from __future__ import annotations
+
+import gc
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
@@ -28,6 +31,17 @@ def stack_home(tmp_path_factory: pytest.TempPathFactory) -> Home:
 def kafka_server(stack_home: Home) -> Iterator[KafkaBroker]:
     """A running broker; no topic."""
     yield from _running(KafkaBroker(stack_home))
+
+
+@pytest.fixture
+def mortal_kafka(kafka_server: KafkaBroker) -> Iterator[KafkaBroker]:
+    """The broker for a test that stops or kills it: it runs again afterwards.
+
+    The sockets of connections that it refused are collected while the test ignores them.
+    """
+    yield kafka_server
+    kafka_server.start()
+    gc.collect()
 
 
 @pytest.fixture(scope="session")
