@@ -15,7 +15,7 @@ from typing import Any
 
 import psycopg
 
-from jobs.producer.replay import weeks_to_today
+from jobs.producer.replay import weeks_to_now
 from jobs.spark.tables import COLD_MARTS, HOT_MARTS
 from stack.airflow_api import AirflowApi
 from stack.errors import StackError
@@ -28,6 +28,7 @@ FIRST_DATE = dt.date(2020, 10, 1)
 DAY_SECONDS = 86_400
 # The hot chain: one day of the log is sent in REPLAY_SECONDS; the streams run on until all of it has arrived.
 REPLAY_SECONDS = 30
+REPLAY_SPEED = DAY_SECONDS / REPLAY_SECONDS
 CURATED_MINUTES = 1.2
 HOT_MINUTES = 1.9
 
@@ -72,7 +73,7 @@ def demo() -> None:
     api = stack.airflow_api()
     wait_for_dags(api)
     follow(api, [(DAILY, start_cold(api, days))], "Cold chain: the log → Kafka → lake → analytics mart → PostgreSQL")
-    follow(api, start_hot(stack, api, days), "Hot chain: the log's last day, moved to this week, → hot marts")
+    follow(api, start_hot(stack, api, days), "Hot chain: the log's last day, moved to the last seven days, → hot marts")
     agree = report(stack, days)
     if os.environ.get("SUPERSET") == "1":
         say("\nDashboards")
@@ -114,7 +115,7 @@ def start_hot(stack: Stack, api: AirflowApi, days: Days) -> list[tuple[str, str]
     """Trigger the three DAGs of the hot chain, which run side by side; (dag id, run id) of each."""
     Memory.of(stack).replays_on(replay_date(days.last), days.last)
     day = str(days.last)
-    replay = {"first_date": day, "last_date": day, "speed": DAY_SECONDS / REPLAY_SECONDS, "run_minutes": 10}
+    replay = {"first_date": day, "last_date": day, "speed": REPLAY_SPEED, "run_minutes": 10}
     runs: dict[str, dict[str, Any]] = {
         "tripclick_producer_realtime": replay,
         "tripclick_streaming_curated": {"run_minutes": CURATED_MINUTES, "interval_seconds": 5},
@@ -160,9 +161,9 @@ def clicks_of(truths: Iterable[Path]) -> int:
 
 
 def replay_date(day: dt.date) -> dt.date:
-    """The day on which a replay of `day` falls that starts today: the latest of its weekday."""
+    """The day on which a replay of `day` falls that starts today: the latest of its weekday that is over."""
     today = dt.datetime.now(dt.UTC).date()
-    return day + dt.timedelta(weeks=weeks_to_today(day, today))
+    return day + dt.timedelta(weeks=weeks_to_now(day, day, REPLAY_SPEED, today))
 
 
 @dataclass

@@ -17,7 +17,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="python -m jobs.producer", description=__doc__)
     modes = top.add_subparsers(dest="mode", required=True)
     batch = modes.add_parser("batch", help="a range of days, as fast as it goes")
-    realtime = modes.add_parser("realtime", help="days moved to this week, at the pace of event_ts")
+    realtime = modes.add_parser("realtime", help="days moved to the last seven, at the pace of event_ts")
     for mode in (batch, realtime):
         mode.add_argument("--kafka-brokers", required=True, help="bootstrap servers, host:port with commas between")
         mode.add_argument("--kafka-security-path", default="", help="folder of client.properties; empty: plaintext")

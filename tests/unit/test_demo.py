@@ -94,7 +94,7 @@ def test_a_replay_falls_on_the_same_weekday_of_the_last_seven_days() -> None:
     for number in range(7):
         day = dt.date(2020, 10, 1) + dt.timedelta(days=number)
         assert replay_date(day).weekday() == day.weekday()
-        assert dt.timedelta() <= today - replay_date(day) < dt.timedelta(days=7)
+        assert dt.timedelta() < today - replay_date(day) <= dt.timedelta(days=7)
 
 
 def test_memory_adds_up_replays_of_one_date_and_refuses_another_scale(tmp_path: Path) -> None:

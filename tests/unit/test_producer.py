@@ -14,7 +14,7 @@ from jobs.cli import JobError
 from jobs.event import event_id
 from jobs.producer import __main__ as producer
 from jobs.producer.log_files import LogFile, LogFileError, files_of, record_of, source_ms
-from jobs.producer.replay import WEEK_MS, check_shift, send_batch, send_realtime, weeks_to_today
+from jobs.producer.replay import WEEK_MS, check_shift, send_batch, send_realtime, weeks_to_now, weeks_to_today
 
 DAY = dt.date(2020, 10, 1)
 NEXT = DAY + dt.timedelta(days=1)
@@ -266,19 +266,15 @@ def test_a_replay_goes_on_with_the_first_click_that_is_not_sent(tmp_path: Path) 
     send_realtime(recorder, files_of(tmp_path, [DAY])[0], 60, 3600, clock.time, clock.sleep)
     assert recorder.lines == content[2:]
     assert recorder.seconds == [0, 30]
-    assert recorder.files == [(f"{DAY}.json", weeks_to_today(DAY, NOW.date()) * WEEK_MS)]
+    assert recorder.files == [(f"{DAY}.json", weeks_to_now(DAY, DAY, 60, NOW.date()) * WEEK_MS)]
 
 
-def test_a_replay_so_fast_that_clicks_would_be_in_quarantine_ends(tmp_path: Path) -> None:
-    days = [DAY + dt.timedelta(days=n) for n in range(45)]
-    for day in days:
-        (tmp_path / f"{day}.json").write_bytes(line(at(11, day=day)))
-    clock = Clock()
-    recorder = Recorder(clock)
-    with pytest.raises(JobError, match="more than 31 days ahead"):
-        send_realtime(recorder, files_of(tmp_path, days)[0], 1e6, 3600, clock.time, clock.sleep)
-    moved = days[len(recorder.lines) - 1] + dt.timedelta(weeks=weeks_to_today(DAY, NOW.date()))
-    assert moved == NOW.date() + dt.timedelta(days=31)
+@pytest.mark.parametrize("speed", [0.5, 1, 60, 1e6])
+@pytest.mark.parametrize("today", [DAY + dt.timedelta(weeks=9, days=number) for number in range(7)])
+def test_no_click_of_a_replay_is_ahead_of_now(speed: float, today: dt.date) -> None:
+    weeks = dt.timedelta(weeks=weeks_to_now(DAY, NEXT, speed, today))
+    assert DAY + weeks <= today if speed == 1 else NEXT + weeks < today
+    assert today - (DAY + weeks) <= dt.timedelta(days=8)
 
 
 def test_a_replay_names_a_day_without_a_line_after_the_days_before_it(tmp_path: Path) -> None:
