@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 
-CONTRACT_VERSION = 1
+CONTRACT_VERSION = 2
 
 TOPIC = "tripclick.clicks"
 PARTITIONS = 3
@@ -16,6 +16,7 @@ RETENTION_DAYS = 7
 SHIFT_HEADER = "shift_ms"
 
 MIN_SOURCE_TS = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
+MAX_TS = dt.datetime(2100, 1, 1, tzinfo=dt.UTC)  # of a click, whatever the record's timestamp in Kafka is
 MAX_SOURCE_AHEAD = dt.timedelta(days=1)  # of the record's Kafka timestamp
 MAX_EVENT_AHEAD = dt.timedelta(days=31)  # of the record's Kafka timestamp
 

@@ -63,6 +63,15 @@ QUARANTINE_COLUMNS: Final = {
 }
 QUARANTINE_SCHEMA: Final = _schema(QUARANTINE_COLUMNS)
 
+# A record after the contract has looked at it: a click, or what is quarantined of another record.
+CHECKED_COLUMNS: Final = {
+    **CLICKS_COLUMNS,
+    "key": "binary",
+    "value": "binary",
+    "shift_ms": "bigint",
+    "reason": "string",  # null of a click
+}
+
 ARCHIVE_COLUMNS: Final = {
     **_RECORD,
     "key": "binary",

@@ -1,18 +1,22 @@
 """The quarantine: counted, listed, and replayed after a fix, each click once, whenever the replay is killed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from jobs.event import event_id
+from jobs import contract
+from jobs.contract import Click
+from jobs.contract_arrow import checked
+from jobs.event import CONTRACT_VERSION, event_id
 from jobs.spark import events, quarantine, streaming_curated, writer
 from jobs.spark.quarantine import counts, excerpt, replay
 from tests.integration.test_lake_streams import BROKEN, Lake, line
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame, SparkSession
+    import pyarrow as pa
+    from pyspark.sql import DataFrame, SparkSession
 
 pytestmark = pytest.mark.integration
 SHIFT_MS = 604800000  # that Lake.send sets
@@ -22,17 +26,22 @@ BAD_NOW = [line(3), line(4)]
 @pytest.fixture
 def lake(spark: "SparkSession", kafka: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lake:
     """Two clicks, two records that no contract takes, and two, one of them sent twice, that a fix will make valid."""
-    from pyspark.sql import functions as F
 
-    right = events._reason
+    def too_strict(batches: "Iterator[pa.RecordBatch]") -> "Iterator[pa.RecordBatch]":
+        right = contract.check  # in the worker
 
-    def too_strict(text: "Column") -> "Column":
-        return F.when(F.col("click.document_id") >= 4, "bad_document_id").otherwise(right(text))
+        def check(value: bytes | None, shift: bytes | None, kafka_ms: int) -> Click | str:
+            click = right(value, shift, kafka_ms)
+            return "bad_document_id" if isinstance(click, Click) and click.document_id >= 4 else click
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(contract, "check", check)
+            yield from checked(batches)
 
     lake = Lake(spark, kafka, tmp_path)
     lake.send([line(0), line(1), BROKEN, b"\x00\xff", *BAD_NOW, BAD_NOW[0]])
     with monkeypatch.context() as before_the_fix:
-        before_the_fix.setattr(events, "_reason", too_strict)
+        before_the_fix.setattr(events, "checked_batches", too_strict)
         lake.run(lake.curated())
     assert (len(lake.rows("clicks")), len(lake.rows("quarantine"))) == (2, 5)
     return lake
@@ -92,9 +101,9 @@ def test_curated_stream_replays_it_first_when_asked_to(lake: Lake, kafka: str) -
 def test_counted_by_reason_day_and_contract(lake: Lake) -> None:
     found = counts(lake.spark.read.format("delta").load(str(lake.root / "quarantine"))).collect()
     assert {row.reason: (row.records, row.contract_version) for row in found} == {
-        "bad_document_id": (3, 1),
-        "not_json": (1, 1),
-        "not_utf8": (1, 1),
+        "bad_document_id": (3, CONTRACT_VERSION),
+        "not_json": (1, CONTRACT_VERSION),
+        "not_utf8": (1, CONTRACT_VERSION),
     }
 
 
@@ -102,7 +111,7 @@ def test_job_counts_and_lists_in_lines(lake: Lake, capsys: pytest.CaptureFixture
     for action in ("count", "list"):
         quarantine.run(quarantine.parser().parse_args(["--curated-path", str(lake.root), "--action", action]))
     out = capsys.readouterr().out
-    assert "bad_document_id: 3 (contract 1)" in out
+    assert f"bad_document_id: 3 (contract {CONTRACT_VERSION})" in out
     assert f"5 records in {lake.root}/quarantine" in out
     assert f"{lake.topic} partition 0 offset 1 not_utf8: \\x00\ufffd" in out
     assert len(out.splitlines()) == 3 + 1 + 5

@@ -3,19 +3,17 @@
 import os
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
+from jobs.contract import MAX_TEXT, Click, check
 from pipeline_config.compiler import compile_pipeline
 from pipeline_config.project import load_project
 from pipeline_config.templates import render
 from tests import reference
+from tests.contract_lines import KAFKA_MS, line
 from tests.hostile import many
-from tests.unit.test_spark_events import KAFKA_TS, RECORDS, line
-
-if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
 
 TEXTS = many(200)
 PROJECT = load_project()
@@ -55,18 +53,15 @@ def test_in_variables_and_params_of_a_command(pipeline: dict[str, Any], programs
                 assert words[-len(wanted) :] == wanted
 
 
-def test_in_the_fields_of_the_log(spark: "SparkSession") -> None:
-    from jobs.spark import events
-
-    lines = [
-        line(Title=text, Url=text, DOI=text, Keywords=text, ClinicalAreas=text, SessionId=f"s{number}")
-        for number, text in enumerate(TEXTS)
-    ]
-    rows = [("t", 0, offset, KAFKA_TS, None, bytearray(raw), None) for offset, raw in enumerate(lines)]
-    kept = events.clicks(events.check(spark.createDataFrame(rows, RECORDS))).orderBy("offset").collect()
-    assert len(kept) == len(TEXTS) == len(set(TEXTS))
-    for row, text in zip(kept, TEXTS, strict=True):
-        words = reference._text(text) or None
-        assert (row.title, row.url, row.doi) == (words, words, words)
-        assert (row.query or "") == reference._words(text).lower()
-        assert (row.clinical_areas or ["Unknown"]) == reference._areas(reference._words(text))
+@pytest.mark.parametrize("text", TEXTS)
+def test_in_the_fields_of_the_log(text: str) -> None:
+    raw = line(Title=text, Url=text, DOI=text, Keywords=text, ClinicalAreas=text)
+    click = check(raw, b"0", KAFKA_MS)
+    if len(text) > MAX_TEXT:
+        assert click == "long_url"
+        return
+    assert isinstance(click, Click)
+    words = reference._text(text) or None
+    assert (click.title, click.url, click.doi) == (words, words, words)
+    assert (click.query or "") == reference._words(text).lower()
+    assert (click.clinical_areas or ["Unknown"]) == reference._areas(reference._words(text))
