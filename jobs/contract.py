@@ -174,6 +174,8 @@ def _is_deep(text: str) -> bool:
 class _Fraction(str):
     """A number with a fraction or an exponent, as it is spelt."""
 
+    __slots__ = ()
+
 
 def _integer(digits: str) -> int:
     if len(digits) > MAX_NUMBER:

@@ -119,18 +119,14 @@ GROWING: dict[str, Callable[[int], bytes]] = {
 
 
 def seconds(value: bytes) -> float:
-    """The least of three times, on this thread's own clock."""
-
-    def once() -> float:
-        started = time.thread_time()
-        check(value, b"0", KAFKA_MS)
-        return time.thread_time() - started
-
-    return min(once() for _ in range(3))
+    """On this thread's own clock; what else the machine does only adds to it."""
+    started = time.thread_time()
+    check(value, b"0", KAFKA_MS)
+    return time.thread_time() - started
 
 
 @pytest.mark.parametrize("what", GROWING)
 def test_time_is_linear_in_each_field(what: str) -> None:
-    """Sixteen times the length takes some sixteen times as long; by the square it would be 256."""
+    """Sixteen times the length takes some sixteen times as long; by the square it would be 256, each time."""
     short, long = GROWING[what](12_500), GROWING[what](200_000)
-    assert seconds(long) < 80 * seconds(short) + 0.02
+    assert any(seconds(long) < 80 * seconds(short) + 0.02 for _ in range(10))
