@@ -10,10 +10,10 @@ SHELL := /bin/bash
 NAMED = $(if $(BESIDE),2>&1 | sed --unbuffered 's/^/$@ | /')
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo dashboards up down status check lint types validate plan preflight format docs test test-e2e test-rest test-installs test-fast test-faults bench-config bench-anomalies bench-queries bench clean
+.PHONY: help install demo dashboards up down status check lint types validate plan preflight format docs test test-e2e test-rest test-faults-once test-installs test-fast test-faults bench-config bench-anomalies bench-queries bench clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: ## Install what is missing: Debian packages (as root), Python packages, jars
 	@stack/install.sh
@@ -77,14 +77,17 @@ bench: install ## Measure the stages beside their ceilings: ROWS="etl load" sele
 test-fast: install ## Run the unit tests: no servers, two minutes
 	@$(PYTHON) -m pytest tests/unit
 
-test: lint ## Run all tests on real servers: those of a running Airflow beside the rest, twenty minutes
-	@$(MAKE) --no-print-directory --keep-going --jobs BESIDE=1 test-e2e test-rest test-installs types
+test: lint ## Run all tests on real servers, in three parts side by side: under twenty minutes
+	@$(MAKE) --no-print-directory --keep-going --jobs BESIDE=1 test-e2e test-rest test-faults-once test-installs types
 
-test-e2e: install ## The half in a running Airflow
+test-e2e: install ## The part in a running Airflow
 	@$(PYTHON) -m pytest tests/e2e $(NAMED)
 
-test-rest: install ## The other half
-	@$(PYTHON) -m pytest --ignore=tests/e2e $(NAMED)
+test-faults-once: install ## The part that makes each kind of fault once
+	@$(PYTHON) -m pytest tests/faults $(NAMED)
+
+test-rest: install ## The part that is in none of the others
+	@$(PYTHON) -m pytest --ignore=tests/e2e --ignore=tests/faults $(NAMED)
 
 test-installs: install
 	@$(PYTHON) -m stack install-for-tests $(NAMED)
