@@ -10,6 +10,8 @@ from pathlib import Path
 from stack.errors import StackError
 from stack.settings import HOST, PORTS, default_home
 
+SERVER_PORTS = range(20_000, 32_768)
+
 
 class Home:
     """One stack folder. `any_port` takes free ports instead of the defaults: tests run beside a running stack."""
@@ -91,10 +93,9 @@ def is_free(port: int) -> bool:
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that is free at this moment."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
+    """A port of 127.0.0.1 that is free at this moment, of those that Linux gives to no client by itself."""
+    while not is_free(port := secrets.choice(SERVER_PORTS)):
+        pass
     return port
 
 

@@ -74,6 +74,10 @@ def test_a_claimed_port_is_kept_for_the_next_start(tmp_path: Path) -> None:
     assert Home(tmp_path).port("kafka") == port
 
 
+def test_a_free_port_is_none_that_a_client_may_get_before_the_server_takes_it() -> None:
+    assert {free_port() for _ in range(50)} <= set(range(1024, 32_768)), "Linux gives clients those from 32768 on"
+
+
 def test_a_variable_wins_over_the_kept_port_and_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Home(tmp_path, any_port=True).claim_port("kafka")
     wanted = free_port()
