@@ -3,8 +3,13 @@
 import math
 import os
 import sys
+import tempfile
+import zipfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+from jobs.cli import JobError
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -12,36 +17,76 @@ if TYPE_CHECKING:
 PARTS: Final = 2
 # Some 70,000 curated clicks as they lie in the lake. Eight years are 70 such parts, and fit a driver of 1 GB.
 PART_BYTES: Final = 12 * 2**20
+# What a cell is depends on these: another value is refused, whoever sets it.
+FIXED = {"spark.sql.session.timeZone": "UTC", "spark.sql.ansi.enabled": "true"}
 # Jars, master, memory and S3 access are the spark-submit command's and the host's affair, never the code's.
 SETTINGS = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
-    "spark.sql.session.timeZone": "UTC",
-    "spark.sql.ansi.enabled": "true",
+    **FIXED,
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
+    "spark.log.level": "ERROR",  # a task's log is for people: progress lines and errors
     # Some thousand clicks a day: each task more costs its start and a small file.
     "spark.sql.shuffle.partitions": str(PARTS),
     "spark.databricks.delta.snapshotPartitions": str(PARTS),
     # A micro-batch of the hot stream compiles 230 classes. Spark keeps 100, and would compile all of them each time.
     "spark.sql.codegen.cache.maxEntries": "1000",
 }
+_SUBMITTED = "PYSPARK_GATEWAY_PORT"  # in the environment of a program that spark-submit has started
 
 
 def session(app_name: str, settings: Mapping[str, str] | None = None) -> "SparkSession":
-    """The session of a job: UTC, ANSI, Delta tables by path. `settings` win over the ones above; tests use them."""
+    """The session of a job: UTC, ANSI, Delta tables by path; on a cluster the executors have the jobs' modules.
+
+    `settings` win over the ones above, and what spark-submit was told, by its options or its host's
+    spark-defaults.conf, wins over both. JobError when it was told to compute in another time zone, or without ANSI.
+    """
     from pyspark.sql import SparkSession
 
-    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # of the workers, which run the contract
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # of the workers
+    told = _told()
     builder = SparkSession.builder.appName(app_name)
     for name, value in {**SETTINGS, **(settings or {})}.items():
-        builder = builder.config(name, value)
+        if name not in told:
+            builder = builder.config(name, value)
     spark = builder.getOrCreate()
-    spark.sparkContext.setLogLevel("ERROR")  # a task's log is for people: progress lines and errors
+    if not str(spark.sparkContext.master).startswith("local"):
+        _send_modules(spark)
     return spark
 
 
+def _told() -> dict[str, str]:
+    """The settings of spark-submit; none where Python itself starts the JVM."""
+    if _SUBMITTED not in os.environ:
+        return {}
+    from pyspark import SparkConf, SparkContext
+
+    SparkContext._ensure_initialized()  # else SparkConf knows no JVM, and nothing of what that was told
+    told = dict(SparkConf().getAll())
+    for name, value in FIXED.items():
+        if told.get(name, value).lower() != value.lower():
+            raise JobError(
+                f"spark-submit was told {name}={told[name]}, and the marts are computed with {value}: take it "
+                "out of the command or of spark-defaults.conf"
+            )
+    return told
+
+
+def _send_modules(spark: "SparkSession") -> None:
+    """Give the executors the modules of `jobs`: there is no repository on their hosts. Packages they must have."""
+    root = Path(__file__).resolve().parents[2]
+    with tempfile.TemporaryDirectory() as folder:
+        archive = Path(folder) / "jobs.zip"
+        with zipfile.ZipFile(archive, "w") as modules:
+            for path in sorted((root / "jobs").rglob("*.py")):
+                modules.write(path, path.relative_to(root))
+        spark.sparkContext.addPyFile(str(archive))  # copies it
+
+
 def shuffle_like(rows: "DataFrame") -> None:
-    """Let what is computed from now on be shuffled in as many parts as these rows of the lake want."""
+    """Let what is computed from now on be shuffled in as many parts as these rows of the lake want, or more if told."""
+    spark = rows.sparkSession
     size = rows._jdf.queryExecution().optimizedPlan().stats().sizeInBytes()
-    rows.sparkSession.conf.set("spark.sql.shuffle.partitions", max(PARTS, math.ceil(size / PART_BYTES)))
+    least = int(spark.sparkContext.getConf().get("spark.sql.shuffle.partitions") or PARTS)
+    spark.conf.set("spark.sql.shuffle.partitions", max(least, math.ceil(size / PART_BYTES)))

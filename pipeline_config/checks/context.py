@@ -19,7 +19,13 @@ _BROKER = r"(?:[\w.-]+|\[[0-9a-fA-F:.]+\]):\d{1,5}"
 FORMS = {
     "brokers": (re.compile(rf"{_BROKER}(,{_BROKER})*"), "host:port,host:port without blanks; IPv6 as [::1]:9092"),
     "kafka_security": (re.compile(r"(/[^\s:{}]*)?"), "an absolute path, or empty for plaintext"),
+    "memory": (re.compile(r"[1-9]\d*[mg]"), "a whole number and m or g, such as 512m"),
+    "number": (re.compile(r"[1-9]\d*"), "a whole number above 0"),
     "path": (re.compile(r"(?:/|s3a://[^/\s]|\.)\S*(?: \S+)*"), "an absolute path or s3a://bucket/…"),
+    "spark_master": (
+        re.compile(r"local\[([1-9]\d*|\*)\]|spark://[^\s:,/]+:\d{1,5}(,[^\s:,/]+:\d{1,5})*|yarn|k8s://\S+"),
+        "local[cores], spark://host:port, yarn or k8s://…",
+    ),
     "text": (re.compile(r".*", re.DOTALL), ""),
 }
 

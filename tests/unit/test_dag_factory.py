@@ -169,7 +169,7 @@ def test_loader_builds_the_eight_and_a_broken_file_takes_only_its_own_dag_away(p
     loaded = json.loads(run(LOAD, project).splitlines()[-1])
     assert loaded["dags"] == [name for name in names if name not in {broken.stem, other.stem}]
     assert f"{broken.relative_to(project)}:6:37: variable S3_PATHS is not in pipelines/catalog.yaml" in loaded["raised"]
-    assert f"{other.relative_to(project)}:14:15: no operator is called 'SSHOperatr'" in loaded["raised"]
+    assert f"{other.relative_to(project)}:15:15: no operator is called 'SSHOperatr'" in loaded["raised"]
 
 
 def test_a_dag_that_cannot_be_built_is_named_with_the_place_of_its_task_and_the_others_stay(project: Path) -> None:

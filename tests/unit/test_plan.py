@@ -116,9 +116,9 @@ CHANGES = {
         ],
     ),
     "command template": (
-        ("defaults.yaml", "--driver-memory 1g", "--driver-memory 2g"),
+        ("defaults.yaml", "--conf spark.log.level=ERROR", "--conf spark.log.level=WARN"),
         [
-            f'~ tripclick_{dag}: task {task}: command "--driver-memory 1g" → "--driver-memory 2g"'
+            f'~ tripclick_{dag}: task {task}: command "--conf spark.log.level=ERROR" → "--conf spark.log.level=WARN"'
             for dag, task in (
                 ("analytics_mart_etl", "etl_to_analytics_mart"),
                 ("analytics_mart_realtime", "streaming_to_analytics_mart_realtime"),

@@ -1,0 +1,43 @@
+"""The session of the jobs: what spark-submit was told stands, and what cells depend on is not told otherwise."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from jobs.cli import JobError
+from jobs.spark.session import PARTS, session
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+NAME, ZONE = "spark.sql.shuffle.partitions", "spark.sql.session.timeZone"
+
+
+@pytest.fixture
+def told(spark: "SparkSession", monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The JVM's properties, which hold what spark-submit was told when it started this program."""
+    monkeypatch.setenv("PYSPARK_GATEWAY_PORT", "1")
+    jvm: Any = spark._jvm
+    yield jvm.System
+    for name in (NAME, ZONE):
+        jvm.System.clearProperty(name)
+    spark.conf.set(NAME, PARTS)
+
+
+def test_overrides_nothing_that_spark_submit_was_told(spark: "SparkSession", told: Any) -> None:
+    told.setProperty(NAME, "7")
+    spark.conf.set(NAME, "7")  # as it would be at the session's start
+    assert session("tests", {NAME: "3"}).conf.get(NAME) == "7"
+
+
+def test_sets_what_spark_submit_was_not_told(spark: "SparkSession", told: Any) -> None:
+    spark.conf.set(NAME, "7")
+    assert session("tests", {NAME: "3"}).conf.get(NAME) == "3"
+    assert told.getProperty(ZONE) is None
+
+
+def test_refuses_another_time_zone(told: Any) -> None:
+    told.setProperty(ZONE, "Asia/Seoul")
+    with pytest.raises(JobError, match="Asia/Seoul, and the marts are computed with UTC"):
+        session("tests")
