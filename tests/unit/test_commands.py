@@ -52,7 +52,7 @@ def test_rendered_commands_are_those_of_the_golden_file(
 
 
 def test_there_is_no_golden_file_of_a_dag_that_is_gone() -> None:
-    assert {path.stem for path in GOLDEN.glob("*/*.txt")} == set(DAG_IDS)
+    assert {path.stem for path in GOLDEN.glob("*/tripclick_*.txt")} == set(DAG_IDS)
 
 
 def test_params_are_read_as_their_type_and_quoted_for_the_shell(capsys: pytest.CaptureFixture[str]) -> None:
