@@ -9,7 +9,6 @@ from jobs.event import SHIFT_HEADER
 from jobs.spark.tables import (
     CLICKS,
     CLICKS_COLUMNS,
-    CLICKS_PARTITION,
     CLICKS_SCHEMA,
     QUARANTINE,
     QUARANTINE_COLUMNS,
@@ -62,7 +61,7 @@ def frame(spark: "SparkSession", clicks: Iterable[dict[str, Any]]) -> "DataFrame
 
 def append(clicks: "DataFrame", curated: Path) -> None:
     """Append to the curated stream below this root."""
-    _append(clicks, curated / CLICKS, CLICKS_PARTITION)
+    _append(clicks, curated / CLICKS)
 
 
 def of_logs(
@@ -97,10 +96,9 @@ def append_quarantine(spark: "SparkSession", records: Iterable[dict[str, Any]], 
     _append(spark.createDataFrame(rows, QUARANTINE_SCHEMA), curated / QUARANTINE)
 
 
-def _append(rows: "DataFrame", table: Path, *partition: str) -> None:
+def _append(rows: "DataFrame", table: Path) -> None:
     """As the stream does it: a table notes its changes."""
-    writer = rows.write.format("delta").mode("append").option(CHANGE_FEED, "true")
-    writer.partitionBy(*partition).save(str(table))
+    rows.write.format("delta").mode("append").option(CHANGE_FEED, "true").save(str(table))
 
 
 def _lines(files: Sequence[Path]) -> Iterator[bytes]:

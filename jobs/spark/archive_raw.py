@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from jobs.cli import Data, flow, main, say
 from jobs.event import TOPIC
 from jobs.spark import tables
+from jobs.spark.overlap import Overlap
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -42,21 +43,44 @@ class ArchiveWriter:
     read: int = field(default=0, init=False)
     written: int = field(default=0, init=False)
 
+    def __post_init__(self) -> None:
+        self.overlap = Overlap(self.path)
+
     def __call__(self, batch: "DataFrame", batch_id: int) -> None:
         """Append what is not there yet."""
-        from jobs.spark.writer import append_once, missing
+        from jobs.spark.writer import batches, stream_of
 
         started = time.monotonic()
-        new = rows(batch).persist()
-        try:
-            read = new.count()
-            absent = missing(new, self.path, tables.ARCHIVE_PARTITION)
-            written = absent.count()
-            append_once(absent, self.path, batch_id, tables.ARCHIVE_PARTITION)
-        finally:
-            new.unpersist()
+        spark, stream = batch.sparkSession, stream_of(batch)
+        if batch_id <= batches(spark, self.path).get(stream, -1):
+            say(f"batch {batch_id}: is archived already")
+            return
+        append = self._append_absent if self.overlap.is_possible(spark, stream) else self._append_all
+        read, written = append(rows(batch), batch_id)
         self.read, self.written = self.read + read, self.written + written
         say(f"batch {batch_id}: read {read:,}, archived {written:,}, took {time.monotonic() - started:.1f} s")
+
+    def _append_all(self, new: "DataFrame", batch_id: int) -> tuple[int, int]:
+        from jobs.spark.writer import append_once, rows_of_last_commit
+
+        append_once(new, self.path, batch_id)
+        count = rows_of_last_commit(new.sparkSession, self.path)
+        return count, count
+
+    def _append_absent(self, new: "DataFrame", batch_id: int) -> tuple[int, int]:
+        from pyspark import StorageLevel
+
+        from jobs.spark.writer import append_once, missing
+
+        new = new.persist(StorageLevel.DISK_ONLY)
+        try:
+            read = new.count()
+            absent = missing(new, self.path)
+            written = absent.count()
+            append_once(absent, self.path, batch_id, written)
+        finally:
+            new.unpersist()
+        return read, written
 
 
 def run(options: argparse.Namespace) -> None:
@@ -78,8 +102,9 @@ def run(options: argparse.Namespace) -> None:
         require_same_topic(spark, options.topic, topic_id, checkpoint)
         say(f"reads {options.topic} of {options.kafka_brokers}, writes {path}")
         stream = records(spark, options.kafka_brokers, options.topic, security)
-        run_rounds(stream, writer, checkpoint, Limits())
-        compact(spark, path)
+        run_rounds(stream, writer, checkpoint, Limits(), writer.overlap.note_end)
+        if writer.written:
+            compact(spark, path)
     say(f"this run: read {writer.read:,}, archived {writer.written:,}")
 
 

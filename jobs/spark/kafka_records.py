@@ -9,9 +9,10 @@ from jobs.kafka_security import PLAINTEXT, Security
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-# A batch of a backlog: half a minute's work on two cores, and a checked one fits a driver of 1 GB.
-MAX_RECORDS_PER_BATCH: Final = 100_000
-MAX_ARCHIVE_BYTES_PER_BATCH: Final = "16m"  # about as many, compressed
+# A batch of a backlog: half a minute's work on two cores. No memory has to hold it.
+MAX_RECORDS_PER_BATCH: Final = 500_000
+MAX_ARCHIVE_BYTES_PER_BATCH: Final = "80m"  # about as many, compressed
+RECORDS_PER_TASK: Final = 100_000  # more tasks than partitions of the topic, so that all cores have work to the end
 TOPIC_FOLDER: Final = "_topic"  # below a checkpoint; goes with it
 _RECORD: Final = ("topic", "partition", "offset", "kafka_ts", "key", "value", "headers")
 _CONNECT_SECONDS: Final = 10
@@ -98,6 +99,7 @@ def records(spark: "SparkSession", brokers: str, topic: str, security: Security 
         "failOnDataLoss": "true",
         "includeHeaders": "true",
         "maxOffsetsPerTrigger": str(MAX_RECORDS_PER_BATCH),
+        "maxRecordsPerPartition": str(RECORDS_PER_TASK),
         "kafka.default.api.timeout.ms": str(_ANSWER_MS),
         "kafka.request.timeout.ms": str(_ANSWER_MS),
         **{f"kafka.{name}": value for name, value in security.java.items()},

@@ -70,7 +70,7 @@ def replay(spark: "SparkSession", clicks_path: str, quarantine_path: str) -> Non
         total, left = checked.count(), events.invalid(checked)
         valid = total - left.count()
         if valid:
-            written = append_missing(events.clicks(checked), clicks_path, tables.CLICKS_PARTITION)
+            written = append_missing(events.clicks(checked), clicks_path)
             # The others have the reason that today's contract finds.
             again = left.withColumn("contract_version", F.lit(CONTRACT_VERSION)).select(*tables.QUARANTINE_COLUMNS)
             fence()

@@ -32,6 +32,8 @@ SETTINGS = {
     "spark.databricks.delta.snapshotPartitions": str(PARTS),
     # A micro-batch of the hot stream compiles 230 classes. Spark keeps 100, and would compile all of them each time.
     "spark.sql.codegen.cache.maxEntries": "1000",
+    # Of what a Python worker gets at once, which may be lines of a megabyte.
+    "spark.sql.execution.arrow.maxBytesPerBatch": str(16 * 2**20),
 }
 _SUBMITTED = "PYSPARK_GATEWAY_PORT"  # in the environment of a program that spark-submit has started
 

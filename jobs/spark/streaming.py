@@ -52,14 +52,29 @@ class Stop:
         self.signalled.wait(max(0.0, min(seconds, self._deadline - time.monotonic())))
 
 
-def run_rounds(stream: "DataFrame", write: WriteBatch, checkpoint: str, limits: Limits) -> None:
+def run_rounds(
+    stream: "DataFrame",
+    write: WriteBatch,
+    checkpoint: str,
+    limits: Limits,
+    at_end: Callable[[], None] = lambda: None,
+) -> None:
     """Run `write(batch, batch_id)` on all micro-batches of `stream`, in rounds, until `limits` say so.
+
+    `at_end` runs after each round that has read all.
 
     A round reads all that is there when it starts. A batch runs again when the job died in it, with the same id and
     rows: `write` must make that harmless. What `write` raises is raised here. Terminated: a signal ended the stream.
     JobError: the time was over before a stream had caught up that was to.
     """
-    repeat(stream.sparkSession, lambda stop: _round(stream, write, checkpoint, stop), limits)
+
+    def work(stop: Stop) -> bool:
+        caught_up = _round(stream, write, checkpoint, stop)
+        if caught_up:
+            at_end()
+        return caught_up
+
+    repeat(stream.sparkSession, work, limits)
 
 
 def repeat(spark: "SparkSession", work: Callable[[Stop], bool], limits: Limits) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from jobs.cli import Data, JobError, flow, main, positive_float, say, share, true_or_false
 from jobs.event import TOPIC
 from jobs.spark import tables
+from jobs.spark.overlap import Overlap
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, Row, SparkSession
@@ -60,24 +61,44 @@ class CuratedWriter:
     bad: int = field(default=0, init=False)
     example: str = field(default="", init=False)
 
+    def __post_init__(self) -> None:
+        self.overlap = Overlap(self.clicks_path, self.quarantine_path)
+
     def __call__(self, batch: "DataFrame", batch_id: int) -> None:
         """Check the records and append them."""
+        from pyspark import StorageLevel
+
         from jobs.spark import events
-        from jobs.spark.writer import append_once, missing
+        from jobs.spark.writer import batches, stream_of
 
         started = time.monotonic()
-        checked = events.check(batch).persist()
+        if batch_id <= batches(batch.sparkSession, self.clicks_path).get(stream_of(batch), -1):
+            say(f"batch {batch_id}: is in {self.clicks_path} already")
+            return
+        checked = events.check(batch).persist(StorageLevel.DISK_ONLY)  # a backlog's batch fits no memory
         try:
             reasons = events.summary(checked)
             self._count(reasons)
-            if batch_id == 0 or any(row.reason for row in reasons):  # the first one creates the table
-                bad = missing(events.quarantine(checked), self.quarantine_path)
-                append_once(bad, self.quarantine_path, batch_id)
-            clicks = missing(events.clicks(checked), self.clicks_path, tables.CLICKS_PARTITION)
-            append_once(clicks, self.clicks_path, batch_id, tables.CLICKS_PARTITION)
+            self._append(checked, batch_id, reasons)
         finally:
             checked.unpersist()
         say(f"batch {batch_id}: {describe(reasons)}, took {time.monotonic() - started:.1f} s")
+
+    def _append(self, checked: "DataFrame", batch_id: int, reasons: "list[Row]") -> None:
+        """The bad records first, then the clicks, with which the batch is done."""
+        from jobs.spark import events
+        from jobs.spark.writer import append, append_once, batches, is_table, missing, stream_of
+
+        spark, stream = checked.sparkSession, stream_of(checked)
+        bad = sum(row.records for row in reasons if row.reason)
+        kept = sum(row.records for row in reasons) - bad
+        # Half done: between its halves may have come a replay of the quarantine, or another contract.
+        if batch_id <= batches(spark, self.quarantine_path).get(stream, -1) or self.overlap.is_possible(spark, stream):
+            checked = missing(checked, self.clicks_path, self.quarantine_path)
+            append(events.quarantine(checked), self.quarantine_path, bad)
+        elif bad or not is_table(spark, self.quarantine_path):
+            append_once(events.quarantine(checked), self.quarantine_path, batch_id, bad)
+        append_once(events.clicks(checked), self.clicks_path, batch_id, kept)
 
     def _count(self, reasons: "list[Row]") -> None:
         self.read += sum(row.records for row in reasons)
@@ -118,7 +139,7 @@ def run(options: argparse.Namespace) -> None:
     from jobs.spark.quarantine import replay
     from jobs.spark.session import session
     from jobs.spark.streaming import Limits, run_rounds
-    from jobs.spark.writer import compact, is_table, note_changes, one_writer
+    from jobs.spark.writer import compact, is_table, one_writer
 
     security = kafka_security.PLAINTEXT
     if not options.from_archive:
@@ -130,17 +151,15 @@ def run(options: argparse.Namespace) -> None:
     checkpoint = tables.table_path(options.checkpoint_path, f"{NAME}_from_archive" if options.from_archive else NAME)
     writer = CuratedWriter(clicks_path, quarantine_path, options.max_bad_share)
     with one_writer(spark, clicks_path):
-        for path in (clicks_path, quarantine_path):
-            note_changes(spark, path)
         if options.replay_quarantine and is_table(spark, quarantine_path):
             replay(spark, clicks_path, quarantine_path)
         source, stream = _source(spark, options, security, checkpoint)
         say(f"reads {source}, writes {clicks_path}")
         limits = Limits(options.run_minutes, options.interval_seconds, options.until_caught_up)
         try:
-            run_rounds(stream, writer, checkpoint, limits)
-            compact(spark, clicks_path)
-            compact(spark, quarantine_path)
+            run_rounds(stream, writer, checkpoint, limits, writer.overlap.note_end)
+            for path in (clicks_path, quarantine_path) if writer.read else ():
+                compact(spark, path)
         finally:
             say(f"this run: read {writer.read:,}, quarantined {writer.bad:,}")
     writer.refuse_a_flood()

@@ -50,7 +50,6 @@ CLICKS_COLUMNS: Final = {
     **_RECORD,
 }
 CLICKS_SCHEMA: Final = _schema(CLICKS_COLUMNS)
-CLICKS_PARTITION: Final = "event_date"
 
 QUARANTINE_COLUMNS: Final = {
     **_RECORD,
@@ -80,7 +79,6 @@ ARCHIVE_COLUMNS: Final = {
     "archive_date": "date",  # of kafka_ts, UTC
 }
 ARCHIVE_SCHEMA: Final = _schema(ARCHIVE_COLUMNS)
-ARCHIVE_PARTITION: Final = "archive_date"
 
 
 def table_path(root: str, table: str) -> str:

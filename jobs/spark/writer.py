@@ -13,7 +13,11 @@ from jobs.spark.tables import PLACE
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-COMPACT_FROM: Final = 32  # files too many: a batch adds one a partition
+COMPACT_FROM: Final = 32  # small files too many
+SMALL_FILE: Final = (
+    32 * 2**20
+)  # bytes; larger ones are left as they are, else a table would be rewritten again and again
+FEW_ROWS: Final = 50_000  # to be put into one file
 KEEP_REPLACED_HOURS: Final = 7 * 24  # a reader or a stream that began before still finds the files it knows
 CHANGE_FEED: Final = "delta.enableChangeDataFeed"  # its commits tell which rows came and went
 LEASE_FOLDER: Final = "_writer"  # a name that Delta passes over
@@ -82,44 +86,77 @@ def state(spark: "SparkSession", path: str) -> Any:
     return jvm.org.apache.spark.sql.delta.DeltaLog.forTable(spark._jsparkSession, path).update(False, none, none)
 
 
-def missing(rows: "DataFrame", path: str, partition: str | None = None) -> "DataFrame":
-    """The records among `rows` that the Delta table does not hold: after a lost checkpoint all is read again."""
-    spark = rows.sparkSession
+def batches(spark: "SparkSession", path: str) -> dict[str, int]:
+    """The last batch that a Delta table has of each stream (the id of its checkpoint)."""
     if not is_table(spark, path):
-        return rows
-    there = spark.read.format("delta").load(path)
-    keys = list(PLACE)
-    if partition:
-        keys.append(partition)
-        values = [row[0] for row in rows.select(partition).distinct().collect()]
-        there = there.where(there[partition].isin(values))  # prunes the folders that are read
-    return rows.join(there.select(*keys), on=keys, how="left_anti").select(*rows.columns)
+        return {}
+    jvm: Any = spark._jvm
+    return dict(jvm.scala.jdk.javaapi.CollectionConverters.asJava(state(spark, path).transactions()))
 
 
-def append_missing(rows: "DataFrame", path: str, partition: str) -> int:
-    """Append the records among `rows` that the Delta table does not hold; how many."""
-    new = missing(rows, path, partition).persist()
+def stream_of(batch: "DataFrame") -> str:
+    """The id of the checkpoint that a micro-batch belongs to."""
+    stream = batch.sparkSession.sparkContext.getLocalProperty("sql.streaming.queryId")
+    if not stream:
+        raise RuntimeError("a micro-batch is known inside foreachBatch only")
+    return stream
+
+
+def missing(rows: "DataFrame", *paths: str) -> "DataFrame":
+    """The records among `rows` (cached: they are read more than once) that none of these Delta tables holds."""
+    from pyspark.sql import functions as F
+
+    columns, spark = rows.columns, rows.sparkSession
+    (ends,) = rows.agg(F.min("offset").alias("first"), F.max("offset").alias("last")).collect()
+    for path in filter(lambda path: is_table(spark, path), paths):
+        there = spark.read.format("delta").load(path)
+        # By the range Delta passes over the files that hold none of them.
+        near = there.where(F.col("offset").between(ends["first"], ends["last"])).select(*PLACE)
+        rows = rows.join(near, on=PLACE, how="left_anti")
+    return rows.select(*columns)
+
+
+def append_missing(rows: "DataFrame", path: str) -> int:
+    """Append the records among `rows` (cached) that the Delta table does not hold; how many."""
+    new = missing(rows, path).persist()
     try:
         count = new.count()
-        fence()
         if count:
-            new.repartition(partition).write.format("delta").mode("append").partitionBy(partition).save(path)
+            append(new, path, count)
     finally:
         new.unpersist()
     return count
 
 
-def append_once(rows: "DataFrame", path: str, batch_id: int, partition: str | None = None) -> None:
-    """Append a batch of a stream to a Delta table, unless this batch of this stream (its checkpoint) is in it."""
-    query_id = rows.sparkSession.sparkContext.getLocalProperty("sql.streaming.queryId")
-    if not query_id:
-        raise RuntimeError("append_once works inside foreachBatch only")
-    if partition:
-        rows = rows.repartition(partition)  # a file a partition, not one for each task
-    options = {"txnAppId": query_id, "txnVersion": str(batch_id), CHANGE_FEED: "true"}  # that one when it is created
-    writer = rows.write.format("delta").mode("append").options(**options)
+def append_once(rows: "DataFrame", path: str, batch_id: int, count: int | None = None) -> None:
+    """Append a batch of a stream, as `append` does it, unless this batch of this stream is in the table."""
+    append(rows, path, count, txnAppId=stream_of(rows), txnVersion=str(batch_id))
+
+
+def append(rows: "DataFrame", path: str, count: int | None = None, **options: str) -> None:
+    """Append to a Delta table, which is made when there is none; few rows (`count`, if it is known) to one file.
+
+    A table of an earlier version of the stream has a folder a day, each of which gets one file, and may not note its
+    changes yet.
+    """
+    spark = rows.sparkSession
+    if is_table(spark, path):
+        table = state(spark, path).metadata()
+        if not table.configuration().contains(CHANGE_FEED):
+            fence()
+            spark.sql(f"ALTER TABLE {sql_name(path)} SET TBLPROPERTIES ('{CHANGE_FEED}' = 'true')")
+        if folders := table.partitionColumns().mkString("\n"):
+            rows, count = rows.repartition(*folders.splitlines()), None
+    if count is not None and count < FEW_ROWS:
+        rows = rows.repartition(1)  # coalesce would let one task do all that comes before
     fence()
-    (writer.partitionBy(partition) if partition else writer).save(path)
+    rows.write.format("delta").mode("append").options(**options, **{CHANGE_FEED: "true"}).save(path)
+
+
+def rows_of_last_commit(spark: "SparkSession", path: str) -> int:
+    """How many rows the newest commit of a table has written."""
+    (commit,) = spark.sql(f"DESCRIBE HISTORY {sql_name(path)} LIMIT 1").collect()
+    return int(commit.operationMetrics["numOutputRows"])
 
 
 def compact(spark: "SparkSession", path: str) -> bool:
@@ -130,29 +167,29 @@ def compact(spark: "SparkSession", path: str) -> bool:
     Readers and streams of the table do not notice. Only for the one writer of the table; Delta's own autoCompact
     rewrites a table without partitions after each batch.
     """
-    files = spark.read.format("delta").load(path).inputFiles() if is_table(spark, path) else []
-    partitions = {file.rpartition("/")[0] for file in files}
-    if len(files) - len(partitions) < COMPACT_FROM:
+    small = _small_files(spark, path) if is_table(spark, path) else []
+    partitions = {file.rpartition("/")[0] for file in small}
+    if len(small) - len(partitions) < COMPACT_FROM:
         return False
     fence()
+    for name, size in (("minFileSize", SMALL_FILE), ("maxFileSize", 2 * SMALL_FILE)):
+        spark.conf.set(f"spark.databricks.delta.optimize.{name}", str(size))
     spark.sql(f"OPTIMIZE {sql_name(path)}").collect()
     vacuum(spark, path)
-    say(f"put {len(files):,} files of {path} together")
+    say(f"put {len(small):,} small files of {path} together")
     return True
+
+
+def _small_files(spark: "SparkSession", path: str) -> list[str]:
+    from pyspark.sql import DataFrame
+
+    files = DataFrame(state(spark, path).allFiles().toDF(), spark)
+    return [row.path for row in files.where(files["size"] < SMALL_FILE).select("path").collect()]
 
 
 def vacuum(spark: "SparkSession", path: str) -> None:
     """Delete the files of a table that were replaced long ago."""
     spark.sql(f"VACUUM {sql_name(path)} RETAIN {KEEP_REPLACED_HOURS} HOURS").collect()
-
-
-def note_changes(spark: "SparkSession", path: str) -> None:
-    """Let a table of an earlier version of the stream note from now on which rows its commits bring."""
-    if not is_table(spark, path):
-        return
-    if not state(spark, path).metadata().configuration().contains(CHANGE_FEED):
-        fence()
-        spark.sql(f"ALTER TABLE {sql_name(path)} SET TBLPROPERTIES ('{CHANGE_FEED}' = 'true')")
 
 
 def sql_name(path: str) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jobs.spark import tables
+from jobs.spark.kafka_records import RECORDS_PER_TASK
 from tests.clicks import append, append_quarantine, of_logs
 from tests.spark_fixtures import small_session
 
@@ -22,7 +23,8 @@ def write_history(files: Sequence[Path], curated: Path, times: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         append(of_logs(spark, files), Path(folder))
         month = spark.read.format("delta").load(tables.table_path(folder, tables.CLICKS))
-        append(_moved(month, len(files), times).repartition(tables.CLICKS_PARTITION), curated)
+        spark.conf.set("spark.sql.files.maxRecordsPerFile", RECORDS_PER_TASK)
+        append(_moved(month, len(files), times).orderBy("event_date"), curated)
     append_quarantine(spark, [], curated)
     spark.stop()
 

@@ -65,8 +65,18 @@ class Lake:
         self, write: Callable[["DataFrame", int], None], checkpoint: str = "ck", minutes: float | None = None
     ) -> None:
         """One round of a stream."""
-        stream = records(self.spark, self.brokers, self.topic)
-        run_rounds(stream, write, str(self.root / checkpoint), Limits(run_minutes=minutes))
+        self.read(records(self.spark, self.brokers, self.topic), write, checkpoint, minutes)
+
+    def read(
+        self,
+        stream: "DataFrame",
+        write: Callable[["DataFrame", int], None],
+        checkpoint: str,
+        minutes: float | None = None,
+    ) -> None:
+        """One round of a stream of whatever source."""
+        note_end = write.overlap.note_end if isinstance(write, (CuratedWriter, ArchiveWriter)) else lambda: None
+        run_rounds(stream, write, str(self.root / checkpoint), Limits(run_minutes=minutes), note_end)
 
     def curated(self, max_bad_share: float = 1.0) -> CuratedWriter:
         return CuratedWriter(str(self.root / "clicks"), str(self.root / "quarantine"), max_bad_share)
@@ -86,6 +96,20 @@ def lake(spark: "SparkSession", kafka: str, tmp_path: Path) -> Lake:
 @pytest.fixture
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kafka_records, "MAX_RECORDS_PER_BATCH", 6)
+
+
+@pytest.fixture
+def compared(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A table's path for each time that records are compared with what it holds."""
+    paths: list[str] = []
+    missing = writer_module.missing
+
+    def noted(rows: "DataFrame", *tables: str) -> "DataFrame":
+        paths.extend(tables)
+        return missing(rows, *tables)
+
+    monkeypatch.setattr(writer_module, "missing", noted)
+    return paths
 
 
 def test_each_record_is_a_click_or_in_quarantine(lake: Lake, capsys: pytest.CaptureFixture[str]) -> None:
@@ -189,6 +213,72 @@ def test_archive_is_idempotent_without_its_checkpoint(lake: Lake) -> None:
     assert len(lake.rows("archive")) == 3
 
 
+def test_stream_compares_nothing_with_a_table_that_it_alone_writes_and_few_clicks_are_one_file(
+    lake: Lake, compared: list[str]
+) -> None:
+    for _ in range(2):
+        lake.send([line(0), line(1), line(2), BROKEN])  # from all partitions
+        lake.run(lake.curated())
+        lake.run(lake.archive(), "archive_ck")
+    assert compared == []
+    assert [len(lake.rows(table)) for table in ("clicks", "quarantine", "archive")] == [6, 2, 8]
+    assert len(lake.spark.read.format("delta").load(str(lake.root / "clicks")).inputFiles()) == 2
+
+
+@pytest.mark.usefixtures("small_batches")
+def test_new_checkpoint_compares_until_it_has_caught_up_even_when_it_dies_meanwhile(
+    lake: Lake, compared: list[str]
+) -> None:
+    lake.send([line(number) for number in range(12)])
+    lake.run(lake.curated())
+    writer = lake.curated()
+
+    def dies(batch: "DataFrame", batch_id: int) -> None:
+        writer(batch, batch_id)
+        raise OSError("power cut")
+
+    with pytest.raises(OSError, match="power cut"):
+        lake.run(dies, "another")
+    lake.send([line(12), BROKEN])
+    lake.run(lake.curated(), "another")
+    assert [len(lake.rows(table)) for table in ("clicks", "quarantine")] == [13, 1]
+    assert compared
+    compared.clear()
+    lake.send([line(13)])
+    lake.run(lake.curated(), "another")
+    assert compared == []
+    assert len(lake.rows("clicks")) == 14
+    lake.run(lake.curated())  # the first one again, of which the other knows nothing
+    lake.send([line(14)])
+    lake.run(lake.curated(), "another")
+    assert sorted(row.document_id for row in lake.rows("clicks")) == list(range(1, 16))
+
+
+def test_checkpoints_of_kafka_and_of_the_archive_take_turns(lake: Lake, tmp_path: Path) -> None:
+    for number in range(2):
+        lake.send([line(number), BROKEN])
+        lake.run(lake.archive(), "archive_ck")
+        stream = archived_records(lake.spark, str(tmp_path / "archive"), lake.topic)
+        lake.read(stream, lake.curated(), "ck_from_archive")
+        lake.run(lake.curated())
+        assert [len(lake.rows(table)) for table in ("clicks", "quarantine")] == [number + 1, number + 1]
+
+
+def test_table_of_an_earlier_version_keeps_its_folders_and_notes_its_changes(lake: Lake, tmp_path: Path) -> None:
+    lake.send([line(0)])
+    lake.run(lake.curated())
+    old = lake.spark.read.format("delta").load(str(tmp_path / "clicks"))
+    old.write.format("delta").partitionBy("event_date").save(str(tmp_path / "old" / "clicks"))
+    shutil.rmtree(tmp_path / "clicks")
+    (tmp_path / "old" / "clicks").rename(tmp_path / "clicks")
+    lake.send([line(1)])
+    lake.run(lake.curated())
+    assert sorted(row.document_id for row in lake.rows("clicks")) == [1, 2]
+    (details,) = lake.spark.sql(f"DESCRIBE DETAIL delta.`{tmp_path / 'clicks'}`").collect()
+    assert details.partitionColumns == ["event_date"]
+    assert details.properties[writer_module.CHANGE_FEED] == "true"
+
+
 def test_second_writer_is_refused(spark: "SparkSession", tmp_path: Path) -> None:
     with one_writer(spark, f"{tmp_path}/clicks"):
         with (
@@ -230,6 +320,22 @@ def test_many_small_files_are_put_together(spark: "SparkSession", tmp_path: Path
     assert len(table.inputFiles()) == 1
     assert table.count() == 100
     compact(spark, str(tmp_path / "no table"))
+
+
+def test_large_files_are_left_as_they_are(
+    spark: "SparkSession", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = str(tmp_path / "table")
+    spark.range(100_000).coalesce(1).write.format("delta").save(path)
+    (large,) = spark.read.format("delta").load(path).inputFiles()
+    spark.range(100).repartition(3).write.format("delta").mode("append").save(path)
+    monkeypatch.setattr(writer_module, "COMPACT_FROM", 2)
+    monkeypatch.setattr(writer_module, "SMALL_FILE", 100_000)
+    assert compact(spark, path)
+    files = spark.read.format("delta").load(path).inputFiles()
+    assert len(files) == 2
+    assert large in files
+    assert not compact(spark, path)
 
 
 def test_missing_topic_says_what_creates_it(spark: "SparkSession", kafka: str) -> None:

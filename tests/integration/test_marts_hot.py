@@ -271,7 +271,7 @@ def test_files_that_were_replaced_and_deleted_since_the_last_run_are_not_missed(
     spark.sql(f"OPTIMIZE {sql_name(str(path))}").collect()
     kept = {Path(urlsplit(file).path).name for file in spark.read.format("delta").load(str(path)).inputFiles()}
     files = list(path.glob("**/*.parquet"))
-    assert (len(files), len(kept)) == (3, 1)
+    assert len(files) > len(kept) == 1
     for file in files:
         if file.name not in kept:
             file.unlink()

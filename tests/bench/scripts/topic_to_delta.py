@@ -4,6 +4,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from jobs.spark import tables
+from jobs.spark.kafka_records import RECORDS_PER_TASK
 from jobs.spark.session import session
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ def clicks(records: "DataFrame") -> "DataFrame":
     return (
         records.select(value, *tables.PLACE)
         .select("click.*", *tables.PLACE)
-        .withColumn(tables.CLICKS_PARTITION, F.to_date(F.timestamp_millis(millis)))
+        .withColumn("event_date", F.to_date(F.timestamp_millis(millis)))
     )
 
 
@@ -37,12 +38,10 @@ def main(what: str, brokers: str, topic: str, folder: str) -> None:
     """Read, write."""
     spark = session("topic_to_delta")
     source = {"kafka.bootstrap.servers": brokers, "subscribe": topic, "includeHeaders": "true"}
+    source["maxRecordsPerPartition"] = str(RECORDS_PER_TASK)
     records = spark.read.format("kafka").options(**source).load().withColumnRenamed("timestamp", "kafka_ts")
-    rows, partition = {
-        "clicks": (clicks, tables.CLICKS_PARTITION),
-        "archive": (archive, tables.ARCHIVE_PARTITION),
-    }[what]
-    rows(records).repartition(partition).write.format("delta").partitionBy(partition).save(folder)
+    rows = {"clicks": clicks, "archive": archive}[what]
+    rows(records).write.format("delta").save(folder)
 
 
 if __name__ == "__main__":

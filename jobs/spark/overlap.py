@@ -1,0 +1,54 @@
+"""Whether the records of a stream may be in its tables already, so that each batch has to be compared with them.
+
+One stream, which is one checkpoint, reads each record once, and Delta keeps its last batch with the rows: what only it
+has written needs no look. After another stream has written (a checkpoint was deleted, the archive was read), all that
+the other one had read is behind this one as soon as a round has read all there is. That is noted beside the table, with
+what the others had written until then: a round that dies before its end is compared again.
+"""
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+    from jobs.spark.lease_files import Files
+
+FOLDER: Final = "_caught_up"  # a name that Delta passes over
+
+
+class Overlap:
+    """Of the one writer of these tables. It looks at them once: while it holds the lease nobody else writes."""
+
+    def __init__(self, *paths: str) -> None:
+        self._paths = paths
+        self._files: Files | None = None
+        self._note = ""
+        self._is_possible = True
+
+    def is_possible(self, spark: "SparkSession", stream: str) -> bool:
+        """Whether the tables may hold records that this stream (the id of its checkpoint) reads."""
+        from jobs.spark.writer import files_in, is_table
+
+        if self._files is None:
+            self._files = files_in(spark, f"{self._paths[0]}/{FOLDER}")
+            self._note = f"{stream}-{self._of_others(spark, stream)}"
+            self._is_possible = self._note not in self._files.names()
+            if not any(is_table(spark, path) for path in self._paths):
+                self.note_end()
+        return self._is_possible
+
+    def note_end(self) -> None:
+        """Of a round that has read all there is, or of all that others have written: nothing."""
+        if self._files and self._is_possible:
+            self._files.create(self._note, b"")
+            self._is_possible = False
+
+    def _of_others(self, spark: "SparkSession", stream: str) -> str:
+        """What other streams have written, as a name."""
+        from jobs.spark.writer import batches
+
+        found = [sorted(batches(spark, path).items()) for path in self._paths]
+        others = [[batch for batch in table if batch[0] != stream] for table in found]
+        return hashlib.sha256(json.dumps(others).encode()).hexdigest()[:16]
