@@ -1,11 +1,12 @@
-"""The contract of an event: what a record in Kafka holds, and which clicks are valid. Standard library only."""
+"""What a record in Kafka holds and how it is named; which clicks are valid says `jobs.contract`.
+
+Standard library only: the producer's image has no more.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
 import hashlib
-
-CONTRACT_VERSION = 2
 
 TOPIC = "tripclick.clicks"
 PARTITIONS = 3
@@ -15,9 +16,6 @@ RETENTION_DAYS = 7
 # holds how many milliseconds the replay moves the click: event_ts = source_ts + shift.
 SHIFT_HEADER = "shift_ms"
 
-MIN_SOURCE_TS = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
-MAX_TS = dt.datetime(2100, 1, 1, tzinfo=dt.UTC)  # of a click, whatever the record's timestamp in Kafka is
-MAX_SOURCE_AHEAD = dt.timedelta(days=1)  # of the record's Kafka timestamp
 MAX_EVENT_AHEAD = dt.timedelta(days=31)  # of the record's Kafka timestamp
 
 UNKNOWN_AREA = "Unknown"

@@ -67,7 +67,8 @@ def short(found: Click | str) -> Any:
     usual = check(PLAIN, b"0", KAFKA_MS)
     if isinstance(found, str) or isinstance(usual, str):
         return found
-    other = {name: value for name, value in found._asdict().items() if value != getattr(usual, name)}
+    as_json: dict[str, Any] = json.loads(json.dumps(found._asdict()))
+    other = {name: value for name, value in as_json.items() if getattr(found, name) != getattr(usual, name)}
     other.pop("event_id", None)
     return {key: value if len(json.dumps(value)) < 1500 else f"sha256:{digest(value)}" for key, value in other.items()}
 

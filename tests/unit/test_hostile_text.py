@@ -64,4 +64,4 @@ def test_in_the_fields_of_the_log(text: str) -> None:
     words = reference._text(text) or None
     assert (click.title, click.url, click.doi) == (words, words, words)
     assert (click.query or "") == reference._words(text).lower()
-    assert (click.clinical_areas or ["Unknown"]) == reference._areas(reference._words(text))
+    assert (list(click.clinical_areas) or ["Unknown"]) == reference._areas(reference._words(text))
