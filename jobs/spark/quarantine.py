@@ -1,31 +1,53 @@
-"""The quarantine of the curated stream: count its records, list them, or check them again and move the valid ones.
+"""The quarantine of the curated stream: count its records, list them, replay them, or remove clicks to it.
 
-A replay is for after a fix of the contract. It may be killed at any moment and run again: no click is written twice.
+A replay, after a fix of the contract, checks them again and moves the valid ones to the clicks. A removal moves clicks
+that should not be there, by their places in Kafka; only a replay with --removed brings them back. Either may be killed
+at any moment and run again: no click is written twice.
 """
 
 import argparse
+import re
 import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from jobs.cli import Data, JobError, flow, main, positive_int, say
-from jobs.event import CONTRACT_VERSION, SHIFT_HEADER
+from jobs.cli import Data, JobError, flow, main, positive_int, say, true_or_false
+from jobs.contract import CONTRACT_VERSION
+from jobs.event import SHIFT_HEADER
 from jobs.spark import tables
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 EXCERPT: Final = 100  # characters of a raw record, on one line
+REMOVED: Final = "removed"  # the reason of a valid click in quarantine
+Place = tuple[str, int, int]  # topic, partition, offset
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     result = argparse.ArgumentParser(prog="quarantine", description=__doc__)
     result.add_argument("--curated-path", required=True, help="root folder of the curated stream")
-    result.add_argument("--action", choices=["count", "list", "replay"], default="count")
+    result.add_argument("--action", choices=["count", "list", "replay", "remove"], default="count")
     result.add_argument("--limit", type=positive_int, default=20, help="how many to list, the newest first")
+    result.add_argument("--removed", type=true_or_false, default=False, help="replay also what was removed")
+    result.add_argument("--place", type=place, nargs="+", default=[], help="topic/partition/offset of clicks to remove")
+    result.add_argument("--by", default="", help="who removes them")
+    result.add_argument("--reason", default="", help="why they are removed")
+    result.add_argument("--archive-path", default="", help="root folder of the raw archive, which has their bytes")
     both = [Data("lake", tables.table_path("{curated-path}", name)) for name in (tables.CLICKS, tables.QUARANTINE)]
-    flow(result, reads=both, writes=both)
+    archive = Data("lake", tables.table_path("{archive-path}", tables.ARCHIVE))
+    flow(result, reads=[*both, archive], writes=both)
     return result
+
+
+def place(text: str) -> Place:
+    """topic/partition/offset."""
+    match = re.fullmatch(r"([A-Za-z0-9._-]+)/([0-9]{1,9})/([0-9]{1,18})", text)
+    if not match:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a place, write it as tripclick.clicks/0/4711")
+    return match[1], int(match[2]), int(match[3])
 
 
 def counts(quarantine: "DataFrame") -> "DataFrame":
@@ -53,11 +75,12 @@ def records(quarantine: "DataFrame") -> "DataFrame":
     return quarantine.dropDuplicates(tables.PLACE).withColumn("headers", F.array(header)).drop("reason")
 
 
-def replay(spark: "SparkSession", clicks_path: str, quarantine_path: str) -> None:
+def replay(spark: "SparkSession", clicks_path: str, quarantine_path: str, *, removed: bool = False) -> None:
     """Check the quarantined records by the contract of today; those that are valid now become clicks.
 
-    The clicks are written first, those of them that are not there yet, and leave the quarantine then: after a kill
-    between the two steps they are in both tables, and the next replay ends the work. For the tables' one writer.
+    Those that were removed stay as they are, unless `removed`. The clicks are written first, those of them that are not
+    there yet, and leave the quarantine then: after a kill between the two steps they are in both tables, and the next
+    replay ends the work. For the tables' one writer.
     """
     from pyspark.sql import functions as F
 
@@ -65,24 +88,101 @@ def replay(spark: "SparkSession", clicks_path: str, quarantine_path: str) -> Non
     from jobs.spark.writer import append_missing, fence
 
     before = spark.read.format("delta").load(quarantine_path)
-    checked = events.check(records(before)).persist()
+    stays = F.lit(False) if removed else F.col("reason") == REMOVED
+    checked = events.check(records(before.where(~stays))).persist()
     try:
         total, left = checked.count(), events.invalid(checked)
         valid = total - left.count()
         if valid:
             written = append_missing(events.clicks(checked), clicks_path)
             # The others have the reason that today's contract finds.
-            again = left.withColumn("contract_version", F.lit(CONTRACT_VERSION)).select(*tables.QUARANTINE_COLUMNS)
+            again = left.withColumn("contract_version", F.lit(CONTRACT_VERSION)).select(*before.columns)
             fence()
-            again.write.format("delta").mode("overwrite").save(quarantine_path)
+            again.unionByName(before.where(stays)).write.format("delta").mode("overwrite").save(quarantine_path)
             say(f"wrote {written:,} clicks to {clicks_path}")
     finally:
         checked.unpersist()
     say(f"checked {total:,} quarantined records again: {valid:,} are valid now, {total - valid:,} stay")
 
 
+@dataclass(frozen=True)
+class Removal:
+    """Which clicks are removed, by whom, and why."""
+
+    places: frozenset[Place]
+    by: str
+    why: str
+
+    @property
+    def condition(self) -> str:
+        """That a row is at one of its places. The offsets alone let Delta pass over the files without any."""
+        offsets = ", ".join(f"{offset}L" for _, _, offset in sorted(self.places))
+        # argparse has let through names without quotes only.
+        places = ", ".join(f"('{topic}', {partition}, {offset}L)" for topic, partition, offset in sorted(self.places))
+        return f"offset IN ({offsets}) AND (topic, `partition`, offset) IN ({places})"
+
+
+def remove(spark: "SparkSession", clicks_path: str, quarantine_path: str, archive_path: str, removal: Removal) -> None:
+    """Move clicks to the quarantine: their raw bytes from the archive, reason REMOVED, removed_by and removed_why.
+
+    They are in quarantine before they leave the clicks, so that the next removal ends a killed one. JobError, and
+    nothing is done, when a place has no click or the archive does not hold it. For the tables' one writer.
+    """
+    from pyspark.sql import functions as F
+
+    from jobs.spark.writer import fence, sql_name
+
+    all_clicks = spark.read.format("delta").load(clicks_path)
+    clicks = all_clicks.where(removal.condition)
+    gone = spark.read.format("delta").load(quarantine_path).where(removal.condition).where(F.col("reason") == REMOVED)
+    archived = spark.read.format("delta").load(archive_path).where(removal.condition)
+    _refuse(removal.places - _places(clicks) - _places(gone), f"no click in {clicks_path}")
+    _refuse(_places(clicks.join(archived, on=tables.PLACE, how="left_anti")), f"not in the raw archive {archive_path}")
+
+    copies = all_clicks.join(clicks.select("event_id"), on="event_id", how="left_semi").where(
+        f"NOT ({removal.condition})"
+    )
+    for topic, partition, offset in sorted(_places(copies)):
+        say(f"{topic}/{partition}/{offset} is a copy of one of them and stays: the marts count it instead")
+    new = archived.join(clicks, on=tables.PLACE, how="left_semi").join(gone, on=tables.PLACE, how="left_anti")
+    fence()
+    _removed(new, removal).write.format("delta").mode("append").option("mergeSchema", "true").save(quarantine_path)
+    fence()
+    deleted = spark.sql(f"DELETE FROM {sql_name(clicks_path)} WHERE {removal.condition}").collect()[0][0]
+    say(f"moved {deleted:,} clicks from {clicks_path} to {quarantine_path}")
+
+
+def _places(rows: "DataFrame") -> set[Place]:
+    return {(row.topic, row.partition, row.offset) for row in rows.select("topic", "partition", "offset").collect()}
+
+
+def _refuse(places: Iterable[Place], why: str) -> None:
+    shown = ", ".join(f"{topic}/{partition}/{offset}" for topic, partition, offset in sorted(places))
+    if shown:
+        raise JobError(f"{shown}: {why}; nothing was removed")
+
+
+def _removed(archived: "DataFrame", removal: Removal) -> "DataFrame":
+    """Records of the archive as rows of the quarantine, with removed_by and removed_why."""
+    from pyspark.sql import functions as F
+
+    named = F.filter("headers", lambda header: header["key"] == SHIFT_HEADER)
+    shift = F.get(named, F.lit(0))["value"].cast("string").cast("bigint")
+    added = {
+        "shift_ms": F.coalesce(shift, F.lit(0)),
+        "reason": F.lit(REMOVED),
+        "contract_version": F.lit(CONTRACT_VERSION),
+        "quarantined_ts": F.current_timestamp(),
+        "removed_by": F.lit(removal.by),
+        "removed_why": F.lit(removal.why),
+    }
+    return archived.withColumns(added).select(*tables.QUARANTINE_COLUMNS, "removed_by", "removed_why")
+
+
 def run(options: argparse.Namespace) -> None:
     """Do what --action says."""
+    if options.action == "remove" and not (options.place and options.by and options.reason and options.archive_path):
+        raise JobError("--action remove needs --place, --by, --reason and --archive-path")
     from jobs.spark.session import session
     from jobs.spark.writer import is_table, one_writer
 
@@ -90,19 +190,34 @@ def run(options: argparse.Namespace) -> None:
     clicks, path = (tables.table_path(options.curated_path, name) for name in (tables.CLICKS, tables.QUARANTINE))
     if not is_table(spark, path):
         raise JobError(f"there is no quarantine in {path}: run tripclick_streaming_curated first")
-    if options.action == "replay":
-        with one_writer(spark, clicks):
-            replay(spark, clicks, path)
-    elif options.action == "count":
-        rows = counts(spark.read.format("delta").load(path)).orderBy("day", "reason", "contract_version").collect()
-        for row in rows:
-            say(f"{row.day} {row.reason}: {row.records:,} (contract {row.contract_version})")
-        say(f"{sum(row.records for row in rows):,} records in {path}")
+    if options.action == "count":
+        _say_counts(spark, path)
+    elif options.action == "list":
+        _say_newest(spark, path, options.limit)
     else:
-        newest = spark.read.format("delta").load(path).orderBy("kafka_ts", "offset", ascending=False)
-        for row in newest.limit(options.limit).collect():
-            place = f"{row.topic} partition {row.partition} offset {row.offset}"
-            say(f"{row.kafka_ts:%Y-%m-%d %H:%M:%S} {place} {row.reason}: {excerpt(row.value)}")
+        with one_writer(spark, clicks):
+            if options.action == "replay":
+                replay(spark, clicks, path, removed=options.removed)
+                return
+            archive = tables.table_path(options.archive_path, tables.ARCHIVE)
+            if not is_table(spark, archive):
+                raise JobError(f"there is no raw archive in {archive}: run tripclick_spark_archive_raw_batch first")
+            remove(spark, clicks, path, archive, Removal(frozenset(options.place), options.by, options.reason))
+
+
+def _say_counts(spark: "SparkSession", path: str) -> None:
+    rows = counts(spark.read.format("delta").load(path)).orderBy("day", "reason", "contract_version").collect()
+    for row in rows:
+        say(f"{row.day} {row.reason}: {row.records:,} (contract {row.contract_version})")
+    say(f"{sum(row.records for row in rows):,} records in {path}")
+
+
+def _say_newest(spark: "SparkSession", path: str, limit: int) -> None:
+    newest = spark.read.format("delta").load(path).orderBy("kafka_ts", "offset", ascending=False)
+    for row in newest.limit(limit).collect():
+        where = f"{row.topic} partition {row.partition} offset {row.offset}"
+        who = f" by {row.removed_by} ({row.removed_why})" if row.reason == REMOVED else ""
+        say(f"{row.kafka_ts:%Y-%m-%d %H:%M:%S} {where} {row.reason}{who}: {excerpt(row.value)}")
 
 
 if __name__ == "__main__":

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from jobs import contract
-from jobs.contract import Click
+from jobs.contract import CONTRACT_VERSION, Click
 from jobs.contract_arrow import checked
-from jobs.event import CONTRACT_VERSION, event_id
+from jobs.event import event_id
 from jobs.spark import events, quarantine, streaming_curated, writer
 from jobs.spark.quarantine import counts, excerpt, replay
 from tests.integration.test_lake_streams import BROKEN, Lake, line

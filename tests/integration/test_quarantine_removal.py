@@ -1,0 +1,154 @@
+"""A click that should not be there is removed by its place, with a record of who and why; a replay brings it back."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from jobs.cli import JobError
+from jobs.event import SHIFT_HEADER, event_id
+from jobs.spark import analytics_mart_etl, quarantine, tables, writer
+from jobs.spark.quarantine import Removal, remove, replay
+from tests.clicks import append_lines
+from tests.contract_lines import SOURCE_MS, line
+from tests.integration.test_marts_cold import different
+
+if TYPE_CHECKING:
+    from pyspark.sql import Row, SparkSession
+
+pytestmark = pytest.mark.integration
+SHIFT_MS = 86_400_000
+DAY_MS = 86_400_000
+LINES = [
+    *(
+        line(SessionId=f"s{number % 3}", DateCreated=f"/Date({SOURCE_MS + number * DAY_MS // 2})/")
+        for number in range(6)
+    ),
+    b"{",
+]
+GONE = 3
+
+
+class Lake:
+    """A curated stream of LINES, a record each at its number, and their archive."""
+
+    def __init__(self, spark: "SparkSession", root: Path) -> None:
+        from pyspark.sql import functions as F
+
+        self.spark, self.root = spark, root
+        append_lines(spark, LINES, root / "curated", SHIFT_MS)
+        places = self.read("clicks").select(*tables.PLACE).unionByName(self.read("quarantine").select(*tables.PLACE))
+        values = spark.createDataFrame(
+            [(n, bytearray(value)) for n, value in enumerate(LINES)], "offset bigint, value binary"
+        )
+        header = F.struct(F.lit(SHIFT_HEADER).alias("key"), F.lit(str(SHIFT_MS)).cast("binary").alias("value"))
+        archive = places.join(values, on="offset", how="inner").withColumn("headers", F.array(header))
+        archive = archive.withColumn("key", F.lit("k").cast("binary")).withColumn("archive_date", F.to_date("kafka_ts"))
+        archive.select(*tables.ARCHIVE_COLUMNS).write.format("delta").save(str(root / "archive" / "clicks"))
+
+    def read(self, table: str) -> Any:
+        return self.spark.read.format("delta").load(str(self.root / "curated" / table))
+
+    def rows(self, table: str) -> "list[Row]":
+        rows: list[Row] = self.read(table).orderBy("offset").collect()
+        return rows
+
+    def offsets(self) -> list[int]:
+        return [row.offset for row in self.rows("clicks")]
+
+    def remove(self, *offsets: int) -> None:
+        curated, archive = self.root / "curated", self.root / "archive" / "clicks"
+        removal = Removal(frozenset(("t", 0, offset) for offset in offsets), "kim", "a load test's")
+        remove(self.spark, str(curated / "clicks"), str(curated / "quarantine"), str(archive), removal)
+
+    def replay(self, *, removed: bool = False) -> None:
+        curated = self.root / "curated"
+        replay(self.spark, str(curated / "clicks"), str(curated / "quarantine"), removed=removed)
+
+
+@pytest.fixture
+def lake(spark: "SparkSession", tmp_path: Path) -> Lake:
+    return Lake(spark, tmp_path)
+
+
+def test_is_moved_with_its_bytes_and_comes_back_by_a_replay(lake: Lake) -> None:
+    before = lake.rows("clicks")
+    lake.remove(GONE)
+    assert lake.offsets() == [0, 1, 2, 4, 5]
+    (row,) = (row for row in lake.rows("quarantine") if row.reason == "removed")
+    assert (row.topic, row.partition, row.offset, row.kafka_ts) == ("t", 0, GONE, before[GONE].kafka_ts)
+    assert (row.key, row.value, row.shift_ms) == (b"k", LINES[GONE], SHIFT_MS)
+    assert (row.removed_by, row.removed_why) == ("kim", "a load test's")
+    lake.replay()
+    assert lake.offsets() == [0, 1, 2, 4, 5]
+    lake.replay(removed=True)
+    assert lake.rows("clicks") == before
+    assert before[GONE].event_id == event_id(LINES[GONE], SHIFT_MS)
+    assert [row.reason for row in lake.rows("quarantine")] == ["not_json"]
+
+
+def test_a_killed_removal_is_ended_by_the_next(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(_: str) -> str:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(writer, "sql_name", killed)
+        with pytest.raises(KeyboardInterrupt):
+            lake.remove(GONE)
+    assert (len(lake.offsets()), len(lake.rows("quarantine"))) == (6, 2)
+    for _ in range(2):
+        lake.remove(GONE)
+        assert (len(lake.offsets()), len(lake.rows("quarantine"))) == (5, 2)
+
+
+def test_refuses_what_it_cannot_bring_back_and_does_nothing(lake: Lake) -> None:
+    with pytest.raises(JobError, match=r"t/0/6, t/0/99: no click in .*; nothing was removed"):
+        lake.remove(GONE, 6, 99)
+    lake.spark.sql(f"DELETE FROM delta.`{lake.root}/archive/clicks` WHERE offset = 4").collect()
+    with pytest.raises(JobError, match="t/0/4: not in the raw archive"):
+        lake.remove(GONE, 4)
+    assert (len(lake.offsets()), len(lake.rows("quarantine"))) == (6, 1)
+
+
+def test_job_removes_lists_and_replays(lake: Lake, capsys: pytest.CaptureFixture[str]) -> None:
+    def run(*options: str) -> str:
+        curated = ["--curated-path", str(lake.root / "curated")]
+        quarantine.run(quarantine.parser().parse_args([*curated, *options]))
+        return capsys.readouterr().out
+
+    removal = ["--action", "remove", "--place", "t/0/0", "t/0/3", "--by", "kim", "--reason", "a load test's"]
+    with pytest.raises(JobError, match="needs --place, --by, --reason and --archive-path"):
+        run(*removal)
+    assert "moved 2 clicks from" in run(*removal, "--archive-path", str(lake.root / "archive"))
+    assert "t partition 0 offset 3 removed by kim (a load test's): {" in run("--action", "list")
+    assert "checked 1 quarantined records again: 0 are valid now, 1 stay" in run("--action", "replay")
+    assert "checked 3 quarantined records again: 2 are valid now, 1 stay" in run(
+        "--action", "replay", "--removed", "true"
+    )
+    assert len(lake.offsets()) == 6
+
+
+@pytest.mark.parametrize("text", ["t", "t/0", "t/0/x", "t'/0/1", "/0/1", "t/-1/0"])
+def test_place_misspelt(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        quarantine.parser().parse_args(["--curated-path", "x", "--place", text])
+    assert "is not a place, write it as tripclick.clicks/0/4711" in capsys.readouterr().err
+
+
+def test_incremental_marts_are_those_of_a_lake_without_it(lake: Lake, capsys: pytest.CaptureFixture[str]) -> None:
+    def etl(mart: str, incremental: str) -> dict[str, list[Any]]:
+        paths = ["--curated-path", str(lake.root / "curated"), "--mart-path", str(lake.root / mart)]
+        analytics_mart_etl.run(analytics_mart_etl.parser().parse_args([*paths, "--incremental", incremental]))
+        read = lake.spark.read.format("delta")
+        folders = {table: tables.table_path(str(lake.root / mart), table) for table in tables.COLD_MARTS}
+        return {table: sorted(map(tuple, read.load(path).collect()), key=repr) for table, path in folders.items()}
+
+    before = etl("mart", "true")
+    lake.remove(GONE)
+    capsys.readouterr()
+    after = etl("mart", "true")
+    assert "in full" not in capsys.readouterr().out
+    full = etl("full", "false")
+    for table in tables.COLD_MARTS:
+        assert not list(different(after[table], full[table])), table
+        assert after[table] != before[table], table
