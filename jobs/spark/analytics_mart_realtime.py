@@ -108,7 +108,7 @@ class HotStream:
         self.seen = None
         self.recent.clear()
         arrival = everything(self.spark, self.path, known.clock - HORIZON if known else None)
-        if known and not arrival.newest:  # what moved the clock was taken out
+        if known and (not arrival.newest or arrival.newest < known.clock):  # what moved the clock was taken out
             arrival = everything(self.spark, self.path, None)
         if arrival.newest:
             self._batch(arrival, Seen(table, version, arrival.newest))

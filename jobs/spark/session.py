@@ -30,8 +30,6 @@ SETTINGS = {
     # Some thousand clicks a day: each task more costs its start and a small file.
     "spark.sql.shuffle.partitions": str(PARTS),
     "spark.databricks.delta.snapshotPartitions": str(PARTS),
-    # A micro-batch of the hot stream compiles 230 classes. Spark keeps 100, and would compile all of them each time.
-    "spark.sql.codegen.cache.maxEntries": "1000",
     # Of what a Python worker gets at once, which may be lines of a megabyte.
     "spark.sql.execution.arrow.maxBytesPerBatch": str(16 * 2**20),
 }
