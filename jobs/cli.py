@@ -8,7 +8,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 from typing import Literal
@@ -91,8 +92,30 @@ def main(
     return 0
 
 
+class _Hold:
+    """Whether a signal must wait, and whether one does."""
+
+    on = pending = False
+
+
+@contextmanager
+def undivided() -> Iterator[None]:
+    """What is inside happens whole: a signal that comes meanwhile ends the job after it. Not to be nested."""
+    _Hold.on = True
+    try:
+        yield
+    finally:
+        _Hold.on = False
+        if _Hold.pending:
+            _Hold.pending = False
+            raise Terminated
+
+
 def _terminate(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 (the signal module's signature)
-    raise Terminated
+    if _Hold.on:
+        _Hold.pending = True
+    else:
+        raise Terminated
 
 
 def _watch_stdin() -> None:

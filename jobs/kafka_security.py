@@ -1,18 +1,16 @@
-"""How a job signs in to Kafka: the `client.properties` that Kafka's own tools take, read for kafka-python and for Java.
+"""How a job signs in to Kafka: the `client.properties` of Kafka's own tools, for kafka-python, librdkafka and Java.
 
 The file lies on the job's host, so that no secret travels; no message holds a value of it.
 """
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 import ssl
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -49,18 +47,18 @@ _CONTROL = {"t": "\t", "n": "\n", "r": "\r", "f": "\f"}
 _WORD = r"""[\w.$-]+|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'"""
 _OPTION = re.compile(rf"([\w.$-]+)\s*=\s*({_WORD})")
 _JAAS = re.compile(rf"\s*([\w.]+)\s+\w+((?:\s+{_OPTION.pattern})+)\s*;\s*")
-_REFUSED = re.compile("SSL|SASL|Sasl")
 _NAME = re.compile(r"(security|sasl|ssl)(\.[a-z]+)+")
 
 
 @dataclass(frozen=True)
 class Security:
-    """Keyword arguments of kafka-python's clients, and settings of Kafka's Java clients; both are empty for plaintext.
+    """What kafka-python's, librdkafka's and Java's clients of Kafka are told; nothing for plaintext.
 
     `file` is what they come from, for messages.
     """
 
     python: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    librdkafka: Mapping[str, str] = field(default_factory=dict, repr=False)
     java: Mapping[str, str] = field(default_factory=dict)
     file: Path | None = None
 
@@ -92,52 +90,31 @@ def read(folder: str) -> Security:
     if python["security_protocol"].endswith("SSL"):
         python["ssl_context"] = _context(file, values)
     java = {key: f"${{file:{file}:{key}}}" if key in SECRETS else value for key, value in values.items()}
-    return Security(python, {**PROVIDER, **java}, file)
+    return Security(python, _librdkafka(values, python), {**PROVIDER, **java}, file)
 
 
-@contextmanager
-def refusals() -> Iterator[list[str]]:
-    """Why brokers did not let kafka-python in meanwhile: it tries on, and tells the reason to nobody but its log."""
-    _hear_last_words()
-    found: list[str] = []
+def refusal(brokers: str, security: Security, seconds: float = 5) -> str:
+    """Why brokers refuse this login or this certificate; nothing when they do not within so many seconds.
 
-    def note(record: logging.LogRecord) -> bool:
-        errors = [word for word in record.args or () if isinstance(word, Exception)]
-        found.extend(str(error) for error in errors if _REFUSED.search(str(error)))
-        return False
-
-    logger = logging.getLogger("kafka.net.manager")
-    level = logger.level
-    logger.setLevel(logging.WARNING)
-    logger.addFilter(note)
-    try:
-        yield found
-    finally:
-        logger.removeFilter(note)
-        logger.setLevel(level)
-
-
-@cache
-def _hear_last_words() -> None:
-    """Let kafka-python read what a broker says before it hangs up.
-
-    Its version 3 drops what comes together with the end of a connection, and the reason of a refused login does: then
-    a wrong password looks like a broker that does not run.
+    By librdkafka, which says it; kafka-python tries on and tells nobody.
     """
-    from kafka.net.transport import KafkaSSLTransport, KafkaTCPTransport  # not where Java alone speaks to Kafka
+    from confluent_kafka import KafkaError, KafkaException, Producer  # not where Java alone speaks to Kafka
 
-    for transport in (KafkaTCPTransport, KafkaSSLTransport):
-        transport._sock_recv = _end_comes_last(transport._sock_recv)
-
-
-def _end_comes_last(receive: Callable[[Any], tuple[bytes, Exception | None]]) -> Callable[[Any], Any]:
-    """`receive`, that tells the end only when nothing came with it: a socket tells it again when it is asked again."""
-
-    def received(transport: Any) -> tuple[bytes, Exception | None]:
-        data, end = receive(transport)
-        return data, None if data else end
-
-    return received
+    refusing = (KafkaError._AUTHENTICATION, KafkaError._SSL)
+    found: list[KafkaError] = []
+    asked = {"bootstrap.servers": brokers, "log_level": 0, "error_cb": found.append}
+    deadline = time.monotonic() + seconds
+    try:
+        client = Producer({**asked, **security.librdkafka})
+        while time.monotonic() < deadline:
+            client.poll(0.1)
+            said = {error.code(): error.str() for error in reversed(found)}
+            refused = [text for code, text in said.items() if code in refusing or "SSL alert" in text]
+            if refused or KafkaError._ALL_BROKERS_DOWN in said:
+                return "".join(refused[:1])
+    except KafkaException:  # what is no address
+        pass
+    return ""
 
 
 def _checked(file: Path) -> dict[str, str]:
@@ -164,7 +141,9 @@ def _text(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8")
     except PermissionError:
-        raise JobError(f"{file} is closed to user id {os.getuid()}: let that user, and nobody else, read it") from None
+        raise JobError(
+            f"{file} is not readable by uid {os.getuid()}: let that user, and nobody else, read it"
+        ) from None
     except OSError as error:
         raise JobError(
             f"{file}: {error.strerror}; put Kafka's client settings there, on this host, or correct the variable "
@@ -213,6 +192,22 @@ def _login(file: Path, values: Mapping[str, str]) -> tuple[str, str]:
             f'{module} required username="…" password="…"; (with the semicolon)'
         )
     return options["username"], options["password"]
+
+
+def _librdkafka(values: Mapping[str, str], python: Mapping[str, Any]) -> dict[str, str]:
+    """The same by librdkafka's names; kafka-python's are given, since login and PEM files are checked there."""
+    names = {
+        "security.protocol": values["security.protocol"],
+        "sasl.mechanism": values.get("sasl.mechanism"),
+        "sasl.username": python.get("sasl_plain_username"),
+        "sasl.password": python.get("sasl_plain_password"),
+        "ssl.ca.location": values.get("ssl.truststore.location"),
+        "ssl.certificate.location": values.get("ssl.keystore.location"),
+        "ssl.key.location": values.get("ssl.keystore.location"),
+        "ssl.key.password": values.get("ssl.key.password"),
+        HOST_CHECK: values.get(HOST_CHECK, "https") or "none",
+    }
+    return {name: value for name, value in names.items() if value is not None}
 
 
 def _context(file: Path, values: Mapping[str, str]) -> ssl.SSLContext:

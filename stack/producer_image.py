@@ -39,7 +39,7 @@ def ensure_image(engine_url: str, scratch: Path, say: Callable[[str], None] = la
             return "image is up to date"
         base = _base_image(client, scratch, say)
         say(f"building {PRODUCER_IMAGE}…")
-        _download_wheels()
+        _download_wheels(_python(client, base))
         _build(client, base, inputs)
     except (docker.errors.DockerException, OSError) as error:
         raise StackError(f"the image {PRODUCER_IMAGE} cannot be built: {error}") from error
@@ -134,10 +134,18 @@ def _debian_release() -> str:
     return release.get("VERSION_CODENAME", "bookworm") if release.get("ID") == "debian" else "bookworm"
 
 
-def _download_wheels() -> None:
-    """The producer's packages, by hash, so that the build itself needs no network."""
+def _python(client: Any, image: str) -> str:
+    """The version of an image's Python, as 3.12: librdkafka's client has a wheel for each."""
+    asked = ["python3", "-c", "import sys; print(*sys.version_info[:2], sep='.')"]
+    said: bytes = client.containers.run(image, asked, remove=True, network_mode="host")
+    return said.decode().strip()
+
+
+def _download_wheels(python: str) -> None:
+    """The producer's packages for this Python, by hash, so that the build itself needs no network."""
     lock = ["--require-hashes", "-r", str(REPOSITORY / PRODUCER / "requirements.lock")]
-    options = ["--quiet", "--no-deps", "--only-binary=:all:", "--dest", str(REPOSITORY / WHEELS)]
+    options = ["--quiet", "--no-deps", "--only-binary=:all:", f"--python-version={python}"]
+    options += ["--dest", str(REPOSITORY / WHEELS)]
     done = subprocess.run(
         [sys.executable, "-m", "pip", "download", *options, *lock], capture_output=True, text=True, check=False
     )

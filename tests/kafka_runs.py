@@ -7,11 +7,15 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from confluent_kafka import Consumer, Message
+from confluent_kafka import TopicPartition as ByLibrdkafka
 from kafka import KafkaConsumer, TopicPartition
 
+from jobs.producer.progress import bounds
 from stack.settings import REPOSITORY
 
 DAY = "2020-10-01"
@@ -66,20 +70,38 @@ def stored(kafka: str, topic: str) -> int:
     return sum(ends(kafka, topic).values())
 
 
-def records_of(kafka: str, topic: str) -> list[Any]:
-    """All records of a topic, partition by partition."""
-    consumer = KafkaConsumer(bootstrap_servers=kafka, enable_auto_commit=False)
-    try:
-        partitions = [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic) or ())]
+@dataclass(frozen=True)
+class Record:
+    """One record of a topic."""
+
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes
+    headers: list[tuple[str, bytes]]
+    timestamp: int
+
+
+def records_of(kafka: str, topic: str) -> list[Record]:
+    """All records of a topic, partition by partition. By librdkafka: kafka-python has zstd in a package of its own."""
+    settings = {"bootstrap.servers": kafka, "group.id": "tests", "enable.auto.commit": False}
+    with Consumer({**settings, "auto.offset.reset": "earliest"}) as consumer:
+        partitions = [
+            ByLibrdkafka(topic, number) for number in consumer.list_topics(topic, 30).topics[topic].partitions
+        ]
+        left = sum(end - begin for begin, end in (bounds(consumer, partition) for partition in partitions))
         consumer.assign(partitions)
-        consumer.seek_to_beginning(*partitions)
-        left = sum(consumer.end_offsets(partitions).values()) - sum(consumer.beginning_offsets(partitions).values())
-        found: list[Any] = []
+        found: list[Record] = []
         deadline = time.monotonic() + 30
         while len(found) < left and time.monotonic() < deadline:
-            for records in consumer.poll(timeout_ms=500).values():
-                found += records
+            for message in consumer.consume(10_000, 0.5):
+                assert not message.error(), message.error()
+                found.append(_record(message))
                 deadline = time.monotonic() + 30
-        return sorted(found, key=lambda record: (record.partition, record.offset))
-    finally:
-        consumer.close()
+    return sorted(found, key=lambda record: (record.partition, record.offset))
+
+
+def _record(message: Message) -> Record:
+    headers: Any = message.headers() or []
+    place = (message.partition() or 0, message.offset() or 0)
+    return Record(*place, message.key(), message.value() or b"", headers, message.timestamp()[1])

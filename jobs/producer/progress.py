@@ -5,27 +5,61 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from kafka import KafkaConsumer, TopicPartition
-from kafka.errors import KafkaTimeoutError
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from jobs.cli import say
 from jobs.event import SHIFT_HEADER, event_id
 from jobs.kafka_security import PLAINTEXT, Security
 from jobs.producer.log_files import LogFile
-from jobs.producer.topics import progress_topic
+from jobs.producer.topics import progress_topic, reason
 
 READ_SECONDS = 30
+# What a broker says that has just started, or has not heard of a new topic yet.
+STARTING = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, KafkaError.UNKNOWN_TOPIC_OR_PART)
+
+
+class Block:
+    """Lines sent one after another, which count as acknowledged once Kafka has all of them.
+
+    `first` and `last` hold the reports of their ends in each partition; a partition keeps the order of its lines.
+    """
+
+    def __init__(self, progress: Progress | None, failures: list[str]) -> None:
+        """No line yet, of the file of this progress; `failures` takes why Kafka has one not."""
+        self.progress, self._failures = progress, failures
+        self.text, self.count, self.acknowledged = b"", 0, 0
+        self.first: dict[int, Message] = {}
+        self.last: dict[int, Message] = {}
+
+    def close(self, lines: Sequence[bytes]) -> None:
+        """Say which lines they are, after they are sent and before any report is taken."""
+        self.text = b"\n".join([*lines, b""])
+        self.count = len(lines)
+
+    def delivered(self, error: KafkaError | None, message: Message) -> None:
+        """Take librdkafka's report of one line."""
+        if error is not None:
+            self._failures.append(reason(error))
+            return
+        self.acknowledged += 1
+        partition = message.partition() or 0
+        self.first.setdefault(partition, message)
+        self.last[partition] = message
+
+    @property
+    def complete(self) -> bool:
+        """Kafka has all of them."""
+        return self.acknowledged == self.count
 
 
 class Progress:
     """The acknowledged lines of one file in one shift, from its first one on and without a gap.
 
-    `lines` counts them, `digest` is their SHA-256, and `ends` says where Kafka holds them: partition → offset of the
-    first one, offset of the last one, event_id of the last one.
+    `lines` counts them, `noted` those of which Kafka is told, `digest` is their SHA-256, and `ends` says where Kafka
+    holds them: partition → offset of the first one, offset of the last one, event_id of the last one.
     """
 
     def __init__(self, file: LogFile, shift_ms: int, topic_id: str) -> None:
@@ -33,23 +67,19 @@ class Progress:
         days = f"{file.days[0]}" if len(file.days) == 1 else f"{file.days[0]} to {file.days[-1]}"
         self.key = f"{file.path.name}, {days}, {shift_ms} ms"
         self.shift_ms, self.topic_id = shift_ms, topic_id
-        self.lines = 0
+        self.lines = self.noted = 0
         self.digest = hashlib.sha256()
         self.ends: dict[int, tuple[int, int, str]] = {}
 
-    def add(self, line: bytes, partition: int, offset: int) -> None:
-        """The next line, and where it is; the offset is -1 when the broker only says that it had the line before."""
-        self.lines += 1
-        self.digest.update(line + b"\n")
-        if offset >= 0:
-            first = self.ends[partition][0] if partition in self.ends else offset
-            self.ends[partition] = (first, offset, event_id(line, self.shift_ms))
-
-    def __copy__(self) -> Progress:
-        """Another one that goes its own way from here."""
-        other = object.__new__(Progress)
-        other.__dict__ = {**self.__dict__, "digest": self.digest.copy(), "ends": dict(self.ends)}
-        return other
+    def add(self, block: Block) -> None:
+        """The next lines, and where they are, as far as the broker says it: not of lines that it had before."""
+        self.lines += block.count
+        self.digest.update(block.text)
+        for partition, last in block.last.items():
+            if (end := _offset(last)) >= 0:
+                first = _offset(block.first[partition])
+                begin = self.ends[partition][0] if partition in self.ends else first if first >= 0 else end
+                self.ends[partition] = (begin, end, event_id(last.value() or b"", self.shift_ms))
 
     def value(self) -> bytes:
         """What is kept in Kafka."""
@@ -58,31 +88,40 @@ class Progress:
 
     def take_over(self, kept: dict[str, Any], file: LogFile) -> bool:
         """Go on where a kept one ended; False when the file does not begin with the lines that were sent."""
-        for _, line in islice(file.lines(), kept["lines"]):
-            self.lines += 1
-            self.digest.update(line + b"\n")
+        for _, lines in file.blocks():
+            block = Block(self, [])
+            block.close(lines[: kept["lines"] - self.lines])
+            self.add(block)
+            if self.lines == kept["lines"]:
+                break
+        self.noted = self.lines
         self.ends = {int(partition): tuple(end) for partition, end in kept["ends"].items()}
         return (self.lines, self.digest.hexdigest()) == (kept["lines"], kept["sha256"])
 
 
 class Journal:
-    """The topic that holds the progress, one record a file and shift, the newest of which counts."""
+    """The topic that holds the progress, one record per file and shift, the newest of which counts."""
 
     def __init__(
         self, brokers: str, topic: str, topic_id: str, security: Security = PLAINTEXT, *, again: bool = False
     ) -> None:
-        """Read the progress of all files, or with `again` forget it; raises KafkaError."""
+        """Read the progress of all files, or with `again` forget it; raises KafkaException."""
         self._topic, self._topic_id = topic, topic_id
-        self._consumer = KafkaConsumer(
-            bootstrap_servers=brokers.split(","),
-            enable_auto_commit=False,
-            reconnect_backoff_max_ms=1000,
-            **security.python,
+        self._consumer = Consumer(
+            {
+                "bootstrap.servers": brokers,
+                "group.id": "tripclick-producer",  # is asked for, and not used: nothing is committed
+                "enable.auto.commit": False,
+                "enable.partition.eof": True,
+                "auto.offset.reset": "error",
+                "reconnect.backoff.max.ms": 1000,
+                "log_level": 0,
+                **security.librdkafka,
+            }
         )
         partition = TopicPartition(progress_topic(topic), 0)
-        begin, end = self._bounds([partition])[partition]
-        records = () if again else self._records(partition, begin, end)
-        self._kept = {record.key: record.value for record in records}
+        records = () if again else self._records(partition, *bounds(self._consumer, partition))
+        self._kept = {record.key(): record.value() for record in records}
 
     def close(self) -> None:
         """Close the connection."""
@@ -91,7 +130,7 @@ class Journal:
     def progress(self, file: LogFile, shift_ms: int) -> Progress:
         """Where an earlier run left this file, or its beginning, said loudly when what is kept does not hold any more.
 
-        Raises KafkaError, and LogFileError when the file cannot be read as far as it was sent.
+        Raises KafkaException, and LogFileError when the file cannot be read as far as it was sent.
         """
         new = Progress(file, shift_ms, self._topic_id)
         if (value := self._kept.get(new.key.encode())) is None:
@@ -109,37 +148,54 @@ class Journal:
     def _wrong(self, kept: dict[str, Any]) -> str:
         """Why Kafka does not hold these lines any more, or nothing."""
         if kept["topic_id"] != self._topic_id:
-            return f"topic {self._topic} was made anew since"
-        ends = {TopicPartition(self._topic, int(number)): end for number, end in kept["ends"].items()}
-        bounds = self._bounds(list(ends))
-        for partition, (first, last, identity) in ends.items():
-            begin, end = bounds[partition]
-            where = f"partition {partition.partition} of topic {self._topic}"
+            return f"topic {self._topic} was recreated since"
+        for number, (first, last, identity) in kept["ends"].items():
+            partition = TopicPartition(self._topic, int(number))
+            begin, end = bounds(self._consumer, partition)
+            where = f"partition {number} of topic {self._topic}"
             if begin > first:
                 return f"{where} now begins at offset {begin}, and they begin at {first}"
             if last >= end or all(_identity(record) != identity for record in self._records(partition, last, last + 1)):
                 return f"{where} lost what it had at offset {last}"
         return ""
 
-    def _bounds(self, partitions: list[TopicPartition]) -> dict[TopicPartition, tuple[int, int]]:
-        """The offsets of each partition's first record and of the one to come."""
-        begins, ends = self._consumer.beginning_offsets(partitions), self._consumer.end_offsets(partitions)
-        return {partition: (begins[partition], ends[partition]) for partition in partitions}
-
-    def _records(self, partition: TopicPartition, begin: int, end: int) -> Iterator[Any]:
-        """The records of these offsets, `end` not included."""
-        self._consumer.assign([partition])
-        self._consumer.seek(partition, begin)
+    def _records(self, partition: TopicPartition, begin: int, end: int) -> Iterator[Message]:
+        """The records of these offsets, `end` not included; a compacted topic does not have all of them."""
+        self._consumer.assign([TopicPartition(partition.topic, partition.partition, begin)])
         deadline = time.monotonic() + READ_SECONDS
-        while self._consumer.position(partition) < end:
+        reached = begin
+        while reached < end:
             if time.monotonic() > deadline:
-                raise KafkaTimeoutError(f"no answer of partition {partition.partition} of {partition.topic}")
-            for record in self._consumer.poll(timeout_ms=500).get(partition, ()):
+                words = f"no answer of partition {partition.partition} of {partition.topic}"
+                raise KafkaException(KafkaError(KafkaError._TIMED_OUT, words))
+            for record in self._consumer.consume(min(1000, end - reached), timeout=0.5):
                 deadline = time.monotonic() + READ_SECONDS
-                if record.offset < end:
+                if (error := record.error()) and error.code() != KafkaError._PARTITION_EOF:
+                    raise KafkaException(error)
+                reached = end if error else _offset(record) + 1
+                if not error and reached <= end:
                     yield record
 
 
-def _identity(record: Any) -> str:
+def bounds(consumer: Consumer, partition: TopicPartition) -> tuple[int, int]:
+    """The offsets of a partition's first record and of the one to come."""
+    deadline = time.monotonic() + READ_SECONDS
+    while True:
+        try:
+            return consumer.get_watermark_offsets(partition, timeout=READ_SECONDS)
+        except KafkaException as error:
+            if error.args[0].code() not in STARTING or time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+
+
+def _offset(record: Message) -> int:
+    """Below 0 when it is not known."""
+    offset = record.offset()
+    return -1 if offset is None else offset
+
+
+def _identity(record: Message) -> str:
     """The event_id of a click in Kafka."""
-    return event_id(record.value, int(dict(record.headers).get(SHIFT_HEADER, b"0")))
+    headers = dict(record.headers() or ())
+    return event_id(record.value() or b"", int(headers.get(SHIFT_HEADER) or b"0"))

@@ -5,13 +5,15 @@ from __future__ import annotations
 import datetime as dt
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Protocol
+from functools import cache
+from typing import Protocol
 
 from jobs.cli import JobError, say
 from jobs.event import MAX_EVENT_AHEAD
-from jobs.producer.log_files import LogFile, LogFileError, record_of, source_ms
+from jobs.producer.log_files import LogFile, LogFileError, source_ms
 
 DAY_SECONDS = 24 * 3600
 WEEK_MS = 7 * DAY_SECONDS * 1000
@@ -24,13 +26,19 @@ class Sink(Protocol):
     """Where lines go: a Sender."""
 
     sent: int
-    acknowledged: int
+
+    @property
+    def acknowledged(self) -> int:
+        """How many lines are stored."""
 
     def resume(self, file: LogFile, shift_ms: int) -> int:
         """Begin a file: how many of its lines are stored already."""
 
-    def send(self, line: bytes, shift_ms: int, record: dict[str, Any] | None = None) -> None:
-        """Take one line."""
+    def send(self, lines: Sequence[bytes], shift_ms: int) -> None:
+        """Take lines."""
+
+    def wait(self, seconds: float) -> None:
+        """Let so much time go by."""
 
     def flush(self) -> None:
         """Wait until all are stored."""
@@ -55,26 +63,28 @@ def send_batch(sink: Sink, files: list[LogFile], missing: list[dt.date], shift_w
     for file in files:
         read = Counter(dict.fromkeys(file.days, 0))
         try:
-            for _, line in _lines_left(sink, file, shift_weeks * WEEK_MS, read):
-                sink.send(line, shift_weeks * WEEK_MS)
+            for _, lines in _blocks_left(sink, file, shift_weeks * WEEK_MS, read):
+                sink.send(lines, shift_weeks * WEEK_MS)
         except LogFileError as error:
             wrong.append(str(error))
-        sink.flush()
         for day, count in sorted(read.items()):
             say(f"{day}: read {count} lines of {file.path.name}; {sink.acknowledged} sent and acknowledged in all")
         wrong += _empty_days(file, read)
     sink.finish(sum(len(file.days) for file in files))
     if wrong:
-        raise JobError(f"{'; '.join(wrong)}: the rest is in Kafka; mend this, then send these days again")
+        raise JobError(f"{'; '.join(wrong)}: the rest is in Kafka; fix this, then send these days again")
 
 
-def _lines_left(sink: Sink, file: LogFile, shift_ms: int, read: Counter[dt.date]) -> Iterator[tuple[dt.date, bytes]]:
+def _blocks_left(
+    sink: Sink, file: LogFile, shift_ms: int, read: Counter[dt.date]
+) -> Iterator[tuple[dt.date, Sequence[bytes]]]:
     """The lines that are not stored yet, and their days; `read` counts those that are, too."""
     already = sink.resume(file, shift_ms)
-    for number, (day, line) in enumerate(file.lines()):
-        if number >= already:
-            yield day, line
-        read[day] += 1
+    for day, lines in file.blocks():
+        read[day] += len(lines)
+        if left := lines[already:]:
+            yield day, left
+        already = max(0, already - len(lines))
 
 
 def _empty_days(file: LogFile, read: Counter[dt.date]) -> Iterable[str]:
@@ -119,13 +129,55 @@ class Pace:
         return self.started + (event - self.origin) / self.speed
 
 
+class TimeIsOver(Exception):  # noqa: N818 (nothing is wrong)
+    """The replay's end has come."""
+
+
+class Replay:
+    """Sends clicks when they are due, moved by whole weeks."""
+
+    def __init__(self, sink: Sink, weeks: int, pace: Pace, end: float, clock: Callable[[], float]) -> None:
+        """`end` is the time of `clock` after which no click is sent."""
+        self.days: set[dt.date] = set()
+        self._sink, self._pace, self._end, self._clock = sink, pace, end, clock
+        self._shift_ms = weeks * WEEK_MS
+        self._due: list[bytes] = []
+        self._shown = pace.started
+
+    def send(self, day: dt.date, lines: Sequence[bytes]) -> None:
+        """Send lines of this day, those that are due together at once. Raises TimeIsOver."""
+        try:
+            for line in lines:
+                self._wait_for(line, day)
+                self._due.append(line)
+                self.days.add(day)
+        except TimeIsOver:
+            self._send_due(day)
+            raise
+        self._send_due(day)
+
+    def _wait_for(self, line: bytes, day: dt.date) -> None:
+        event = _event_seconds(line, day, self._shift_ms)
+        due = self._pace.started
+        if event is not None:
+            due = self._pace.due(event, _start(day) + self._shift_ms / 1000)
+        now = self._clock()
+        if max(due, now) > self._end:
+            raise TimeIsOver
+        if due > now:
+            self._send_due(day)
+            self._sink.wait(max(0.0, due - self._clock()))
+
+    def _send_due(self, day: dt.date) -> None:
+        lines, self._due = self._due, []
+        self._sink.send(lines, self._shift_ms)
+        if (now := self._clock()) - self._shown >= PROGRESS_SECONDS:
+            self._shown = now
+            say(f"{day}: read and sent {self._sink.sent} lines, {self._sink.acknowledged} acknowledged")
+
+
 def send_realtime(
-    sink: Sink,
-    files: list[LogFile],
-    speed: float,
-    run_seconds: float,
-    clock: Callable[[], float] = time.time,
-    sleep: Callable[[float], None] = time.sleep,
+    sink: Sink, files: list[LogFile], speed: float, run_seconds: float, clock: Callable[[], float] = time.time
 ) -> None:
     """Replay these files until their end or until `run_seconds` are over.
 
@@ -136,36 +188,30 @@ def send_realtime(
     weeks = weeks_to_now(first, last, speed, dt.datetime.fromtimestamp(started, dt.UTC).date())
     shift = dt.timedelta(weeks=weeks)
     say(f"replays {first} to {last} as {first + shift} to {last + shift} ({weeks} weeks later) at speed {speed:g}")
-    pace, end, shown = Pace(started, speed), started + run_seconds, started
-    read: Counter[dt.date] = Counter()
+    replay = Replay(sink, weeks, Pace(started, speed), started + run_seconds, clock)
+    with suppress(TimeIsOver):
+        _replay_all(sink, replay, files, weeks * WEEK_MS)
+    sink.finish(len(replay.days))
+
+
+def _replay_all(sink: Sink, replay: Replay, files: list[LogFile], shift_ms: int) -> None:
     for file in files:
-        for day, line in _lines_left(sink, file, weeks * WEEK_MS, read):
-            record = record_of(line)
-            event = _event_seconds(record, day, shift)
-            due = started if event is None else pace.due(event, _start(day) + shift.total_seconds())
-            if max(due, clock()) > end:
-                sink.finish(len(read))
-                return
-            if due > clock():
-                sink.flush()
-                sleep(max(0.0, due - clock()))
-            sink.send(line, weeks * WEEK_MS, record)
-            if clock() - shown >= PROGRESS_SECONDS:
-                shown = clock()
-                say(f"{day}: read and sent {sink.sent} lines, {sink.acknowledged} acknowledged")
+        read: Counter[dt.date] = Counter()
+        for day, lines in _blocks_left(sink, file, shift_ms, read):
+            replay.send(day, lines)
         if empty := list(_empty_days(file, read)):
-            sink.finish(len(read))
+            sink.finish(len(replay.days))
             raise JobError(f"{'; '.join(empty)}: the days before it are in Kafka")
-    sink.finish(len(read))
 
 
-def _event_seconds(record: dict[str, Any], day: dt.date, shift: dt.timedelta) -> float | None:
+def _event_seconds(line: bytes, day: dt.date, shift_ms: int) -> float | None:
     """event_ts in seconds since 1970, or None when the date is not plausible in the log of that day."""
-    source = source_ms(record)
+    source = source_ms(line)
     if source is None or not -LATE_SECONDS < source / 1000 - _start(day) < DAY_SECONDS + EARLY_SECONDS:
         return None
-    return source / 1000 + shift.total_seconds()
+    return (source + shift_ms) / 1000
 
 
+@cache
 def _start(day: dt.date) -> float:
     return dt.datetime.combine(day, dt.time(), dt.UTC).timestamp()

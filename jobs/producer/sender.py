@@ -2,27 +2,45 @@
 
 from __future__ import annotations
 
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from copy import copy
+from functools import partial
 from types import TracebackType
-from typing import Any
 
-from kafka import KafkaProducer
-from kafka.errors import KafkaError, MessageSizeTooLargeError
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from kafka.errors import KafkaError as AdminError
 
+from jobs import cli
 from jobs.cli import JobError, say
 from jobs.event import SHIFT_HEADER
 from jobs.kafka_security import PLAINTEXT, Security
-from jobs.producer.log_files import LogFile, record_of
-from jobs.producer.progress import Journal, Progress
+from jobs.producer.log_files import MAX_LINE_BYTES, LogFile, session_keys
+from jobs.producer.progress import Block, Journal, Progress
 from jobs.producer.topics import connected, ensure_topics, progress_topic, reason
 
 DELIVERY_SECONDS = 120  # of retries, which is time for a broker to restart
 CLOSE_SECONDS = 10  # after an error or a signal
-# Lines sent between two looks at what was acknowledged: the most that a killed run sends again. kafka-python 3 has no
-# buffer.memory, so it is also what keeps a slow broker from filling this machine's memory.
-MAX_WAITING = 1000
-RECONNECT_MS = 2000  # between two tries at most; kafka-python's own 30 seconds would outlast a broker's restart
+# Lines sent whose acknowledgement is not noted yet: the most that a killed run sends again.
+MAX_WAITING = 30_000
+MAX_WAITING_BYTES = 64 * 1024 * 1024  # what a slow broker may fill of this machine's memory
+BLOCK_LINES = 1000  # taken, and counted as acknowledged, together
+NOTE_LINES, NOTE_SECONDS = 2000, 1.0  # how far a file is, is noted after so many lines or so long
+POLL_SECONDS = 0.2  # and a signal is heard
+PRECISE_SECONDS = 0.003  # librdkafka counts in milliseconds
+
+SETTINGS = {
+    "acks": "all",
+    "enable.idempotence": True,
+    "partitioner": "murmur2_random",  # as Kafka's Java clients and kafka-python have it
+    "compression.type": "zstd",
+    "message.max.bytes": MAX_LINE_BYTES,
+    "queue.buffering.max.messages": 2 * MAX_WAITING,
+    "queue.buffering.max.kbytes": 4 * MAX_WAITING_BYTES // 1024,
+    "reconnect.backoff.max.ms": 2000,  # librdkafka's own 10 seconds would outlast a broker's restart
+    "log_level": 0,  # what librdkafka logs is in the errors as well
+}
 
 
 class Sender:
@@ -40,30 +58,22 @@ class Sender:
         With `again`, what earlier runs sent is sent once more.
         """
         self.topic = topic
-        self.sent = self.acknowledged = self.too_long = self.already = 0
-        self._waiting: list[tuple[Any, bytes]] = []
-        self._progress: Progress | None = None
-        self._noted = 0
-        self._why = ""
+        self.sent = self.too_long = self.already = 0
+        self._stored = self._safe = 0  # of `sent`: acknowledged without a gap, and noted if they are to be
+        self._blocks: deque[Block] = deque()
+        self._waiting_bytes = 0
+        self._progress: Progress | None = None  # of the lines that are sent now
+        self._reached: Progress | None = None  # of the last ones that are acknowledged
+        self._noting, self._noted_at = 0, 0.0
+        self._failures: list[str] = []
+        self._why_not_noted = ""
         self._finished = False
         admin = connected(brokers, security)
         try:
             topic_id = ensure_topics(admin, topic, replication)
             self._journal = Journal(brokers, topic, topic_id, security, again=again)
-            self._producer = KafkaProducer(
-                bootstrap_servers=brokers.split(","),
-                acks="all",
-                enable_idempotence=True,
-                linger_ms=20,
-                batch_size=128 * 1024,
-                compression_type="gzip",
-                max_block_ms=DELIVERY_SECONDS * 1000,
-                delivery_timeout_ms=DELIVERY_SECONDS * 1000,
-                request_timeout_ms=min(30, DELIVERY_SECONDS) * 1000 - 1000,
-                reconnect_backoff_max_ms=RECONNECT_MS,
-                **security.python,
-            )
-        except KafkaError as error:
+            self._producer = _producer(brokers, security)
+        except (AdminError, KafkaException) as error:
             raise JobError(f"Kafka at {brokers} does not let us send to {topic}: {reason(error)}") from error
         finally:
             admin.close()
@@ -80,61 +90,61 @@ class Sender:
                 self.flush(CLOSE_SECONDS)
             say(f"ends early: sent {self.sent} lines, acknowledged {self.acknowledged}")
         self._journal.close()
-        try:
-            self._producer.close(timeout=0 if self._why else CLOSE_SECONDS)
-        except KafkaError:
-            self._give_up()
+        self._producer.purge()  # nothing is left of a run that ends well
+        self._producer.flush(CLOSE_SECONDS)
+
+    @property
+    def acknowledged(self) -> int:
+        """Lines that all replicas have."""
+        return self._stored + sum(block.acknowledged for block in self._blocks)
 
     def resume(self, file: LogFile, shift_ms: int) -> int:
         """Begin a file: how many of its lines, from the first one on, an earlier run sent and Kafka still holds.
 
-        Raises JobError when a line before it was lost or Kafka does not answer, LogFileError when the file is broken.
+        Raises JobError when Kafka does not answer, LogFileError when the file is broken.
         """
-        self.flush()
         self._progress = None
         try:
             self._progress = self._journal.progress(file, shift_ms)
-        except KafkaError as error:
+        except KafkaException as error:
             raise JobError(
                 f"Kafka does not say how far {file.path.name} was sent ({reason(error)}): see that the broker runs, "
                 "then run the task again"
             ) from error
-        self._noted = self._progress.lines
         self.already += self._progress.lines
         return self._progress.lines
 
-    def send(self, line: bytes, shift_ms: int, record: dict[str, Any] | None = None) -> None:
-        """Send one line as it is, keyed by its SessionId, with the shift of its replay as a header.
+    def send(self, lines: Sequence[bytes], shift_ms: int) -> None:
+        """Send these lines as they are, each keyed by its SessionId, with the shift of their replay as a header.
 
-        Raises JobError as soon as a line before it was lost: what comes after would be lost as well.
+        Raises JobError as soon as a line before them was lost: what comes after would be lost as well.
         """
-        if len(self._waiting) >= MAX_WAITING:
-            self.flush()
-        session = (record_of(line) if record is None else record).get("SessionId")
-        key = session.encode("utf-8", "replace") if isinstance(session, str) and session else None
-        headers = [(SHIFT_HEADER, str(shift_ms).encode("ascii"))]
-        self.sent += 1
-        try:
-            self._waiting.append((self._producer.send(self.topic, value=line, key=key, headers=headers), line))
-        except MessageSizeTooLargeError:  # waiting or trying again would not help, and the lines after it are good
-            self.too_long += 1
-            say(f"warning: line {self.sent} has {len(line)} bytes, more than Kafka takes; it begins {line[:60]!r}")
-            self.flush()
-            self._progress = None  # the next run comes to this line again, and is red until it is mended
-        except KafkaError as error:
-            self._why = self._why or reason(error)
-            raise self._loss() from error
+        while lines:
+            block = lines[:BLOCK_LINES]
+            self._make_room()
+            with cli.undivided():
+                taken = self._queue(block, shift_ms)
+            self._serve(self._producer.poll, 0)
+            if taken < len(block):
+                self._leave_out(block[taken])
+                taken += 1
+            lines = lines[taken:]
+
+    def wait(self, seconds: float) -> None:
+        """Take acknowledgements for so long; raises JobError when a line was lost."""
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > PRECISE_SECONDS:
+            self._serve(self._producer.poll, left - PRECISE_SECONDS / 2)
+        time.sleep(max(0.0, left))
 
     def flush(self, limit: float = DELIVERY_SECONDS) -> None:
         """Wait until every line is acknowledged, and note how far the file is; raises JobError when one is not."""
-        try:
-            self._producer.flush(timeout=limit)
-        except KafkaError as error:
-            self._why = self._why or reason(error)
-        self._collect()
-        if self._why:
-            raise self._loss()
-        self._note(limit)
+        deadline = time.monotonic() + limit
+        self._serve(self._producer.flush, 0, note_after=1)
+        while self._blocks or self._noting:
+            if time.monotonic() > deadline:
+                self._failures.append(f"no answer for {limit:g} s")
+            self._serve(self._producer.flush, POLL_SECONDS, note_after=1)
 
     def finish(self, days: int) -> None:
         """Flush and say the sums; raises JobError when a line was not stored."""
@@ -148,47 +158,98 @@ class Sender:
                 "were: look for a missing line end in the log"
             )
 
-    def _give_up(self) -> None:
-        # While lines wait, close() of kafka-python 3 raises instead of closing, and once more, to stderr, when the
-        # producer is collected. It has no public way to drop them.
-        self._producer._sender.force_close()
-        with suppress(KafkaError):
-            self._producer.close(timeout=CLOSE_SECONDS)
+    def _make_room(self) -> None:
+        self._check()
+        while (
+            self.sent - self.too_long - self._safe > MAX_WAITING - BLOCK_LINES
+            or self._waiting_bytes > MAX_WAITING_BYTES
+        ):
+            self._serve(self._producer.poll, POLL_SECONDS)
 
-    def _collect(self) -> None:
-        """Count what was acknowledged. Here and not in callbacks: those come from another thread."""
-        acknowledged, progress = self.acknowledged, copy(self._progress)
-        for future, line in self._waiting:
-            try:
-                stored = future.get(timeout=0 if self._why else 5)
-            except KafkaError as error:
-                self._why = self._why or reason(error)
-            else:
-                acknowledged += 1
-                if progress and not self._why:
-                    progress.add(line, stored.partition, stored.offset)
-        # All or nothing: a signal that ends the run may come at any of the lines above.
-        self.acknowledged, self._progress, self._waiting = acknowledged, progress, []
-
-    def _note(self, limit: float) -> None:
-        """Keep how far the file is, after the acknowledgements that it tells of."""
-        progress = self._progress
-        if not progress or progress.lines == self._noted:
-            return
+    def _queue(self, lines: Sequence[bytes], shift_ms: int) -> int:
+        """Give librdkafka the lines as one block, up to one that is too long; how many it took."""
+        block = Block(self._progress, self._failures)
+        produce, topic, delivered = self._producer.produce, self.topic, block.delivered
+        headers: list[tuple[str, str | bytes | None]] = [(SHIFT_HEADER, str(shift_ms).encode("ascii"))]
+        taken = 0
         try:
-            note = self._producer.send(progress_topic(self.topic), key=progress.key.encode(), value=progress.value())
-            self._producer.flush(timeout=limit)
-            note.get(timeout=0)
-        except KafkaError as error:
+            for line, key in zip(lines, session_keys(lines), strict=True):
+                produce(topic, line, key, headers=headers, on_delivery=delivered)
+                taken += 1
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.MSG_SIZE_TOO_LARGE:
+                self._failures.append(reason(error))
+        block.close(lines[:taken])
+        self._blocks.append(block)
+        self.sent += taken
+        self._waiting_bytes += len(block.text)
+        return taken
+
+    def _leave_out(self, line: bytes) -> None:
+        """Waiting or trying again would not help, and the lines after it are good."""
+        self.sent += 1
+        self.too_long += 1
+        say(f"warning: line {self.sent} is longer than Kafka takes, {MAX_LINE_BYTES} bytes; it begins {line[:60]!r}")
+        self.flush()
+        self._progress = None  # the next run comes to this line again, and fails until it is fixed
+
+    def _serve(self, poll: Callable[[float], int], seconds: float, note_after: int = NOTE_LINES) -> None:
+        """Take acknowledgements; raises JobError when one is a refusal."""
+        with cli.undivided():
+            poll(min(seconds, POLL_SECONDS))
+            if not self._failures:
+                self._collect(note_after)
+        self._check()
+
+    def _check(self) -> None:
+        if self._failures:
+            raise self._loss()
+        if self._why_not_noted:
             raise JobError(
-                f"all {self.sent} lines so far are in Kafka, but not how far that is ({reason(error)}): see that topic "
-                f"{progress_topic(self.topic)} can be written, then run the task again; nothing counts twice"
-            ) from error
-        self._noted = progress.lines
+                f"{self.acknowledged} lines so far are in Kafka, but not how far that is ({self._why_not_noted}): see "
+                f"that topic {progress_topic(self.topic)} can be written, then run the task again; nothing counts twice"
+            )
+
+    def _collect(self, note_after: int) -> None:
+        """Count the blocks that Kafka has, up to the first one that it has not yet, and keep how far the files are."""
+        while self._blocks and self._blocks[0].complete:
+            block = self._blocks.popleft()
+            if self._reached is not block.progress:
+                self._note(1)
+                self._reached = block.progress
+            self._stored += block.count
+            self._waiting_bytes -= len(block.text)
+            if block.progress:
+                block.progress.add(block)
+        self._note(note_after if time.monotonic() - self._noted_at < NOTE_SECONDS else 1)
+
+    def _note(self, after: int) -> None:
+        """Keep in Kafka how far the file is, if that is so many lines more."""
+        progress, stored = self._reached, self._stored
+        if not progress:
+            self._safe = stored
+        elif progress.lines - progress.noted >= after:
+            progress.noted, self._noted_at = progress.lines, time.monotonic()
+            self._noting += 1
+            topic, key = progress_topic(self.topic), progress.key.encode()
+            self._producer.produce(topic, progress.value(), key, on_delivery=partial(self._noted, stored))
+
+    def _noted(self, stored: int, error: KafkaError | None, _: Message) -> None:
+        self._noting -= 1
+        if error:
+            self._why_not_noted = reason(error)
+        else:
+            self._safe = max(self._safe, stored)
 
     def _loss(self) -> JobError:
         lost = self.sent - self.acknowledged - self.too_long
         return JobError(
-            f"{lost} of {self.sent} lines were not acknowledged by Kafka ({self._why}): see that the broker runs, "
-            "then run the task again; lines that arrived already count once"
+            f"{lost} of {self.sent} lines were not acknowledged by Kafka ({self._failures[0]}): see that the broker "
+            "runs, then run the task again; lines that arrived already count once"
         )
+
+
+def _producer(brokers: str, security: Security) -> Producer:
+    limit = DELIVERY_SECONDS * 1000
+    limits = {"delivery.timeout.ms": limit, "request.timeout.ms": min(30_000, limit) - 1000}
+    return Producer({"bootstrap.servers": brokers, **SETTINGS, **limits, **security.librdkafka})

@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from confluent_kafka import KafkaError, KafkaException
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
-from kafka.errors import KafkaError, TopicAlreadyExistsError, UnknownTopicOrPartitionError
+from kafka.errors import KafkaError as AdminError
+from kafka.errors import TopicAlreadyExistsError, UnknownTopicOrPartitionError
 
 from jobs.cli import JobError, say
 from jobs.event import PARTITIONS, RETENTION_DAYS
-from jobs.kafka_security import PLAINTEXT, Security, refusals
+from jobs.kafka_security import PLAINTEXT, Security, refusal
 
 CONNECT_SECONDS = 15
 _DAY_MS = 24 * 3600 * 1000
@@ -25,7 +27,7 @@ def progress_topic(topic: str) -> str:
 
 
 def ensure_topics(admin: KafkaAdminClient, topic: str, replication: int) -> str:
-    """See to both topics, and the id of the one for clicks, which changes when it is made anew.
+    """See to both topics, and the id of the one for clicks, which changes when it is recreated.
 
     Says how a topic that is there differs from the contract; raises JobError when clicks would not be kept in it.
     """
@@ -44,24 +46,26 @@ def ensure_topics(admin: KafkaAdminClient, topic: str, replication: int) -> str:
 def connected(brokers: str, security: Security = PLAINTEXT) -> KafkaAdminClient:
     """A connected admin client; kafka-python gives up at the first refusal, a broker that starts needs some seconds."""
     deadline = time.monotonic() + CONNECT_SECONDS
-    with refusals() as refused:
-        while True:
-            try:
-                servers = brokers.split(",")
-                return KafkaAdminClient(bootstrap_servers=servers, bootstrap_timeout_ms=5000, **security.python)
-            except (KafkaError, OSError, ValueError) as error:
-                if refused:
-                    raise JobError(f"Kafka at {brokers} does not let us in ({refused[-1]}): {security.fix}") from error
-                if isinstance(error, ValueError) or time.monotonic() > deadline:
-                    raise JobError(
-                        f"no Kafka broker answers at {brokers} ({reason(error)}): is KAFKA_BROKERS right (host:port, "
-                        f"commas between), and does the broker run? {security.fix}"
-                    ) from error
-                time.sleep(1)
+    while True:
+        try:
+            servers = brokers.split(",")
+            return KafkaAdminClient(bootstrap_servers=servers, bootstrap_timeout_ms=5000, **security.python)
+        except (AdminError, OSError, ValueError) as error:
+            if refused := refusal(brokers, security):
+                raise JobError(f"Kafka at {brokers} refused the login ({refused}): {security.fix}") from error
+            if isinstance(error, ValueError) or time.monotonic() > deadline:
+                raise JobError(
+                    f"no Kafka broker answers at {brokers} ({reason(error)}): is KAFKA_BROKERS right (host:port, "
+                    f"commas between), and does the broker run? {security.fix}"
+                ) from error
+            time.sleep(1)
 
 
-def reason(error: Exception) -> str:
+def reason(error: Exception | KafkaError) -> str:
     """The kind of an error and its words."""
+    cause = error.args[0] if isinstance(error, KafkaException) else error
+    if isinstance(cause, KafkaError):
+        return f"{cause.name()}: {cause.str()}"
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 

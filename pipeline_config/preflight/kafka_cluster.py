@@ -98,28 +98,27 @@ def _describe(brokers: str, variable: str, topics: list[str], security: Security
 
     logging.getLogger("kafka").setLevel(logging.CRITICAL)  # each try of a connection would be a line
     milliseconds = ANSWER_SECONDS * 1000 // 2  # twice: to find the cluster, and to ask it
-    with kafka_security.refusals() as refused:
+    try:
+        admin = KafkaAdminClient(
+            bootstrap_servers=[broker.strip() for broker in brokers.split(",")],
+            bootstrap_timeout_ms=milliseconds,
+            request_timeout_ms=milliseconds,
+            **security.python,
+        )
         try:
-            admin = KafkaAdminClient(
-                bootstrap_servers=[broker.strip() for broker in brokers.split(",")],
-                bootstrap_timeout_ms=milliseconds,
-                request_timeout_ms=milliseconds,
-                **security.python,
+            found = admin.describe_topics(topics)
+            return Cluster(
+                len(admin.describe_cluster()["brokers"]),
+                {topic["name"]: len(topic["partitions"]) for topic in found if not topic["error_code"]},
             )
-            try:
-                found = admin.describe_topics(topics)
-                return Cluster(
-                    len(admin.describe_cluster()["brokers"]),
-                    {topic["name"]: len(topic["partitions"]) for topic in found if not topic["error_code"]},
-                )
-            finally:
-                admin.close()
-        except (KafkaError, OSError, ValueError) as error:
-            if refused:
-                raise Failure(f"Kafka at {brokers} does not let us in ({refused[-1]})", security.fix) from error
-            why = f"no Kafka broker answers at {brokers} ({type(error).__name__})"
-            fix = f"start the brokers, or correct {variable}: host:port, commas between; {security.fix}"
-            raise Failure(why, fix) from error
+        finally:
+            admin.close()
+    except (KafkaError, OSError, ValueError) as error:
+        if refused := kafka_security.refusal(brokers, security, ANSWER_SECONDS / 4):
+            raise Failure(f"Kafka at {brokers} refused the login ({refused})", security.fix) from error
+        why = f"no Kafka broker answers at {brokers} ({type(error).__name__})"
+        fix = f"start the brokers, or correct {variable}: host:port, commas between; {security.fix}"
+        raise Failure(why, fix) from error
 
 
 def _topic(cluster: Cluster, topic: str) -> str:

@@ -7,6 +7,7 @@ import signal
 import time
 import uuid
 from collections import Counter
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +29,19 @@ pytestmark = [pytest.mark.faults, pytest.mark.filterwarnings("ignore:unclosed <s
 KILLS = 50 if FULL else 2
 BROKER_KILLS = 10 if FULL else 1
 STARTS_SECONDS = 60
+COPIES = 5
 
 
 @pytest.fixture(scope="module")
 def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two dirty days, long enough to be killed in."""
+    """Two dirty days, long enough to be killed in: copies of the generator's, each with sessions of its own."""
     folder = tmp_path_factory.mktemp("log")
     for day in (DAY, NEXT_DAY):
         write_day(folder, cli.day(day), 7, 1, dirty=True)
+        path = folder / f"{day}.json"
+        content = path.read_bytes()
+        copies = (content.replace(b'"SessionId":"', b'"SessionId":"%d' % number) for number in range(COPIES))
+        path.write_bytes(b"".join(copies))
     return folder
 
 
@@ -78,35 +84,43 @@ def check(records: list[Any], log: Path, weeks: range) -> None:
 def test_a_producer_that_is_killed_goes_on_where_it_was(
     mortal_kafka: KafkaBroker, log: Path, topic: str, chance: random.Random, tell: Tell
 ) -> None:
-    happened: Counter[str] = Counter()
-    weeks = resumed = 0
+    kafka, happened = mortal_kafka.address, Counter[str]()
+    resumed = twice = 0
+    topics = map(f"{topic}.{{}}".format, count())
+    topic = next(topics)
     # A kill before the first note of how far it came lets nothing go on: slow machines need more of them.
     while happened["in the middle"] < KILLS or (not resumed and happened["in the middle"] < 10 * KILLS):
-        before = stored(mortal_kafka.address, topic)
-        with producing(mortal_kafka.address, log, topic, of_week(weeks)) as run:
+        before = stored(kafka, topic)
+        with producing(kafka, log, topic) as run:
             if chance.random() < 0.2:
                 time.sleep(chance.uniform(0, 2))  # also while it starts and connects
-            elif wait_for_more(mortal_kafka.address, topic, before, run, STARTS_SECONDS):
+            elif wait_for_more(kafka, topic, before, run, STARTS_SECONDS):
                 time.sleep(chance.uniform(0, 0.5))
             run.kill()
             said = run.communicate()[0]
         resumed += "goes on after them" in said
         assert run.returncode in (-signal.SIGKILL, 0), said
         if run.returncode == 0 or "acknowledged, failed" in said:
-            weeks -= 1
             happened["too late"] += 1
+            twice += complete(kafka, log, topic)
+            topic = next(topics)
         else:
-            happened["in the middle" if stored(mortal_kafka.address, topic) > before else "before the first line"] += 1
-    with producing(mortal_kafka.address, log, topic, of_week(weeks)) as run:
+            happened["in the middle" if stored(kafka, topic) > before else "before the first line"] += 1
+    with producing(kafka, log, topic) as run:
         said = run.communicate(timeout=120)[0]
     assert run.returncode == 0, said
     resumed += "goes on after them" in said
-    records = records_of(mortal_kafka.address, topic)
-    twice = len(records) - len(lines_of(log)) * (1 - weeks)
-    tell(f"kill -9 of the producer: {dict(happened)}; {resumed} runs went on; {len(records)} records, {twice} twice")
-    check(records, log, range(weeks, 1))
+    twice += complete(kafka, log, topic)
+    tell(f"kill -9 of the producer: {dict(happened)}; {resumed} runs went on; {twice} records twice")
     assert resumed
     assert 0 <= twice <= happened["in the middle"] * MAX_WAITING
+
+
+def complete(kafka: str, log: Path, topic: str) -> int:
+    """Check a topic into which the log was sent to its end; how many records are there again."""
+    records = records_of(kafka, topic)
+    check(records, log, range(1))
+    return len(records) - len(lines_of(log))
 
 
 def test_a_broker_that_is_killed_loses_and_doubles_nothing(

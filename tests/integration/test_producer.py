@@ -5,8 +5,10 @@ from __future__ import annotations
 import datetime as dt
 import gc
 import json
+import random
 import re
 import signal
+import statistics
 import subprocess
 import threading
 import time
@@ -17,14 +19,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from kafka import KafkaProducer
 from kafka.admin import KafkaAdminClient
+from kafka.partitioner import murmur2
 
 from jobs.cli import JobError
 from jobs.event import PARTITIONS, SHIFT_HEADER, TOPIC, event_id
 from jobs.generator.__main__ import write_day
 from jobs.producer import sender as sender_module
 from jobs.producer import topics as topics_module
-from jobs.producer.log_files import record_of
+from jobs.producer.log_files import record_of, source_ms
 from jobs.producer.replay import WEEK_MS
 from jobs.producer.sender import Sender
 from stack.kafka_broker import KafkaBroker
@@ -106,6 +110,26 @@ def test_a_batch_is_in_kafka_line_by_line_and_a_resend_has_the_same_identities(
     assert len({event_id(record.value, 0) for record in resent}) == len(set(expected))
 
 
+def test_each_key_goes_where_kafka_python_would_send_it(kafka: str, topic: str) -> None:
+    chance = random.Random(1)  # noqa: S311
+    keys = [f"{chance.getrandbits(bits):x}" for bits in range(1, 101) for _ in range(100)]
+    with Sender(kafka, topic, 1) as sender:
+        sender.send([json.dumps({"SessionId": key}).encode() for key in keys], 0)
+        sender.finish(1)
+    records = records_of(kafka, topic)
+    assert len(records) == len(keys) == 10_000
+    assert [record.partition for record in records] == [
+        (murmur2(record.key) & 0x7FFFFFFF) % PARTITIONS for record in records
+    ]
+    with_python = KafkaProducer(bootstrap_servers=kafka)
+    try:
+        futures = {key: with_python.send(topic, key=key.encode(), value=b"{}") for key in keys[:1000]}
+        there = {key: future.get(timeout=30).partition for key, future in futures.items()}
+    finally:
+        with_python.close()
+    assert {record.key.decode(): record.partition for record in records if record.key}.items() >= there.items()
+
+
 def test_a_missing_day_is_an_error_after_the_others_are_stored(kafka: str, log: Path, topic: str) -> None:
     done = produce("batch", kafka, log, topic, "--last-date=2020-10-03")
     assert done.returncode == 1
@@ -144,6 +168,20 @@ def test_a_fast_replay_sends_all_moved_to_this_week(kafka: str, log: Path, topic
     assert done.stdout.rstrip().endswith("failed 0")
 
 
+def test_a_replay_sends_each_click_at_its_moment(kafka: str, topic: str, tmp_path: Path) -> None:
+    today = dt.datetime.now(dt.UTC).date()
+    day = today - dt.timedelta(weeks=100)
+    first = (time.time() + 3) * 1000 - 100 * WEEK_MS
+    clicks = [f'{{"DateCreated":"/Date({int(first) + 10 * n})/","SessionId":"s{n}"}}' for n in range(200)]
+    (tmp_path / f"{day}.json").write_text("\n".join(clicks), encoding="ascii")
+    done = produce("realtime", kafka, tmp_path, topic, f"--first-date={day}", f"--last-date={day}")
+    assert (done.returncode, done.stderr) == (0, "")
+    late = [record.timestamp - (source_ms(record.value) or 0) - 100 * WEEK_MS for record in records_of(kafka, topic)]
+    assert len(late) == 200
+    assert min(late) >= -1, "milliseconds"
+    assert statistics.median(late) < 20, "also on a busy machine"
+
+
 def test_a_replay_ends_green_when_its_time_is_over(kafka: str, log: Path, topic: str) -> None:
     started = time.monotonic()
     done = produce("realtime", kafka, log, topic, "--speed=600", "--run-minutes=0.05")
@@ -160,8 +198,7 @@ def test_a_signal_ends_a_replay_with_143_and_all_that_was_sent_is_stored(
     with started_replay(kafka, log, topic) as process:
         process.send_signal(number)
         out, error = process.communicate(timeout=30)
-    assert process.returncode == 143
-    assert error == "error: ended by a signal before it was done\n"
+    assert (process.returncode, error) == (143, "error: ended by a signal before it was done\n")
     found = re.search(r"ends early: sent (\d+) lines, acknowledged (\d+)", out)
     assert found
     assert found[1] == found[2]
@@ -211,7 +248,7 @@ def make_topic(kafka: str, topic: str, partitions: int, configs: dict[str, str] 
 def test_a_topic_that_differs_is_used_and_reported(kafka: str, topic: str, capsys: pytest.CaptureFixture[str]) -> None:
     make_topic(kafka, topic, 1)
     with Sender(kafka, topic, 2) as sender:
-        sender.send(b"{}", 0)
+        sender.send([b"{}"], 0)
         sender.finish(1)
     said = capsys.readouterr().out
     assert f"warning: topic {topic} has 1 partitions, the contract declares {PARTITIONS}" in said
@@ -254,8 +291,7 @@ def test_a_topic_that_cannot_be_made_is_said(kafka: str, topic: str) -> None:
 
 def test_a_line_that_kafka_does_not_take_costs_no_other_line(kafka: str, topic: str) -> None:
     with Sender(kafka, topic, 1) as sender:
-        for line in (b"{}", b"x" * 2_000_000, b"{ }"):
-            sender.send(line, 0)
+        sender.send([b"{}", b"x" * 2_000_000, b"{ }"], 0)
         with pytest.raises(JobError, match="1 of 3 lines are longer than Kafka takes"):
             sender.finish(1)
     assert sorted(record.value for record in records_of(kafka, topic)) == [b"{ }", b"{}"]
@@ -270,7 +306,7 @@ def test_a_batch_sends_some_thousand_lines_a_second_in_bounded_memory(
     with Sender(kafka, topic, 1) as sender:
         started = time.monotonic()
         for line in lines:
-            sender.send(line, 0)
+            sender.send([line], 0)
             most = max(most, sender.sent - sender.acknowledged)
         sender.finish(1)
         rate = len(lines) / (time.monotonic() - started)
@@ -283,12 +319,12 @@ def test_a_broker_that_restarts_costs_no_line_and_doubles_none(mortal_kafka: Kaf
     lines = [json.dumps({"SessionId": f"s{n % 50}", "n": n}).encode() for n in range(3000)]
     with Sender(mortal_kafka.address, topic, 1) as sender:
         for line in lines[:1500]:
-            sender.send(line, 0)
+            sender.send([line], 0)
         mortal_kafka.stop()
         restart = threading.Timer(3, mortal_kafka.start)
         restart.start()
         for line in lines[1500:]:
-            sender.send(line, 0)
+            sender.send([line], 0)
         sender.finish(1)
         restart.join()
     assert Counter(record.value for record in records_of(mortal_kafka.address, topic)) == Counter(lines)
@@ -299,11 +335,11 @@ def test_a_broker_that_stays_away_ends_the_run_with_what_was_lost(
 ) -> None:
     monkeypatch.setattr(sender_module, "DELIVERY_SECONDS", 4)
     with Sender(mortal_kafka.address, topic, 1) as sender:
-        sender.send(b"{}", 0)
+        sender.send([b"{}"], 0)
         sender.flush()
         mortal_kafka.stop()
         for _ in range(10):
-            sender.send(b"{}", 0)
+            sender.send([b"{}"], 0)
         started = time.monotonic()
         with pytest.raises(
             JobError, match=r"10 of 11 lines were not acknowledged by Kafka \(.+\): see that the broker"
@@ -322,6 +358,5 @@ def test_a_signal_while_the_broker_is_away_still_ends_with_143_and_one_line(
         time.sleep(3)
         process.send_signal(signal.SIGTERM)
         out, error = process.communicate(timeout=30)
-    assert process.returncode == 143
-    assert error == "error: ended by a signal before it was done\n"
+    assert (process.returncode, error) == (143, "error: ended by a signal before it was done\n")
     assert "ends early: sent" in out

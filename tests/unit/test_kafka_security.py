@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import socket
 import ssl
+import subprocess
 from pathlib import Path
 
 import pytest
-from kafka.net.transport import KafkaTCPTransport
+from confluent_kafka import Producer
 
 from jobs import kafka_security
 from jobs.cli import JobError
@@ -18,6 +18,8 @@ SCRAM = "org.apache.kafka.common.security.scram.ScramLoginModule"
 PLAIN = SCRAM.replace("scram.Scram", "plain.Plain")
 LOGIN = f'sasl.jaas.config={SCRAM} required username="u" password="not-to-be-shown";\n'
 SASL = "security.protocol=SASL_PLAINTEXT\nsasl.mechanism=SCRAM-SHA-512\n"
+CERTIFICATE = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
+CERTIFICATE += ["-keyout", "key.pem", "-out", "cert.pem", "-subj", "/CN=authority"]
 
 
 def write(folder: Path, text: str) -> Path:
@@ -28,7 +30,7 @@ def write(folder: Path, text: str) -> Path:
 
 def test_without_a_folder_kafka_speaks_plaintext() -> None:
     assert kafka_security.read("") == kafka_security.PLAINTEXT
-    assert (kafka_security.PLAINTEXT.python, kafka_security.PLAINTEXT.java) == ({}, {})
+    assert kafka_security.PLAINTEXT == kafka_security.Security({}, {}, {}, None)
 
 
 def test_the_file_is_read_as_java_reads_it_and_no_secret_is_in_what_java_gets(tmp_path: Path) -> None:
@@ -126,7 +128,9 @@ def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path, monkeypatch: pyt
         raise PermissionError
 
     monkeypatch.setattr(Path, "read_text", closed)  # root reads everything
-    with pytest.raises(JobError, match=f"is closed to user id {os.getuid()}: let that user, and nobody else, read it"):
+    with pytest.raises(
+        JobError, match=f"is not readable by uid {os.getuid()}: let that user, and nobody else, read it"
+    ):
         kafka_security.read(str(tmp_path))
 
 
@@ -139,13 +143,33 @@ def test_a_host_name_is_checked_unless_the_file_says_no(tmp_path: Path) -> None:
         assert context.verify_mode is ssl.CERT_REQUIRED
 
 
-def test_what_a_broker_says_before_it_hangs_up_is_heard() -> None:
-    ours, brokers = socket.socketpair()
-    with ours, brokers, kafka_security.refusals():
-        ours.setblocking(False)
-        brokers.sendall(b"SaslAuthenticationException")
-        brokers.close()
-        transport = KafkaTCPTransport(None, ours)
-        assert transport._sock_recv() == (b"SaslAuthenticationException", None)
-        data, end = transport._sock_recv()
-        assert (data, str(end)) == (b"", "KafkaConnectionError: socket disconnected")
+def test_librdkafka_is_told_the_same(tmp_path: Path) -> None:
+    subprocess.run([*CERTIFICATE, "-passout", "pass:k"], cwd=tmp_path, check=True, capture_output=True)
+    both = (tmp_path / "key.pem").read_text() + (tmp_path / "cert.pem").read_text()
+    (tmp_path / "both.pem").write_text(both)
+    store = "ssl.{0}.location={1}.pem\nssl.{0}.type=PEM\n"
+    stores = store.format("truststore", "cert") + store.format("keystore", "both") + "ssl.key.password=k\n"
+    host = f"{kafka_security.HOST_CHECK}=\n"
+    write(tmp_path, SASL.replace("PLAINTEXT", "SSL") + LOGIN + stores + host)
+    found = kafka_security.read(str(tmp_path))
+    assert found.librdkafka == {
+        "security.protocol": "SASL_SSL",
+        "sasl.mechanism": "SCRAM-SHA-512",
+        "sasl.username": "u",
+        "sasl.password": "not-to-be-shown",
+        "ssl.ca.location": f"{tmp_path}/cert.pem",
+        "ssl.certificate.location": f"{tmp_path}/both.pem",
+        "ssl.key.location": f"{tmp_path}/both.pem",
+        "ssl.key.password": "k",
+        "ssl.endpoint.identification.algorithm": "none",
+    }
+    assert "not-to-be-shown" not in repr(found)
+    Producer(dict(found.librdkafka))  # which knows each of these names, and reads the files
+
+    write(tmp_path, SASL + LOGIN)
+    assert set(kafka_security.read(str(tmp_path)).librdkafka) >= {"sasl.username", "sasl.password"}
+
+
+def test_where_no_broker_answers_none_refuses() -> None:
+    assert kafka_security.refusal("127.0.0.1:1", kafka_security.PLAINTEXT) == ""
+    assert kafka_security.refusal("127.0.0.1:port", kafka_security.PLAINTEXT) == ""

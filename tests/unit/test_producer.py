@@ -5,15 +5,28 @@ from __future__ import annotations
 import datetime as dt
 import gzip
 import json
+import random
+import tracemalloc
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from jobs.cli import JobError
 from jobs.event import event_id
 from jobs.producer import __main__ as producer
-from jobs.producer.log_files import LogFile, LogFileError, files_of, record_of, source_ms
+from jobs.producer import log_files
+from jobs.producer.log_files import (
+    _LINE,
+    MAX_LINE_BYTES,
+    READ_BYTES,
+    LogFile,
+    LogFileError,
+    files_of,
+    record_of,
+    session_keys,
+    source_ms,
+)
 from jobs.producer.replay import WEEK_MS, check_shift, send_batch, send_realtime, weeks_to_now, weeks_to_today
 
 DAY = dt.date(2020, 10, 1)
@@ -33,7 +46,7 @@ def at(hour: int, minute: int = 0, day: dt.date = DAY) -> dt.datetime:
 
 
 class Clock:
-    """A clock that moves only when somebody sleeps, and by `step` each time it is looked at."""
+    """A clock that moves only when somebody waits, and by `step` each time it is looked at."""
 
     def __init__(self, step: float = 0.0) -> None:
         self.now = NOW.timestamp()
@@ -43,10 +56,6 @@ class Clock:
         """Seconds since 1970."""
         self.now += self.step
         return self.now
-
-    def sleep(self, seconds: float) -> None:
-        """Move on."""
-        self.now += seconds
 
 
 class Recorder:
@@ -68,13 +77,17 @@ class Recorder:
         self.files.append((file.path.name, shift_ms))
         return self.already
 
-    def send(self, line: bytes, shift_ms: int, record: dict[str, Any] | None = None) -> None:
+    def send(self, lines: Sequence[bytes], shift_ms: int) -> None:
         """As Sender.send."""
-        assert record is None or record == record_of(line)
-        self.lines.append(line)
-        self.shifts.add(shift_ms)
-        self.seconds.append(round(self.clock.now - NOW.timestamp(), 3))
-        self.sent += 1
+        self.lines += lines
+        self.shifts |= {shift_ms for _ in lines}
+        self.seconds += [round(self.clock.now - NOW.timestamp(), 3) for _ in lines]
+        self.sent += len(lines)
+
+    def wait(self, seconds: float) -> None:
+        """As Sender.wait."""
+        self.flush()
+        self.clock.now += seconds
 
     def flush(self) -> None:
         """As Sender.flush."""
@@ -101,7 +114,7 @@ def replay(
     (folder / f"{day}.json").write_bytes(b"\n".join(content))
     clock = Clock(step)
     recorder = Recorder(clock)
-    send_realtime(recorder, files_of(folder, [day])[0], speed, run_seconds, clock.time, clock.sleep)
+    send_realtime(recorder, files_of(folder, [day])[0], speed, run_seconds, clock.time)
     return recorder
 
 
@@ -113,6 +126,29 @@ def test_lines_are_sent_unchanged_whatever_they_hold(tmp_path: Path) -> None:
     assert recorder.shifts == {2 * WEEK_MS}
     assert recorder.acknowledged == len(content)
     assert recorder.finished == 1
+
+
+def test_lines_are_the_same_however_the_file_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = [line(at(1)), b"x" * 300, b"a\rb", b" y"]
+    (tmp_path / f"{DAY}.json").write_bytes(b"\n\n" + b"\r\n".join(content) + b"\n \n")
+    for size in (1, 2, 7, 299, READ_BYTES):
+        monkeypatch.setattr(log_files, "READ_BYTES", size)
+        assert batch(tmp_path).lines == content
+
+
+def test_a_line_without_end_is_cut_in_bounded_memory_and_the_rest_sent(tmp_path: Path) -> None:
+    with gzip.open(tmp_path / f"{DAY}.json.gz", "wb", compresslevel=1) as file:
+        file.write(line(at(1)) + b"\n")
+        for _ in range(64):
+            file.write(b"x" * MAX_LINE_BYTES)
+        file.write(b"\n" + line(at(2)))
+    tracemalloc.start()
+    first, long, last = batch(tmp_path).lines
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (first, last) == (line(at(1)), line(at(2)))
+    assert len(long) == MAX_LINE_BYTES + 1
+    assert most < 10 * MAX_LINE_BYTES
 
 
 def test_all_lines_of_a_days_file_are_sent_whatever_their_date(tmp_path: Path) -> None:
@@ -164,7 +200,7 @@ def test_a_file_that_breaks_off_is_sent_as_far_as_it_goes(tmp_path: Path) -> Non
     assert recorder.lines
     clock = Clock()
     with pytest.raises(LogFileError):
-        send_realtime(Recorder(clock), files_of(tmp_path, [DAY])[0], 60, 3600, clock.time, clock.sleep)
+        send_realtime(Recorder(clock), files_of(tmp_path, [DAY])[0], 60, 3600, clock.time)
 
 
 @pytest.mark.parametrize(
@@ -263,7 +299,7 @@ def test_a_replay_goes_on_with_the_first_click_that_is_not_sent(tmp_path: Path) 
     (tmp_path / f"{DAY}.json").write_bytes(b"\n".join(content))
     clock = Clock()
     recorder = Recorder(clock, already=2)
-    send_realtime(recorder, files_of(tmp_path, [DAY])[0], 60, 3600, clock.time, clock.sleep)
+    send_realtime(recorder, files_of(tmp_path, [DAY])[0], 60, 3600, clock.time)
     assert recorder.lines == content[2:]
     assert recorder.seconds == [0, 30]
     assert recorder.files == [(f"{DAY}.json", weeks_to_now(DAY, DAY, 60, NOW.date()) * WEEK_MS)]
@@ -283,7 +319,7 @@ def test_a_replay_names_a_day_without_a_line_after_the_days_before_it(tmp_path: 
     clock = Clock()
     recorder = Recorder(clock)
     with pytest.raises(JobError, match="2020-10-02 has no line in"):
-        send_realtime(recorder, files_of(tmp_path, [DAY, NEXT])[0], 1, 3600, clock.time, clock.sleep)
+        send_realtime(recorder, files_of(tmp_path, [DAY, NEXT])[0], 1, 3600, clock.time)
     assert recorder.acknowledged == 1
 
 
@@ -291,10 +327,64 @@ def test_what_the_key_and_the_pace_are_read_from() -> None:
     assert record_of(b"\xef\xbb\xbf" + line(at(1)) + b",  ")["SessionId"] == "s" * 24
     assert record_of(rb'{"DateCreated": "\/Date(5)\/"}') == {"DateCreated": "/Date(5)/"}
     assert record_of(b"[1, 2]") == record_of(b"nonsense") == record_of(b"[" * 100_000) == {}
-    assert source_ms({"DateCreated": "/Date(1357004977650+0000)/"}) == 1357004977650
-    assert source_ms({"DateCreated": "/Date(-62135596800000)/"}) == -62135596800000
+    assert source_ms(b'{"DateCreated": "/Date(1357004977650+0000)/"}') == 1357004977650
+    assert source_ms(b'{"DateCreated": "/Date(-62135596800000)/"}') == -62135596800000
     for date in (5, None, "/Date()/", f"/Date({'9' * 5000})/", "/Date(1)/\n"):
-        assert source_ms({"DateCreated": date}) is None
+        assert source_ms(json.dumps({"DateCreated": date}).encode()) is None
+
+
+GENERATED = (
+    b'{"DateCreated":"/Date(1593561626976)/","SessionId":"wotrgraazw0lmzgn1jzuxwtr","DocumentId":1094990,'
+    b'"Url":"https://a.b/c","Title":"Stroke \\"x\\" \\/ y","DOI":"","ClinicalAreas":",Cardiology",'
+    b'"Keywords":null,"Documents":[1054677, 0,12],"Other": true}'
+)
+ODD = [
+    b'{"SessionId": "late", "DateCreated": "/Date(5)/"}',
+    b'{"DateCreated": "a", "SessionId": "first", "SessionId": "last"}',
+    b'{"DateCreated": "a", "SessionId": "first", "Session\\u0049d": "last", "DateCreate\\u0064": "b"}',
+    b'{"DateCreated": "a", "SessionId": "outer", "x": {"SessionId": "inner"}}',
+    b'{"DateCreated": "a", "SessionId": "\\u0061\\ud800 \\n"}',
+    b'{"DateCreated": "a", "SessionId": 5}',
+    b'{"DateCreated": "a", "SessionId": ["s"]}',
+    b'{"DateCreated": "a", "SessionId": "s", "n": %b}' % (b"9" * 5000),
+    b'{"DateCreated": "a", "SessionId": "s", "n": [01]}',
+    b'{"DateCreated": "a", "SessionId": "s", "n": [-5, 1.5, "x"]}',
+    b'{"DateCreated": "a", "SessionId": "s", "n": -0.5e3, "m": NaN}',
+    b'{"DateCreated":"a" ,\t"SessionId" :"s"}\x0b,',
+    '{"DateCreated":"ä","SessionId":"sß"}'.encode(),
+    b'{"DateCreated":"a","SessionId":"s\xff"}',
+    b'{"DateCreated":"a","SessionId":"s","x":"\x7f\x00"}',
+    b'\xef\xbb\xbf{"DateCreated":"a","SessionId":"s"}',
+    '{"DateCreated":"a","SessionId":"s"}'.encode("utf-16"),
+    b'[{"DateCreated":"a","SessionId":"s"}]',
+    b"{}",
+    b"",
+]
+
+
+def mutated(line: bytes, chance: random.Random) -> bytes:
+    """The line with some bytes removed, repeated, exchanged or put in."""
+    for _ in range(chance.randrange(4)):
+        begin = chance.randrange(len(line) + 1)
+        end = begin + chance.choice([0, 1, 1, 2, 40])
+        put = chance.choice([b"", b'"', b"\\", b",", b"}", b"]", b"0", b" ", b"\xe4", b"\x01", line[begin:end] * 2])
+        line = line[:begin] + put + line[end:]
+    return line
+
+
+def test_key_and_date_are_those_of_the_parsed_line_however_it_is_broken() -> None:
+    chance = random.Random(1)  # noqa: S311 (not for security)
+    seeds = [*ODD, *[GENERATED] * len(ODD)]
+    plain = 0
+    for line in [*seeds, *(mutated(chance.choice(seeds), chance) for _ in range(20_000))]:
+        record = record_of(line)
+        session, date = record.get("SessionId"), record.get("DateCreated")
+        key = session.encode("utf-8", "replace") if isinstance(session, str) and session else None
+        assert session_keys([line]) == [key], line
+        assert source_ms(line) == source_ms(json.dumps({"DateCreated": date}).encode()), line
+        plain += _LINE.fullmatch(line) is not None
+    assert plain > 1000, "which is the way of nearly all real lines"
+    assert _LINE.fullmatch(GENERATED)
 
 
 def test_the_events_identity_is_that_of_the_contract() -> None:

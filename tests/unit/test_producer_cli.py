@@ -119,3 +119,18 @@ def test_a_job_that_is_to_end_with_stdin_does(moment: str) -> None:
             job.stdout.readline()
         _, said = job.communicate(b"whatever comes", timeout=30)
     assert (job.returncode, said.decode()) == (cli.TERMINATED, "error: ended by a signal before it was done\n")
+
+
+def test_a_signal_waits_for_the_end_of_what_is_undivided() -> None:
+    done: list[str] = []
+
+    def run(_: argparse.Namespace) -> None:
+        with cli.undivided():
+            os.kill(os.getpid(), signal.SIGTERM)
+            done.append("inside")
+        done.append("after")
+
+    assert cli.main(argparse.ArgumentParser(), run, []) == cli.TERMINATED
+    assert done == ["inside"]
+    with cli.undivided():
+        pass
