@@ -1,5 +1,6 @@
 """PostgreSQL's tables: versioned SQL in the name of a role that owns them, their comments, and who may do what."""
 
+import hashlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 MIGRATIONS: Final = Path(__file__).parent / "sql"
 HISTORY: Final = "schema_migrations"
-LOCK: Final = 7_201_310  # of our migrations; any number that no other program of the database uses
+LOCK_TIMEOUT: Final = "5s"  # of a table: while a migration waits for it, so do all who come to read after it
 OWNER: Final = "tripclick_owner"  # owns the tables; nobody signs in as it, the jobs become it to migrate
 READER: Final = "tripclick_reader"  # what dashboards sign in as, or a group of such roles
 RIGHTS: Final[dict[str, tuple[str, ...]]] = {  # all that the jobs' login has at work
@@ -47,6 +48,16 @@ _COMMENTS: Final = """
     UNION ALL SELECT relname, '', coalesce(obj_description(oid, 'pg_class'), '') FROM pg_class
     WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'v')
 """
+_APPLIED: Final = f"""
+    INSERT INTO {HISTORY} (version, checksum) VALUES (%s, %s)
+    ON CONFLICT (version) DO UPDATE SET checksum = excluded.checksum
+"""
+_HOLDERS: Final = """
+    SELECT string_agg(DISTINCT format('%%s (%%s, %%s)', pid, usename, application_name), ', ')
+    FROM pg_locks JOIN pg_stat_activity USING (pid) JOIN pg_class ON pg_class.oid = relation
+    WHERE granted AND pid <> pg_backend_pid() AND relnamespace = current_schema()::regnamespace
+    AND relname = ANY(%s)
+"""
 _BEFORE_A_STATEMENT: Final = re.compile(r"(--.*|\s+)*")
 
 
@@ -54,22 +65,59 @@ def migrate(connection: "psycopg.Connection[Any]") -> None:
     """Apply each file of sql/ that this database has not had, in the order of their numbers, all in one transaction.
 
     Then the comments: they are the data dictionary's, and stand in no file; and the rights of the login and READER.
-    All of it is done and owned by OWNER; afterwards the login is itself again. JobError: it may not become OWNER, or
-    PostgreSQL refuses a statement; then nothing has changed.
+    All of it is done and owned by OWNER; afterwards the login is itself again. JobError: it may not become OWNER, an
+    applied file has changed, a lock is not free within LOCK_TIMEOUT, or PostgreSQL refuses a statement; then nothing
+    has changed.
     """
-    with connection.transaction():
-        connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
-        _become_owner(connection)
-        columns = "version text PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now()"
-        connection.execute(f"CREATE TABLE IF NOT EXISTS {HISTORY} ({columns})".encode())
-        done = {row[0] for row in connection.execute(f"SELECT version FROM {HISTORY}".encode())}
-        for path in sorted(MIGRATIONS.glob("*.sql")):
-            if path.stem not in done:
-                _apply(connection, path)
-                connection.execute(f"INSERT INTO {HISTORY} (version) VALUES (%s)".encode(), (path.stem,))
-                say(f"applied {path.name} to PostgreSQL")
-        describe(connection)
-        grant(connection)
+    import psycopg
+
+    try:
+        with connection.transaction():
+            _become_owner(connection)
+            _open_history(connection)
+            connection.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'".encode())
+            _apply_new(connection)
+            describe(connection)
+            grant(connection)
+    except psycopg.errors.LockNotAvailable as error:
+        holders = connection.execute(_HOLDERS, (_ours(),)).fetchall()[0][0] or "a session that has ended"
+        raise JobError(
+            f"PostgreSQL: {error.diag.message_primary}: a table of the marts was not free within {LOCK_TIMEOUT}, it is "
+            f"in use by {holders}: let that transaction end and run it again; nothing has changed"
+        ) from None
+
+
+def _open_history(connection: "psycopg.Connection[Any]") -> None:
+    """The list of what was applied, locked: of two migrations one waits. Nobody but OWNER can take this lock."""
+    import psycopg
+
+    columns = "version text PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now()"
+    try:
+        with connection.transaction():
+            connection.execute(f"CREATE TABLE IF NOT EXISTS {HISTORY} ({columns})".encode())
+    except psycopg.errors.UniqueViolation:
+        pass  # another migration has created it while this one waited
+    connection.execute(f"LOCK TABLE {HISTORY} IN SHARE ROW EXCLUSIVE MODE".encode())
+    known = "SELECT FROM pg_attribute WHERE attrelid = %s::regclass AND attname = 'checksum'"
+    if not connection.execute(known, (HISTORY,)).fetchall():
+        connection.execute(f"ALTER TABLE {HISTORY} ADD COLUMN checksum text".encode())
+
+
+def _apply_new(connection: "psycopg.Connection[Any]") -> None:
+    """Apply the files that are new, and note the checksum of each; JobError: one that was applied is another now."""
+    done = dict(connection.execute(f"SELECT version, checksum FROM {HISTORY}".encode()).fetchall())
+    for path in sorted(MIGRATIONS.glob("*.sql")):
+        checksum = hashlib.sha256(path.read_bytes()).hexdigest()
+        if path.stem not in done:
+            _apply(connection, path)
+            say(f"applied {path.name} to PostgreSQL")
+        elif done[path.stem] not in (None, checksum):
+            raise JobError(
+                f"{path.name} is not the file that was applied to this database: restore it, and put what is to change "
+                "into a new file"
+            )
+        if done.get(path.stem) is None:  # applied now, or when no checksums were kept
+            connection.execute(_APPLIED, (path.stem, checksum))
 
 
 class SetUp(NamedTuple):
@@ -148,8 +196,7 @@ def _become_owner(connection: "psycopg.Connection[Any]") -> None:
         raise JobError(f"PostgreSQL: {refused}: run as superuser: {found.way_out}")
     # The schema by its name: "$user" would be another one as OWNER. And no temporary table stands before a real one.
     connection.execute("SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true)")
-    ours = [HISTORY, *(table.name for table in dictionary.TABLES)]
-    for (name,) in connection.execute(_FOREIGN, (ours, OWNER)).fetchall():
+    for (name,) in connection.execute(_FOREIGN, (_ours(), OWNER)).fetchall():
         give = sql.SQL("ALTER TABLE {} OWNER TO {}").format(sql.Identifier(name), sql.Identifier(OWNER))
         try:
             connection.execute(give)
@@ -157,6 +204,11 @@ def _become_owner(connection: "psycopg.Connection[Any]") -> None:
             why = error.diag.message_primary
             raise JobError(f"PostgreSQL: {why}: run as superuser: {give.as_string()}") from None
     connection.execute(f"SET LOCAL ROLE {OWNER}".encode())
+
+
+def _ours() -> list[str]:
+    """All tables and views of the schema that are ours."""
+    return [HISTORY, *(table.name for table in dictionary.TABLES)]
 
 
 def _apply(connection: "psycopg.Connection[Any]", path: Path) -> None:

@@ -14,7 +14,7 @@ from jobs.cli import JobError
 from jobs.spark import dictionary, migrations
 from jobs.spark.migrations import ANALYZE, HISTORY, MIGRATIONS, OWNER, RIGHTS, migrate
 from stack.postgresql import SUPERUSER, PostgreSql
-from tests.integration.databases import database, rows_of  # noqa: F401  (a fixture)
+from tests.integration.databases import as_owner, database, rows_of  # noqa: F401  (a fixture)
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("database")]
 OURS = sorted([HISTORY, *(table.name for table in dictionary.TABLES)])
@@ -169,12 +169,56 @@ def test_of_two_migrations_at_once_one_waits(
     assert len(rows_of(f"SELECT * FROM {HISTORY}")) == len(list(MIGRATIONS.glob("*.sql")))
 
 
+def test_a_reader_holds_no_migration_up(login: psycopg.Connection[Any], postgres_server: PostgreSql) -> None:
+    migrate(login)
+    user, password = postgres_server.reader
+    with psycopg.connect("", user=user, password=password) as reader:
+        for statement in (f"LOCK TABLE {HISTORY} IN ACCESS SHARE MODE", "LOCK TABLE daily_traffic IN ROW SHARE MODE"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege), reader.transaction():
+                reader.execute(statement.encode())
+        reader.execute("SELECT pg_advisory_lock(7201310)")  # which once was that of migrations
+        login.execute(f"SET statement_timeout = '{LIMIT_SECONDS}s'".encode())
+        migrate(login)
+
+
+def test_an_open_transaction_of_a_reader_stops_a_deployment_and_no_reader(
+    login: psycopg.Connection[Any], files: Path, postgres_server: PostgreSql, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    migrate(login)
+    monkeypatch.setattr(migrations, "LOCK_TIMEOUT", "200ms")
+    (files / "008_more.sql").write_text("ALTER TABLE daily_traffic ADD COLUMN more int;\n")
+    user, password = postgres_server.reader
+    with psycopg.connect("", user=user, password=password, application_name="a dashboard") as reader:
+        reader.execute("SELECT count(*) FROM daily_traffic")
+        named = rf"not free within 200ms, it is in use by {reader.info.backend_pid} \({user}, a dashboard\): let that"
+        with pytest.raises(JobError, match=named):
+            migrate(login)
+        assert rows_of("SELECT count(*)::int FROM daily_traffic") == [(0,)]
+    migrate(login)
+    assert rows_of("SELECT more FROM daily_traffic") == []
+
+
+def test_a_file_that_was_applied_stays_as_it_was(login: psycopg.Connection[Any], files: Path) -> None:
+    migrate(login)
+    with as_owner() as owner:  # applied when no checksums were kept
+        owner.execute(f"UPDATE {HISTORY} SET checksum = NULL WHERE version = '001_marts'".encode())
+    migrate(login)
+    for name in ("001_marts.sql", "004_views.sql"):
+        path = files / name
+        right = path.read_bytes()
+        path.write_bytes(right + b"\n")
+        with pytest.raises(JobError, match=f"^{name} is not the file that was applied"):
+            migrate(login)
+        path.write_bytes(right)
+    migrate(login)
+
+
 def _wait_until_it_waits(pid: int) -> None:
-    waits = "SELECT wait_event FROM pg_stat_activity WHERE pid = %s"
+    waits = "SELECT wait_event_type FROM pg_stat_activity WHERE pid = %s"
     tried = threading.Event()
     with psycopg.connect("", autocommit=True) as connection:
         for _ in range(LIMIT_SECONDS * 20):
-            if connection.execute(waits, (pid,)).fetchone() == ("advisory",):
+            if connection.execute(waits, (pid,)).fetchone() == ("Lock",):
                 return
             tried.wait(0.05)
     raise AssertionError("the second migration did not wait")
@@ -197,11 +241,11 @@ def _wait_until_it_waits(pid: int) -> None:
 def test_a_migration_that_fails_in_the_middle_leaves_nothing(
     login: psycopg.Connection[Any], files: Path, statement: str, line: int, why: str
 ) -> None:
-    (files / "006_broken.sql").write_text(f"-- A comment.\nCREATE TABLE half (id int);\n\n{statement}\n")
-    with pytest.raises(JobError, match=f"^006_broken.sql:{line}: {why}"):
+    (files / "008_broken.sql").write_text(f"-- A comment.\nCREATE TABLE half (id int);\n\n{statement}\n")
+    with pytest.raises(JobError, match=f"^008_broken.sql:{line}: {why}"):
         migrate(login)
     assert owners(login) == {}
     assert rows_of("SELECT to_regclass('half')") == [(None,)]
-    (files / "006_broken.sql").unlink()
+    (files / "008_broken.sql").unlink()
     migrate(login)
     assert owners(login) == dict.fromkeys(OURS, OWNER)
