@@ -112,9 +112,9 @@ class Lab:
         self.produce("bench.clicks")
         return "bench.clicks"
 
-    def produce(self, topic: str) -> Cost:
-        """The batch producer's cost of sending the log into a topic."""
-        files = self.log(0, self.sizes.log)
+    def produce(self, topic: str, days: int = 0) -> Cost:
+        """The batch producer's cost of sending so many days into a topic, or the whole log."""
+        files = self.log(0, days or self.sizes.log)
         words = [sys.executable, "-m", "jobs.producer", "batch", f"--kafka-brokers={self.kafka.address}"]
         words += [f"--ingestion-path={self.log_folder}", f"--topic={topic}"]
         return process.run([*words, f"--first-date={files[0].stem}", f"--last-date={files[-1].stem}"])

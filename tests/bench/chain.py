@@ -1,0 +1,50 @@
+"""The cold chain, from log files to the four tables of PostgreSQL, with the memory of jobs and servers together."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from tests.bench import process
+from tests.bench.harness import Cost, Reach, Row
+from tests.bench.lab import Lab
+
+STAGE = "chain"
+GIB = 8
+WHOLE_SECONDS = 15 * 60
+
+
+def whole(days: int, lab: Lab) -> Cost:
+    """So many days of log through every stage, each of which starts when the one before has ended."""
+    lab.log(0, days)
+    brokers, topic, root = lab.kafka.address, f"bench.chain.{time.time_ns()}", lab.empty("chain")
+    lab.postgres  # noqa: B018  started before the clock runs
+    curated, mart = f"--curated-path={root}/curated", f"--mart-path={root}/mart"
+    source = [f"--kafka-brokers={brokers}", f"--topic={topic}", f"--checkpoint-path={root}/checkpoint"]
+    with process.Peak(os.getpid()).sampled() as peak:
+        stages = [
+            lab.produce(topic, days),
+            process.job("streaming_curated", curated, *source, "--until-caught-up=true"),
+            process.job("analytics_mart_etl", curated, mart),
+            process.job("load_postgres", mart, environment=lab.postgres.connection),
+        ]
+    return Cost(sum(stage.seconds for stage in stages), peak.bytes)
+
+
+def _ten_tenths(lab: Lab) -> Cost:
+    """Ten times what a tenth of the log takes."""
+    return whole(max(1, lab.sizes.log // 10), lab) * 10
+
+
+def _log(lab: Lab) -> Cost:
+    return whole(lab.sizes.log, lab)
+
+
+def _history(lab: Lab) -> Cost:
+    return whole(lab.sizes.history, lab)
+
+
+ROWS = [
+    Row("the whole history, from files to tables", STAGE, _history, None, Reach("seconds", WHOLE_SECONDS, gib=GIB)),
+    Row("the log, beside ten times a tenth of it", STAGE, _log, _ten_tenths, Reach("times", 1, gib=GIB)),
+]
