@@ -20,6 +20,9 @@ from tests.airflow_environment import airflow_environment
 
 LOAD = "pipelines/mart/tripclick_load_postgres.yaml"
 STREAM = "pipelines/processing/tripclick_streaming_curated.yaml"
+MINUTES = '"{{ params.run_minutes }}"'
+_BEFORE = (ROOT / STREAM).read_text(encoding="utf-8").partition(MINUTES)[0].splitlines()
+MINUTES_AT = f"{STREAM}:{len(_BEFORE)}:{len(_BEFORE[-1]) + 1}"
 
 
 @pytest.fixture
@@ -152,24 +155,24 @@ ACCIDENTS: dict[str, tuple[Callable[[Path], None], int, str]] = {
         "",
     ),
     "a division by zero": (
-        lambda root: edit(root, STREAM, '"{{ params.run_minutes }}"', '"{{ params.run_minutes // 0 }}"'),
+        lambda root: edit(root, STREAM, MINUTES, '"{{ params.run_minutes // 0 }}"'),
         7,
-        f"{STREAM}:31:20: Jinja: cannot be rendered: integer division or modulo by zero",
+        f"{MINUTES_AT}: Jinja: cannot be rendered: integer division or modulo by zero",
     ),
     "a number without end": (
-        lambda root: edit(root, STREAM, '"{{ params.run_minutes }}"', '"{{ params.run_minutes ** (10 ** 10) }}"'),
+        lambda root: edit(root, STREAM, MINUTES, '"{{ params.run_minutes ** (10 ** 10) }}"'),
         7,
-        f"{STREAM}:31:20: Jinja: cannot be rendered: ** would make more than 10,000,000 characters or bits",
+        f"{MINUTES_AT}: Jinja: cannot be rendered: ** would make more than 10,000,000 characters or bits",
     ),
     "a loop without end": (
         lambda root: edit(
             root,
             STREAM,
-            '"{{ params.run_minutes }}"',
+            MINUTES,
             "\"{% for i in range(params.run_minutes * 999) %}{{ 'x' * 999 }}{% endfor %}\"",
         ),
         7,
-        f"{STREAM}:31:20: Jinja: cannot be rendered: it becomes longer than 10,000,000 characters",
+        f"{MINUTES_AT}: Jinja: cannot be rendered: it becomes longer than 10,000,000 characters",
     ),
     "an asset that Airflow cannot read": (
         lambda root: edit(root, LOAD, "schedule: null", 'schedule: ["http://[::1"]'),
