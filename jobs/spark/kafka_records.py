@@ -9,8 +9,10 @@ from jobs.kafka_security import PLAINTEXT, Security
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-# A batch of a backlog: half a minute's work on two cores. No memory has to hold it.
+# A batch of a backlog: half a minute's work on two cores. No memory has to hold it, a disk has.
 MAX_RECORDS_PER_BATCH: Final = 500_000
+MAX_BYTES_PER_BATCH: Final = 2**30
+_SAMPLE: Final = 100  # newest records of a partition, by which the bytes are bounded
 MAX_ARCHIVE_BYTES_PER_BATCH: Final = "80m"  # about as many, compressed
 RECORDS_PER_TASK: Final = 100_000  # more tasks than partitions of the topic, so that all cores have work to the end
 TOPIC_FOLDER: Final = "_topic"  # below a checkpoint; goes with it
@@ -39,17 +41,10 @@ def require_topic(spark: "SparkSession", brokers: str, topic: str, security: Sec
     """The id of the topic; JobError unless the cluster answers and has it."""
     from py4j.protocol import Py4JJavaError
 
-    jvm = spark._jvm
-    assert jvm is not None  # noqa: S101  a classic session has one
-    settings = jvm.java.util.Properties()
-    settings.put("bootstrap.servers", brokers)
-    settings.put("default.api.timeout.ms", str(_ANSWER_MS))
-    settings.put("request.timeout.ms", str(_ANSWER_MS))
-    for name, value in security.java.items():
-        settings.put(name, value)
+    jvm: Any = spark._jvm
     admin = None
     try:
-        admin = jvm.org.apache.kafka.clients.admin.AdminClient.create(settings)
+        admin = jvm.org.apache.kafka.clients.admin.AdminClient.create(_settings(jvm, brokers, security))
         topics = admin.describeTopics(jvm.java.util.Collections.singletonList(topic)).allTopicNames().get()
         return str(topics.get(topic).topicId().toString())
     except Py4JJavaError as error:
@@ -60,6 +55,15 @@ def require_topic(spark: "SparkSession", brokers: str, topic: str, security: Sec
     finally:
         if admin:
             admin.close()
+
+
+def _settings(jvm: Any, brokers: str, security: Security, **others: str) -> Any:
+    """Of a Kafka client, as Java's properties."""
+    settings = jvm.java.util.Properties()
+    timeouts = dict.fromkeys(("default.api.timeout.ms", "request.timeout.ms"), str(_ANSWER_MS))
+    for name, value in {"bootstrap.servers": brokers, **timeouts, **security.java, **others}.items():
+        settings.put(name, value)
+    return settings
 
 
 def _causes(exception: Any) -> str:
@@ -87,6 +91,28 @@ def require_same_topic(spark: "SparkSession", topic: str, topic_id: str, checkpo
     files.create(topic_id, b"")
 
 
+def _records_per_batch(spark: "SparkSession", brokers: str, topic: str, security: Security) -> int:
+    """As many records as a batch may have, by the mean size of some of the newest."""
+    jvm: Any = spark._jvm
+    plain = "org.apache.kafka.common.serialization.ByteArrayDeserializer"
+    reading = {"key.deserializer": plain, "value.deserializer": plain, "auto.offset.reset": "earliest"}
+    consumer = jvm.org.apache.kafka.clients.consumer.KafkaConsumer(_settings(jvm, brokers, security, **reading))
+    try:
+        places = jvm.java.util.ArrayList()
+        for partition in consumer.partitionsFor(topic):
+            places.add(jvm.org.apache.kafka.common.TopicPartition(topic, partition.partition()))
+        consumer.assign(places)
+        ends = consumer.endOffsets(places)
+        for place in places:
+            consumer.seek(place, max(0, ends[place] - _SAMPLE))
+        found = consumer.poll(jvm.java.time.Duration.ofSeconds(int(any(ends.values()))))
+        sizes: list[int] = [record.serializedValueSize() for place in places for record in found.records(place)]
+    finally:
+        consumer.close()
+    mean = max(1, sum(sizes) // max(1, len(sizes)))
+    return max(1, min(MAX_RECORDS_PER_BATCH, MAX_BYTES_PER_BATCH // mean))
+
+
 def records(spark: "SparkSession", brokers: str, topic: str, security: Security = PLAINTEXT) -> "DataFrame":
     """The stream (topic, partition, offset, kafka_ts, key, value, headers), at first from the earliest offset.
 
@@ -98,7 +124,7 @@ def records(spark: "SparkSession", brokers: str, topic: str, security: Security 
         "startingOffsets": "earliest",
         "failOnDataLoss": "true",
         "includeHeaders": "true",
-        "maxOffsetsPerTrigger": str(MAX_RECORDS_PER_BATCH),
+        "maxOffsetsPerTrigger": str(_records_per_batch(spark, brokers, topic, security)),
         "maxRecordsPerPartition": str(RECORDS_PER_TASK),
         "kafka.default.api.timeout.ms": str(_ANSWER_MS),
         "kafka.request.timeout.ms": str(_ANSWER_MS),

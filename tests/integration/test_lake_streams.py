@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -181,6 +182,15 @@ def test_time_over_before_caught_up_is_an_error(lake: Lake) -> None:
         lake.run(lake.curated(), minutes=0.0001)
     lake.run(lake.curated())
     assert len(lake.rows("clicks")) == 12
+
+
+def test_batches_are_bounded_in_bytes_too(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(kafka_records, "MAX_BYTES_PER_BATCH", 4 * len(line(0)))
+    lake.send([line(number) for number in range(9)])
+    lake.run(lake.archive())
+    assert re.findall(r"batch \d: read (\d)", capsys.readouterr().out) == ["3", "3", "3"]
 
 
 def test_flood_of_bad_records_is_stored_and_then_refused(lake: Lake) -> None:
