@@ -21,7 +21,6 @@ from functools import partial
 from pathlib import Path
 
 from stack.errors import StackError
-from stack.postgresql import binaries
 from stack.settings import (
     KAFKA_JARS,
     MAVEN_PLUGIN,
@@ -32,6 +31,7 @@ from stack.settings import (
     SUPERSET_VENV,
     VENV,
     java_home,
+    postgres_binaries,
 )
 
 # Debian packages by name, each with the question whether this machine has what it brings.
@@ -99,7 +99,7 @@ def missing_packages() -> list[str]:
         "python3-venv": lambda: importlib.util.find_spec("ensurepip"),
         "default-jre-headless": lambda: _succeeds(java_home),
         "maven": lambda: shutil.which("mvn"),
-        "postgresql": lambda: _succeeds(binaries),
+        "postgresql": lambda: _succeeds(postgres_binaries),
         "openssh-server": lambda: _program("sshd"),
         "openssh-client": lambda: shutil.which("ssh") and shutil.which("ssh-keygen"),
         # Only root can start an engine of its own; others use the machine's, or none.

@@ -2,7 +2,6 @@
 
 import os
 import pwd
-import shutil
 import signal
 import subprocess
 from collections.abc import Sequence
@@ -13,7 +12,7 @@ from jobs.spark.migrations import OWNER, READER, owner_sql
 from stack.errors import StackError
 from stack.home import write_private
 from stack.server import Server
-from stack.settings import DATABASE, DATABASE_LOGIN, HOST, POSTGRES_VERSION
+from stack.settings import DATABASE, DATABASE_LOGIN, HOST, postgres_binaries
 
 SUPERUSER = "postgres"
 SHARED_BUFFERS_MIB = 64
@@ -63,7 +62,9 @@ class PostgreSql(Server):
             "timezone": "UTC",
         }
         options = [f"--{name}={value}" for name, value in settings.items()]
-        return {self.name: [*self._as_server_user(), str(binaries() / "postgres"), "-D", str(self._data), *options]}
+        return {
+            self.name: [*self._as_server_user(), str(postgres_binaries() / "postgres"), "-D", str(self._data), *options]
+        }
 
     def prepare(self) -> None:
         """Make the data folder the first time."""
@@ -136,7 +137,14 @@ class PostgreSql(Server):
                 os.chown(path, user.pw_uid, user.pw_gid)
         options = ["--username", SUPERUSER, "--pwfile", str(password), "--auth=scram-sha-256"]
         locale = ["--encoding=UTF8", "--locale=C.UTF-8", "--no-instructions"]
-        command = [*self._as_server_user(), str(binaries() / "initdb"), "-D", str(self._data), *options, *locale]
+        command = [
+            *self._as_server_user(),
+            str(postgres_binaries() / "initdb"),
+            "-D",
+            str(self._data),
+            *options,
+            *locale,
+        ]
         done = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/")
         password.unlink()
         if done.returncode:
@@ -157,18 +165,6 @@ class PostgreSql(Server):
                 f"user {SUPERUSER} cannot reach {self._data.parent}: set STACK_HOME to a folder that it can reach"
             )
         return [*user, f"--inh-caps=+{capability}", f"--ambient-caps=+{capability}"]
-
-
-def binaries() -> Path:
-    """The folder of initdb and postgres: Debian keeps them off the PATH. The wanted version first, else the newest."""
-    debian = Path("/usr/lib/postgresql")
-    versions = sorted((int(path.name) for path in debian.glob("[0-9]*") if path.name.isdecimal()), reverse=True)
-    on_path = shutil.which("initdb")
-    folders = [*(debian / str(version) / "bin" for version in (POSTGRES_VERSION, *versions))]
-    for folder in [*folders, *([Path(on_path).parent] if on_path else [])]:
-        if (folder / "initdb").exists() and (folder / "postgres").exists():
-            return folder
-    raise StackError("no PostgreSQL server found: run `make install` (Debian: apt-get install postgresql)")
 
 
 def _status_field(name: str) -> str:

@@ -68,6 +68,18 @@ def java_home() -> Path:
     raise StackError("no Java 17 or 21 found: run `make install` (Debian: apt-get install default-jre-headless)")
 
 
+def postgres_binaries() -> Path:
+    """The folder of initdb and postgres: Debian keeps them off the PATH. The wanted version first, else the newest."""
+    debian = Path("/usr/lib/postgresql")
+    versions = sorted((int(path.name) for path in debian.glob("[0-9]*") if path.name.isdecimal()), reverse=True)
+    on_path = shutil.which("initdb")
+    folders = [*(debian / str(version) / "bin" for version in (POSTGRES_VERSION, *versions))]
+    for folder in [*folders, *([Path(on_path).parent] if on_path else [])]:
+        if (folder / "initdb").exists() and (folder / "postgres").exists():
+            return folder
+    raise StackError("no PostgreSQL server found: run `make install` (Debian: apt-get install postgresql)")
+
+
 def _java_version(home: Path) -> int:
     """The major version as the Java's own `release` file has it; 0 when it has none."""
     release = home / "release"

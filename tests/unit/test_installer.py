@@ -1,7 +1,9 @@
-"""What several processes install at once is installed by one of them."""
+"""The installer needs nothing but Python, and what several processes install at once is installed by one of them."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,6 +12,13 @@ import pytest
 
 from stack import installer
 from stack.errors import StackError
+from stack.settings import REPOSITORY
+
+
+def test_it_runs_before_any_package_is_installed() -> None:
+    bare = [sys.executable, "-S", "-c", "import stack.__main__, stack.installer"]  # -S: without site-packages
+    done = subprocess.run(bare, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_of_two_that_want_the_same_environment_one_makes_it_and_the_other_waits(
