@@ -45,7 +45,7 @@ def latency(lab: Lab) -> Cost:
 
     Prints what share of the memory before the hot stream holds in the last third.
     """
-    minutes = SHORT_MINUTES if lab.sizes.log < lab.sizes.year else MINUTES
+    minutes = SHORT_MINUTES if lab.sizes.log < 28 else MINUTES
     root = lab.empty("hot")
     today = dt.datetime.now(dt.UTC).date()
     shift = today - dt.timedelta(days=HISTORY_DAYS) - FIRST_DAY
