@@ -105,7 +105,8 @@ class Run:
         started = time.time()
         for number, (session, line) in enumerate(itertools.islice(self._clicks, int(seconds * CLICKS_A_SECOND))):
             time.sleep(max(0.0, started + number / CLICKS_A_SECOND - time.time()))
-            value = json.dumps({**line, "DateCreated": f"/Date({int(time.time() * 1000)})/", "SessionId": session})
+            now = f"/Date({int(time.time() * 1000)})/"  # "Number": of one millisecond, too, each is another click
+            value = json.dumps({**line, "DateCreated": now, "SessionId": session, "Number": len(self.sent)})
             producer.produce(self.topic, value, session, headers=[(SHIFT_HEADER, b"0")])
             self.sent.append(time.time())
             producer.poll(0)
