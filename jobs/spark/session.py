@@ -3,7 +3,6 @@
 import math
 import os
 import sys
-import tempfile
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -76,12 +75,11 @@ def _told() -> dict[str, str]:
 def _send_modules(spark: "SparkSession") -> None:
     """Give the executors the modules of `jobs`: there is no repository on their hosts. Packages they must have."""
     root = Path(__file__).resolve().parents[2]
-    with tempfile.TemporaryDirectory() as folder:
-        archive = Path(folder) / "jobs.zip"
-        with zipfile.ZipFile(archive, "w") as modules:
-            for path in sorted((root / "jobs").rglob("*.py")):
-                modules.write(path, path.relative_to(root))
-        spark.sparkContext.addPyFile(str(archive))  # copies it
+    archive = Path(spark.sparkContext._temp_dir) / "jobs.zip"  # executors ask for it as long as the session lives
+    with zipfile.ZipFile(archive, "w") as modules:
+        for path in sorted((root / "jobs").rglob("*.py")):
+            modules.write(path, path.relative_to(root))
+    spark.sparkContext.addPyFile(str(archive))
 
 
 def shuffle_like(rows: "DataFrame") -> None:
