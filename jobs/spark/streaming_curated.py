@@ -90,15 +90,20 @@ class CuratedWriter:
         from jobs.spark.writer import append, append_once, batches, is_table, missing, stream_of
 
         spark, stream = checked.sparkSession, stream_of(checked)
+        # Half done: between its halves may have come a replay of the quarantine, or another contract.
+        is_half_done = batch_id <= batches(spark, self.quarantine_path).get(stream, -1)
+        if is_compared := is_half_done or self.overlap.is_possible(spark, stream):
+            checked = missing(checked, self.clicks_path, self.quarantine_path)
+            reasons = events.summary(checked)
         bad = sum(row.records for row in reasons if row.reason)
         kept = sum(row.records for row in reasons) - bad
-        # Half done: between its halves may have come a replay of the quarantine, or another contract.
-        if batch_id <= batches(spark, self.quarantine_path).get(stream, -1) or self.overlap.is_possible(spark, stream):
-            checked = missing(checked, self.clicks_path, self.quarantine_path)
-            append(events.quarantine(checked), self.quarantine_path, bad)
-        elif bad or not is_table(spark, self.quarantine_path):
-            append_once(events.quarantine(checked), self.quarantine_path, batch_id, bad)
-        append_once(events.clicks(checked), self.clicks_path, batch_id, kept)
+        if bad or not is_table(spark, self.quarantine_path):
+            if is_compared:
+                append(events.quarantine(checked), self.quarantine_path, bad)
+            else:
+                append_once(events.quarantine(checked), self.quarantine_path, batch_id, bad)
+        if kept or not is_compared:  # a new version of the table without a new click would wake its readers
+            append_once(events.clicks(checked), self.clicks_path, batch_id, kept)
 
     def _count(self, reasons: "list[Row]") -> None:
         self.read += sum(row.records for row in reasons)
