@@ -1,10 +1,11 @@
 """Curated stream → analytics mart: the four cold tables, recomputed in full from every curated click.
 
-With --incremental only the days are recomputed that new clicks touch; the tables are the same then, to the bit. Where
-it cannot go on from the last run it computes in full, and says why.
+With --incremental only the months are recomputed that changed clicks touch; the tables are the same then, to the bit.
+Where it cannot go on from the last run it computes in full, and says why.
 """
 
 import argparse
+import ast
 import datetime as dt
 import hashlib
 import inspect
@@ -40,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
 
 def run(options: argparse.Namespace) -> None:
     """Bring the four tables up to the clicks of now; all four commits carry the same note."""
-    from jobs.spark.incremental import go_on
+    from jobs.spark.incremental import apply_changes
     from jobs.spark.mart import Mart
     from jobs.spark.session import session
     from jobs.spark.writer import one_writer
@@ -51,7 +52,7 @@ def run(options: argparse.Namespace) -> None:
         this = run_of_now(spark, options.curated_path)  # not older than what the last writer read
         last = to_go_on_from(mart, this) if options.incremental else None
         if last:
-            go_on(mart, this, last)
+            apply_changes(mart, this, last)
         else:
             in_full(mart, this)
         spark.catalog.clearCache()
@@ -72,13 +73,25 @@ def run_of_now(spark: "SparkSession", curated_path: str) -> "Run":
 
 
 def definitions() -> str:
-    """A digest of the code that defines the marts, and of the Spark that computes them."""
+    """A digest of the code that defines the marts, whatever its comments say, and of the engines that compute them."""
+    import duckdb
     import pyspark
 
-    from jobs.spark import anomaly_rules, clicks, cold_marts, columns_cold
+    from jobs import event
+    from jobs.spark import anomaly_rules, clicks, cold_marts, cold_writer, columns_cold, month_parts, partition_sql
 
-    code = [inspect.getsource(module) for module in (anomaly_rules, clicks, cold_marts, columns_cold)]
-    return hashlib.sha256("\0".join([pyspark.__version__, *code]).encode()).hexdigest()
+    modules = (anomaly_rules, clicks, cold_marts, cold_writer, columns_cold, event, month_parts, partition_sql)
+    code = [without_words(inspect.getsource(module)) for module in modules]
+    return hashlib.sha256("\0".join([pyspark.__version__, duckdb.__version__, *code]).encode()).hexdigest()
+
+
+def without_words(source: str) -> str:
+    """The code without comments and docstrings."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+            del node.body[0]
+    return ast.dump(tree)
 
 
 def to_go_on_from(mart: "Mart", this: "Run") -> "Written | None":
@@ -111,26 +124,21 @@ def refuse(written: "Written", this: "Run") -> None:
 
 def in_full(mart: "Mart", this: "Run") -> None:
     """Compute all rows from all clicks."""
-    from pyspark import StorageLevel
-
-    from jobs.spark.cold_marts import compared, of_days, prepared, quarantined, session_analysis
-    from jobs.spark.columns_cold import SESSION_ANALYSIS
+    from jobs.spark.cold_writer import visits_of, write_days, write_visits
+    from jobs.spark.month_parts import count_by_month, packed
     from jobs.spark.session import shuffle_like
 
     started = time.monotonic()
-    curated = this.clicks.rows(mart.spark)
-    shuffle_like(curated)
-    clicks = prepared(curated).persist(StorageLevel.DISK_ONLY)
-    kept, read = clicks.count(), curated.count()
-    if not kept:
+    clicks = this.clicks.rows(mart.spark)
+    counts = count_by_month(clicks)
+    if not counts:
         raise JobError(f"no click in {this.clicks.path}: run a producer and tripclick_streaming_curated first")
     seconds = time.monotonic() - started
-    say(f"read {read:,} clicks of {this.clicks.path}, kept {kept:,} (each once), took {seconds:.1f} s")
-    mart.write(SESSION_ANALYSIS, SESSION_ANALYSIS.of(session_analysis(clicks)), this)
-    no_records = mart.spark.createDataFrame([], tables.QUARANTINE_SCHEMA)  # the stream has not made that table
-    quarantine = this.quarantine.rows(mart.spark) if this.quarantine else no_records
-    for table, rows in of_days(clicks, mart.rows(SESSION_ANALYSIS), quarantined(curated, quarantine)).items():
-        mart.write(table, compared(table, rows), this)
+    say(f"reads {sum(counts.values()):,} clicks of {this.clicks.path}, took {seconds:.1f} s")
+    shuffle_like(clicks)
+    parts = packed(counts)
+    write_visits(mart, this, visits_of(clicks, max(parts.values()) + 1))
+    write_days(mart, this, parts)
 
 
 if __name__ == "__main__":

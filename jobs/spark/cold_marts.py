@@ -1,248 +1,310 @@
-"""The four cold tables as pure functions of the curated stream. Each metric is defined here and nowhere else.
+"""The four cold tables, as SQL of the curated clicks. Each metric is defined here and nowhere else.
 
-What each column means stands in columns_cold.py. A row is made of few clicks, so that the rows which new clicks change
-can be made anew without the others: a visit of its session's clicks, a row of a day of that day's clicks and of the
-visits that began on it. Sums are exact, whatever the order of the rows: both ways give the same bytes.
+What each column means is in columns_cold.py. A partition of Spark's is either some sessions, whole, or some months and
+the week before them: a visit is made of its session's clicks, a row of a day of that day's clicks, and compared with
+one a week before. What is summed is whole numbers: in whatever order, on however many hosts, the same bytes.
 """
 
 from typing import Final
 
-from pyspark.sql import Column, DataFrame, Window
-from pyspark.sql import functions as F
-
-from jobs.spark.clicks import RECORD, areas, latest, once, searches, visits
-from jobs.spark.columns import Table
-from jobs.spark.columns_cold import CLINICAL_AREAS, DAILY_TRAFFIC, POPULAR_DOCUMENTS
-from jobs.spark.spark_anomaly_rules import candidates, conspicuous
+from jobs.event import UNKNOWN_AREA
+from jobs.spark import tables
+from jobs.spark.anomaly_rules import ANOMALOUS, TIMED
+from jobs.spark.clicks import in_visits
+from jobs.spark.columns import SPARK_TYPES, Table
+from jobs.spark.columns_cold import CLINICAL_AREAS, DAILY_TRAFFIC, POPULAR_DOCUMENTS, SESSION_ANALYSIS
 
 LATE_MS: Final = 10 * 60 * 1000  # sooner than that is out of order
 # The columns that compare a count with the one of so many days before.
 CHANGES: Final[dict[str, dict[str, tuple[str, int]]]] = {
-    DAILY_TRAFFIC.name: {"dod_pct": ("total_events", 1), "wow_pct": ("total_events", 7)},
-    CLINICAL_AREAS.name: {"wow_pct": ("search_count", 7)},
-    POPULAR_DOCUMENTS.name: {"wow_pct": ("view_count", 7)},
+    tables.DAILY_TRAFFIC: {"dod_pct": ("total_events", 1), "wow_pct": ("total_events", 7)},
+    tables.CLINICAL_AREAS: {"wow_pct": ("search_count", 7)},
+    tables.POPULAR_DOCUMENTS: {"wow_pct": ("view_count", 7)},
 }
-_VISIT: Final = ["session_id", "visit_no"]
+MOST_DAYS_BACK: Final = max(days for changes in CHANGES.values() for _, days in changes.values())
+MART: Final = "mart"  # which table a row of `of_months` is of
 _HOST: Final = r"^\w[\w+.-]*://(?:[^/?#]*@)?([^/?#:]+)"
+# What is divided by a number of areas or a place, so that the parts are whole up to 40 (it is the least such number):
+# sums of them are the same in whatever order they are made; sums of fractions are not.
+_WHOLE: Final = 5_342_931_457_063_200
 
 
-def prepared(curated: DataFrame) -> DataFrame:
-    """The clicks of the curated stream, each once, with visit and search: what the four tables are computed from."""
-    return visits(once(curated))
+def _sum_of(number: str) -> str:
+    """The sum of 1 / number."""
+    wholes = f"sum({_WHOLE} // {number})"
+    return f"({wholes} // {_WHOLE} + {wholes} % {_WHOLE} / {_WHOLE})"
 
 
-def of_days(clicks: DataFrame, visits: DataFrame, quarantined: DataFrame) -> dict[Table, DataFrame]:
-    """The rows of the three tables by day, without CHANGES.
-
-    `clicks` are those of `prepared`, `visits` has the rows of session_analysis, `quarantined` is what the function of
-    this name returns; all of the same days.
-    """
-    return {
-        DAILY_TRAFFIC: daily_traffic(clicks, visits, quarantined),
-        CLINICAL_AREAS: clinical_areas(clicks),
-        POPULAR_DOCUMENTS: popular_documents(clicks),
-    }
+def _change(table: Table, name: str) -> str:
+    """In percent; null when there is no row of the day to compare with."""
+    count, days = CHANGES[table.name][name]
+    key = "".join(f" AND before.{column} = now.{column}" for column in table.key if column != "event_date")
+    before = f"(SELECT before.{count} FROM counted AS before WHERE before.event_date = now.event_date - {days}{key})"
+    return f"100 * (now.{count} - {before}) / {before} AS {name}"
 
 
-def compared(table: Table, rows: DataFrame) -> DataFrame:
-    """A table by day: `rows` and its CHANGES, in percent; null when there is no row of the day to compare with."""
-    key = [name for name in table.key if name != "event_date"]
-    by_day = Window.partitionBy(*key).orderBy(F.unix_date("event_date"))
-    for name, (count, days) in CHANGES[table.name].items():
-        before = F.max(count).over(by_day.rangeBetween(-days, -days))
-        rows = rows.withColumn(name, (F.col(count) - before) * F.lit(100.0) / before)
-    return table.of(rows)
+# A row a visit.
+SESSIONS: Final = {
+    **in_visits("session_id, event_id, event_ts, document_id, query, click_rank, clinical_areas"),
+    "timed": TIMED,
+    "anomalous": ANOMALOUS,
+    "searches": "SELECT session_id, visit_no, search_no, min(click_rank) AS best_rank FROM visits GROUP BY ALL",
+    "searched": f"""
+SELECT session_id, visit_no, {_sum_of("best_rank")} / count(best_rank) AS mrr
+FROM searches
+GROUP BY ALL
+""",
+    "per_area": """
+SELECT session_id, visit_no, area, count(*) AS clicks
+FROM (SELECT session_id, visit_no, unnest(clinical_areas) AS area FROM visits)
+GROUP BY ALL
+""",
+    "areas": """
+SELECT session_id, visit_no, count(*) AS distinct_areas, arg_min(area, (-clicks, area)) AS top_area
+FROM per_area
+GROUP BY ALL
+""",
+    "figures": """
+SELECT session_id, visit_no,
+    make_timestamp(min(event_ts))::date AS event_date,
+    count(*) AS click_count,
+    count(DISTINCT document_id) AS unique_docs,
+    min(event_ts) AS first_click_ts,
+    max(event_ts) AS last_click_ts,
+    (max(ms) - min(ms)) / 1000 AS session_duration_sec,
+    count(DISTINCT query) AS query_count,
+    max(search_no) - min(search_no) + 1 AS search_count,
+    count_if(is_reformulation) AS reformulation_count,
+    avg(click_rank) AS avg_click_rank,
+    median(gap_ms) / 1000 AS median_gap_sec,
+    count(*) = 1 AS is_bounce
+FROM visits
+GROUP BY session_id, visit_no
+""",
+    SESSION_ANALYSIS.name: """
+SELECT figures.*, mrr, coalesce(distinct_areas, 0) AS distinct_areas, top_area,
+    (session_id, visit_no) IN (FROM anomalous) AS is_anomalous
+FROM figures
+JOIN searched USING (session_id, visit_no)
+LEFT JOIN areas USING (session_id, visit_no)
+""",
+}
+
+# What daily_traffic has of the visits that began on a day, from rows of session_analysis.
+VISITED: Final = {
+    "visited": """
+SELECT event_date,
+    count_if(is_bounce) / count(*) AS bounce_rate,
+    quantile_cont(session_duration_sec, 0.5) FILTER (NOT is_bounce) AS median_duration_sec,
+    quantile_cont(session_duration_sec, 0.95) FILTER (NOT is_bounce) AS p95_duration_sec
+FROM input
+GROUP BY event_date
+"""
+}
+
+# The runs of records in quarantine: how many, right behind which record of Kafka.
+BEHIND: Final = {
+    "runs": """
+SELECT topic, "partition", "offset",
+    "offset" - dense_rank() OVER (PARTITION BY topic, "partition" ORDER BY "offset") AS run
+FROM input
+""",
+    "behind": """
+SELECT topic, "partition", min("offset") - 1 AS "offset", count(*) AS records
+FROM runs
+GROUP BY topic, "partition", run
+""",
+}
+
+# The places right before the runs that hold a record which came into the quarantine or left it: `input` has all records
+# that it holds, and by `came` (1 or -1) those that moved.
+MOVED: Final = {
+    "moved": """
+SELECT topic, "partition", "offset"
+FROM input
+WHERE came IS NOT NULL
+GROUP BY topic, "partition", "offset", kafka_ts
+HAVING sum(came) <> 0
+""",
+    "places": 'SELECT DISTINCT topic, "partition", "offset" FROM input WHERE came IS NULL UNION FROM moved',
+    "runs": BEHIND["runs"].replace("FROM input", "FROM places"),
+    "before": """
+SELECT topic, "partition", min("offset") - 1 AS "offset"
+FROM runs
+GROUP BY topic, "partition", run
+HAVING count_if((topic, "partition", "offset") IN (FROM moved)) > 0
+""",
+}
+
+# The rows of the tables by day, of clicks of some months and, as `is_earlier`, of the days that they are compared with;
+# `visited` and `behind` are what the queries of these names have found.
+DAYS: Final = {
+    **in_visits(
+        'event_date, is_earlier, session_id, event_id, topic, "partition", "offset", event_ts, source_ts, document_id, '
+        "query, click_rank, clinical_areas"
+    ),
+    # -- daily_traffic
+    "days": """
+SELECT event_date, is_earlier,
+    count(*) AS total_events,
+    count(DISTINCT session_id) AS unique_sessions,
+    count(DISTINCT document_id) AS unique_documents,
+    count(DISTINCT query) AS unique_queries,
+    count(click_rank) / count(*) AS rank_coverage,
+    count_if(query IS NULL) / count(*) AS no_query_share
+FROM visits
+GROUP BY event_date, is_earlier
+""",
+    "records": "SELECT event_date, count(*) AS records FROM input GROUP BY event_date",
+    "hours": "SELECT event_date, ms // 3600000 % 24 AS hour, count(*) AS clicks FROM visits GROUP BY ALL",
+    "peaks": "SELECT event_date, arg_min(hour, (-clicks, hour)) AS peak_hour FROM hours GROUP BY event_date",
+    "searches": """
+SELECT event_date, session_id, search_no, min(id) AS search_id, min(click_rank) AS best_rank
+FROM visits
+GROUP BY ALL
+""",
+    "searched": f"""
+SELECT event_date,
+    count_if(best_rank = 1) / count(*) AS ctr_at_1,
+    {_sum_of("best_rank")} / count(*) AS mean_reciprocal_rank
+FROM searches
+WHERE best_rank IS NOT NULL
+GROUP BY event_date
+""",
+    # By the order in which the records of a day of a replay came.
+    "came": """
+SELECT event_date, max(ms) OVER (
+        PARTITION BY event_date, topic, "partition", ms - source_ts // 1000 ORDER BY "offset", event_id
+        ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+    ) - ms AS behind_ms
+FROM clicks
+""",
+    "late": f"SELECT event_date, count(*) FILTER (behind_ms > {LATE_MS}) AS late_count FROM came GROUP BY event_date",
+    "quarantined": """
+SELECT event_date, sum(behind.records) AS quarantined_count
+FROM input
+JOIN behind USING (topic, "partition", "offset")
+GROUP BY event_date
+""",
+    DAILY_TRAFFIC.name: f"""
+WITH counted AS (FROM days)
+SELECT event_date, total_events, unique_sessions, unique_documents, peak_hour, unique_queries,
+    total_events / unique_sessions AS clicks_per_session,
+    bounce_rate, median_duration_sec, p95_duration_sec, ctr_at_1, mean_reciprocal_rank, rank_coverage, no_query_share,
+    {_change(DAILY_TRAFFIC, "dod_pct")},
+    {_change(DAILY_TRAFFIC, "wow_pct")},
+    records - total_events AS duplicate_count,
+    coalesce(quarantined_count, 0) AS quarantined_count,
+    late_count
+FROM days AS now
+JOIN records USING (event_date)
+JOIN peaks USING (event_date)
+JOIN late USING (event_date)
+LEFT JOIN searched USING (event_date)
+LEFT JOIN visited USING (event_date)
+LEFT JOIN quarantined USING (event_date)
+WHERE NOT is_earlier
+""",
+    # -- clinical_areas
+    "in_areas": f"""
+SELECT event_date, is_earlier, session_id, document_id,
+    greatest(coalesce(len(clinical_areas), 0), 1) AS areas,
+    unnest(CASE WHEN len(clinical_areas) > 0 THEN clinical_areas ELSE ['{UNKNOWN_AREA}'] END) AS clinical_area
+FROM visits
+""",
+    "areas": f"""
+SELECT event_date, is_earlier, clinical_area,
+    count(*) AS search_count,
+    count(DISTINCT session_id) AS unique_sessions,
+    {_sum_of("areas")} AS weighted_clicks,
+    count(DISTINCT document_id) AS unique_documents
+FROM in_areas
+GROUP BY event_date, is_earlier, clinical_area
+""",
+    CLINICAL_AREAS.name: f"""
+WITH counted AS (FROM areas)
+SELECT event_date, clinical_area, search_count, now.unique_sessions, weighted_clicks,
+    search_count / total_events AS click_share,
+    now.unique_documents,
+    row_number() OVER (
+        PARTITION BY event_date ORDER BY search_count DESC, now.unique_sessions DESC, clinical_area
+    ) AS rank_in_day,
+    {_change(CLINICAL_AREAS, "wow_pct")}
+FROM areas AS now
+JOIN days USING (event_date)
+WHERE NOT now.is_earlier
+""",
+    # -- popular_documents
+    "texts": f"""
+SELECT event_date, document_id, event_ts, event_id,
+    nullif(title, '') AS title,
+    nullif(doi, '') AS doi,
+    nullif(regexp_extract(lower(replace(url, 'İ', 'i̇')), '{_HOST}', 1), '') AS url_host
+FROM input
+WHERE NOT is_earlier
+""",
+    "latest": """
+SELECT event_date, document_id,
+    arg_max(title, (event_ts, event_id)) AS title,
+    arg_max(doi, (event_ts, event_id)) AS doi,
+    arg_max(url_host, (event_ts, event_id)) AS url_host
+FROM texts
+GROUP BY event_date, document_id
+""",
+    "documents": """
+SELECT event_date, is_earlier, document_id,
+    count(*) AS view_count,
+    count(DISTINCT session_id) AS unique_sessions,
+    avg(click_rank) AS avg_click_rank
+FROM visits
+GROUP BY event_date, is_earlier, document_id
+""",
+    "in_searches": """
+SELECT id, event_date, search_id, document_id, click_rank
+FROM visits
+JOIN searches USING (event_date, session_id, search_no)
+WHERE NOT is_earlier
+""",
+    # Twenty times as many documents are shown as clicked: only those that were clicked on that day count.
+    "shown": """
+SELECT DISTINCT event_date, search_id, document_id
+FROM (
+    SELECT event_date, search_id, unnest(pages.documents) AS document_id
+    FROM in_searches
+    JOIN (SELECT rowid AS id, documents FROM input) AS pages USING (id)
+)
+SEMI JOIN documents USING (event_date, document_id)
+""",
+    "chosen": "SELECT DISTINCT search_id, document_id FROM in_searches WHERE click_rank IS NOT NULL",
+    "impressions": """
+SELECT event_date, shown.document_id, count(*) AS impressions, count(chosen.search_id) / count(*) AS ctr
+FROM shown
+LEFT JOIN chosen USING (search_id, document_id)
+GROUP BY event_date, shown.document_id
+""",
+    POPULAR_DOCUMENTS.name: f"""
+WITH counted AS (FROM documents)
+SELECT event_date, document_id, title, view_count, unique_sessions,
+    row_number() OVER (
+        PARTITION BY event_date ORDER BY unique_sessions DESC, view_count DESC, document_id
+    ) AS rank_in_day,
+    doi, url_host, impressions, ctr, avg_click_rank,
+    {_change(POPULAR_DOCUMENTS, "wow_pct")}
+FROM documents AS now
+JOIN latest USING (event_date, document_id)
+LEFT JOIN impressions USING (event_date, document_id)
+WHERE NOT is_earlier
+""",
+}
+BY_DAY: Final = (DAILY_TRAFFIC, CLINICAL_AREAS, POPULAR_DOCUMENTS)
+DAYS_OF_ALL: Final = {
+    **DAYS,
+    "all_marts": "\nUNION ALL BY NAME\n".join(
+        f"SELECT '{table.name}' AS {MART}, * FROM {table.name}" for table in BY_DAY
+    ),
+}
 
 
-def session_analysis(clicks: DataFrame) -> DataFrame:
-    """One row a visit, key (session_id, visit_no)."""
-    all_areas = F.flatten(F.collect_list("clinical_areas"))
-    first, last = F.min("event_ts"), F.max("event_ts")
-    figures = clicks.groupBy(*_VISIT).agg(
-        F.count("*").alias("click_count"),
-        (F.count("*") == 1).alias("is_bounce"),
-        first.alias("first_click_ts"),
-        last.alias("last_click_ts"),
-        ((F.unix_millis(last) - F.unix_millis(first)) / 1000).alias("session_duration_sec"),
-        _few_distinct("document_id").alias("unique_docs"),
-        _few_distinct("query").alias("query_count"),
-        _few_distinct("search_no").alias("search_count"),
-        F.count_if("is_reformulation").alias("reformulation_count"),
-        F.avg("click_rank").alias("avg_click_rank"),
-        (F.median("gap_ms") / 1000).alias("median_gap_sec"),
-        F.size(F.array_distinct(all_areas)).alias("distinct_areas"),
-        _most_frequent(all_areas).alias("top_area"),
-    )
-    return (
-        figures.join(_reciprocal_ranks(clicks), on=_VISIT, how="inner")
-        .join(_anomalous(clicks), on=_VISIT, how="left")
-        .withColumn("event_date", F.to_date("first_click_ts"))
-        .withColumn("is_anomalous", F.coalesce("is_anomalous", F.lit(False)))
-    )
-
-
-def daily_traffic(clicks: DataFrame, visits: DataFrame, quarantined: DataFrame) -> DataFrame:
-    """One row a UTC day, key event_date."""
-    hours = clicks.groupBy("event_date", F.hour("event_ts").alias("hour")).agg(F.count("*").alias("clicks"))
-    peak_hour = F.max_by("hour", F.struct("clicks", -F.col("hour")))  # of several with the most clicks the earliest
-    days = clicks.groupBy("event_date").agg(
-        F.count("*").alias("total_events"),
-        F.countDistinct("session_id").alias("unique_sessions"),
-        F.countDistinct("document_id").alias("unique_documents"),
-        F.countDistinct("query").alias("unique_queries"),
-        (F.count("*") / F.countDistinct("session_id")).alias("clicks_per_session"),
-        (F.count("click_rank") / F.count("*")).alias("rank_coverage"),
-        (F.count_if(F.col("query").isNull()) / F.count("*")).alias("no_query_share"),
-        F.sum("repeats").alias("duplicate_count"),
-    )
-    parts = (
-        hours.groupBy("event_date").agg(peak_hour.alias("peak_hour")),
-        _days_of_visits(visits),
-        _days_of_searches(clicks),
-        _late(clicks),
-        quarantined,
-    )
-    for part in parts:
-        days = days.join(part, on="event_date", how="left")
-    return days.fillna(0, ["quarantined_count"])
-
-
-def clinical_areas(clicks: DataFrame) -> DataFrame:
-    """One row a UTC day and clinical area, key (event_date, clinical_area)."""
-    days = clicks.groupBy("event_date").agg(F.count("*").alias("clicks"))
-    order = Window.partitionBy("event_date").orderBy(F.desc("search_count"), F.desc("unique_sessions"), "clinical_area")
-    return (
-        areas(clicks)
-        .groupBy("event_date", "clinical_area")
-        .agg(
-            F.count("*").alias("search_count"),
-            F.countDistinct("session_id").alias("unique_sessions"),
-            F.sum(_exact(1 / F.greatest(F.size("clinical_areas"), F.lit(1)))).cast("double").alias("weighted_clicks"),
-            F.countDistinct("document_id").alias("unique_documents"),
-        )
-        .join(days, on="event_date", how="inner")
-        .withColumn("click_share", F.col("search_count") / F.col("clicks"))
-        .withColumn("rank_in_day", F.row_number().over(order))
-    )
-
-
-def popular_documents(clicks: DataFrame) -> DataFrame:
-    """One row a UTC day and document, key (event_date, document_id)."""
-    order = Window.partitionBy("event_date").orderBy(F.desc("unique_sessions"), F.desc("view_count"), "document_id")
-    clicked = (
-        clicks.repartition("event_date")
-        .groupBy("event_date", "document_id")
-        .agg(
-            latest("title", "title"),
-            latest("doi", "doi"),
-            latest(F.regexp_extract(F.lower("url"), _HOST, 1), "url_host"),
-            F.count("*").alias("view_count"),
-            F.countDistinct("session_id").alias("unique_sessions"),
-            F.avg("click_rank").alias("avg_click_rank"),
-        )
-    )
-    # The documents that were shown are twenty times as many: they pass by those that were clicked.
-    return (
-        clicked.hint("shuffle_hash")
-        .join(_impressions(clicks), on=["event_date", "document_id"], how="left")
-        .withColumn("rank_in_day", F.row_number().over(order))
-    )
-
-
-def quarantined(curated: DataFrame, quarantine: DataFrame) -> DataFrame:
-    """event_date, quarantined_count: of the records in quarantine, by the click right before them in Kafka."""
-    before = before_them(quarantine).groupBy(*RECORD).agg(F.count("*").alias("records"))
-    days = curated.join(F.broadcast(before), on=list(RECORD), how="inner").groupBy("event_date")
-    return days.agg(F.sum("records").alias("quarantined_count"))
-
-
-def before_them(quarantine: DataFrame) -> DataFrame:
-    """`quarantine` with the place, as RECORD, of the record before the run of quarantined ones that each stands in."""
-    place = Window.partitionBy("topic", "partition").orderBy("offset")
-    run = F.col("offset") - F.dense_rank().over(place)
-    first = F.min("offset").over(Window.partitionBy("topic", "partition", "_run"))
-    return quarantine.withColumn("_run", run).withColumn("offset", first - 1).drop("_run")
-
-
-def _reciprocal_ranks(clicks: DataFrame) -> DataFrame:
-    """session_id, visit_no, mrr."""
-    best = clicks.groupBy(*_VISIT, "search_no").agg(F.min("click_rank").alias("best_rank"))
-    return best.groupBy(*_VISIT).agg(_mean(1 / F.col("best_rank")).alias("mrr"))
-
-
-def _anomalous(clicks: DataFrame) -> DataFrame:
-    """session_id, visit_no, is_anomalous of the visits that a rule finds."""
-    found = candidates(clicks).withColumn("is_anomalous", conspicuous()).where("is_anomalous")
-    return found.select(*_VISIT, "is_anomalous").distinct()
-
-
-def _days_of_visits(visits: DataFrame) -> DataFrame:
-    """event_date, bounce_rate, median_duration_sec, p95_duration_sec of the visits that began on that day."""
-    duration = F.when(~F.col("is_bounce"), F.col("session_duration_sec"))
-    return visits.groupBy("event_date").agg(
-        (F.count_if("is_bounce") / F.count("*")).alias("bounce_rate"),
-        F.median(duration).alias("median_duration_sec"),
-        F.percentile(duration, F.lit(0.95)).alias("p95_duration_sec"),
-    )
-
-
-def _days_of_searches(clicks: DataFrame) -> DataFrame:
-    """event_date, ctr_at_1, mean_reciprocal_rank of the searches with a click of known place on that day."""
-    best = clicks.groupBy("event_date", "session_id", "search_no").agg(F.min("click_rank").alias("best_rank"))
-    known = best.where(F.col("best_rank").isNotNull())
-    return known.groupBy("event_date").agg(
-        (F.count_if(F.col("best_rank") == 1) / F.count("*")).alias("ctr_at_1"),
-        _mean(1 / F.col("best_rank")).alias("mean_reciprocal_rank"),
-    )
-
-
-def _impressions(clicks: DataFrame) -> DataFrame:
-    """event_date, document_id, impressions, ctr: by day and document that was shown, clicked or not."""
-    shown = (
-        searches(clicks)
-        .repartition("event_date")
-        .select("event_date", "clicked", F.explode("documents").alias("document_id"))
-    )
-    return (
-        shown.groupBy("event_date", "document_id")
-        .agg(
-            F.count("*").alias("impressions"),
-            F.count_if(F.array_contains("clicked", F.col("document_id"))).alias("_clicked"),
-        )
-        .withColumn("ctr", F.col("_clicked") / F.col("impressions"))
-    )
-
-
-def _late(clicks: DataFrame) -> DataFrame:
-    """event_date, late_count: by the order in which the records of a day of a replay came."""
-    click_ms = F.unix_millis("event_ts")
-    replay = Window.partitionBy("event_date", "topic", "partition", click_ms - F.unix_millis("source_ts"))
-    before = replay.orderBy("offset").rowsBetween(Window.unboundedPreceding, -1)
-    behind_ms = F.max(click_ms).over(before) - click_ms
-    came = clicks.select("event_date", (behind_ms > LATE_MS).alias("is_late"))
-    return came.groupBy("event_date").agg(F.count_if("is_late").alias("late_count"))
-
-
-def _exact(number: Column) -> Column:
-    """A number up to 1 whose sum is the same in whatever order it is made; a sum of doubles is not."""
-    return number.cast("decimal(20,18)")
-
-
-def _mean(number: Column) -> Column:
-    """The mean of numbers up to 1, the same in whatever order they come."""
-    return F.avg(_exact(number)).cast("double")
-
-
-def _few_distinct(name: str) -> Column:
-    """How many distinct values a small group has: in one pass, where countDistinct writes each row several times."""
-    return F.size(F.collect_set(name))
-
-
-def _most_frequent(names: Column) -> Column:
-    """The most frequent of an array's values, of several the first; null of an empty array."""
-
-    def place(name: Column) -> Column:
-        count = F.size(F.filter(names, lambda other: other == name))
-        return F.struct((-count).alias("count"), name.alias("name"))
-
-    return F.array_min(F.transform(F.array_distinct(names), place))["name"]
+def schema(*of: Table) -> dict[str, str]:
+    """The columns of tables in Spark's types."""
+    return {column.name: SPARK_TYPES[column.type] for table in of for column in table.columns}

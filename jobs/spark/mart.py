@@ -14,7 +14,7 @@ from jobs.cli import JobError, say
 from jobs.spark import tables
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, Row, SparkSession
+    from pyspark.sql import Column, DataFrame, Row, SparkSession
 
     from jobs.spark.columns import Table
 
@@ -60,12 +60,16 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Run:
-    """A run of the ETL: its id, a digest of the code that defines the marts, and what it read."""
+    """A run of the ETL: its id, a digest of the code that defines the marts, what it read, which `days` it changed.
+
+    `days` are those of the clicks, as ISO dates; a table has `touched` ones beside them. None: all rows are new.
+    """
 
     run_id: str
     definitions: str
     clicks: Snapshot
     quarantine: Snapshot | None
+    days: list[str] | None = None
 
     @property
     def note(self) -> str:
@@ -119,23 +123,20 @@ class Mart:
         ended = max(commit.timestamp for commit in wrote).astimezone(dt.UTC)  # Spark hands out local times
         return Written(Run.of(notes.pop()), ended, marts)
 
-    def rows(self, table: "Table", days: Collection[dt.date] | None = None) -> "DataFrame":
-        """A table as it is when they are read, or its rows of these days."""
+    def rows(self, table: "Table", months: Collection[int] | None = None) -> "DataFrame":
+        """A table as it is when they are read, or its rows of these months (see month_parts)."""
         rows = self.spark.read.format("delta").load(tables.table_path(self.root, table.name))
-        return (rows if days is None else rows.where(_of_days(days))).drop(tables.MART_PARTITION)
+        return (rows if months is None else rows.where(_of_months(months))).drop(tables.MART_PARTITION)
 
-    def write(self, table: "Table", rows: "DataFrame", run: Run, days: Collection[dt.date] | None = None) -> None:
-        """Put `rows` in the place of the table, or of its rows of these days."""
-        from pyspark.sql import functions as F
-
+    def write(self, table: "Table", rows: "DataFrame", run: Run, months: Collection[int] | None = None) -> None:
+        """Put `rows`, of which each month is in one partition, in the place of the table, or of these months."""
         from jobs.spark.writer import fence
 
         started = time.monotonic()
         path, month = tables.table_path(self.root, table.name), tables.MART_PARTITION
-        # A folder a month, and a file in it: few files in all, and few rows in what a changed day writes anew.
-        rows = rows.withColumn(month, F.date_format("event_date", "yyyy-MM"))
-        rows = rows.repartition(month).sortWithinPartitions(month, *table.key)
-        place = ("overwriteSchema", "true") if days is None else ("replaceWhere", _of_days(days))
+        # A folder a month, and a file in it: few files in all, and few rows in what a changed day rewrites.
+        rows = rows.withColumn(month, _month()).sortWithinPartitions(month, *table.key)
+        place = ("overwriteSchema", "true") if months is None else ("replaceWhere", _of_months(months))
         writer = rows.write.format("delta").mode("overwrite").option(*place).partitionBy(month)
         fence()
         writer.option("userMetadata", run.note).option("maxRecordsPerFile", ROWS_A_FILE).save(path)
@@ -152,11 +153,21 @@ class Mart:
                     vacuum(self.spark, path)
 
 
-def _of_days(days: Collection[dt.date]) -> str:
-    """The condition that a row is of one of these days; it names the folders that hold them, too."""
-    dates = ", ".join(f"DATE'{day}'" for day in sorted(days)) or "NULL"
-    months = ", ".join(sorted({f"'{day:%Y-%m}'" for day in days})) or "NULL"
-    return f"{tables.MART_PARTITION} IN ({months}) AND event_date IN ({dates})"
+def by_month(rows: "DataFrame") -> "DataFrame":
+    """The rows, each month in one partition, as `Mart.write` wants them."""
+    return rows.repartition(_month())
+
+
+def _month() -> "Column":
+    from pyspark.sql import functions as F
+
+    return F.date_format("event_date", "yyyy-MM")
+
+
+def _of_months(months: Collection[int]) -> str:
+    """The condition that a row is of one of these months, by the folders that hold them."""
+    names = ", ".join(f"'{month // 12:04}-{month % 12 + 1:02}'" for month in sorted(months)) or "NULL"
+    return f"{tables.MART_PARTITION} IN ({names})"
 
 
 def _commits(spark: "SparkSession", path: str, count: int) -> "list[Row]":

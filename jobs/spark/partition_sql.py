@@ -29,18 +29,34 @@ def by_partition(
     """
     from pyspark.sql import functions as F
 
-    micros = [
-        F.unix_micros(name).alias(name) if kind == "timestamp" else F.col(f"`{name}`") for name, kind in rows.dtypes
-    ]
-    found = map_in_arrow(rows.select(*micros), compute(queries, schema, tables), _in_sql(schema))
+    found = map_in_arrow(_in_micros(rows), compute(queries, schema, tables), in_sql(schema))
     return found.select(
         *(F.timestamp_micros(name).alias(name) if kind == "timestamp" else F.col(name) for name, kind in schema.items())
     )
 
 
+def in_driver(
+    rows: "DataFrame", queries: Queries, schema: Mapping[str, str], tables: "Mapping[str, pa.Table] | None" = None
+) -> "pa.Table":
+    """The same of all of `rows`, which must be few, in this process; times stay microseconds."""
+    import pyarrow as pa
+
+    arrived = _in_micros(rows).toArrow()
+    batches = arrived.to_batches() or [pa.RecordBatch.from_pylist([], schema=arrived.schema)]
+    return pa.Table.from_batches(compute(queries, schema, tables)(iter(batches)))
+
+
+def _in_micros(rows: "DataFrame") -> "DataFrame":
+    from pyspark.sql import functions as F
+
+    return rows.select(
+        *(F.unix_micros(name).alias(name) if kind == "timestamp" else F.col(f"`{name}`") for name, kind in rows.dtypes)
+    )
+
+
 def compute(queries: Queries, schema: Mapping[str, str], tables: "Mapping[str, pa.Table] | None" = None) -> Compute:
     """The same of Arrow batches of one partition, as a function that travels to Spark's workers by value."""
-    sql, memory, source, small = statement(queries, _in_sql(schema)), MEMORY, INPUT, dict(tables or {})
+    sql, memory, source, small = statement(queries, in_sql(schema)), MEMORY, INPUT, dict(tables or {})
 
     def of_batches(batches: "Iterator[pa.RecordBatch]") -> "Iterator[pa.RecordBatch]":
         import os
@@ -62,7 +78,9 @@ def compute(queries: Queries, schema: Mapping[str, str], tables: "Mapping[str, p
                 connection.execute(f"CREATE TEMP TABLE {source} AS FROM arriving")
                 for name, table in small.items():
                     connection.register(name, table)
-                yield from connection.sql(sql).to_arrow_reader(10_000)
+                found = connection.sql(sql).to_arrow_reader(10_000)
+                yield pa.RecordBatch.from_pylist([], schema=found.schema)  # of a result without rows, too
+                yield from found
 
     return of_batches
 
@@ -74,5 +92,6 @@ def statement(queries: Queries, schema: Mapping[str, str]) -> str:
     return f"WITH {named}\nSELECT {columns} FROM {list(queries)[-1]}"
 
 
-def _in_sql(schema: Mapping[str, str]) -> dict[str, str]:
+def in_sql(schema: Mapping[str, str]) -> dict[str, str]:
+    """Columns and types as SQL has them."""
     return {name: "bigint" if kind == "timestamp" else kind for name, kind in schema.items()}

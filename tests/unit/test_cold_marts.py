@@ -1,11 +1,17 @@
 """Each column of the cold tables, on rows."""
 
+import datetime as dt
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 import pytest
 
-from jobs.spark.columns_cold import COLD, DAILY_TRAFFIC, SESSION_ANALYSIS
+from jobs.spark import month_parts
+from jobs.spark.cold_marts import SESSIONS, schema
+from jobs.spark.columns_cold import COLD, SESSION_ANALYSIS
+from jobs.spark.partition_sql import compute
 from jobs.spark.tables import QUARANTINE_COLUMNS, QUARANTINE_SCHEMA
 from tests.clicks import at, click, frame
 
@@ -19,21 +25,18 @@ def rows(
     spark: "SparkSession", mart: str, clicks: Sequence[dict[str, Any]], bad: Sequence[dict[str, Any]] = ()
 ) -> list[dict[str, Any]]:
     """The rows of a mart, by its key."""
-    from jobs.spark import cold_marts
+    from jobs.spark.cold_marts import MART
+    from jobs.spark.cold_writer import days_of, visits_of
+    from jobs.spark.month_parts import count_by_month, packed
 
-    curated = frame(spark, clicks)
-    prepared = cold_marts.prepared(curated)
     (table,) = (table for table in COLD if table.name == mart)
-    found = getattr(cold_marts, mart)
-    if table is SESSION_ANALYSIS:
-        of_mart = table.of(found(prepared))
-    elif table is DAILY_TRAFFIC:
+    curated = frame(spark, clicks)
+    of_mart = visits_of(curated)
+    if table is not SESSION_ANALYSIS:
         quarantine = [[row.get(name) for name in QUARANTINE_COLUMNS] for row in bad]
-        behind = cold_marts.quarantined(curated, spark.createDataFrame(quarantine, QUARANTINE_SCHEMA))
-        visits = SESSION_ANALYSIS.of(cold_marts.session_analysis(prepared))
-        of_mart = cold_marts.compared(table, found(prepared, visits, behind))
-    else:
-        of_mart = cold_marts.compared(table, found(prepared))
+        records = spark.createDataFrame(quarantine, QUARANTINE_SCHEMA)
+        by_day = days_of(curated, packed(count_by_month(curated)), of_mart, records)
+        of_mart = by_day.where(f"{MART} = '{mart}'").select(*schema(table))
     return sorted((row.asDict() for row in of_mart.collect()), key=lambda row: [row[name] for name in table.key])
 
 
@@ -222,6 +225,52 @@ def test_changes_are_null_without_a_day_to_compare_with(spark: "SparkSession") -
         assert [row["wow_pct"] for row in rows(spark, mart, clicks)] == week
 
 
+def test_months_of_two_tasks_are_compared_over_their_border(
+    spark: "SparkSession", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(month_parts, "CLICKS_A_PART", 1)
+    counts = {-4: 4, -3: 6, 3: 5}  # 30 April, 1 May, 7 May
+    clicks = [click(at(number, days=day), f"s{number}") for day, count in counts.items() for number in range(count)]
+    clicks += [clicks[0] | {"topic": "again"}]
+    found = rows(spark, "daily_traffic", clicks)
+    names = ("total_events", "dod_pct", "wow_pct", "duplicate_count")
+    assert columns(found, *names) == [(4, None, None, 1), (6, 50.0, None, 0), (5, None, 25.0, 0)]
+    for mart in ("clinical_areas", "popular_documents"):
+        assert columns(rows(spark, mart, clicks), "unique_sessions", "wow_pct") == [(4, None), (6, None), (5, 25.0)]
+
+
+def test_months_are_packed_until_they_are_worth_a_task() -> None:
+    assert month_parts.packed({1: 60_000, 2: 40_000, 3: 1, 12: 250_000, 13: 7}) == {1: 0, 2: 0, 3: 1, 12: 2, 13: 3}
+    may = month_parts.month_of(at().date())
+    assert (month_parts.days_of(may)[0], month_parts.days_of(may)[-1]) == (dt.date(2026, 5, 1), dt.date(2026, 5, 31))
+    assert min(month_parts.with_days_before([may])) == dt.date(2026, 4, 24)
+    assert len(set(month_parts.with_days_before([may]))) == 7 + 31
+
+
+def test_time_grows_with_a_sessions_clicks_and_a_clicks_areas_not_with_their_square() -> None:
+    def seconds(count: int) -> float:
+        kinds = {
+            **dict.fromkeys(("session_id", "event_id", "query", "topic"), pa.string()),
+            **dict.fromkeys(("event_ts", "partition", "offset", "document_id", "click_rank"), pa.int64()),
+            "clinical_areas": pa.list_(pa.string()),
+        }
+        session = [click(at(n), query=str(n // 3), click_rank=1, event_id=f"{n:06}", topic="t") for n in range(count)]
+        one = click(at(count), clinical_areas=[f"Other: {n}" for n in range(count)], topic="t")
+        rows = [
+            {name: row.get(name) for name in kinds} | {"event_ts": int(row["event_ts"].timestamp() * 10**6)}
+            for row in (*session, one)
+        ]
+        arrived = pa.Table.from_pylist(rows, pa.schema(list(kinds.items())))
+        run = compute(SESSIONS, schema(SESSION_ANALYSIS))
+        started = time.process_time()
+        (found,) = [row for batch in run(iter(arrived.to_batches())) for row in batch.to_pylist()]
+        assert (found["click_count"], found["distinct_areas"], found["is_anomalous"]) == (count + 1, count, True)
+        return time.process_time() - started
+
+    seconds(10)
+    assert seconds(40_000) < 8 * seconds(10_000)  # four times, and not sixteen
+
+
 def test_the_quality_of_a_day(spark: "SparkSession") -> None:
     def came(offset: int, seconds: float, shift_s: float = 0) -> dict[str, Any]:
         sent = {"topic": "t", "partition": 0, "offset": offset, "source_ts": at(seconds - shift_s)}
@@ -296,6 +345,8 @@ def test_host_and_doi_are_the_latest_of_their_own(spark: "SparkSession") -> None
     documents: dict[tuple[str | None, ...], tuple[str | None, str | None]] = {
         ("https://www.Example.org/1?u=http://x", None): ("www.example.org", "10.1/0"),
         ("http://a.org", "ftp://user:word@b.org:21#c"): ("b.org", "10.1/1"),
+        ("http://u@ÉCOLE.FR:80/x", "İ"): ("école.fr", "10.1/1"),
+        ("HTTPS://İ.TR",): ("i̇.tr", "10.1/0"),
         ("http://a.org", "no address", "/path", "://c"): ("a.org", "10.1/3"),
         (None, "", "mailto:a@b.org"): (None, "10.1/2"),
         (None, ""): (None, None),

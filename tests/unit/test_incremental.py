@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from jobs.cli import JobError
-from jobs.spark.analytics_mart_etl import definitions, refuse
+from jobs.spark.analytics_mart_etl import definitions, refuse, without_words
 from jobs.spark.mart import Run, Snapshot, Written
 
 CLICKS = Snapshot("/lake/clicks", "one", 7, notes_changes=True)
@@ -44,6 +44,9 @@ def test_a_note_is_read_as_it_was_written() -> None:
             Run.of(other)
 
 
-def test_the_definitions_are_those_of_the_code() -> None:
+def test_the_definitions_are_those_of_the_code_and_not_its_comments() -> None:
     assert definitions() == definitions()
     assert len(definitions()) == 64
+    code = 'def f():\n    """What it does."""\n    return 1'
+    assert without_words(code) == without_words("def f():  # as before\n    return 1")
+    assert without_words(code) != without_words(code.replace("1", "2"))

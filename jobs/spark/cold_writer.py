@@ -1,0 +1,82 @@
+"""The rows of the cold tables: what cold_marts.py says, computed by Spark's tasks and written into the mart."""
+
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Final
+
+from jobs.spark import tables
+from jobs.spark.cold_marts import (
+    BEHIND,
+    BY_DAY,
+    DAYS_OF_ALL,
+    MART,
+    SESSIONS,
+    VISITED,
+    schema,
+)
+from jobs.spark.columns_cold import SESSION_ANALYSIS
+from jobs.spark.mart import by_month
+from jobs.spark.month_parts import in_parts, with_days_before
+from jobs.spark.partition_sql import by_partition, in_driver
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyspark.sql import DataFrame
+
+    from jobs.spark.mart import Mart, Run
+
+# What the marts need of a click; the rest of the curated stream is not even read.
+_OF_SESSIONS: Final = (
+    *("session_id", "event_id", "event_ts", "topic", "partition", "offset", "document_id", "clinical_areas", "query"),
+    "click_rank",
+)
+_OF_DAYS: Final = (*_OF_SESSIONS, "event_date", "source_ts", "title", "url", "doi", "documents")
+
+_DURATIONS: Final = ("bounce_rate", "median_duration_sec", "p95_duration_sec")
+VISITED_COLUMNS: Final = {"event_date": "date", **dict.fromkeys(_DURATIONS, "double")}
+BEHIND_COLUMNS: Final = {"topic": "string", "partition": "int", "offset": "bigint", "records": "bigint"}
+
+
+def visits_of(clicks: "DataFrame", parts: int = 1) -> "DataFrame":
+    """The rows of session_analysis of all clicks of some sessions, by so many tasks."""
+    by_session = clicks.select(*_OF_SESSIONS).repartition(parts, "session_id")
+    return by_partition(by_session, SESSIONS, schema(SESSION_ANALYSIS))
+
+
+def days_of(clicks: "DataFrame", parts: Mapping[int, int], visits: "DataFrame", quarantine: "DataFrame") -> "DataFrame":
+    """The rows of the three tables by day, of the months in `parts` (see month_parts), and of which table each is.
+
+    `clicks` are those of these months and of the days before them, `visits` rows of session_analysis of these months.
+    """
+    small = {"visited": _visited(visits), "behind": _behind(quarantine)}
+    columns = {MART: "string", **schema(*BY_DAY)}
+    return by_partition(in_parts(clicks.select(*_OF_DAYS), parts), DAYS_OF_ALL, columns, small)
+
+
+def write_visits(mart: "Mart", run: "Run", visits: "DataFrame", months: Collection[int] | None = None) -> None:
+    """Write session_analysis, or these months of it."""
+    mart.write(SESSION_ANALYSIS, by_month(visits), run, months)
+
+
+def write_days(mart: "Mart", run: "Run", parts: Mapping[int, int], months: Collection[int] | None = None) -> None:
+    """Write the tables by day, or these months of them, from the clicks that the run reads and session_analysis."""
+    from pyspark import StorageLevel
+
+    clicks = run.clicks.rows(mart.spark)
+    if months is not None:
+        clicks = clicks.where(clicks.event_date.isin(*with_days_before(months)))
+    # Without the table the stream has quarantined nothing.
+    no_records = mart.spark.createDataFrame([], tables.QUARANTINE_SCHEMA)
+    quarantine = run.quarantine.rows(mart.spark) if run.quarantine else no_records
+    rows = days_of(clicks, parts, mart.rows(SESSION_ANALYSIS, months), quarantine).persist(StorageLevel.DISK_ONLY)
+    for table in BY_DAY:
+        of_table = rows.where(rows[MART] == table.name).select(*schema(table))
+        mart.write(table, of_table, run, months)
+
+
+def _visited(visits: "DataFrame") -> "pa.Table":
+    began = visits.select("event_date", "is_bounce", "session_duration_sec").repartition("event_date")
+    return by_partition(began, VISITED, VISITED_COLUMNS).toArrow()
+
+
+def _behind(quarantine: "DataFrame") -> "pa.Table":
+    return in_driver(quarantine.select("topic", "partition", "offset"), BEHIND, BEHIND_COLUMNS)

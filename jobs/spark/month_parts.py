@@ -1,0 +1,72 @@
+"""Which months a task computes: as many in a row as are worth it, and the days before them that they are compared with.
+
+Not the days, nor the lake's folders: a month is a file of each mart, and few days are read by two tasks.
+"""
+
+import datetime as dt
+from collections.abc import Collection, Iterator, Mapping
+from typing import TYPE_CHECKING, Final
+
+from jobs.spark.cold_marts import MOST_DAYS_BACK
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+
+CLICKS_A_PART: Final = 100_000
+PART: Final = "part"
+
+
+def month_of(day: dt.date) -> int:
+    """The months since the year 0."""
+    return day.year * 12 + day.month - 1
+
+
+def days_of(month: int) -> list[dt.date]:
+    """Its days."""
+    first, after = (dt.date(number // 12, number % 12 + 1, 1) for number in (month, month + 1))
+    return [first + dt.timedelta(days=number) for number in range((after - first).days)]
+
+
+def count_by_month(clicks: "DataFrame") -> dict[int, int]:
+    """How many clicks, each copy counted, the months with any have."""
+    from pyspark.sql import functions as F
+
+    month = F.year("event_date") * 12 + F.month("event_date") - 1
+    return {month: count for month, count in clicks.groupBy(month).count().collect()}  # noqa: C416  (Rows)
+
+
+def packed(clicks: Mapping[int, int]) -> dict[int, int]:
+    """The part of each month, by the months' clicks: months in a row, until they are enough."""
+    parts: dict[int, int] = {}
+    part = size = 0
+    for month, count in sorted(clicks.items()):
+        if size and size + count > CLICKS_A_PART:
+            part, size = part + 1, 0
+        parts[month] = part
+        size += count
+    return parts
+
+
+def with_days_before(months: Collection[int]) -> Iterator[dt.date]:
+    """The days that rows of these months are made of."""
+    for month in months:
+        days = days_of(month)
+        yield from (days[0] - dt.timedelta(days=back) for back in range(1, MOST_DAYS_BACK + 1))
+        yield from days
+
+
+def in_parts(clicks: "DataFrame", parts: Mapping[int, int]) -> "DataFrame":
+    """The clicks by part; `is_earlier` are those of days that are only compared with: they may be in two parts."""
+    from pyspark.sql import functions as F
+
+    first, last = min(parts), max(parts)
+    by_month = F.array(*(F.lit(parts.get(month)).cast("int") for month in range(first, last + 1)))
+
+    def part_of(day: "Column") -> "Column":
+        month = F.year(day) * 12 + F.month(day) - 1 - first
+        return F.when(month >= 0, F.get(by_month, month))
+
+    own, later = part_of(F.col("event_date")), part_of(F.date_add("event_date", MOST_DAYS_BACK))
+    both = F.array_compact(F.array(own, F.when(~later.eqNullSafe(own), later)))
+    placed = clicks.select("*", F.explode(both).alias(PART)).withColumn("is_earlier", ~F.col(PART).eqNullSafe(own))
+    return placed.repartitionById(max(parts.values()) + 1, PART).drop(PART)

@@ -1,0 +1,43 @@
+"""What DuckDB alone takes for all columns of the four cold tables, from the files of a curated stream."""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import duckdb
+
+from jobs.spark import tables
+from jobs.spark.cold_marts import BEHIND, BY_DAY, DAYS_OF_ALL, MART, SESSIONS, VISITED, schema
+from jobs.spark.cold_writer import BEHIND_COLUMNS, VISITED_COLUMNS
+from jobs.spark.columns_cold import SESSION_ANALYSIS
+from jobs.spark.partition_sql import INPUT, Queries, in_sql, statement
+
+
+def main(root: Path) -> None:
+    """Compute them, and keep them in memory."""
+    database = duckdb.connect(config={"memory_limit": "3GB", "preserve_insertion_order": "false"})
+    database.execute("SET TimeZone = 'UTC'")
+
+    def read(source: str) -> None:
+        database.execute(f"CREATE OR REPLACE TEMP TABLE {INPUT} AS {source}")
+
+    def compute(name: str, queries: Queries, columns: Mapping[str, str]) -> None:
+        database.execute(f"CREATE TABLE {name} AS {statement(queries, in_sql(columns))}")
+
+    quarantine = sorted(map(str, (root / tables.QUARANTINE).rglob("*.parquet")))
+    read(f'SELECT topic, "partition", "offset" FROM read_parquet({quarantine})')
+    compute("behind", BEHIND, BEHIND_COLUMNS)
+    clicks = sorted(map(str, (root / tables.CLICKS).rglob("*.parquet")))
+    times = "epoch_us(event_ts) AS event_ts, epoch_us(source_ts) AS source_ts, event_ts::date AS event_date"
+    every = f"read_parquet({clicks}, hive_partitioning = true)"
+    read(f"SELECT * REPLACE ({times}), false AS is_earlier FROM {every}")
+    compute("session_analysis_rows", SESSIONS, schema(SESSION_ANALYSIS))
+    database.execute(f"ALTER TABLE {INPUT} RENAME TO clicks_read")
+    read("FROM session_analysis_rows")
+    compute("visited", VISITED, VISITED_COLUMNS)
+    database.execute(f"DROP TABLE {INPUT}; ALTER TABLE clicks_read RENAME TO {INPUT}")
+    compute("by_day", DAYS_OF_ALL, {MART: "string", **schema(*BY_DAY)})
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
