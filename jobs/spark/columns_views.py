@@ -6,12 +6,14 @@ from jobs.spark.columns import Column, Table
 
 LOADS: Final = Table(
     "mart_loads",
-    "One row a cold table: what its last load brought. Written in the transaction of the load.",
+    "One row per cold table: what its last load left there. Written in the transaction of the load.",
     ("table_name",),
     (
         Column("table_name", "text", "Name of the cold table"),
-        Column("row_count", "bigint", "Rows of the last load", "rows"),
+        Column("row_count", "bigint", "Rows of the table after the last load", "rows"),
         Column("loaded_at", "timestamptz", "When that load began (clock of the database)"),
+        Column("run_id", "text", "The run of the ETL that the table holds; the same in all four tables"),
+        Column("run_ended_at", "timestamptz", "When that run ended (clock of the lake): an older one is not loaded"),
     ),
 )
 

@@ -1,11 +1,17 @@
-"""Analytics mart → PostgreSQL: the four cold tables, replaced in one transaction, so that readers see old or new."""
+"""Analytics mart → PostgreSQL: the four cold tables in one transaction, so that readers see old or new.
+
+Of a run of the ETL that goes on from the one that PostgreSQL has, the days that have changed; else everything.
+"""
 
 import argparse
+import datetime as dt
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from jobs.cli import Data, JobError, flow, main, positive_float, say
+from jobs.cli import Data, JobError, flow, main, positive_float, say, true_or_false
 from jobs.spark import tables
 
 if TYPE_CHECKING:
@@ -13,9 +19,10 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 
-_NOTE = """
-    INSERT INTO mart_loads (table_name, row_count) VALUES (%s, %s)
-    ON CONFLICT (table_name) DO UPDATE SET row_count = excluded.row_count, loaded_at = now()
+_NOTE: Final = """
+    INSERT INTO mart_loads (table_name, row_count, run_id, run_ended_at) VALUES (%s, %s, %s, %s)
+    ON CONFLICT (table_name) DO UPDATE SET row_count = excluded.row_count, run_id = excluded.run_id,
+        run_ended_at = excluded.run_ended_at, loaded_at = now()
 """
 # Growth is what a backfill brings, and has no limit; that nothing is double, the tables say of one another.
 MAX_SHRINK_FACTOR = 1.25
@@ -25,7 +32,8 @@ _CLICKS = {  # the clicks of each table, which are the same ones
     "popular_documents": "SELECT sum(view_count) FROM popular_documents",
     "clinical_areas": "SELECT round(sum(weighted_clicks)) FROM clinical_areas",
 }
-SETTINGS = {"spark.sql.files.maxPartitionBytes": "4m"}  # no more than a file at once: it fits a driver of 1 GB
+# As text a part is five times as large, and the driver, which may have 1 GB, holds two of them.
+SETTINGS = {"spark.sql.files.maxPartitionBytes": "16m", "spark.sql.files.openCostInBytes": "1m"}
 
 
 def _factor(text: str) -> float:
@@ -40,12 +48,56 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--mart-path", required=True, help="root folder of the analytics mart")
     fewer = "refuse a table with fewer rows than PostgreSQL has of it, divided by this"
     result.add_argument("--max-shrink-factor", type=_factor, default=MAX_SHRINK_FACTOR, help=fewer)
+    everything = "load all rows, also those of a run that PostgreSQL has already, or of an older one"
+    result.add_argument("--in-full", type=true_or_false, default=False, help=everything)
     flow(
         result,
         reads=[Data("lake", tables.table_path("{mart-path}", name)) for name in tables.COLD_MARTS],
         writes=[Data("postgresql", name) for name in tables.COLD_MARTS],
     )
     return result
+
+
+class Rows(Protocol):
+    """A table of the mart."""
+
+    @property
+    def columns(self) -> Sequence[str]:
+        """Their names."""
+
+    def csv(self, days: Collection[dt.date] | None) -> Iterable[bytes]:
+        """The rows of these days, or all of them, as `postgres.copy_rows` takes them."""
+
+
+@dataclass(frozen=True)
+class LakeRows:
+    """A table as it lies in the lake."""
+
+    rows: "DataFrame"
+
+    @property
+    def columns(self) -> Sequence[str]:
+        """Their names."""
+        return self.rows.columns
+
+    def csv(self, days: Collection[dt.date] | None) -> Iterable[bytes]:
+        """The rows of these days, or all of them, as they come."""
+        from jobs.spark.postgres import as_csv
+
+        return as_csv(self.rows if days is None else self.rows.where(self.rows.event_date.isin(*days)))
+
+
+@dataclass(frozen=True)
+class Complete:
+    """What a run of the ETL has for PostgreSQL: its id, when it ended, the rows.
+
+    `changed_since`: by id of this run and of those before it, the days of the clicks that have changed since.
+    """
+
+    run_id: str
+    ended: dt.datetime
+    tables: Mapping[str, Rows]
+    changed_since: Mapping[str, Collection[dt.date]]
 
 
 def run(options: argparse.Namespace) -> None:
@@ -56,43 +108,85 @@ def run(options: argparse.Namespace) -> None:
 
     with connect() as connection:  # before Spark starts: what is wrong with it is said at once
         migrate(connection)
-        marts = read_marts(session("load_postgres", SETTINGS), options.mart_path)
-        replace(connection, marts, options.max_shrink_factor)
+        complete = read_marts(session("load_postgres", SETTINGS), options.mart_path)
+        replace(connection, complete, options.max_shrink_factor, in_full=options.in_full)
     say("committed: readers see the new tables")
 
 
-def read_marts(spark: "SparkSession", mart_path: str) -> "dict[str, DataFrame]":
+def read_marts(spark: "SparkSession", mart_path: str) -> Complete:
     """The four tables as one run of the ETL wrote them, also when the next one starts; JobError when there is none."""
     from jobs.spark.mart import Mart
 
     written = Mart(spark, mart_path).written()
     say(f"reads {mart_path}, run {written.run.run_id}")
-    return written.marts
+    marts = {table: LakeRows(rows) for table, rows in written.marts.items()}
+    return Complete(written.run.run_id, written.ended, marts, written.changed_since)
 
 
 def replace(
-    connection: "psycopg.Connection[Any]", marts: "dict[str, DataFrame]", max_shrink_factor: float = MAX_SHRINK_FACTOR
+    connection: "psycopg.Connection[Any]",
+    complete: Complete,
+    max_shrink_factor: float = MAX_SHRINK_FACTOR,
+    *,
+    in_full: bool = False,
 ) -> None:
-    """Replace the rows of the tables in one transaction; keys, indexes, grants and views stay, no reader waits.
+    """Bring the tables to this run in one transaction; keys, indexes, grants and views stay, no reader waits.
 
-    JobError: a mart that is empty, much smaller than what is there, or whose tables do not hold the same clicks; then
-    nothing changes.
+    JobError: a run older than the one that PostgreSQL has, unless `in_full`; a mart that is empty, much smaller than
+    what is there, or whose tables do not hold the same clicks; then nothing changes.
     """
     from jobs.spark.migrations import ANALYZE
-    from jobs.spark.postgres import as_text, copy_rows
 
     with connection.transaction():
         # A second load waits here; readers do not.
-        connection.execute(f"LOCK TABLE {', '.join(marts)} IN SHARE ROW EXCLUSIVE MODE".encode())
-        for table, rows in marts.items():
-            started = time.monotonic()
-            deleted = connection.execute(f"DELETE FROM {table}".encode()).rowcount
-            written = copy_rows(connection, table, rows.columns, as_text(rows).toLocalIterator(prefetchPartitions=True))
-            _refuse_a_loss(table, deleted, written, max_shrink_factor)
-            connection.execute(_NOTE, (table, written))
-            say(f"{table}: {written:,} rows instead of {deleted:,}, took {time.monotonic() - started:.1f} s")
+        connection.execute(f"LOCK TABLE {', '.join(complete.tables)} IN SHARE ROW EXCLUSIVE MODE".encode())
+        days = None if in_full else _days_to_load(connection, complete)
+        say("loads all days" if days is None else f"loads what has changed: {len(days)} days of clicks")
+        for table, rows in complete.tables.items():
+            now = _replace_table(connection, table, rows, days, max_shrink_factor)
+            connection.execute(_NOTE, (table, now, complete.run_id, complete.ended))
         _refuse_a_contradiction(connection)
         connection.execute(f"SELECT {ANALYZE}".encode())
+
+
+def _days_to_load(connection: "psycopg.Connection[Any]", complete: Complete) -> Collection[dt.date] | None:
+    """The days that have changed since the run that PostgreSQL has; None when nobody knows."""
+    there = connection.execute(
+        "SELECT run_id, run_ended_at FROM mart_loads WHERE run_id IS NOT NULL LIMIT 1"
+    ).fetchone()
+    if not there:
+        return None
+    run_id, ended = there
+    if ended > complete.ended and run_id != complete.run_id:
+        raise JobError(
+            f"PostgreSQL has run {run_id} of {ended:%Y-%m-%d %H:%M:%S}, and this is an older one, {complete.run_id} of "
+            f"{complete.ended:%Y-%m-%d %H:%M:%S}: PostgreSQL keeps what it has; trigger the load with in_full when the "
+            "older one is right"
+        )
+    return complete.changed_since.get(run_id)
+
+
+def _replace_table(
+    connection: "psycopg.Connection[Any]",
+    table: str,
+    rows: Rows,
+    days: Collection[dt.date] | None,
+    max_shrink_factor: float,
+) -> int:
+    """Replace all rows, or those that the clicks of `days` change; how many the table has now."""
+    from jobs.spark.incremental import touched
+    from jobs.spark.postgres import copy_rows
+
+    started = time.monotonic()
+    changed = None if days is None else sorted(touched(table, days))
+    ((before,),) = connection.execute(f"SELECT count(*) FROM {table}".encode())
+    where, values = ("", ()) if changed is None else (" WHERE event_date = ANY(%s)", (changed,))
+    deleted = connection.execute(f"DELETE FROM {table}{where}".encode(), values).rowcount
+    written = copy_rows(connection, table, rows.columns, rows.csv(changed))
+    now: int = before - deleted + written
+    _refuse_a_loss(table, before, now, max_shrink_factor)
+    say(f"{table}: {written:,} rows instead of {deleted:,}, took {time.monotonic() - started:.1f} s")
+    return now
 
 
 def _refuse_a_loss(table: str, before: int, now: int, factor: float) -> None:

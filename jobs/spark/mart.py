@@ -6,7 +6,7 @@ A run notes in each of its four commits what it read and by which definitions it
 import datetime as dt
 import json
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -89,11 +89,15 @@ class Run:
 
 
 class Written(NamedTuple):
-    """What is in a mart: which run wrote it, when, and the tables, which stay as they are when the next run starts."""
+    """What is in a mart: which run wrote it, when, and the tables, which stay as they are when the next run starts.
+
+    `changed_since`: by id of this run, and of the last ones before it, the days that have changed since.
+    """
 
     run: Run
     ended: dt.datetime
     marts: "dict[str, DataFrame]"
+    changed_since: dict[str, set[dt.date]]
 
 
 class Mart:
@@ -112,7 +116,8 @@ class Mart:
             if not is_table(self.spark, path):
                 raise JobError(f"there is no {name} in {self.root}: run tripclick_analytics_mart_etl first")
             recent = _commits(self.spark, path, _RECENT)
-            wrote.append(next((commit for commit in recent if commit.operation not in _UPKEEP), recent[-1]))
+            writes = [commit for commit in recent if commit.operation not in _UPKEEP] or recent[-1:]
+            wrote.append(writes[0])
             rows = self.spark.read.format("delta").option("versionAsOf", recent[0].version).load(path)
             marts[name] = rows.drop(tables.MART_PARTITION)
         notes = {commit.userMetadata for commit in wrote}
@@ -121,7 +126,9 @@ class Mart:
                 f"the tables in {self.root} are not of one run: let tripclick_analytics_mart_etl end, or run it again"
             )
         ended = max(commit.timestamp for commit in wrote).astimezone(dt.UTC)  # Spark hands out local times
-        return Written(Run.of(notes.pop()), ended, marts)
+        # The last table: what has a commit there has one in all.
+        since = changed_since(commit.userMetadata or "" for commit in writes)
+        return Written(Run.of(notes.pop()), ended, marts, since)
 
     def rows(self, table: "Table", months: Collection[int] | None = None) -> "DataFrame":
         """A table as it is when they are read, or its rows of these months (see month_parts)."""
@@ -168,6 +175,22 @@ def _of_months(months: Collection[int]) -> str:
     """The condition that a row is of one of these months, by the folders that hold them."""
     names = ", ".join(f"'{month // 12:04}-{month % 12 + 1:02}'" for month in sorted(months)) or "NULL"
     return f"{tables.MART_PARTITION} IN ({names})"
+
+
+def changed_since(notes: Iterable[str]) -> dict[str, set[dt.date]]:
+    """By run the days that have changed since, of the notes of a table's commits, the newest first."""
+    days: set[dt.date] = set()
+    found = {}
+    for note in notes:
+        try:
+            run = Run.of(note)
+        except JobError:
+            break
+        found[run.run_id] = days
+        if run.days is None:
+            break
+        days = days | {dt.date.fromisoformat(day) for day in run.days}
+    return found
 
 
 def _commits(spark: "SparkSession", path: str, count: int) -> "list[Row]":

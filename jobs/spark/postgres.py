@@ -1,13 +1,14 @@
 """PostgreSQL as the jobs see it: address and secret from libpq's environment, and how rows get in."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from jobs.cli import JobError, outside
 
 if TYPE_CHECKING:
     import psycopg
+    import pyarrow as pa
     from psycopg import sql
     from pyspark.sql import DataFrame
 
@@ -45,19 +46,37 @@ def as_text(rows: "DataFrame") -> "DataFrame":
     )
 
 
+def as_csv(rows: "DataFrame") -> "Iterator[bytes]":
+    """The rows as chunks of what COPY calls csv, rendered where Spark computes them; few are here at a moment."""
+    from jobs.spark.arrow import map_in_arrow
+
+    chunks = map_in_arrow(rows, _to_csv, {"chunk": "binary"}).toLocalIterator(prefetchPartitions=True)
+    return (row.chunk for row in chunks)
+
+
+def _to_csv(batches: "Iterator[pa.RecordBatch]") -> "Iterator[pa.RecordBatch]":
+    """Every text is quoted, an empty one too: without quotes that is NULL."""
+    import pyarrow as pa
+    from pyarrow import csv
+
+    for batch in batches:
+        lines = pa.BufferOutputStream()
+        csv.write_csv(batch, lines, csv.WriteOptions(include_header=False))
+        yield pa.record_batch({"chunk": pa.array([lines.getvalue().to_pybytes()], pa.binary())})
+
+
 def copy_rows(
-    connection: "psycopg.Connection[Any]", table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]
+    connection: "psycopg.Connection[Any]", table: str, columns: Sequence[str], chunks: Iterable[bytes]
 ) -> int:
-    """COPY rows into a table within the caller's transaction; how many."""
+    """COPY the chunks of `as_csv` into a table within the caller's transaction; how many rows."""
     from psycopg import sql
 
-    count = 0
-    statement = sql.SQL("COPY {} ({}) FROM STDIN").format(sql.Identifier(table), _names(columns))
-    with connection.cursor() as cursor, cursor.copy(statement) as copy:
-        for row in rows:
-            copy.write_row(row)
-            count += 1
-    return count
+    statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT csv)").format(sql.Identifier(table), _names(columns))
+    with connection.cursor() as cursor:
+        with cursor.copy(statement) as copy:
+            for chunk in chunks:
+                copy.write(chunk)
+        return cursor.rowcount
 
 
 def insert_rows(

@@ -13,11 +13,11 @@ import sys
 from pathlib import Path
 
 from stack.home import Home
-from tests.bench import chain, etl, hot, producer, starts, streams
+from tests.bench import chain, etl, hot, load, producer, starts, streams
 from tests.bench.harness import HEADER, Row, measure
 from tests.bench.lab import Lab, Sizes
 
-ROWS: list[Row] = [*starts.ROWS, *producer.ROWS, *streams.ROWS, *etl.ROWS, *hot.ROWS, *chain.ROWS]
+ROWS: list[Row] = [*starts.ROWS, *producer.ROWS, *streams.ROWS, *etl.ROWS, *load.ROWS, *hot.ROWS, *chain.ROWS]
 SHORT = Sizes.of(3)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from functools import partial
+from pathlib import Path
 
 from tests.bench import process
 from tests.bench.harness import Cost, Reach, Row
@@ -26,23 +27,27 @@ def _duckdb(history: str, lab: Lab) -> Cost:
     )
 
 
-def one_more_day(history: str, lab: Lab) -> Cost:
-    """The day that came after the last run."""
+def mart(history: str, lab: Lab) -> Path:
+    """The root of the tables of the last run; there is one."""
     if not lab.last(_mart(lab, history)).exists():
         full(history, lab)
+    return lab.last(_mart(lab, history))
+
+
+def one_more_day(history: str, lab: Lab) -> Cost:
+    """The day that came after the last run."""
+    mart(history, lab)
     lab.one_more_day(_days(lab, history))
     return _etl(lab, history, "true")
 
 
 def _nothing_new(lab: Lab) -> Cost:
-    if not lab.last(_mart(lab, "year")).exists():
-        full("year", lab)
+    mart("year", lab)
     return _etl(lab, "year", "true")
 
 
 def _etl(lab: Lab, history: str, incremental: str) -> Cost:
-    curated, mart = lab.curated(_days(lab, history)), lab.last(_mart(lab, history))
-    paths = [f"--curated-path={curated}", f"--mart-path={mart}"]
+    paths = [f"--curated-path={lab.curated(_days(lab, history))}", f"--mart-path={lab.last(_mart(lab, history))}"]
     return process.job("analytics_mart_etl", *paths, f"--incremental={incremental}")
 
 

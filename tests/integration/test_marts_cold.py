@@ -7,9 +7,10 @@ import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
@@ -18,7 +19,7 @@ from jobs.cli import JobError
 from jobs.generator.__main__ import write_day
 from jobs.spark import analytics_mart_etl, dictionary, load_postgres
 from jobs.spark.migrations import MIGRATIONS, migrate
-from jobs.spark.tables import COLD_MARTS, HOT_MARTS
+from jobs.spark.tables import COLD_MARTS, HOT_MARTS, MART_PARTITION
 from stack.postgresql import PostgreSql
 from tests import reference
 from tests.clicks import append, append_logs, at, click, frame
@@ -42,9 +43,20 @@ def etl(root: Path) -> None:
     analytics_mart_etl.run(analytics_mart_etl.parser().parse_args(options))
 
 
-def load(root: Path) -> None:
+def load(root: Path, *options: str) -> None:
     """Run the load in this process."""
-    load_postgres.run(load_postgres.parser().parse_args(["--mart-path", str(root / "mart")]))
+    load_postgres.run(load_postgres.parser().parse_args(["--mart-path", str(root / "mart"), *options]))
+
+
+def with_rows(complete: load_postgres.Complete, **marts: "DataFrame") -> load_postgres.Complete:
+    """The same run, were these its tables."""
+    tables = {table: load_postgres.LakeRows(mart) for table, mart in marts.items()}
+    return replace(complete, tables={**complete.tables, **tables})
+
+
+def lake_rows(spark: "SparkSession", root: Path, table: str) -> "DataFrame":
+    """A table of the mart."""
+    return spark.read.format("delta").load(str(root / "mart" / table)).drop(MART_PARTITION)
 
 
 def cold_rows() -> dict[str, list[tuple[Any, ...]]]:
@@ -182,38 +194,42 @@ def test_the_reader_reads_the_marts_and_does_nothing_else(small: Path, postgres_
 def test_an_empty_mart_changes_nothing(spark: "SparkSession", small: Path) -> None:
     load(small)
     before = cold_rows()
-    marts = load_postgres.read_marts(spark, str(small / "mart"))
-    marts["popular_documents"] = marts["popular_documents"].limit(0)
+    complete = load_postgres.read_marts(spark, str(small / "mart"))
+    empty = with_rows(complete, popular_documents=lake_rows(spark, small, "popular_documents").limit(0))
     with (
         psycopg.connect("", autocommit=True) as connection,
         pytest.raises(JobError, match=r"popular_documents .*empty"),
     ):
-        load_postgres.replace(connection, marts)
+        load_postgres.replace(connection, empty, in_full=True)
     assert cold_rows() == before
 
 
 def test_a_mart_that_lost_rows_is_refused_unless_one_says_so(spark: "SparkSession", small: Path) -> None:
     load(small)
     before = cold_rows()
-    marts = load_postgres.read_marts(spark, str(small / "mart"))
-    lost = {table: mart.where("event_date > '2026-05-04'") for table, mart in marts.items()}
+    complete = load_postgres.read_marts(spark, str(small / "mart"))
+    last_day = {table: lake_rows(spark, small, table).where("event_date > '2026-05-04'") for table in COLD_MARTS}
+    lost = with_rows(complete, **last_day)
     with psycopg.connect("", autocommit=True) as connection:
         words = r"session_analysis of the mart has 1 rows, PostgreSQL 3, .*max_shrink_factor"
         with pytest.raises(JobError, match=words):
-            load_postgres.replace(connection, lost)
+            load_postgres.replace(connection, lost, in_full=True)
         assert cold_rows() == before
-        load_postgres.replace(connection, lost, 3)
+        load_postgres.replace(connection, lost, 3, in_full=True)
     assert rows_of("SELECT event_date::text FROM daily_traffic") == [("2026-05-05",)]
 
 
 def test_a_mart_that_contradicts_itself_is_refused(spark: "SparkSession", small: Path) -> None:
     load(small)
     before = cold_rows()
-    marts = load_postgres.read_marts(spark, str(small / "mart"))
-    twice = marts["popular_documents"].selectExpr("* EXCEPT (view_count)", "view_count * 2 AS view_count")
+    complete = load_postgres.read_marts(spark, str(small / "mart"))
+    views = lake_rows(spark, small, "popular_documents")
+    twice = with_rows(
+        complete, popular_documents=views.selectExpr("* EXCEPT (view_count)", "view_count * 2 AS view_count")
+    )
     words = r"not hold the same clicks \(daily_traffic 3, session_analysis 3, popular_documents 6, clinical_areas 3\)"
     with psycopg.connect("", autocommit=True) as connection, pytest.raises(JobError, match=words):
-        load_postgres.replace(connection, {**marts, "popular_documents": twice})
+        load_postgres.replace(connection, twice, in_full=True)
     assert cold_rows() == before
 
 
@@ -259,10 +275,13 @@ def test_a_mart_of_two_runs_is_refused(spark: "SparkSession", small: Path) -> No
 
 
 def test_a_mart_that_is_written_meanwhile_is_read_as_it_was(spark: "SparkSession", small: Path) -> None:
-    marts = load_postgres.read_marts(spark, str(small / "mart"))
+    complete = load_postgres.read_marts(spark, str(small / "mart"))
     append(frame(spark, [click(at(5), "s3", 9)]), small / "curated")
     etl(small)
-    assert sum(row.total_events for row in marts["daily_traffic"].collect()) == 3
+    with psycopg.connect("", autocommit=True) as connection:
+        migrate(connection)
+        load_postgres.replace(connection, complete)
+    assert rows_of("SELECT sum(total_events)::int FROM daily_traffic") == [(3,)]
 
 
 def test_what_is_missing_is_said(spark: "SparkSession", tmp_path: Path) -> None:
@@ -302,25 +321,26 @@ class Reader:
                 self.seen.append(row or ())
 
 
-def slow(marts: "dict[str, DataFrame]") -> "dict[str, DataFrame]":
-    """Marts whose rows come slowly, so that readers meet a load at every point of it."""
-    return {table: cast("DataFrame", Slow(mart)) for table, mart in marts.items()}
+def slow(complete: load_postgres.Complete) -> load_postgres.Complete:
+    """A run whose rows come slowly, so that readers meet a load at every point of it."""
+    return replace(complete, tables={table: Slow(rows) for table, rows in complete.tables.items()})
 
 
+@dataclass
 class Slow:
-    """What a load needs of a DataFrame."""
+    """A table whose rows come one by one."""
 
-    def __init__(self, mart: Any) -> None:
-        self._mart = mart
-        self.columns, self.dtypes = mart.columns, mart.dtypes
+    rows: load_postgres.Rows
 
-    def select(self, *columns: Any) -> "Slow":
-        return Slow(self._mart.select(*columns))
+    @property
+    def columns(self) -> Sequence[str]:
+        return self.rows.columns
 
-    def toLocalIterator(self, **options: Any) -> Iterator[Any]:  # noqa: N802  (Spark's name)
-        for row in self._mart.toLocalIterator(**options):
-            time.sleep(0.1)
-            yield row
+    def csv(self, days: Collection[dt.date] | None) -> Iterator[bytes]:
+        for chunk in self.rows.csv(days):
+            for line in bytes(chunk).splitlines(keepends=True):
+                time.sleep(0.1)
+                yield line
 
 
 def test_readers_meet_the_old_tables_or_the_new_ones(spark: "SparkSession", small: Path) -> None:
@@ -328,10 +348,10 @@ def test_readers_meet_the_old_tables_or_the_new_ones(spark: "SparkSession", smal
     old = (2 + 1, 2, 2, 3)  # session s2 comes back after a day
     append(frame(spark, [click(at(days=2), f"n{number}", 50 + number) for number in range(5)]), small / "curated")
     etl(small)
-    marts = load_postgres.read_marts(spark, str(small / "mart"))
+    complete = load_postgres.read_marts(spark, str(small / "mart"))
     with psycopg.connect("", autocommit=True) as connection, Reader() as reader:
         for _ in range(2):
-            load_postgres.replace(connection, slow(marts))
+            load_postgres.replace(connection, slow(complete), in_full=True)
     assert set(reader.seen) == {old, (8, 3, 3, 8)}
     assert len(reader.seen) > 4 * READS_A_SECOND
     assert reader.slowest < 0.5  # no reader waits for a lock
@@ -340,17 +360,17 @@ def test_readers_meet_the_old_tables_or_the_new_ones(spark: "SparkSession", smal
 def test_two_loads_at_once(spark: "SparkSession", small: Path) -> None:
     load(small)
     before = cold_rows()
-    marts = load_postgres.read_marts(spark, str(small / "mart"))
+    complete = load_postgres.read_marts(spark, str(small / "mart"))
     failed: list[BaseException] = []
 
-    def replace() -> None:
+    def run() -> None:
         try:
             with psycopg.connect("", autocommit=True) as connection:
-                load_postgres.replace(connection, slow(marts))
+                load_postgres.replace(connection, slow(complete), in_full=True)
         except BaseException as error:  # noqa: BLE001  (reported by the test's own thread)
             failed.append(error)
 
-    threads = [threading.Thread(target=replace) for _ in range(2)]
+    threads = [threading.Thread(target=run) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:

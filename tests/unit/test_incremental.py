@@ -7,7 +7,8 @@ import pytest
 
 from jobs.cli import JobError
 from jobs.spark.analytics_mart_etl import definitions, refuse, without_words
-from jobs.spark.mart import Run, Snapshot, Written
+from jobs.spark.incremental import touched
+from jobs.spark.mart import Run, Snapshot, Written, changed_since
 
 CLICKS = Snapshot("/lake/clicks", "one", 7, notes_changes=True)
 LAST = Run("a", "code", CLICKS, replace(CLICKS, path="/lake/quarantine"))
@@ -20,7 +21,7 @@ REASONS = {
 
 
 def written(last: Run, hours_ago: float = 1) -> Written:
-    return Written(last, dt.datetime.now(dt.UTC) - dt.timedelta(hours=hours_ago), {})
+    return Written(last, dt.datetime.now(dt.UTC) - dt.timedelta(hours=hours_ago), {}, {})
 
 
 @pytest.mark.parametrize("reason", REASONS)
@@ -37,11 +38,26 @@ def test_a_run_of_long_ago_is_none_to_go_on_from() -> None:
 
 
 def test_a_note_is_read_as_it_was_written() -> None:
-    for run in (LAST, replace(LAST, quarantine=None)):
+    for run in (LAST, replace(LAST, quarantine=None), replace(LAST, days=["2026-05-04"])):
         assert Run.of(run.note) == run
     for other in ("0123abc", "{}", "[1]", "7", '{"clicks": {"path": 1}, "quarantine": null}'):
         with pytest.raises(JobError, match="written by another version"):
             Run.of(other)
+
+
+def test_the_days_that_changed_since_each_run_are_known_until_one_that_computed_in_full() -> None:
+    runs = [replace(LAST, run_id=name, days=days) for name, days in (("d", ["2026-05-04"]), ("c", ["2026-05-01"]))]
+    notes = [run.note for run in (*runs, replace(LAST, run_id="b"), LAST)]
+    first, both = {dt.date(2026, 5, 4)}, {dt.date(2026, 5, 4), dt.date(2026, 5, 1)}
+    assert changed_since(notes) == {"d": set(), "c": first, "b": both}
+    assert changed_since([notes[0], "of another version", *notes[1:]]) == {"d": set()}
+
+
+def test_a_day_touches_those_that_are_compared_with_it() -> None:
+    day, week_later = dt.date(2026, 5, 4), dt.date(2026, 5, 11)
+    assert touched("session_analysis", [day]) == {day}
+    assert touched("clinical_areas", [day]) == {day, week_later}
+    assert touched("daily_traffic", [day]) == {day, dt.date(2026, 5, 5), week_later}
 
 
 def test_the_definitions_are_those_of_the_code_and_not_its_comments() -> None:

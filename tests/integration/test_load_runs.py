@@ -1,0 +1,152 @@
+"""Which rows a load brings: the days that have changed since PostgreSQL's run, and never those of an older one."""
+
+import datetime as dt
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+
+from jobs.cli import JobError
+from jobs.spark import analytics_mart_etl, load_postgres
+from jobs.spark.migrations import migrate
+from jobs.spark.postgres import as_csv, copy_rows
+from tests.clicks import append, append_quarantine, at, click, frame
+from tests.integration.databases import as_owner, database, rows_of  # noqa: F401  (a fixture)
+from tests.integration.test_marts_cold import cold_rows, load
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("database")]
+
+
+def etl(root: Path) -> None:
+    """Run the incremental ETL in this process."""
+    paths = ["--curated-path", str(root / "curated"), "--mart-path", str(root / "mart"), "--incremental", "true"]
+    analytics_mart_etl.run(analytics_mart_etl.parser().parse_args(paths))
+
+
+def rows_by_load() -> dict[str, list[str]]:
+    """The days of each load, the oldest first, of session_analysis and daily_traffic: rows of a load have its xmin."""
+    found = {}
+    for table in ("session_analysis", "daily_traffic"):
+        query = (
+            f"SELECT string_agg(DISTINCT event_date::text, ' ') FROM {table} GROUP BY xmin::text ORDER BY xmin::text"
+        )
+        found[table] = [days for (days,) in rows_of(query)]
+    return found
+
+
+def test_the_changed_days_alone_are_loaded(
+    spark: "SparkSession", tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    curated = tmp_path / "curated"
+
+    def send(day: int, session: str) -> None:
+        append(frame(spark, [click(at(days=day), session, day)]), curated)
+        append_quarantine(spark, [], curated)
+        etl(tmp_path)
+
+    def said() -> str:
+        capsys.readouterr()
+        load(tmp_path)
+        return capsys.readouterr().out
+
+    for day in (0, 1, 2):
+        send(day, f"s{day}")
+    assert "loads all days" in said()
+    send(9, "s9")
+    send(1, "t1")  # two runs since the load
+    assert "loads what has changed: 2 days" in said()
+    assert rows_by_load() == {
+        "session_analysis": ["2026-05-04 2026-05-06", "2026-05-05 2026-05-13"],
+        "daily_traffic": ["2026-05-04", "2026-05-05 2026-05-06 2026-05-13"],
+    }
+    assert "loads what has changed: 0 days" in said()
+    loaded = cold_rows()
+    load(tmp_path, "--in-full", "true")
+    assert cold_rows() == loaded
+    assert len(rows_by_load()["session_analysis"]) == 1
+    assert rows_of("SELECT row_count FROM mart_loads WHERE table_name = 'session_analysis'") == [(5,)]
+
+
+def test_a_load_that_hung_does_not_replace_a_newer_run(spark: "SparkSession", tmp_path: Path) -> None:
+    append(frame(spark, [click(at(0))]), tmp_path / "curated")
+    etl(tmp_path)
+    hung = load_postgres.read_marts(spark, str(tmp_path / "mart"))
+    append(frame(spark, [click(at(0), "other")]), tmp_path / "curated")
+    etl(tmp_path)
+    load(tmp_path)
+    newer = cold_rows()
+    with psycopg.connect("", autocommit=True) as connection:
+        with pytest.raises(JobError, match=f"this is an older one, {hung.run_id} .*trigger the load with in_full"):
+            load_postgres.replace(connection, hung)
+        assert cold_rows() == newer
+        load_postgres.replace(connection, hung, 2, in_full=True)
+    assert rows_of("SELECT DISTINCT run_id FROM mart_loads") == [(hung.run_id,)]
+
+
+def test_a_run_on_another_lake_is_loaded_in_full(spark: "SparkSession", tmp_path: Path) -> None:
+    for lake in ("one", "other"):
+        append(frame(spark, [click(at(0), lake)]), tmp_path / lake / "curated")
+        etl(tmp_path / lake)
+        load(tmp_path / lake)
+    assert rows_of("SELECT session_id FROM session_analysis") == [("other",)]
+
+
+def test_a_load_that_loses_rows_by_its_days_is_refused(spark: "SparkSession", tmp_path: Path) -> None:
+    append(frame(spark, [click(at(0), "a"), click(at(days=1), "b")]), tmp_path / "curated")
+    append_quarantine(spark, [], tmp_path / "curated")
+    etl(tmp_path)
+    load(tmp_path)
+    before = cold_rows()
+    with as_owner() as owner:
+        owner.execute("DELETE FROM session_analysis WHERE session_id = 'a'")
+    append(frame(spark, [click(at(days=1), "c")]), tmp_path / "curated")
+    etl(tmp_path)
+    with pytest.raises(JobError, match=r"not hold the same clicks \(.*session_analysis 2,"):
+        load(tmp_path)
+    load(tmp_path, "--in-full", "true")
+    assert len(cold_rows()["session_analysis"]) == len(before["session_analysis"]) + 1
+
+
+def test_every_cell_comes_through_copy_as_it_is(spark: "SparkSession") -> None:
+    texts = [
+        "",
+        None,
+        '"',
+        '""',
+        "\\.",
+        "\\N",
+        "NULL",
+        ",",
+        "a\nb",
+        "\r\n\\.\n",
+        "\t",
+        " ",
+        "é😀",
+        "'",
+        "{}",
+        "x" * 99_999,
+    ]
+    moment = dt.datetime(2026, 5, 4, 23, 59, 59, 123456, dt.UTC)
+    numbers = [(2**63 - 1, 0.1), (-(2**63), -1.7976931348623157e308), (0, 5e-324), (None, None)]
+    rows = [(text, moment, moment.date(), n % 2 == 0, *numbers[n % 4]) for n, text in enumerate(texts)]
+    lake = spark.createDataFrame(rows, "t string, at timestamp, day date, yes boolean, n bigint, x double")
+    with psycopg.connect("", autocommit=True) as connection:
+        columns = "t text, at timestamptz, day date, yes boolean, n bigint, x double precision"
+        connection.execute(f"CREATE TEMPORARY TABLE cells ({columns})".encode())
+        assert copy_rows(connection, "cells", lake.columns, as_csv(lake)) == len(rows)
+        found = connection.execute("SELECT * FROM cells").fetchall()
+    assert sorted(found, key=repr) == sorted(rows, key=repr)
+
+
+def test_an_older_mart_loads_has_no_run_and_all_is_loaded(spark: "SparkSession", tmp_path: Path) -> None:
+    append(frame(spark, [click(at(0))]), tmp_path / "curated")
+    etl(tmp_path)
+    with psycopg.connect("", autocommit=True) as connection:
+        migrate(connection)
+        connection.execute("INSERT INTO mart_loads (table_name, row_count) VALUES ('daily_traffic', 7)")
+    load(tmp_path)
+    assert len(cold_rows()["daily_traffic"]) == 1
