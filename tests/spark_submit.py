@@ -19,16 +19,16 @@ def words(script: str, settings: Mapping[str, str]) -> list[str]:
     return [str(_PROGRAMS / "spark-submit"), *confs, script]
 
 
-def command(script: str) -> list[str]:
-    """The same with the settings of a Spark server."""
-    settings = {
+def command(script: str, settings: Mapping[str, str] | None = None) -> list[str]:
+    """The same with the settings of a Spark server; these win."""
+    usual = {
         "spark.master": "local[2]",
         "spark.driver.memory": "1g",
         "spark.jars": spark_start.jars(),
         "spark.ui.enabled": "false",
         **spark_start.settings(),
     }
-    return words(script, settings)
+    return words(script, {**usual, **(settings or {})})
 
 
 def environment() -> dict[str, str]:
