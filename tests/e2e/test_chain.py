@@ -142,6 +142,7 @@ def test_preflight_finds_all_that_airflow_has(stack: Stack) -> None:
     done = subprocess.run(
         asked, env=stack.airflow.environment(), cwd=REPOSITORY, capture_output=True, text=True, check=False
     )
+    assert done.stdout, done.stderr
     outcomes = json.loads(done.stdout)
     assert len(outcomes) > 20
     # the topic is made by the first producer, which may not have run yet

@@ -28,12 +28,12 @@ pytestmark = pytest.mark.e2e
 SEEN_SECONDS = 10  # after a YAML file was saved
 NEEDS_MORE = """\
 dag_id: needs_more
-description: The class wants another argument, which only building the DAG shows
+description: The class refuses an argument, which only building the DAG shows
 schedule: null
 tasks:
   - task_id: greet
     operator: airflow.providers.standard.operators.bash.BashOperator
-    advanced: {append_env: true}
+    advanced: {bash_command: ls, pool_slots: 0}
 """
 
 
@@ -71,7 +71,7 @@ def broken(project: Path, api: AirflowApi) -> Iterator[None]:
 def test_a_broken_file_is_shown_with_line_and_column_and_the_other_dags_go_on(api: AirflowApi, page: Page) -> None:
     lines = [
         "pipelines/mart/tripclick_load_postgres.yaml:4:1: unknown key 'schedul' (did you mean 'schedule'?)",
-        "pipelines/mart/needs_more.yaml:5:5: cannot be built: TypeError: missing keyword argument 'bash_command'",
+        "pipelines/mart/needs_more.yaml:5:5: cannot be built: ValueError: pool slots for greet in dag",
     ]
     api.wait(lambda: all(line in "".join(api.import_errors()) for line in lines), "both problems are shown")
     assert "Traceback" not in "".join(api.import_errors()).partition("PipelineErrors")[2], "people read no frames"
