@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -159,13 +160,19 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
+def printed_json(text: str) -> Any:
+    """The JSON of what a command printed; Airflow may log in front of it, on stdout too. ValueError without any."""
+    start = re.search(r"^[\[{]", text, re.MULTILINE)
+    return json.loads(text[start.start() :] if start else text)
+
+
 def _airflow(command: str) -> Any:
     """The JSON that a command of Airflow prints."""
     hint = "run it as Airflow's user with its AIRFLOW_HOME (for the embedded stack: make preflight)"
     words = [sys.executable, "-m", "airflow", *command.split()]
     try:
         done = subprocess.run(words, capture_output=True, text=True, timeout=AIRFLOW_SECONDS, check=False)
-        return json.loads(done.stdout)
+        return printed_json(done.stdout)
     except subprocess.TimeoutExpired:
         raise SettingsError(f"`airflow {command}` takes more than {AIRFLOW_SECONDS} s; {hint}") from None
     except ValueError:

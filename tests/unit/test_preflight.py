@@ -16,7 +16,7 @@ from pipeline_config.preflight import kafka_cluster
 from pipeline_config.preflight.engine import engine_url
 from pipeline_config.preflight.needs import Reader, probes
 from pipeline_config.preflight.probe import Failure, Once, Outcome, Probe, run_all
-from pipeline_config.preflight.settings import Connection, Settings, connection_of, from_environment
+from pipeline_config.preflight.settings import Connection, Settings, connection_of, from_environment, printed_json
 from pipeline_config.preflight.spark_server import jars_of, spark_version
 from pipeline_config.project import ROOT, load_project
 from stack.settings import SPARK_JARS
@@ -129,6 +129,13 @@ def test_a_connection_that_cannot_be_read_is_named_and_not_shown(text: str, monk
     assert PASSWORD not in str(error.value)
     assert error.value.__cause__ is None
     assert error.value.__suppress_context__
+
+
+def test_what_airflow_logs_in_front_of_its_export_is_passed_over() -> None:
+    assert printed_json('2026-11-28T06:11:44Z [warning  ] a secret [1] is short {2}\n{"a": "b"}\n') == {"a": "b"}
+    assert printed_json('[{"pool": "p"}]\n') == [{"pool": "p"}]
+    with pytest.raises(ValueError, match="Expecting value"):
+        printed_json("no export\n")
 
 
 def test_what_is_missing_is_said_with_the_place_to_add_it() -> None:
