@@ -19,7 +19,9 @@ from pipeline_config.preflight.ssh import Login
 
 JVM_LIMIT = 3 * LIMIT_SECONDS  # a JVM starts in seconds, of several at a time on a small server
 SUMS = "cd {project} && find jobs -type f \\( -name '*.py' -o -name '*.sql' \\) -exec sha256sum {{}} +"
-PSYCOPG = '"${PYSPARK_DRIVER_PYTHON:-${PYSPARK_PYTHON:-python3}}" -c "import psycopg; print(psycopg.__version__)"'
+PACKAGES = ("duckdb", "msgspec", "psycopg", "pyarrow")  # what the driver and Spark's Python workers import
+_IMPORTS = "; ".join(f"import {name}; print('{name}', {name}.__version__)" for name in PACKAGES)
+PYTHON = f'"${{PYSPARK_DRIVER_PYTHON:-${{PYSPARK_PYTHON:-python3}}}}" -c "{_IMPORTS}"'
 
 _SUM = re.compile(r"^([0-9a-f]{64})  (.+)$", re.MULTILINE)  # a login may print other lines
 
@@ -52,7 +54,7 @@ class SparkServer:
             Probe(self.name, lambda: f"{self._login.own().address}, host key as expected", fix),
             self._probe("Spark", self._spark, JVM_LIMIT),
             *([self._probe("AcceptEnv", self._accepted)] if needs.postgres or needs.aws else []),
-            *([self._probe("psycopg", self._psycopg)] if needs.postgres else []),
+            self._probe("Python packages", self._packages),
             *(self._probe("jobs", partial(self._jobs, variable)) for variable in needs.projects),
             *(self._probe("jars", partial(self._jars, variable)) for variable in needs.projects),
             *Lake(self.settings, self._login, needs.paths, needs.projects, needs.aws).probes(),
@@ -85,11 +87,13 @@ class SparkServer:
             raise Failure(f"sshd does not take {', '.join(missing)}", fix)
         return f"sshd takes {', '.join(sent)}"
 
-    def _psycopg(self) -> str:
-        done = self._login.needed().run(PSYCOPG)
+    def _packages(self) -> str:
+        done = self._login.needed().run(PYTHON)
         if done.code:
-            raise Failure(done.last_line, "pip install 'psycopg[binary]' for the driver's Python there")
-        return done.last_line
+            raise Failure(
+                done.last_line, f"pip install {' '.join(PACKAGES)} for the driver's and the workers' Python there"
+            )
+        return ", ".join(done.output.splitlines())
 
     def _jobs(self, variable: str) -> str:
         project = self.settings.variable(variable)
