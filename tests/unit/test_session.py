@@ -19,9 +19,12 @@ def told(spark: "SparkSession", monkeypatch: pytest.MonkeyPatch) -> Iterator[Any
     """The JVM's properties, which hold what spark-submit was told when it started this program."""
     monkeypatch.setenv("PYSPARK_GATEWAY_PORT", "1")
     jvm: Any = spark._jvm
-    yield jvm.System
-    for name in (NAME, ZONE):
+    before = {name: jvm.System.getProperty(name) for name in (NAME, ZONE)}  # this session's own settings
+    for name in before:
         jvm.System.clearProperty(name)
+    yield jvm.System
+    for name, value in before.items():
+        jvm.System.clearProperty(name) if value is None else jvm.System.setProperty(name, value)
     spark.conf.set(NAME, PARTS)
 
 
