@@ -201,9 +201,10 @@ def test_import_airflow_wants_files_that_are_right_and_every_value(
 
 
 def test_paths_for_github_count_from_the_repositorys_root(broken: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (broken.parent / ".git").mkdir()
-    assert main(["check", "--root", str(broken), "--format", "github"]) == 1
-    assert f"::error file={broken.name}/pipelines/mart/tripclick_load_postgres.yaml," in capsys.readouterr().out
+    shutil.copytree(broken / "pipelines", broken / "etl/pipelines")
+    (broken / ".git").mkdir()
+    assert main(["check", "--root", str(broken / "etl"), "--format", "github"]) == 1
+    assert "::error file=etl/pipelines/mart/tripclick_load_postgres.yaml," in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("redirect", ["| true", ">&-", "| cat"])
