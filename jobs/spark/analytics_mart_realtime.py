@@ -38,7 +38,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--interval-minutes", type=_interval, default=5.0, help="from one micro-batch to the next")
     result.add_argument("--until-caught-up", type=true_or_false, default=False, help="end when all is read")
     keep = (
-        "keep snapshots for so many days, by event time and by the wall clock; minutes and anomalies are kept for good"
+        "keep snapshots for so many days, by event time and by the wall clock; minutes and anomalies are kept forever"
     )
     result.add_argument("--keep-snapshot-days", type=positive_int, default=7, help=keep)
     memory = (
