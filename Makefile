@@ -6,11 +6,12 @@ AGAINST ?= HEAD
 export DAYS SCALE SUPERSET
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
+LAKE := tests/faults $(wildcard tests/integration/test_lake_*.py tests/integration/test_marts_*.py)
 # What runs beside others begins each of its lines with its name.
 NAMED = $(if $(BESIDE),2>&1 | sed --unbuffered 's/^/$@ | /')
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo dashboards up down status check lint types validate plan preflight format docs test test-e2e test-rest test-faults-once test-installs test-fast test-faults bench-config bench-anomalies bench-queries bench clean
+.PHONY: help install demo dashboards up down status check lint types validate plan preflight format docs test test-e2e test-rest test-lake test-installs test-fast test-faults bench-config bench-anomalies bench-queries bench clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -78,16 +79,16 @@ test-fast: install ## Run the unit tests: no servers, two minutes
 	@$(PYTHON) -m pytest tests/unit
 
 test: lint ## Run all tests on real servers, in three parts side by side: under twenty minutes
-	@$(MAKE) --no-print-directory --keep-going --jobs BESIDE=1 test-e2e test-rest test-faults-once test-installs types
+	@$(MAKE) --no-print-directory --keep-going --jobs BESIDE=1 test-e2e test-rest test-lake test-installs types
 
 test-e2e: install ## The part in a running Airflow
 	@$(PYTHON) -m pytest tests/e2e $(NAMED)
 
-test-faults-once: install ## The part that makes each kind of fault once
-	@$(PYTHON) -m pytest tests/faults $(NAMED)
+test-lake: install ## The part about the lake and the marts, and each kind of fault once
+	@$(PYTHON) -m pytest $(LAKE) $(NAMED)
 
 test-rest: install ## The part that is in none of the others
-	@$(PYTHON) -m pytest --ignore=tests/e2e --ignore=tests/faults $(NAMED)
+	@$(PYTHON) -m pytest $(addprefix --ignore=,tests/e2e $(LAKE)) $(NAMED)
 
 test-installs: install
 	@$(PYTHON) -m stack install-for-tests $(NAMED)

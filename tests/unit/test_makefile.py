@@ -16,7 +16,7 @@ PROGRAMS = ("stack/install.sh", ".venv/bin/python", ".venv/bin/ruff", ".venv/bin
 PROGRAM = '#!/bin/sh\necho "$0 $*"\ncase "$0 $*" in *"$FAILS") exit 1;; esac\n'
 SAID = {
     "test-e2e | .venv/bin/python -m pytest tests/e2e",
-    "test-faults-once | .venv/bin/python -m pytest tests/faults",
+    "test-lake | .venv/bin/python -m pytest tests/faults",
     "test-rest | .venv/bin/python -m pytest --ignore=tests/e2e --ignore=tests/faults",
 }
 
