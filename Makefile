@@ -78,7 +78,7 @@ bench: install ## Measure the stages beside their ceilings: ROWS="etl load" sele
 test-fast: install ## Run the unit tests: no servers, two minutes
 	@$(PYTHON) -m pytest tests/unit
 
-test: lint ## Run all tests on real servers, in three parts side by side: under twenty minutes
+test: lint ## Run all tests on real servers, in three parts side by side
 	@$(MAKE) --no-print-directory --keep-going --jobs BESIDE=1 test-e2e test-rest test-lake test-installs types
 
 test-e2e: install ## The part in a running Airflow

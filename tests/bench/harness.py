@@ -65,7 +65,7 @@ class Reach:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table. `stage` is what ROWS selects; `reach` None: only reported; `short`: CI runs it too."""
+    """One line of the table. `stage` is what ROWS selects; `reach` None: only reported; `short`: in SHORT=1, too."""
 
     name: str
     stage: str
