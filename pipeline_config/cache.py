@@ -34,8 +34,7 @@ def load_checked(root: Path) -> tuple[Project, list[Problem]]:
     with suppress(Exception):
         known = json.loads(file.read_text(encoding="utf-8"))
         if known["key"] == key:
-            problems = [Problem(**problem) for problem in known["problems"]]
-            return _remembered(root, contents, known["files"]), problems
+            return _remembered(root, contents, known["files"]), _problems(known["problems"])
     project = load_project(root, contents=contents)
     problems = check(project)
     files = {

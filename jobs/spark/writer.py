@@ -14,9 +14,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 COMPACT_FROM: Final = 32  # small files too many
-SMALL_FILE: Final = (
-    32 * 2**20
-)  # bytes; larger ones are left as they are, else a table would be rewritten again and again
+SMALL_FILE: Final = 32 * 2**20  # bytes; larger ones stay as they are, else a table would be rewritten again and again
 FEW_ROWS: Final = 50_000  # to be put into one file
 KEEP_REPLACED_HOURS: Final = 7 * 24  # a reader or a stream that began before still finds the files it knows
 CHANGE_FEED: Final = "delta.enableChangeDataFeed"  # its commits tell which rows came and went

@@ -61,8 +61,14 @@ def _taken(document: Document, path: KeyPath, class_path: str) -> Iterator[Probl
     """The class takes the argument in which `path` ends, as far as its source says which it takes."""
     known, argument = classes.parameters(class_path), str(path[-1])
     if known is not None and not {argument, argument.removesuffix(MINUTES)} & known:
-        hint = did_you_mean(argument, sorted(known))
-        yield document.problem(path, f"{_name(class_path)} has no argument {argument!r}", hint)
+        yield _no_argument(document, path, class_path, argument)
+
+
+def _no_argument(
+    document: Document, path: KeyPath, class_path: str, argument: str, *, at_value: bool = False
+) -> Problem:
+    hint = did_you_mean(argument, sorted(classes.parameters(class_path) or ()))
+    return document.problem(path, f"{_name(class_path)} has no argument {argument!r}", hint, at_value=at_value)
 
 
 def _name(class_path: str) -> str:
@@ -165,6 +171,4 @@ def _class(document: Document, path: KeyPath, class_path: str, entry: dict[str, 
         argument = entry["connection_argument"]
         known = classes.parameters(class_path)
         if known is not None and argument not in known:
-            message = f"{_name(class_path)} has no argument {argument!r}"
-            hint = did_you_mean(argument, sorted(known))
-            yield document.problem((*path, "connection_argument"), message, hint, at_value=True)
+            yield _no_argument(document, (*path, "connection_argument"), class_path, argument, at_value=True)

@@ -53,7 +53,7 @@ def _probes(schema: dict[str, Any]) -> Iterator[Any]:
 
 
 def crossed(context: Context) -> Iterator[Problem]:
-    """Warnings: an option gets another param though there is one of its own name."""
+    """Warnings: an option gets another param although a param has the name of the option."""
     for index, _, option, name in _read(context):
         own = option.replace("-", "_")
         if own != name and own in context.data["params"]:
