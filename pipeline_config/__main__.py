@@ -48,8 +48,11 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("dag", nargs="?", help="a dag_id; without one the whole")
     one = command("explain", _explain, "say what a key of the YAML files is for, with an example")
     one.add_argument("key", help="a key, or the end of its path: retries, tasks.retries")
-    one = command("new", _new, "write a new pipeline that passes the check")
-    one.add_argument("dag", help="its dag_id, and the file's name")
+    one = command("new", _new, "write a new pipeline that passes the check, or with `new job NAME` a new Spark job")
+    one.add_argument("dag", help="its dag_id, and the file's name; `job` for a job")
+    one.add_argument("name", nargs="?", help="the job's name, after `job`")
+    one.add_argument("--job", help="the job that it runs; options, variables, connections, pool and params are its")
+    one.add_argument("--schedule", metavar="CRON", help="when it runs, in UTC (default: only when triggered)")
     one.add_argument("--folder", default="", help="folder below pipelines/")
     one = command("preflight", _preflight, "say whether what the pipelines use is there and answers", place)
     one.add_argument("--from-airflow", action="store_true", help="take values and secrets from this machine's Airflow")
@@ -156,9 +159,17 @@ def _explain(options: argparse.Namespace) -> int:
 
 
 def _new(options: argparse.Namespace) -> int:
-    from pipeline_config.new import new
+    from pipeline_config.new import new, new_job
 
-    path = new(load_project(options.root.resolve()), options.dag, options.folder)
+    root = options.root.resolve()
+    if options.name is not None:
+        if options.dag != "job" or options.job or options.schedule or options.folder:
+            raise CommandError("write `new DAG` for a pipeline, or `new job NAME` for a job")
+        path = new_job(root, options.name)
+        print(f"{path}: change it, then `python -m pipeline_config new DAG --job {path.stem}`")  # noqa: T201
+        return 0
+    project = _right_project(options) if options.job else load_project(root)
+    path = new(project, options.dag, options.folder, options.schedule, options.job)
     print(f"{path}: change it, then `python -m pipeline_config check`")  # noqa: T201
     return 0
 

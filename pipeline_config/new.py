@@ -1,19 +1,22 @@
-"""`new`: a pipeline file that passes the check, to start from."""
+"""`new`: a pipeline file that passes the check, to start from; one that runs a job; or a job itself."""
 
 from __future__ import annotations
 
+import keyword
 import re
 from pathlib import Path
 
+from pipeline_config import yaml_text
 from pipeline_config.errors import CommandError
+from pipeline_config.for_job import pipeline_for
 from pipeline_config.project import Project
 from pipeline_config.schema import schema_of
 
-TEMPLATE = """\
-# yaml-language-server: $schema={up}schemas/pipeline.schema.json
+MODELINE = "# yaml-language-server: $schema={up}schemas/pipeline.schema.json\n"
+EMPTY = """\
 dag_id: {dag_id}
 description: What this DAG is for, in one line
-schedule: null      # or a cron expression in UTC
+schedule: {schedule}
 tags: [tripclick]
 tasks:
   - task_id: start
@@ -23,10 +26,43 @@ tasks:
     operator: EmptyOperator
     dependencies: [start]
 """
+JOB = '''\
+"""Curated clicks → what this job is for, in one line."""
+
+import argparse
+import sys
+
+from jobs.cli import Data, flow, main, say
+from jobs.spark import tables
 
 
-def new(project: Project, dag_id: str, folder: str) -> Path:
-    """Write pipelines/`folder`/`dag_id`.yaml and return its path. Raises CommandError."""
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    result = argparse.ArgumentParser(prog="{name}", description=__doc__)
+    result.add_argument("--curated-path", required=True, help="root folder of the curated stream")
+    flow(result, reads=[Data("lake", tables.table_path("{{curated-path}}", tables.CLICKS))], writes=[])
+    return result
+
+
+def run(options: argparse.Namespace) -> None:
+    """Read, transform, write."""
+    from jobs.spark.session import session
+
+    spark = session("{name}")
+    clicks = spark.read.format("delta").load(tables.table_path(options.curated_path, tables.CLICKS))
+    say(f"{{clicks.count():,}} clicks")
+
+
+if __name__ == "__main__":
+    sys.exit(main(parser(), run))
+'''
+
+
+def new(project: Project, dag_id: str, folder: str, schedule: str | None = None, job: str | None = None) -> Path:
+    """Write pipelines/`folder`/`dag_id`.yaml, which runs `job` if there is one, and return its path.
+
+    Raises CommandError.
+    """
     pattern = schema_of("pipeline")["properties"]["dag_id"]["pattern"]
     if dag_id.endswith(".yaml"):
         raise CommandError(f"{dag_id!r}: write the dag_id alone, without .yaml")
@@ -43,11 +79,27 @@ def new(project: Project, dag_id: str, folder: str) -> Path:
         raise CommandError(f"--folder {folder}: there are environments in it, and no pipelines")
     if any(part.startswith(".") for part in path.relative_to(pipelines).parts):
         raise CommandError(f"--folder {folder}: hidden folders are not read")
-    up = "../" * len(path.relative_to(project.root).parent.parts)
+    if job is None:
+        text = EMPTY.format(dag_id=dag_id, schedule=yaml_text.inline(schedule))
+    else:
+        text = "\n".join(yaml_text.mapping(pipeline_for(project, job, dag_id, schedule))) + "\n"
+    return _write(path, MODELINE.format(up="../" * len(path.relative_to(project.root).parent.parts)) + text)
+
+
+def new_job(root: Path, name: str) -> Path:
+    """Write jobs/spark/`name`.py, a job that counts the curated clicks, and return its path. Raises CommandError."""
+    pattern = schema_of("pipeline")["properties"]["tasks"]["items"]["properties"]["job"]["pattern"]
+    if not re.fullmatch(pattern, name) or keyword.iskeyword(name):
+        raise CommandError(f"{name!r} cannot be a job's name: it has to have the form {pattern}")
+    return _write(root / "jobs" / "spark" / f"{name}.py", JOB.format(name=name))
+
+
+def _write(path: Path, text: str) -> Path:
+    """Write a file that is not there yet."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("x", encoding="utf-8") as file:
-            file.write(TEMPLATE.format(dag_id=dag_id, up=up))
+            file.write(text)
     except OSError as error:
         raise CommandError(f"{error.filename}: cannot be written: {error.strerror}") from error
     return path

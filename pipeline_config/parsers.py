@@ -6,13 +6,19 @@ import argparse
 import importlib
 import importlib.util
 import io
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from pipeline_config.guard import in_words
 from pipeline_config.project import ROOT
+
+JOB = "{job}"  # in the module of a command template: each job is a module of its own
+_HAS_PARSER = re.compile(r"^def parser\(", re.MULTILINE)
+_MANY = 10**9  # an option that takes so much has no upper limit
 
 
 class RefusedError(Exception):
@@ -66,6 +72,19 @@ def own_parser(parser: argparse.ArgumentParser, job: str) -> argparse.ArgumentPa
     return by_name.get(job) if by_name else parser
 
 
+def jobs(module: str) -> dict[str, argparse.ArgumentParser]:
+    """The jobs of a command template's `module`, by name: each module there with a parser, or its modes."""
+    if JOB not in module:
+        parser = job_parser(module)
+        return {} if isinstance(parser, str) else modes(parser)
+    folders = [Path(folder) for folder in importlib.import_module(module.partition(f".{JOB}")[0]).__path__]
+    files = sorted(path for folder in folders for path in folder.glob("*.py"))
+    named = [path.stem for path in files if _HAS_PARSER.search(path.read_text(encoding="utf-8", errors="replace"))]
+    parsers = {name: job_parser(module.replace(JOB, name)) for name in named}
+    own = {name: own_parser(parser, name) for name, parser in parsers.items() if not isinstance(parser, str)}
+    return {name: parser for name, parser in own.items() if parser}
+
+
 def options(parser: argparse.ArgumentParser) -> list[str]:
     """The long options of a parser without their dashes."""
     names = [text[2:] for action in parser._actions for text in action.option_strings if text.startswith("--")]
@@ -105,3 +124,40 @@ def refusal(parser: argparse.ArgumentParser, option: str, text: str) -> str:
     return (
         f"it is none of {', '.join(map(str, action.choices))}" if action.choices and value not in action.choices else ""
     )
+
+
+def values(parser: argparse.ArgumentParser, option: str) -> dict[str, Any]:
+    """What an option takes, as a JSON Schema: `type`, with `format`, `enum` or limits. Found by asking its `type=`."""
+
+    def takes(value: float | str) -> bool:
+        return not refusal(parser, option, str(value))
+
+    action = next(action for action in parser._actions if f"--{option}" in action.option_strings)
+    if action.choices:
+        return {"type": "string", "enum": [str(choice) for choice in action.choices]}
+    if takes("true"):
+        return {"type": "string"} if takes("text") else {"type": "boolean"}
+    if not takes(1):
+        return {"type": "string", "format": "date"} if takes("2020-10-31") else {"type": "string"}
+    whole = not any(map(takes, (0.001, 0.5, 1.5)))
+    return {"type": "integer" if whole else "number", **_lowest(takes), **_highest(takes, whole=whole)}
+
+
+def _lowest(takes: Callable[[float], bool]) -> dict[str, Any]:
+    """The lower limit of an option that takes 1."""
+    if takes(-1):
+        return {}
+    if takes(0):
+        return {"minimum": 0}
+    return {"exclusiveMinimum": 0} if takes(0.001) else {"minimum": 1}
+
+
+def _highest(takes: Callable[[float], bool], *, whole: bool) -> dict[str, Any]:
+    """The upper limit of an option that takes 1, when it is a whole number."""
+    taken, refused = 1, _MANY
+    if takes(refused):
+        return {}
+    while refused - taken > 1:
+        middle = (taken + refused) // 2
+        taken, refused = (middle, refused) if takes(middle) else (taken, middle)
+    return {"maximum": taken} if whole or not takes(taken + 0.001) else {"exclusiveMaximum": refused}

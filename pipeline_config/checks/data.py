@@ -106,10 +106,10 @@ def _needed(context: Context) -> dict[str, TaskFlow]:
     tasks = [task for task in context.flows if task.task_id in remote]
     if any("{" in data.name for task in tasks for data in [*task.reads, *task.writes]):
         return {}  # a template or an option is wrong, and is reported
-    return {kind: task for task in tasks for kind in _types(context.project, task)}
+    return {kind: task for task in tasks for kind in connection_types(context.project, task)}
 
 
-def _types(project: Project, task: TaskFlow) -> set[str]:
+def connection_types(project: Project, task: TaskFlow) -> set[str]:
     """The types of the connections that a job needs for its data, in any environment."""
     data = [*task.reads, *task.writes]
     types = {"postgres"} if any(one.kind == "postgresql" for one in data) else set()

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import jobs.spark
+from jobs import cli
+from pipeline_config import parsers
 from pipeline_config.__main__ import main
 from pipeline_config.explain import _keys
+from pipeline_config.for_job import jobs_of
+from pipeline_config.new import new
 from pipeline_config.project import ROOT, load_project
 from pipeline_config.schema import schema_of
 
@@ -136,6 +145,98 @@ def test_a_new_pipeline_passes_the_check(ninth: Path, capsys: pytest.CaptureFixt
     assert (path.parent / schema).resolve() == (ninth / "schemas/pipeline.schema.json").resolve()
     assert main(["check", "--root", str(ninth)]) == 0
     assert "11 pipelines, no problem" in capsys.readouterr().out
+
+
+def test_a_new_pipeline_for_each_job_passes_the_check_without_a_warning(
+    ninth: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project = load_project(ninth)
+    known = jobs_of(project)
+    assert {"archive_raw", "load_postgres", "batch", "realtime"} <= known.keys()
+    for job in known:
+        new(project, f"nightly_{job}", "nightly", "0 18 * * *", job)
+    assert main(["check", "--root", str(ninth)]) == 0
+    assert capsys.readouterr().out == f"{10 + len(known)} pipelines, no problem\n"
+
+
+def test_a_new_pipeline_has_what_its_job_and_the_other_pipelines_say(ninth: Path) -> None:
+    assert main(["new", "nightly", "--job", "load_postgres", "--schedule", "0 18 * * *", "--root", str(ninth)]) == 0
+    (nightly,) = (document.data for document in load_project(ninth).pipelines if document.data["dag_id"] == "nightly")
+    model = load_project().pipeline("tripclick_load_postgres")
+    assert nightly["schedule"] == "0 18 * * *"
+    assert {key: nightly[key] for key in ("variables", "connections")} == {
+        key: model[key] for key in ("variables", "connections")
+    }
+    assert nightly["tasks"][1] == {**model["tasks"][1], "task_id": "load_postgres"}
+    assert nightly["params"]["max_shrink_factor"] == {
+        "type": "number",
+        "minimum": 1,
+        "default": 1.25,
+        "description": "Refuse a table with fewer rows than PostgreSQL has of it, divided by this",
+    }
+
+
+def test_a_new_job_and_a_pipeline_for_it_pass_the_checks(
+    ninth: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["new", "job", "count_clicks", "--root", str(ninth)]) == 0
+    assert "new DAG --job count_clicks`" in capsys.readouterr().out
+    job = ninth / "jobs/spark/count_clicks.py"
+    for command in (["format", "--check"], ["check"]):
+        subprocess.run(
+            [Path(sys.executable).with_name("ruff"), *command, "--quiet", "--config", ROOT / "pyproject.toml", job],
+            check=True,
+        )
+    monkeypatch.setattr(jobs.spark, "__path__", [*jobs.spark.__path__, str(job.parent)])
+    assert main(["new", "counts", "--job", "count_clicks", "--root", str(ninth)]) == 0
+    assert main(["check", "--root", str(ninth)]) == 0
+    counts = load_project(ninth).pipeline("counts")
+    assert counts["tasks"][1]["arguments"] == {"curated-path": "{{ var.value.S3_CURATED_STREAM_PATH }}"}
+    assert main(["new", "job", "count_clicks", "--root", str(ninth)]) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["dag", "--job", "load_postgre"], "there is no job 'load_postgre'; did you mean 'load_postgres'?"),
+        (["jop", "count_clicks"], "write `new DAG` for a pipeline, or `new job NAME` for a job"),
+        (["job", "count_clicks", "--folder", "mart"], "write `new DAG` for a pipeline"),
+        (["job", "Count"], "'Count' cannot be a job's name"),
+        (["job", "class"], "'class' cannot be a job's name"),
+    ],
+)
+def test_new_says_what_is_wrong_with_a_job(
+    arguments: list[str], words: str, ninth: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["new", *arguments, "--root", str(ninth)]) == 2
+    assert words in capsys.readouterr().err
+
+
+def option(**settings: Any) -> argparse.ArgumentParser:
+    """A parser with the option --x."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--x", **settings)
+    return parser
+
+
+@pytest.mark.parametrize(
+    ("settings", "schema"),
+    [
+        ({}, {"type": "string"}),
+        ({"type": Path}, {"type": "string"}),
+        ({"choices": ["a", "b"]}, {"type": "string", "enum": ["a", "b"]}),
+        ({"type": cli.day}, {"type": "string", "format": "date"}),
+        ({"type": cli.true_or_false}, {"type": "boolean"}),
+        ({"type": int}, {"type": "integer"}),
+        ({"type": cli.positive_int}, {"type": "integer", "minimum": 1}),
+        ({"type": float}, {"type": "number"}),
+        ({"type": cli.positive_float}, {"type": "number", "exclusiveMinimum": 0}),
+        ({"type": cli.share}, {"type": "number", "minimum": 0, "maximum": 1}),
+        ({"type": lambda text: range(8)[int(text)]}, {"type": "integer", "maximum": 7}),
+    ],
+)
+def test_what_an_option_takes_is_found_by_asking_it(settings: dict[str, Any], schema: dict[str, Any]) -> None:
+    assert parsers.values(option(**settings), "x") == schema
 
 
 @pytest.mark.parametrize(

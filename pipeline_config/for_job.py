@@ -1,0 +1,160 @@
+"""A pipeline for a job: its options from the job's own parser, the rest as the other pipelines have it."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from pipeline_config import parsers, templates
+from pipeline_config.checks.commands import TAKES
+from pipeline_config.checks.data import ONE_WRITER, connection_types
+from pipeline_config.errors import CommandError
+from pipeline_config.flows import flows
+from pipeline_config.project import Project
+from pipeline_config.schema import did_you_mean
+
+_VARIABLE = re.compile(r"\{\{\s*var\.value\.(\w+)\s*\}\}")
+YESTERDAY = "{{{{ params.{} or (dag_run.run_after - macros.timedelta(days=1)) | ds }}}}"
+
+
+def pipeline_for(project: Project, job: str, dag_id: str, schedule: str | None) -> dict[str, Any]:
+    """The keys of a pipeline that runs `job` between a start and an end. Raises CommandError."""
+    command, parser = _command_of(project, job)
+    template = project.defaults.data["commands"][command]
+    kind = "argv" if "argv" in template else "shell"
+    operators = project.defaults.data["operators"]
+    operator = next((name for name, its in operators.items() if TAKES.get(its.get("connection_type")) == kind), None)
+    if operator is None:
+        raise CommandError(f"no operator of defaults.yaml runs the command {command}")
+    arguments, params = _arguments(project, parser)
+    connection = _connections(project, [operators[operator]["connection_type"]])
+    work: dict[str, Any] = {"task_id": job, "operator": operator, "connection": "".join(connection)}
+    work |= {"command": command, "job": job, "arguments": arguments}
+    flow = flows(project, {"params": params, "tasks": [work]})
+    if pool := _pool(project, {data for one in flow for data in one.writes if data.kind in ONE_WRITER}):
+        work["pool"] = pool
+    needed = [kind for one in flow for kind in sorted(connection_types(project, one))] if kind == "shell" else []
+    read = templates.reads(" ".join(_texts([work, template, operators[operator]]))).variables
+    return {
+        "dag_id": dag_id,
+        "description": _first_line(parser) or f"Runs {job}",
+        "schedule": schedule,
+        "tags": ["tripclick"],
+        "variables": [name for name in project.catalog.data["variables"] if name in read],
+        "connections": [*connection, *_connections(project, needed)],
+        **({"params": params} if params else {}),
+        "tasks": [
+            {"task_id": "start", "operator": "EmptyOperator"},
+            {**work, "dependencies": ["start"]},
+            {"task_id": "end", "operator": "EmptyOperator", "dependencies": [job]},
+        ],
+    }
+
+
+def jobs_of(project: Project) -> dict[str, tuple[str, argparse.ArgumentParser]]:
+    """Every job by name: the command template that runs it, and the parser of its options."""
+    commands = project.defaults.data["commands"].items()
+    return {
+        job: (command, parser)
+        for command, template in commands
+        for job, parser in parsers.jobs(template["module"]).items()
+    }
+
+
+def _command_of(project: Project, job: str) -> tuple[str, argparse.ArgumentParser]:
+    known = jobs_of(project)
+    if job in known:
+        return known[job]
+    for template in project.defaults.data["commands"].values():  # a job that is there, and is broken
+        why = parsers.job_parser(template["module"].replace(parsers.JOB, job))
+        if isinstance(why, str) and not why.startswith("there is no "):
+            raise CommandError(f"job {job!r}: {why}")
+    raise CommandError(f"there is no job {job!r}; {did_you_mean(job, list(known))}")
+
+
+def _arguments(project: Project, parser: argparse.ArgumentParser) -> tuple[dict[str, str], dict[str, Any]]:
+    """The options of the task, and the params that they read.
+
+    An option reads a variable when one fits its name. Else it is a param, unless the job has a text for it.
+    """
+    arguments: dict[str, str] = {}
+    params: dict[str, Any] = {}
+    for option in parsers.options(parser):
+        action = next(action for action in parser._actions if f"--{option}" in action.option_strings)
+        if action.nargs == 0:
+            continue  # takes no value
+        name = option.replace("-", "_")
+        schema = parsers.values(parser, option)
+        if variable := _variable(project, option):
+            arguments[option] = f"{{{{ var.value.{variable} }}}}"
+        elif schema.get("format") == "date" and action.required:
+            arguments[option] = YESTERDAY.format(name)
+            params[name] = {"type": ["null", "string"], "format": "date", "default": None}
+            params[name]["description"] = f"{_help(parser, action) or name}; empty is the day before the run"
+        elif action.required or (action.default is not None and schema != {"type": "string"}):
+            arguments[option] = f"{{{{ params.{name} }}}}"
+            params[name] = {**schema, "default": _default(action, schema), "description": _help(parser, action) or name}
+    return arguments, params
+
+
+def _variable(project: Project, option: str) -> str | None:
+    """The variable that most tasks give to an option of this name; or the one whose name has all of its words."""
+    given = (task.get("arguments", {}).get(option) for document in _pipelines(project) for task in document["tasks"])
+    found = Counter(match[1] for value in given if (match := _VARIABLE.fullmatch(str(value))))
+    if found:
+        return found.most_common(1)[0][0]
+    words = set(option.upper().split("-"))
+    named = [name for name in project.catalog.data["variables"] if words <= set(name.split("_"))]
+    return named[0] if len(named) == 1 else None
+
+
+def _default(action: argparse.Action, schema: dict[str, Any]) -> Any:
+    """The job's own default; for an option that has none, the least that it takes."""
+    if action.default is None:
+        least = {"boolean": False, "string": "", "integer": schema.get("minimum", 0)}
+        return schema["enum"][0] if "enum" in schema else least.get(schema["type"], schema.get("minimum", 1))
+    value = action.default
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if isinstance(value, bool | int | float) else str(value)
+
+
+def _pool(project: Project, written: set[Any]) -> str | None:
+    """The pool of a task that writes the same tables."""
+    for pipeline in _pipelines(project):
+        pools = {task["task_id"]: task.get("pool") for task in pipeline["tasks"]}
+        for flow in flows(project, pipeline):
+            if written.intersection(flow.writes) and (pool := pools[flow.task_id]):
+                return str(pool)
+    return None
+
+
+def _connections(project: Project, types: list[str]) -> list[str]:
+    """The first connection of the catalog of each type."""
+    catalog = project.catalog.data["connections"].items()
+    return [next((name for name, entry in catalog if entry["type"] == kind), kind) for kind in types]
+
+
+def _pipelines(project: Project) -> list[dict[str, Any]]:
+    return [document.data for document in project.pipelines if not document.problems]
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _texts(item)
+
+
+def _first_line(parser: argparse.ArgumentParser) -> str:
+    return (parser.description or "").strip().partition("\n")[0].rstrip(".")
+
+
+def _help(parser: argparse.ArgumentParser, action: argparse.Action) -> str:
+    """What the option's help says, as a sentence begins."""
+    text = parser._get_formatter()._expand_help(action) if action.help else ""
+    return text[:1].upper() + text[1:]
