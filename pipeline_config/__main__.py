@@ -38,6 +38,9 @@ def parser() -> argparse.ArgumentParser:
     one = command("check", _check, "say what is wrong in the YAML files, or nothing but one line")
     one.add_argument("files", nargs="*", type=Path, help="show only problems of these files (all are read)")
     one.add_argument("--format", choices=("text", "json", "github"), default="text")
+    one = command("fmt", _fmt, "write the YAML files in one form: order of keys, indentation, quotes; comments stay")
+    one.add_argument("files", nargs="*", type=Path, help="only these (default: all)")
+    one.add_argument("--check", action="store_true", help="write nothing; exit 1 when a file has another form")
     one = command("render", _render, "show the commands of a DAG as they would run", place)
     one.add_argument("dag", help="a dag_id")
     one.add_argument("--param", action="append", default=[], metavar="NAME=VALUE", help="a param of the run")
@@ -98,6 +101,19 @@ def _check(options: argparse.Namespace) -> int:
         shown = [problem.as_text(problems, root, colour=colour)] if problems else []
         print("\n".join(shown if broken else [*shown, _summary(project, len(problems))]))  # noqa: T201
     return 1 if broken else 0
+
+
+def _fmt(options: argparse.Namespace) -> int:
+    from pipeline_config import fmt
+
+    project = load_project(options.root.resolve(), with_schema=False)
+    wanted = {file for path in options.files for file in _files(project, path)}
+    documents = [*project.shared, *project.pipelines]
+    lines, failed = fmt.run(
+        project.root, [one for one in documents if not wanted or one.file in wanted], write=not options.check
+    )
+    print("\n".join(lines) or f"{len(wanted) or len(documents)} files, each in its form")  # noqa: T201
+    return 1 if failed or (lines and options.check) else 0
 
 
 def _files(project: Project, path: Path) -> set[str]:

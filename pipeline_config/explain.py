@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from pipeline_config.errors import CommandError
-from pipeline_config.schema import WORDS, did_you_mean, schema_of
+from pipeline_config.schema import WORDS, did_you_mean, resolved, schema_of
 
 FILES = {
     "pipeline": "a pipeline",
@@ -32,27 +32,15 @@ def explain(key: str) -> str:
 
 def _keys(schema: dict[str, Any], prefix: str, file: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """Every key with its dotted path; `<name>` stands for a name that the user chooses."""
-    schema = _resolved(schema, file)
+    schema, file = resolved(schema, file)
     for name, inner in schema.get("properties", {}).items():
         path = f"{prefix}{name}"
-        yield path, _resolved(inner, file)
+        yield path, resolved(inner, file)[0]
         yield from _keys(inner, f"{path}.", file)
     if isinstance(schema.get("additionalProperties"), dict):
         yield from _keys(schema["additionalProperties"], f"{prefix}<name>.", file)
     if isinstance(schema.get("items"), dict):
         yield from _keys(schema["items"], prefix, file)
-
-
-def _resolved(schema: dict[str, Any], file: str) -> dict[str, Any]:
-    reference = schema.get("$ref")
-    if reference is None:
-        return schema
-    name, _, pointer = reference.partition("#/")
-    target: Any = schema_of(name.removesuffix(".schema.json") or file)
-    for part in pointer.split("/"):
-        target = target[part]
-    found: dict[str, Any] = target
-    return found
 
 
 def _text(file: str, path: str, schema: dict[str, Any]) -> str:

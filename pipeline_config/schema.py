@@ -47,6 +47,17 @@ def _retrieve(uri: str) -> Resource[Any]:
     return Resource.from_contents(schema_of(uri.removesuffix(".schema.json")))
 
 
+def resolved(schema: dict[str, Any], file: str) -> tuple[dict[str, Any], str]:
+    """What `$ref` in a schema of `file` stands for, and the file that it is in; any other schema as it is."""
+    while reference := schema.get("$ref"):
+        name, _, pointer = reference.partition("#/")
+        file = name.removesuffix(".schema.json") or file
+        schema = schema_of(file)
+        for part in pointer.split("/"):
+            schema = schema[part]
+    return schema, file
+
+
 def check_schema(document: Document, name: str) -> list[Problem]:
     """What `schemas/<name>.schema.json` says of a document."""
     if document.data is None:

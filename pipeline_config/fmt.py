@@ -1,0 +1,112 @@
+"""`fmt`: keys in the schemas' order, two spaces of indentation, one kind of quotes; comments and meaning stay."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import yaml
+
+from pipeline_config.errors import CommandError
+from pipeline_config.key_order import Keys
+from pipeline_config.layout import Atom, Block, Entry, LayoutError, Reader
+from pipeline_config.reader import Document, parse
+from pipeline_config.schema import schema_of
+from pipeline_config.yaml_text import INDENT
+
+SCHEMAS = {"pipelines/catalog.yaml": "catalog", "pipelines/defaults.yaml": "defaults"}
+_INDICATOR = re.compile(r"[|>][+-]?[1-9]")
+
+
+def run(root: Path, documents: list[Document], *, write: bool) -> tuple[list[str], bool]:
+    """Format the files. A line for each that was not in its form or cannot be; and whether any cannot be."""
+    lines, failed = [], False
+    for document in documents:
+        try:
+            text = formatted(document)
+            if text != document.text and write:
+                (root / document.file).write_text(text, encoding="utf-8", newline="\n")
+        except (CommandError, OSError) as error:
+            failed = True
+            lines.append(f"{error}")
+        else:
+            if text != document.text:
+                lines.append(f"{document.file}: {'formatted' if write else 'is in another form, `fmt` changes it'}")
+    return lines, failed
+
+
+def formatted(document: Document) -> str:
+    """The text of a file, formatted. Raises CommandError when it cannot be read, or would not mean the same."""
+    if document.problems:
+        raise CommandError(str(document.problems[0]))
+    schema = "environment" if "/environments/" in document.file else SCHEMAS.get(document.file, "pipeline")
+    text = document.text.removeprefix("\ufeff").replace("\r\n", "\n")
+    try:
+        head, top, end = Reader(text, Keys(schema_of(schema), schema)).whole()
+    except (LayoutError, yaml.YAMLError):
+        raise CommandError(f"{document.file}: cannot be formatted") from None
+    result = "\n".join(_tidy([*head, *_lines(top, 0), *end])) + "\n"
+    if parse(Document(document.file), result.encode()).data != document.data:
+        raise CommandError(f"{document.file}: cannot be formatted")
+    return result
+
+
+def _tidy(lines: list[str]) -> Iterator[str]:
+    """No blank line at the start or at the end, and no two together."""
+    while lines and not lines[-1]:
+        lines.pop()
+    last = ""
+    for line in lines:
+        if line or last:
+            yield line
+        last = line
+
+
+def _lines(block: Block, indent: int) -> Iterator[str]:
+    for entry in block.entries:
+        yield from _comments(entry.before, indent)
+        yield from _entry(entry, indent)
+    yield from _comments(block.after, indent)
+
+
+def _comments(lines: list[str], indent: int) -> Iterator[str]:
+    yield from (" " * indent + line if line else "" for line in lines)
+
+
+def _entry(entry: Entry, indent: int) -> Iterator[str]:
+    head = " " * indent + ("-" if entry.name is None else f"{entry.key}:")
+    if isinstance(entry.value, Atom):
+        first, *rest = _atom(entry, entry.value, indent, len(head) + 1)
+        lines = [f"{head} {first}".rstrip(), *rest]
+        place = 0 if entry.value.is_block else -1
+        lines[place] += entry.gap + entry.comment
+        yield from lines
+    elif entry.name is not None or entry.properties:
+        yield f"{head} {entry.properties}".rstrip() + entry.gap + entry.comment
+        yield from _lines(entry.value, indent + INDENT)
+    else:
+        beside = entry.value.entries[0]  # of the dash, which comes below its comments
+        yield from _comments(beside.before, indent)
+        beside.before = []
+        line, *lines = _lines(entry.value, indent + INDENT)
+        yield f"{head} {line.lstrip()}"
+        yield from lines
+
+
+def _atom(entry: Entry, atom: Atom, indent: int, column: int) -> list[str]:
+    """The lines of a value that begins in `column`; those below the first are moved as far as it is."""
+    first, *rest = atom.text.split("\n")
+    indents = [len(line) - len(line.lstrip(" ")) for line in rest if line.strip()]
+    if atom.is_block:
+        explicit = _INDICATOR.search(first)
+        by = indent - entry.column if explicit else indent + INDENT - min(indents, default=0)
+        least = 0
+    else:
+        by, least = column - atom.column, indent + INDENT
+    moved = [first]
+    for line in rest:
+        text = line.lstrip(" ")
+        floor = indent if text[:1] in ("]", "}") else least
+        moved.append(" " * max(len(line) - len(text) + by, floor) + text if text.strip() else "")
+    return moved
