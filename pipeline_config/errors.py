@@ -9,3 +9,11 @@ class CommandError(Exception):
 
 class UnknownEnvironmentError(CommandError):
     """No file in pipelines/environments has that name."""
+
+
+class RenderError(Exception):
+    """A template that can be read and cannot be rendered: why."""
+
+
+class UnknownError(RenderError):
+    """A template whose value only a run knows: the name of what it needs."""

@@ -7,7 +7,7 @@ import importlib
 import importlib.util
 import io
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from functools import cache
 from pathlib import Path
@@ -91,8 +91,11 @@ def options(parser: argparse.ArgumentParser) -> list[str]:
     return [name for name in names if name != "help"]
 
 
-def parse(parser: argparse.ArgumentParser, words: list[str]) -> None:
-    """Parse without the process ending; raises RefusedError with argparse's words, or with what a `type=` raised."""
+def parse(parser: argparse.ArgumentParser, words: list[str], unknown: Collection[str] = ()) -> None:
+    """Parse without the process ending; raises RefusedError with argparse's words, or with what a `type=` raised.
+
+    The options `unknown` are given, and their values are not looked at.
+    """
 
     def refuse(_: Any, message: str) -> None:
         raise RefusedError(message)
@@ -100,7 +103,7 @@ def parse(parser: argparse.ArgumentParser, words: list[str]) -> None:
     original = argparse.ArgumentParser.error
     argparse.ArgumentParser.error = refuse  # type: ignore[method-assign,assignment]
     try:
-        with _in_silence():
+        with _in_silence(), _taking_anything(parser, {f"--{name}" for name in unknown}):
             parser.parse_args(words)
     except (RefusedError, KeyboardInterrupt):
         raise
@@ -108,6 +111,21 @@ def parse(parser: argparse.ArgumentParser, words: list[str]) -> None:
         raise RefusedError(in_words(error, ROOT)) from error
     finally:
         argparse.ArgumentParser.error = original  # type: ignore[method-assign]
+
+
+@contextmanager
+def _taking_anything(parser: argparse.ArgumentParser, options: set[str]) -> Iterator[None]:
+    """While it lasts, these options of a parser and its modes take any value."""
+    every = [action for one in (parser, *modes(parser).values()) for action in one._actions]
+    changed = [action for action in every if options.intersection(action.option_strings)]
+    before = [(action.type, action.choices) for action in changed]
+    try:
+        for action in changed:
+            action.type, action.choices = None, None
+        yield
+    finally:
+        for action, (kind, choices) in zip(changed, before, strict=True):
+            action.type, action.choices = kind, choices
 
 
 def refusal(parser: argparse.ArgumentParser, option: str, text: str) -> str:

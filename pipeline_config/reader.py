@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import unicodedata
 from dataclasses import dataclass, field
 from errno import EISDIR
 from pathlib import Path
@@ -143,8 +144,11 @@ def line_and_column(before: str) -> tuple[int, int]:
 
 def _not_yaml(document: Document, error: yaml.YAMLError) -> Problem:
     if odd := _ODD.search(document.text):
-        line, column = line_and_column(document.text[: odd.start()])
-        message, hint = next(words for name, words in _ODD_WORDS.items() if odd[name])
+        name = next(name for name in _ODD_WORDS if odd[name])
+        line, column = line_and_column(document.text[: odd.start(name)])
+        message, hint = _ODD_WORDS[name]
+        if name in ("space", "indent"):
+            message = f"{unicodedata.name(odd[name]).lower()} (U+{ord(odd[name]):04X}) {message}"
         return Problem(document.file, line, column, "", f"not YAML: {message}", hint)
     if isinstance(error, yaml.MarkedYAMLError) and (mark := error.problem_mark or error.context_mark):
         # libyaml looks for the end of what was opened up to the file's end, one line below its last
@@ -177,8 +181,8 @@ _NO_BREAK = "replace it by a space"
 _ODD_WORDS = {
     "conflict": ("a merge conflict is left here", "keep one of the two versions, and remove the marks"),
     "colon": ("a full-width colon (U+FF1A)", "write a plain colon and a space"),
-    "space": ("a no-break or wide space after the colon", _NO_BREAK),
-    "indent": ("a no-break or wide space in front of the line", _NO_BREAK),
+    "space": ("after the colon", _NO_BREAK),
+    "indent": ("in front of the line", _NO_BREAK),
 }
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|[\x80-\x84\x86-\x9f\ufffe\uffff]")
 
@@ -245,7 +249,7 @@ class _Builder:
         result: dict[str, Any] = {}
         for key_node, value_node in node.value:
             if isinstance(key_node, yaml.MappingNode):
-                self._refuse(path, "YAML reads {{ … }} as a mapping", "put it in quotes")
+                self._refuse(path, "YAML reads {{ … }} as a mapping", "put it in quotes", at_value=True)
                 continue
             key = key_node.value if isinstance(key_node, yaml.ScalarNode) else str(key_node.value)
             here = (*path, key)
@@ -259,5 +263,5 @@ class _Builder:
             result[key] = self.build(value_node, here)
         return result
 
-    def _refuse(self, path: KeyPath, message: str, hint: str) -> None:
-        self.document.problems.append(self.document.problem(path, message, hint))
+    def _refuse(self, path: KeyPath, message: str, hint: str, *, at_value: bool = False) -> None:
+        self.document.problems.append(self.document.problem(path, message, hint, at_value=at_value))

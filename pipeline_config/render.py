@@ -12,7 +12,7 @@ import yaml
 from pipeline_config import templates
 from pipeline_config.airflow_import import variables
 from pipeline_config.compiler import compile_pipeline
-from pipeline_config.errors import CommandError
+from pipeline_config.errors import CommandError, RenderError, UnknownError
 from pipeline_config.project import Environment, Project
 from pipeline_config.schema import did_you_mean, refusals
 
@@ -64,8 +64,10 @@ def _rendered(value: Any, variables: dict[str, str], params: dict[str, Any]) -> 
     """Every text of `value` rendered."""
     if isinstance(value, str):
         try:
-            return templates.render(value, variables, params)
-        except templates.RenderError as error:
+            return templates.render(value, variables, params, shown=True)
+        except UnknownError as error:
+            raise CommandError(f"{value!r} cannot be rendered: only a run knows {error}") from error
+        except RenderError as error:
             raise CommandError(f"{value!r} cannot be rendered: {error}") from error
     if isinstance(value, dict):
         return {key: _rendered(item, variables, params) for key, item in value.items()}

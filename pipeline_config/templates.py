@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import re
-import shlex
 import time
 from collections.abc import Iterator, Sized
 from dataclasses import dataclass, field
@@ -16,6 +14,8 @@ from jinja2 import meta, nodes
 from jinja2.runtime import Context
 from jinja2.sandbox import SandboxedEnvironment
 
+from pipeline_config import stand_ins
+from pipeline_config.errors import RenderError, UnknownError
 from pipeline_config.schema import did_you_mean
 
 # Names in Airflow's template context; a test holds them against Airflow's own.
@@ -53,15 +53,29 @@ _DAG_RUN = """
     clear_number conf consumed_asset_events dag_id data_interval_end data_interval_start end_date logical_date note
     partition_date partition_key run_after run_id run_type start_date state team_name triggering_user_name
     """
+_TASK_INSTANCE = """
+    axcom_pull axcom_push bundle_instance context_carrier dag_id dag_version_id end_date get_dag get_dagrun_state
+    get_dr_count get_first_reschedule_date get_previous_dagrun get_previous_ti get_relevant_upstream_map_indexes
+    get_task_breadcrumbs get_task_states get_template_context get_ti_count hostname id is_mapped log_url map_index
+    mark_success_url max_tries queue render_templates rendered_map_index run_id sentry_integration start_date state
+    stats_tags task task_id try_number xcom_pull xcom_push
+    """
+CONNECTION = frozenset(
+    """
+    EXTRA_KEY aextra_dejson aget_uri as_json conn_id conn_type description extra extra_dejson get_extra_dejson get_hook
+    get_uri host login password port schema test_connection to_dict
+    """.split()
+)
 # What can be read of some of them.
 ATTRIBUTES = {
     "var": frozenset({"value", "json"}),
     "macros": frozenset(_MACROS.split()),
     "dag_run": frozenset(_DAG_RUN.split()),
+    "ti": frozenset(_TASK_INSTANCE.split()),
+    "task_instance": frozenset(_TASK_INSTANCE.split()),
 }
 MAX_RENDERED = 10_000_000  # characters of a text, bits of a number: far above what any command takes
 MAX_SECONDS = 1
-_FILTERS = ("ds", "ds_nodash", "ts", "ts_nodash", "ts_nodash_with_tz", "shell_quote")
 
 
 @dataclass(frozen=True)
@@ -85,14 +99,11 @@ class Reads:
     """What a template reads, each name with the place where it first stands in the template."""
 
     variables: dict[str, int] = field(default_factory=dict)
+    as_json: dict[str, int] = field(default_factory=dict)
     connections: dict[str, int] = field(default_factory=dict)
     params: dict[str, int] = field(default_factory=dict)
     uncertain: dict[str, int] = field(default_factory=dict)
     unknown: list[Unknown] = field(default_factory=list)
-
-
-class RenderError(Exception):
-    """A template that can be read and cannot be rendered: why."""
 
 
 class _Bounded(SandboxedEnvironment):
@@ -119,10 +130,8 @@ def _length(value: Any) -> int:
 @cache
 def environment() -> SandboxedEnvironment:
     """Jinja as Airflow has it, with the filters that the operators add; undefined names are errors."""
-    jinja = _Bounded(undefined=jinja2.StrictUndefined)
-    for name in _FILTERS:
-        jinja.filters[name] = shlex.quote if name == "shell_quote" else str
-    jinja.filters["ds"] = lambda moment: moment.strftime("%Y-%m-%d")
+    jinja = _Bounded(undefined=jinja2.StrictUndefined, extensions=["jinja2.ext.do"])
+    jinja.filters.update(stand_ins.FILTERS, shell_quote=stand_ins.shell_quote)
     return jinja
 
 
@@ -180,19 +189,34 @@ def _unknown_filters(tree: nodes.Template, words: dict[str, int]) -> Iterator[Un
 def _note(found: Reads, chain: list[str], words: dict[str, int]) -> None:
     """Note what a chain such as var.value.X reads."""
     match chain:
-        case ["var", "value" | "json", name, *_]:
+        case ["var", "value" | "json" as form, name, *_]:
             found.variables.setdefault(name, words.get(name, 0))
+            if form == "json":
+                found.as_json.setdefault(name, words.get(name, 0))
         case ["conn", name, *fields]:
             found.connections.setdefault(name, words.get(name, 0))
             if fields and fields[0] in SECRET_FIELDS:
                 message = f"conn.{name}.{fields[0]} is a secret, and a rendered field, a log and a process list show it"
                 fix = "declare the connection, the operator hands it on"
                 found.unknown.append(Unknown(fields[0], message, words.get(fields[0], 0), [], fix))
+            elif fields and fields[0] not in CONNECTION:
+                message = f"a connection has no {fields[0]!r}"
+                found.unknown.append(Unknown(fields[0], message, words.get(fields[0], 0), sorted(CONNECTION)))
         case ["params", name, *_]:
             found.params.setdefault(name, words.get(name, 0))
         case [root, name, *_] if root in ATTRIBUTES and name not in ATTRIBUTES[root]:
             message = f"{root} has no {name!r}"
             found.unknown.append(Unknown(name, message, words.get(name, 0), sorted(ATTRIBUTES[root])))
+
+
+def unquoted_params(text: str) -> Iterator[tuple[str, int]]:
+    """Each param that a text of the shell holds as it is, `{{ params.day }}`, and where it stands."""
+    if "params" in text:
+        for output in _parsed(text).find_all(nodes.Output):
+            for node in output.nodes:
+                match _chain(node):
+                    case ["params", name]:
+                        yield name, _words(text).get(name, 0)
 
 
 def _words(text: str) -> dict[str, int]:
@@ -262,24 +286,23 @@ def _chain(node: nodes.Node) -> list[str]:
     return [*inner, str(name.value)] if inner and isinstance(name, nodes.Const) else []
 
 
-class Anything(dict[str, Any]):
-    """A stand-in for what only a run knows: any attribute is some text."""
-
-    def __getattr__(self, name: str) -> Any:
-        return self.get(name, f"<{name}>")
-
-
-def render(text: str, variables: dict[str, str], params: dict[str, Any]) -> str:
+def render(text: str, variables: dict[str, str], params: dict[str, Any], *, shown: bool = False) -> str:
     """`text` as a run would render it, with these variables and params; the run itself is a stand-in of one day.
 
-    Raises RenderError, also when it takes too long or becomes too large.
+    Raises UnknownError when it holds what only a run knows, unless `shown` prints that by its name; RenderError when it
+    cannot be rendered, takes too long or becomes too large.
     """
     try:
-        return "".join(_bounded(_compiled(text).generate(_stand_ins(variables, params))))
+        return "".join(_bounded(_compiled(text).generate(stand_ins.context(variables, params, shown=shown))))
     except RenderError:
         raise
     except Exception as error:
+        if UNKNOWN_VALUE in str(error):
+            raise UnknownError(str(error)) from error
         raise RenderError(str(error) or type(error).__name__) from error
+
+
+UNKNOWN_VALUE = stand_ins.Unknown.__name__  # in the words of Python's own functions, which take no such value
 
 
 def _bounded(parts: Iterator[str]) -> Iterator[str]:
@@ -291,27 +314,6 @@ def _bounded(parts: Iterator[str]) -> Iterator[str]:
         if time.monotonic() > deadline:
             raise RenderError(f"it takes longer than {MAX_SECONDS} s")
         yield part
-
-
-def _stand_ins(variables: dict[str, str], params: dict[str, Any]) -> dict[str, Any]:
-    now = dt.datetime(2024, 1, 2, 15, tzinfo=dt.UTC)
-    run = Anything(run_after=now, run_id="<run_id>", conf={})
-    return {
-        "var": {"value": variables, "json": variables},
-        "params": params,
-        "dag_run": run,
-        "ti": Anything(),
-        "macros": {"timedelta": dt.timedelta, "datetime": dt.datetime},
-        "ds": "2024-01-02",
-        "ts": now.isoformat(),
-        "run_id": "<run_id>",
-        "conn": Anything(),
-        "dag": Anything(),
-        "task": Anything(),
-        "logical_date": now,
-        "data_interval_start": now,
-        "data_interval_end": now,
-    }
 
 
 @cache

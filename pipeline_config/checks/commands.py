@@ -10,6 +10,7 @@ from typing import Any
 from pipeline_config import parsers, templates
 from pipeline_config.checks.context import FORMS, Context
 from pipeline_config.compiler import argv, instances, option_words
+from pipeline_config.errors import RenderError
 from pipeline_config.problem import Problem
 from pipeline_config.reader import KeyPath
 from pipeline_config.schema import did_you_mean
@@ -72,19 +73,13 @@ def _refused(
     """What the parser says of the arguments, with the catalog's examples and the params' defaults filled in."""
     each = {name: values for name, values in task.get("for_each", {}).items() if isinstance(values, list)}
     for given in itertools.islice(instances(task, each), MAX_COMBINATIONS):
-        arguments = {}
-        for name, value in given.items():
-            path: KeyPath = ("tasks", index, "for_each" if name in each else "arguments", name)
-            try:
-                arguments[name] = example(context, value)
-            except templates.RenderError as error:
-                yield from unrendered(context, path, value, error)
-                return
-        for name, value in arguments.items():
+        known = dict(_known(context, given))
+        for name, value in known.items():
             yield from _form(context, index, name, given[name], value)
+        arguments = {name: known.get(name, "unknown") for name in given}
         words = argv(template["argv"], task["job"], arguments) if "argv" in template else option_words(arguments)
         try:
-            parsers.parse(parser, words)
+            parsers.parse(parser, words, given.keys() - known.keys())
         except parsers.RefusedError as error:
             named = next((name for name in arguments if f"--{name}" in str(error).split(":")[0].split()), "")
             key = "for_each" if named in each else "arguments"
@@ -107,19 +102,22 @@ def _form(context: Context, index: int, name: str, template: Any, value: Any) ->
             yield context.problem(path, f"{name} would be {value!r}, which is no {kind}", hint)
 
 
-def unrendered(context: Context, path: KeyPath, text: str, error: templates.RenderError) -> Iterator[Problem]:
-    """Why a template cannot be rendered, unless `declared.template_reads` says so already, with the place in it."""
-    if not any(templates.what_is_wrong(text)):
-        yield context.problem(path, f"Jinja: cannot be rendered: {error}")
+def _known(context: Context, given: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The arguments whose values are known before a run, as a run could see them."""
+    for name, value in given.items():
+        try:
+            yield name, example(context, value)
+        except RenderError:  # `declared.rendered` says the former
+            continue
 
 
 def example(context: Context, value: Any) -> Any:
     """`value` as a run could see it: variables as in the catalog's examples, params at their defaults.
 
-    What is not declared stands for itself, for `declared.template_reads` says so. Raises templates.RenderError.
+    Raises RenderError, and UnknownError for what only a run knows, or what is not declared.
     """
     if not isinstance(value, str) or "{" not in value:
         return value
-    variables = templates.Anything({name: entry["example"] for name, entry in context.catalog("variables").items()})
-    params = templates.Anything({name: param["default"] for name, param in context.data.get("params", {}).items()})
+    variables = {name: entry["example"] for name, entry in context.catalog("variables").items()}
+    params = {name: param["default"] for name, param in context.data.get("params", {}).items()}
     return templates.render(value, variables, params)

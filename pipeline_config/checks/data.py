@@ -92,7 +92,7 @@ def job_connections(context: Context) -> Iterator[Problem]:
 def unneeded_connections(context: Context) -> Iterator[Problem]:
     """Each connection for a job over SSH is needed by one. Of a file with no other error."""
     catalog = context.catalog("connections")
-    needed = _needed(context)
+    needed = _needed(context, anywhere=True)
     for index, name in enumerate(context.data.get("connections", [])):
         its_type = catalog[name]["type"]
         if needed and its_type in JOB_CONNECTION_TYPES and its_type not in needed:
@@ -100,20 +100,23 @@ def unneeded_connections(context: Context) -> Iterator[Problem]:
             yield context.problem(("connections", index), message, "remove it")
 
 
-def _needed(context: Context) -> dict[str, TaskFlow]:
-    """The types of connections that the jobs over SSH need, each with a task; nothing while a name is unknown."""
+def _needed(context: Context, *, anywhere: bool = False) -> dict[str, TaskFlow]:
+    """The types of connections that the jobs over SSH need, each with a task; nothing while a name is unknown.
+
+    `anywhere`: wherever the lake may lie, for an environment's paths decide about no pipeline.
+    """
     remote = {task["task_id"] for task in context.tasks if context.operator(task).get("connection_type") == "ssh"}
     tasks = [task for task in context.flows if task.task_id in remote]
     if any("{" in data.name for task in tasks for data in [*task.reads, *task.writes]):
         return {}  # a template or an option is wrong, and is reported
-    return {kind: task for task in tasks for kind in connection_types(context.project, task)}
+    return {kind: task for task in tasks for kind in connection_types(context.project, task, anywhere=anywhere)}
 
 
-def connection_types(project: Project, task: TaskFlow) -> set[str]:
-    """The types of the connections that a job needs for its data, in any environment."""
+def connection_types(project: Project, task: TaskFlow, *, anywhere: bool = False) -> set[str]:
+    """The types of the connections that a job needs for its data, in any environment; or wherever the lake may lie."""
     data = [*task.reads, *task.writes]
     types = {"postgres"} if any(one.kind == "postgresql" for one in data) else set()
-    if any(_is_on_s3(project, one) for one in data if one.kind == "lake"):
+    if any(anywhere or _is_on_s3(project, one) for one in data if one.kind == "lake"):
         types.add("aws")
     return types
 

@@ -8,9 +8,11 @@ from typing import Any
 
 import jinja2
 
-from pipeline_config import templates
+from pipeline_config import stand_ins, templates
+from pipeline_config.checks.commands import example
 from pipeline_config.checks.context import Context, texts
 from pipeline_config.compiler import JOB_CONNECTION_TYPES, is_class_path
+from pipeline_config.errors import RenderError, UnknownError
 from pipeline_config.problem import Problem
 from pipeline_config.reader import KeyPath
 from pipeline_config.schema import did_you_mean, refusals
@@ -54,7 +56,20 @@ def template_reads(context: Context) -> Iterator[Problem]:
             for name, offset in reads.uncertain.items():
                 message = f"{name} is undefined in a run that somebody triggers without a date"
                 yield context.document.within(path, text, offset, message, "read a param", severity="warning")
+            yield from _no_json(context, path, text, reads)
         yield from _undeclared(context, path, text, reads)
+
+
+def rendered(context: Context) -> Iterator[Problem]:
+    """What can be read can be rendered: with the catalog's examples and the params' defaults, as far as they tell."""
+    for path, text, own in task_templates(context):
+        if own and not any(templates.what_is_wrong(text)):
+            try:
+                example(context, text)
+            except UnknownError:
+                continue
+            except RenderError as error:
+                yield context.problem(path, f"Jinja: cannot be rendered: {error}")
 
 
 def _undeclared(context: Context, path: KeyPath, text: str, reads: templates.Reads) -> Iterator[Problem]:
@@ -67,6 +82,14 @@ def _undeclared(context: Context, path: KeyPath, text: str, reads: templates.Rea
                     near = did_you_mean(name, list(declared))
                     hint = near if near.startswith("did you") else hint
                 yield context.document.within(path, text, offset, f"{word} {name} is used, but not declared", hint)
+
+
+def _no_json(context: Context, path: KeyPath, text: str, reads: templates.Reads) -> Iterator[Problem]:
+    known = {name: entry["example"] for name, entry in context.catalog("variables").items()}
+    for name, offset in reads.as_json.items():
+        if name in known and name not in stand_ins.readable(known):
+            message = f"variable {name} is text, such as {known[name]!r}, and var.json reads JSON"
+            yield context.document.within(path, text, offset, message, f"write var.value.{name}")
 
 
 def shell_variables(context: Context) -> Iterator[Problem]:
@@ -83,6 +106,27 @@ def shell_variables(context: Context) -> Iterator[Problem]:
 
 
 _SHELL_VARIABLE = re.compile(r"\$\{?(?P<name>[A-Z][A-Z0-9_]*)\b\}?")
+
+
+def unquoted_params(context: Context) -> Iterator[Problem]:
+    """Warnings: a text that somebody types into a form is part of a shell command, and not quoted."""
+    params = context.data.get("params", {})
+    for index, task in enumerate(context.tasks):
+        for name, text in task.get("advanced", {}).items():
+            if name in SHELL_ARGUMENTS and isinstance(text, str) and not any(templates.what_is_wrong(text)):
+                for param, offset in templates.unquoted_params(text):
+                    if _is_free_text(params.get(param, {})):
+                        message = f"param {param} is text, and the shell runs what is typed into it"
+                        hint = f"write {{{{ params.{param} | shell_quote }}}}"
+                        path: KeyPath = ("tasks", index, "advanced", name)
+                        yield context.document.within(path, text, offset, message, hint, severity="warning")
+
+
+SHELL_ARGUMENTS = ("bash_command", "command")
+
+
+def _is_free_text(schema: dict[str, Any]) -> bool:
+    return "string" in schema.get("type", ()) and not schema.keys() & {"enum", "format", "pattern"}
 
 
 def declared(context: Context) -> Iterator[Problem]:

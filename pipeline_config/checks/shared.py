@@ -9,6 +9,7 @@ from typing import Any
 
 from pipeline_config import templates
 from pipeline_config.checks.context import FORMS, texts
+from pipeline_config.errors import RenderError, UnknownError
 from pipeline_config.problem import Problem
 from pipeline_config.project import PLACEHOLDER, Project, active_environment, expand
 from pipeline_config.reader import Document, KeyPath
@@ -128,10 +129,28 @@ def _uses(project: Project) -> dict[str, set[str]]:
 
 def templates_of_defaults(project: Project) -> Iterator[Problem]:
     """The Jinja of operators, command templates and notifiers can be read, and Airflow knows its names."""
+    examples = _examples(project)
     for section in ("operators", "commands", "notifiers"):
         for path, text in texts(project.defaults.data.get(section, {}), (section,)):
-            for offset, message, hint in templates.what_is_wrong(text):
+            wrong = list(templates.what_is_wrong(text))
+            for offset, message, hint in wrong:
                 yield project.defaults.within(path, text, offset, message, hint)
+            if not wrong and (message := _unrendered(text, examples)):
+                yield project.defaults.problem(path, message, at_value=True)
+
+
+def _unrendered(text: str, examples: dict[str, str]) -> str:
+    try:
+        templates.render(text, examples, {})
+    except UnknownError:
+        return ""
+    except RenderError as error:
+        return f"Jinja: cannot be rendered: {error}"
+    return ""
+
+
+def _examples(project: Project) -> dict[str, str]:
+    return {name: entry["example"] for name, entry in project.catalog.data["variables"].items()}
 
 
 def command_templates(project: Project) -> Iterator[Problem]:
@@ -160,10 +179,10 @@ _FILLED_IN = re.compile(r"(?<!\{)\{(\w+)\}(?!\})")
 
 def _syntax_error(project: Project, shell: str) -> str:
     """What `sh -n` says of a template that is filled in with the catalog's examples; "" when it can be read."""
-    variables = {name: entry["example"] for name, entry in project.catalog.data["variables"].items()}
+    filled = shell.replace("{job}", "job").replace("{arguments}", "--option=1")
     try:
-        command = templates.render(shell.replace("{job}", "job").replace("{arguments}", "--option=1"), variables, {})
-    except templates.RenderError:
+        command = templates.render(filled, _examples(project), {}, shown=True)
+    except RenderError:
         return ""  # a name that only a run, or nobody, knows
     done = subprocess.run(["sh", "-n"], input=command, capture_output=True, text=True, timeout=5, check=False)
-    return done.stderr.strip().splitlines()[-1].removeprefix("sh: ") if done.returncode else ""
+    return done.stderr.strip().splitlines()[-1].rpartition("error: ")[2] if done.returncode else ""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from pipeline_config import templates
-from pipeline_config.checks.commands import example, unrendered
+from pipeline_config.checks.commands import example
 from pipeline_config.checks.context import Context
 from pipeline_config.checks.tasks import find_cycle
+from pipeline_config.errors import RenderError
 from pipeline_config.problem import Problem
 from pipeline_config.reader import KeyPath
 from pipeline_config.schema import did_you_mean, refusals
@@ -38,9 +38,8 @@ def _conf(context: Context, index: int, task: dict[str, Any], params: dict[str, 
             continue
         try:
             rendered = example(context, value)  # a template becomes text, whatever it reads
-        except templates.RenderError as error:
-            yield from unrendered(context, path, value, error)
-            continue
+        except RenderError:
+            continue  # `declared.rendered` says the former
         for message in refusals(params[name], rendered):
             yield context.problem(path, f"{target} refuses {name}: {message}")
 

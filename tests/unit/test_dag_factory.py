@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pipeline_config.project import ROOT
-from pipeline_config.templates import ATTRIBUTES, CONTEXT
+from pipeline_config.templates import ATTRIBUTES, CONNECTION, CONTEXT
 from tests.airflow_environment import airflow_environment
 
 LOAD = """
@@ -114,8 +114,18 @@ import json, sys
 import airflow.sdk.execution_time.macros as macros
 from airflow.sdk.api.datamodels._generated import DagRun
 from airflow.sdk.definitions.context import Context
+from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+from airflow.sdk.definitions.connection import Connection
+from pydantic import BaseModel
 public = [name for name in vars(macros) if not name.startswith("_")]
-record = {"context": sorted(Context.__annotations__), "dag_run": sorted(DagRun.model_fields), "macros": public}
+instance = {*dir(RuntimeTaskInstance), *RuntimeTaskInstance.model_fields} - set(dir(BaseModel))
+record = {
+    "context": sorted(Context.__annotations__),
+    "dag_run": sorted(DagRun.model_fields),
+    "ti": sorted(name for name in instance if not name.startswith("_")),
+    "macros": public,
+    "connection": [name for name in {*dir(Connection), *Connection.__annotations__} if not name.startswith("_")],
+}
 print(json.dumps(record), file=sys.stderr)
 """
 
@@ -242,6 +252,9 @@ def test_the_names_that_a_template_may_read_are_airflows(project: Path) -> None:
     only_in_callbacks = {"exception", "reason", "templates_dict"}
     assert set(airflow["context"]) - only_in_callbacks == CONTEXT
     assert set(airflow["dag_run"]) == ATTRIBUTES["dag_run"]
+    made_by_class = {"async_get", "from_json", "from_uri", "get"}
+    assert set(airflow["connection"]) - made_by_class == CONNECTION
+    assert set(airflow["ti"]) == ATTRIBUTES["ti"]
     assert set(airflow["macros"]) - {"Any", "TYPE_CHECKING", "annotations"} == ATTRIBUTES["macros"]
 
 

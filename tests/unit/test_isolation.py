@@ -149,6 +149,11 @@ ACCIDENTS: dict[str, tuple[Callable[[Path], None], int, str]] = {
         0,
         "no pipelines/environments/production.yaml; there is: local, local_without_docker; set PIPELINE_ENVIRONMENT",
     ),
+    "a lake that is no longer on S3": (
+        lambda root: edit(root, "pipelines/environments/production.yaml", "s3a://tripclick/", "/mnt/lake/"),
+        8,
+        "",
+    ),
     "prose in the catalog": (
         lambda root: edit(root, "pipelines/catalog.yaml", "variables:", "# password: see the wiki page\nvariables:"),
         8,
