@@ -24,8 +24,18 @@ OWN_ARGUMENTS = {
     "pool": "pool",
     "outlets": "outlets",
     "trigger_rule": "trigger_rule",
+    "depends_on_past": "depends_on_past",
+    "priority_weight": "priority_weight",
 }
-_DAG_KEYS = ("start_date", "end_date", "max_active_runs")
+_DAG_KEYS = (
+    "timezone",
+    "start_date",
+    "end_date",
+    "catchup",
+    "max_active_runs",
+    "dagrun_timeout_minutes",
+    "is_paused_upon_creation",
+)
 
 
 def compile_pipeline(project: Project, pipeline: dict[str, Any], environment: Environment) -> dict[str, Any]:
@@ -35,8 +45,7 @@ def compile_pipeline(project: Project, pipeline: dict[str, Any], environment: En
     """
     defaults = project.defaults.data
     config = {
-        **defaults["dag"],
-        **{key: pipeline[key] for key in _DAG_KEYS if key in pipeline},
+        **durations({**defaults["dag"], **{key: pipeline[key] for key in _DAG_KEYS if key in pipeline}}),
         "description": pipeline["description"],
         "schedule": _schedule(pipeline["schedule"], environment),
         "tags": [*pipeline.get("tags", [])],

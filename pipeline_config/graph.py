@@ -11,6 +11,7 @@ from jobs.cli import Data
 from pipeline_config.compiler import is_class_path, upstream
 from pipeline_config.flows import flows
 from pipeline_config.project import Project
+from pipeline_config.schedules import clock
 
 MAX_NAMES = 8  # of data in one node
 HEADINGS = {"log": "search log", "topic": "Kafka", "postgresql": "PostgreSQL", "asset": "asset"}
@@ -23,17 +24,19 @@ def graph(project: Project, dag_id: str | None = None) -> str:
     """The Mermaid text of a checked project, or of one DAG of it. Raises CommandError when there is no such DAG."""
     if dag_id is None:
         pipelines = {document.data["dag_id"]: document.data for document in project.pipelines}
-        lines = [*_dags(pipelines), *_data(project, pipelines), *_triggers(pipelines)]
+        lines = [*_dags(project, pipelines), *_data(project, pipelines), *_triggers(pipelines)]
     else:
         pipeline = project.pipeline(dag_id)
         lines = [*_tasks(pipeline), *_dependencies(pipeline)]
     return "\n".join(["flowchart LR", *(f"  {line}" for line in lines)])
 
 
-def _dags(pipelines: dict[str, dict[str, Any]]) -> Iterator[str]:
+def _dags(project: Project, pipelines: dict[str, dict[str, Any]]) -> Iterator[str]:
     for dag_id, pipeline in pipelines.items():
-        clock = [pipeline["schedule"]] if isinstance(pipeline["schedule"], str) else []
-        yield _node(_id("dag", dag_id), [dag_id, *clock], _BOX)
+        cron = clock(pipeline["schedule"])
+        zone = {**project.defaults.data["dag"], **pipeline}.get("timezone")
+        when = " ".join(filter(None, (cron, cron and zone)))
+        yield _node(_id("dag", dag_id), [dag_id, when] if when else [dag_id], _BOX)
 
 
 def _data(project: Project, pipelines: dict[str, dict[str, Any]]) -> Iterator[str]:

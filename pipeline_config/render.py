@@ -31,7 +31,8 @@ def render(project: Project, dag_id: str, environment: Environment, given: dict[
     params = _params(dag_id, pipeline.get("params", {}), given)
     values = {name: MASK if SECRET.search(name) else value for name, value in variables(environment).items()}
     config = compile_pipeline(project, pipeline, environment)[dag_id]
-    parts = [f"# {dag_id} in {environment.name}; schedule: {config['schedule'] or 'none'}"]
+    when = " ".join([_one_line(config["schedule"] or "none"), *config.get("timezone", "").split()])
+    parts = [f"# {dag_id} in {environment.name}; schedule: {when}"]
     for task in pipeline["tasks"]:
         arguments = config["tasks"][task["task_id"]]
         if task["operator"] != "EmptyOperator":

@@ -21,6 +21,7 @@ PROJECT_CHECKS: tuple[Callable[[Project], Iterator[Problem]], ...] = (
     shared.active,
     shared.environments,
     operators.shared,
+    shared.timezone,
     shared.one_place,
     shared.templates_of_defaults,
     shared.command_templates,
@@ -29,6 +30,8 @@ PROJECT_CHECKS: tuple[Callable[[Project], Iterator[Problem]], ...] = (
 PIPELINE_CHECKS: tuple[Callable[[Context], Iterator[Problem]], ...] = (
     dag.file_name,
     dag.schedule,
+    dag.timezone,
+    dag.without_cron,
     dag.dates,
     dag.notifiers,
     tasks.names,

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from zoneinfo import ZoneInfo, available_timezones
 
 from pipeline_config.checks.context import Context
 from pipeline_config.problem import Problem
 from pipeline_config.project import Project
+from pipeline_config.reader import Document, KeyPath
+from pipeline_config.schedules import clock
 from pipeline_config.schema import did_you_mean
 
 # The fields of a cron expression, in order, with what each may hold.
@@ -104,6 +108,31 @@ def _wrong_fields(context: Context, text: str, fields: list[str], reader: type) 
             message = f"cron {text!r}: {fields[number]!r} is no {name}"
             yield context.document.within(("schedule",), text, offset, message, f"it is {allowed}")
         offset += len(fields[number])
+
+
+def timezone(context: Context) -> Iterator[Problem]:
+    """The time zone is one that there is."""
+    if "timezone" in context.data:
+        yield from zone(context.document, ("timezone",), context.data["timezone"])
+
+
+def zone(document: Document, path: KeyPath, name: str) -> Iterator[Problem]:
+    """A time zone that does not exist, at its place in a pipeline or in defaults.yaml."""
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):  # unknown, no name at all, a folder of names
+        near = difflib.get_close_matches(name, sorted(available_timezones()), n=1, cutoff=0.8)
+        hint = f"did you mean {near[0]!r}?" if near else "write its IANA name, such as Asia/Seoul"
+        yield document.problem(path, f"no time zone is called {name!r}", hint, at_value=True)
+
+
+def without_cron(context: Context) -> Iterator[Problem]:
+    """Warnings: what does nothing unless there is a cron expression."""
+    if clock(context.data["schedule"]) is None:
+        for key in ("timezone", "catchup"):
+            if context.data.get(key):
+                message = f"{key} does nothing: the schedule has no cron expression"
+                yield context.warning((key,), message, "remove it, or write one")
 
 
 def dates(context: Context) -> Iterator[Problem]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from pipeline_config import templates
 from pipeline_config.checks.context import FORMS, texts
+from pipeline_config.checks.dag import zone
 from pipeline_config.errors import RenderError, UnknownError
 from pipeline_config.problem import Problem
 from pipeline_config.project import PLACEHOLDER, Project, active_environment, expand
@@ -81,6 +82,13 @@ def _values(project: Project, document: Document) -> Iterator[Problem]:
         if not port.isdecimal() or not 0 < int(port) < 65536:
             message = f"port {address['port']!r} is no number from 1 to 65535"
             yield document.problem(("connections", name, "port"), message, at_value=True)
+
+
+def timezone(project: Project) -> Iterator[Problem]:
+    """The time zone of all DAGs is one that there is."""
+    dag = project.defaults.data["dag"]
+    if "timezone" in dag:
+        yield from zone(project.defaults, ("dag", "timezone"), dag["timezone"])
 
 
 def one_place(project: Project) -> Iterator[Problem]:

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,22 +51,38 @@ for words in sys.stdin.read().splitlines():
     print(operator._explain(Exception(words)), file=sys.stderr)
 """
 
-# What a DAG is made of, as JSON; loaded as Airflow does at a task's start when DAG is given.
+# What the valid cases are made of, as JSON.
 BUILT = """
-import json, os, sys
+import json, sys
 sys.path.insert(0, ".")
 import dag_factory_loader as loader
-dag = vars(loader)["ninth"]
+dag = loader.ninth
 tasks = {
     task.task_id: [type(task).__name__, sorted(task.upstream_task_ids), task.pool, task.owner, task.trigger_rule]
     for task in dag.tasks
 }
 outlets = [asset.uri for asset in dag.get_task("end").outlets]
-schedule = [asset.uri for asset in vars(loader)["after_ninth"].schedule]
+schedule = [asset.uri for asset in loader.after_ninth.schedule]
 mapped = dag.get_task("send").expand_input.value["command"]
 groups = {name: group.tooltip for name, group in dag.task_group.get_task_group_dict().items() if name}
 record = {"tasks": tasks, "outlets": outlets, "schedule": schedule, "mapped": mapped, "groups": groups}
 record |= {"doc": dag.doc_md, "params": dag.params.get_param("size").schema, "problems": loader.PROBLEMS}
+
+from airflow.serialization.serialized_objects import DagSerialization
+from airflow.timetables.base import TimeRestriction
+def scheduled(dag_id):
+    return DagSerialization.from_dict(DagSerialization.to_dict(vars(loader)[dag_id]))
+nightly = scheduled("nightly")
+first = nightly.timetable.next_dagrun_info(
+    last_automated_data_interval=None, restriction=TimeRestriction(nightly.start_date, None, nightly.catchup)
+)
+record["nightly"] = {
+    "first": first.run_after.in_timezone("UTC").isoformat(),
+    "catchup": nightly.catchup,
+    "dagrun_timeout": nightly.dagrun_timeout.total_seconds(),
+    "is_paused_upon_creation": nightly.is_paused_upon_creation,
+    "tasks": {task.task_id: [task.depends_on_past, task.priority_weight] for task in nightly.tasks},
+}
 print(json.dumps(record, default=str), file=sys.stderr)
 """
 TASK_START = """
@@ -140,11 +157,13 @@ print(json.dumps(dags, sort_keys=True), file=sys.stderr)  # so does Airflow befo
 """
 
 
-def run(script: str, project: Path, text: str = "", hash_seed: str = "random") -> str:
+def run(
+    script: str, project: Path, text: str = "", hash_seed: str = "random", pipeline_environment: str = "local"
+) -> str:
     """What a Python process with Airflow prints to standard error's last lines, run in `project`."""
     environment = {
         **os.environ,
-        **airflow_environment(project / ".airflow", project, "local"),
+        **airflow_environment(project / ".airflow", project, pipeline_environment),
         "PYTHONHASHSEED": hash_seed,
     }
     command = [sys.executable, "-W", "ignore", "-c", script]
@@ -158,11 +177,27 @@ def run(script: str, project: Path, text: str = "", hash_seed: str = "random") -
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A copy of what Airflow reads."""
+    return copy(tmp_path)
+
+
+def copy(folder: Path) -> Path:
+    """What Airflow reads, in `folder`."""
     for name in ("pipelines", "pipeline_config", "schemas", "jobs"):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("jars", "wheels", "__pycache__"))
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("jars", "wheels", "__pycache__"))
     for path in ROOT.glob("dag_factory_*.py"):
-        shutil.copy(path, tmp_path)
-    return tmp_path
+        shutil.copy(path, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What Airflow has of the valid cases, all of them loaded at once where there are schedules."""
+    project = copy(tmp_path_factory.mktemp("valid"))
+    shutil.copytree(ROOT / "tests/pipelines/valid/ninth", project / "pipelines", dirs_exist_ok=True)
+    for path in (ROOT / "tests/pipelines/valid").glob("*.yaml"):
+        shutil.copy(path, project / "pipelines/cases")
+    record: dict[str, Any] = json.loads(run(BUILT, project, pipeline_environment="production").splitlines()[-1])
+    return record
 
 
 def test_loader_builds_the_eight_and_a_broken_file_takes_only_its_own_dag_away(project: Path) -> None:
@@ -197,9 +232,7 @@ def test_a_dag_that_cannot_be_built_is_named_with_the_place_of_its_task_and_the_
     assert "cannot be less than 1" in loaded["raised"]
 
 
-def test_a_ninth_dag_uses_the_rest_of_the_dialect_without_any_python(project: Path) -> None:
-    shutil.copytree(ROOT / "tests/pipelines/valid/ninth", project / "pipelines", dirs_exist_ok=True)
-    built = json.loads(run(BUILT, project).splitlines()[-1])
+def test_a_ninth_dag_uses_the_rest_of_the_dialect_without_any_python(built: dict[str, Any]) -> None:
     assert built["problems"] == []
     assert built["tasks"] == {
         "start": ["EmptyOperator", [], "default_pool", "analysts", "all_success"],
@@ -218,6 +251,16 @@ def test_a_ninth_dag_uses_the_rest_of_the_dialect_without_any_python(project: Pa
     assert flow in built["doc"]
     assert "* connections: `docker_server0`, `spark_ssh`" in built["doc"]
     assert "dag_id: ninth" in built["doc"]
+
+
+def test_midnight_in_korea_is_midnight_where_the_dag_says_its_timezone(built: dict[str, Any]) -> None:
+    assert built["nightly"] == {
+        "first": "2024-02-29T15:00:00+00:00",  # the first of March in Seoul
+        "catchup": True,
+        "dagrun_timeout": 5400,
+        "is_paused_upon_creation": False,
+        "tasks": {"start": [True, 1], "first": [False, 10], "load": [True, 1], "end": [True, 1]},
+    }
 
 
 def test_a_task_starts_with_its_own_dag_alone_though_another_file_is_broken(project: Path) -> None:

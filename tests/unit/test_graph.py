@@ -18,10 +18,12 @@ MARKER = "<!-- made by: python -m pipeline_config graph -->\n```mermaid\n"
 
 @pytest.fixture(scope="module")
 def ninth(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """The eight pipelines with the valid case that has groups, mapped tasks and an asset."""
+    """The eight pipelines with the valid cases, which have groups, mapped tasks, assets and a time zone."""
     root = tmp_path_factory.mktemp("ninth")
     shutil.copytree(ROOT / "pipelines", root / "pipelines")
     shutil.copytree(ROOT / "tests/pipelines/valid/ninth", root / "pipelines", dirs_exist_ok=True)
+    for path in (ROOT / "tests/pipelines/valid").glob("*.yaml"):
+        shutil.copy(path, root / "pipelines/cases")
     return load_project(root)
 
 
@@ -92,6 +94,10 @@ def test_an_asset_leads_to_the_dag_that_it_starts(ninth: Project) -> None:
     lines = graph(ninth).splitlines()
     node = next(line.split(">")[0].strip() for line in lines if '>"asset<br>s3://tripclick/greetings"]' in line)
     assert {f"  dag_ninth --> {node}", f"  {node} --> dag_after_ninth"} <= set(lines)
+
+
+def test_a_clock_has_its_time_zone(ninth: Project) -> None:
+    assert '  dag_nightly["nightly<br>0 0 * * * Asia/Seoul"]' in graph(ninth).splitlines()
 
 
 def test_names_cannot_break_the_picture() -> None:

@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pipeline_config.checks import check
+from pipeline_config.explain import _keys
 from pipeline_config.project import ROOT, load_project
+from pipeline_config.reader import read
+from pipeline_config.schema import schema_of
 
 CASES = Path(__file__).parent.parent / "pipelines"
 
@@ -51,6 +56,20 @@ def test_invalid_file_gets_exactly_these_messages(case: Path, tmp_path: Path) ->
 @pytest.mark.parametrize("case", cases("valid"), ids=lambda case: case.stem)
 def test_valid_file_has_no_problem(case: Path, tmp_path: Path) -> None:
     assert messages(case, tmp_path) == []
+
+
+def test_the_valid_cases_use_every_key_of_a_pipeline() -> None:
+    documents = [read(path, CASES) for path in (CASES / "valid").rglob("*.yaml")]
+    used = {key for document in documents for key in _keys_in(document.data)}
+    keys = {path for path, _ in _keys(schema_of("pipeline"), "", "pipeline") if not path.startswith("params.")}
+    assert {key.rpartition(".")[2] for key in keys} - used == set()
+
+
+def _keys_in(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        yield from value
+    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _keys_in(item)
 
 
 def test_there_are_at_least_80_invalid_cases() -> None:

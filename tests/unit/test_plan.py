@@ -80,6 +80,14 @@ CHANGES = {
         (DAILY, "0 15 * * *", "0 16 * * *"),
         ['~ tripclick_daily_pipeline: schedule "0 15 * * *" → "0 16 * * *" (in production)'],
     ),
+    "timezone, and what else a DAG may say of its runs": (
+        (DAILY, "tags:", "timezone: Asia/Seoul\ncatchup: true\ndagrun_timeout_minutes: 600\ntags:"),
+        [
+            "~ tripclick_daily_pipeline: catchup false → true",
+            '+ tripclick_daily_pipeline: timezone "Asia/Seoul"',
+            "+ tripclick_daily_pipeline: dagrun_timeout 600 min",
+        ],
+    ),
     "option": (
         (BATCH, '"{{ params.last_date }}"', '"{{ params.last_date or params.first_date }}"'),
         [
