@@ -12,9 +12,10 @@ import traceback
 from dataclasses import replace
 from typing import Any
 
-from airflow.sdk import DAG, Param, get_parsing_context
+from airflow.sdk import DAG, get_parsing_context
 from dagfactory.dagbuilder import DagBuilder
 
+from pipeline_config.airflow_objects import as_json, with_objects
 from pipeline_config.cache import load_checked
 from pipeline_config.compiler import compile_pipeline
 from pipeline_config.documentation import markdown
@@ -29,18 +30,13 @@ PROBLEMS: list[str] = []
 
 def build(project: Project, document: Document, environment: Environment) -> DAG:
     """One pipeline as a DAG."""
-    config = compile_pipeline(project, document.data, environment)
-    dag_id = document.data["dag_id"]
-    config[dag_id]["params"] = {name: _param(schema) for name, schema in config[dag_id]["params"].items()}
+    ((dag_id, config),) = compile_pipeline(project, document.data, environment).items()
     # load_yaml_dags would do the same, and take twice as long for a copy of its own dialect on the DAG's page.
-    dag: DAG = DagBuilder(dag_name=dag_id, dag_config=config[dag_id], default_config={}, yml_dag="").build()["dag"]
+    dag: DAG = DagBuilder(dag_id, with_objects(config), default_config={}, yml_dag="").build()["dag"]
     dag.doc_md = markdown(document)
-    dag.user_defined_filters = {"shell_quote": shlex.quote}  # makes one word for the shell of whatever it is given
+    # One word for the shell, or for JSON one value, of whatever they are given.
+    dag.user_defined_filters = {"shell_quote": shlex.quote, "as_json": as_json}
     return dag
-
-
-def _param(schema: dict[str, Any]) -> Param:
-    return Param(schema["default"], **{key: value for key, value in schema.items() if key != "default"})
 
 
 def load() -> dict[str, DAG]:

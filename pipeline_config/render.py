@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from collections.abc import Callable
 from typing import Any
 
 import yaml
@@ -36,7 +37,10 @@ def render(project: Project, dag_id: str, environment: Environment, given: dict[
     for task in pipeline["tasks"]:
         arguments = config["tasks"][task["task_id"]]
         if task["operator"] != "EmptyOperator":
-            parts.append(_task(task["task_id"], _rendered(arguments, values, params)))
+            shown = _rendered(arguments, values, params)
+            if "conf" in arguments:
+                shown["conf"] = _rendered(arguments["conf"], values, params, templates.value)
+            parts.append(_task(task["task_id"], shown))
     return "\n\n".join(parts)
 
 
@@ -61,19 +65,21 @@ def _as_json(text: str) -> list[Any]:
         return []
 
 
-def _rendered(value: Any, variables: dict[str, str], params: dict[str, Any]) -> Any:
+def _rendered(
+    value: Any, variables: dict[str, str], params: dict[str, Any], fill: Callable[..., Any] = templates.render
+) -> Any:
     """Every text of `value` rendered."""
     if isinstance(value, str):
         try:
-            return templates.render(value, variables, params, shown=True)
+            return fill(value, variables, params, shown=True)
         except UnknownError as error:
             raise CommandError(f"{value!r} cannot be rendered: only a run knows {error}") from error
         except RenderError as error:
             raise CommandError(f"{value!r} cannot be rendered: {error}") from error
     if isinstance(value, dict):
-        return {key: _rendered(item, variables, params) for key, item in value.items()}
+        return {key: _rendered(item, variables, params, fill) for key, item in value.items()}
     if isinstance(value, list):
-        return [_rendered(item, variables, params) for item in value]
+        return [_rendered(item, variables, params, fill) for item in value]
     return value
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator, Sized
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -286,14 +287,43 @@ def _chain(node: nodes.Node) -> list[str]:
     return [*inner, str(name.value)] if inner and isinstance(name, nodes.Const) else []
 
 
+def expression(text: str) -> str | None:
+    """What stands in the braces of a text that is one `{{ … }}` and nothing else; None for every other text."""
+    tokens = list(environment().lex(text))
+    kinds = [kind for _, kind, _ in tokens]
+    ends = kinds[:1] == ["variable_begin"] and kinds[-1] == "variable_end"
+    return "".join(word for *_, word in tokens[1:-1]).strip() if ends and kinds.count("variable_end") == 1 else None
+
+
+def value(text: str, variables: dict[str, str], params: dict[str, Any], *, shown: bool = False) -> Any:
+    """What a run would make of `text` in a conf: of one expression what it is, of every other text text.
+
+    Raises what `render` raises.
+    """
+    with _said():
+        alone = expression(text)
+        if alone is None:
+            return render(text, variables, params, shown=shown)
+        names = stand_ins.context(variables, params, shown=shown)
+        found = environment().compile_expression(alone, undefined_to_none=False)(names)
+        return found if isinstance(found, str | int | float | list | dict | None) else str(found)
+
+
 def render(text: str, variables: dict[str, str], params: dict[str, Any], *, shown: bool = False) -> str:
     """`text` as a run would render it, with these variables and params; the run itself is a stand-in of one day.
 
     Raises UnknownError when it holds what only a run knows, unless `shown` prints that by its name; RenderError when it
     cannot be rendered, takes too long or becomes too large.
     """
-    try:
+    with _said():
         return "".join(_bounded(_compiled(text).generate(stand_ins.context(variables, params, shown=shown))))
+
+
+@contextmanager
+def _said() -> Iterator[None]:
+    """Whatever a template raises as RenderError or UnknownError."""
+    try:
+        yield
     except RenderError:
         raise
     except Exception as error:

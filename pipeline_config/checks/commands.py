@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from pipeline_config import parsers, templates
@@ -111,13 +111,17 @@ def _known(context: Context, given: dict[str, Any]) -> Iterator[tuple[str, Any]]
             continue
 
 
-def example(context: Context, value: Any) -> Any:
+def example(context: Context, value: Any, fill: Callable[..., Any] = templates.render) -> Any:
     """`value` as a run could see it: variables as in the catalog's examples, params at their defaults.
 
     Raises RenderError, and UnknownError for what only a run knows, or what is not declared.
     """
+    if isinstance(value, list):
+        return [example(context, item, fill) for item in value]
+    if isinstance(value, dict):
+        return {key: example(context, item, fill) for key, item in value.items()}
     if not isinstance(value, str) or "{" not in value:
         return value
     variables = {name: entry["example"] for name, entry in context.catalog("variables").items()}
     params = {name: param["default"] for name, param in context.data.get("params", {}).items()}
-    return templates.render(value, variables, params)
+    return fill(value, variables, params)

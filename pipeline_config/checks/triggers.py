@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from pipeline_config import templates
 from pipeline_config.checks.commands import example
 from pipeline_config.checks.context import Context
 from pipeline_config.checks.tasks import find_cycle
@@ -37,7 +38,7 @@ def _conf(context: Context, index: int, task: dict[str, Any], params: dict[str, 
             yield context.document.problem(path, f"{target} has no param {name!r}", hint)
             continue
         try:
-            rendered = example(context, value)  # a template becomes text, whatever it reads
+            rendered = example(context, value, templates.value)
         except RenderError:
             continue  # `declared.rendered` says the former
         for message in refusals(params[name], rendered):

@@ -108,6 +108,15 @@ def test_render_shows_each_instance_of_a_mapped_task_and_the_arguments_of_a_clas
     assert "for each op_args: words.list_words.output" in out
 
 
+def test_render_shows_a_conf_as_the_triggered_dag_gets_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree(ROOT / "pipelines", tmp_path / "pipelines")
+    shutil.copytree(ROOT / "tests/pipelines/valid/conf", tmp_path / "pipelines", dirs_exist_ok=True)
+    assert main(["render", "hands_on", "--root", str(tmp_path), "--param", "in_full=false"]) == 0
+    out = capsys.readouterr().out
+    assert "conf: {max_shrink_factor: 3.0, in_full: false}" in out
+    assert "days: ['2020-10-01'], first: null, name: '12', said: the \"12\" of 2024-01-02" in out
+
+
 def test_render_waits_until_the_files_are_right(ninth: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = ninth / "pipelines/cases/ninth.yaml"
     path.write_text(path.read_text(encoding="utf-8").replace("schedule:", "schedul:"), encoding="utf-8")

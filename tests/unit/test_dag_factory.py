@@ -83,6 +83,14 @@ record["nightly"] = {
     "is_paused_upon_creation": nightly.is_paused_upon_creation,
     "tasks": {task.task_id: [task.depends_on_past, task.priority_weight] for task in nightly.tasks},
 }
+
+import datetime
+run = {"run_after": datetime.datetime(2024, 1, 2, 15, tzinfo=datetime.timezone.utc)}
+def sent(task_id):
+    task = loader.hands_on.get_task(task_id)
+    given = task.dag.params.dump()
+    return json.loads(task.render_template(task.conf, {"params": given, "dag_run": run}, task.get_template_env()))
+record["conf"] = {task_id: sent(task_id) for task_id in ("load", "all_kinds")}
 print(json.dumps(record, default=str), file=sys.stderr)
 """
 TASK_START = """
@@ -193,9 +201,11 @@ def copy(folder: Path) -> Path:
 def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What Airflow has of the valid cases, all of them loaded at once where there are schedules."""
     project = copy(tmp_path_factory.mktemp("valid"))
-    shutil.copytree(ROOT / "tests/pipelines/valid/ninth", project / "pipelines", dirs_exist_ok=True)
-    for path in (ROOT / "tests/pipelines/valid").glob("*.yaml"):
-        shutil.copy(path, project / "pipelines/cases")
+    for path in (ROOT / "tests/pipelines/valid").iterdir():
+        if path.is_dir():
+            shutil.copytree(path, project / "pipelines", dirs_exist_ok=True)
+        else:
+            shutil.copy(path, project / "pipelines")
     record: dict[str, Any] = json.loads(run(BUILT, project, pipeline_environment="production").splitlines()[-1])
     return record
 
@@ -260,6 +270,20 @@ def test_midnight_in_korea_is_midnight_where_the_dag_says_its_timezone(built: di
         "dagrun_timeout": 5400,
         "is_paused_upon_creation": False,
         "tasks": {"start": [True, 1], "first": [False, 10], "load": [True, 1], "end": [True, 1]},
+    }
+
+
+def test_a_trigger_passes_numbers_booleans_nulls_and_lists_as_what_they_are(built: dict[str, Any]) -> None:
+    assert built["conf"] == {
+        "load": {"max_shrink_factor": 3.0, "in_full": True},
+        "all_kinds": {
+            "number": 1.5,
+            "days": ["2020-10-01"],
+            "first": None,
+            "name": "12",
+            "said": 'the "12" of 2024-01-02',
+            "nested": {"names": ["12", 1.5, None], "text": "a {b} \\ ü"},
+        },
     }
 
 

@@ -1,0 +1,43 @@
+"""What of a compiled config dag-factory has to be given as Airflow's own objects, or in another form."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from airflow.sdk import Param
+
+from pipeline_config.templates import expression
+
+
+def with_objects(config: dict[str, Any]) -> dict[str, Any]:
+    """The config of one DAG as dag-factory builds it: its params as Param, the conf of each trigger as JSON."""
+    tasks = {
+        name: {**task, "conf": conf(task["conf"])} if "conf" in task else task for name, task in config["tasks"].items()
+    }
+    return {**config, "params": {name: _param(schema) for name, schema in config["params"].items()}, "tasks": tasks}
+
+
+def _param(schema: dict[str, Any]) -> Param:
+    return Param(schema["default"], **{key: value for key, value in schema.items() if key != "default"})
+
+
+def conf(value: Any) -> str:
+    """JSON with templates in it, which TriggerDagRunOperator renders and reads.
+
+    A text that is one expression becomes what it is: a number, true, null, a list; every other text stays text.
+    """
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{json.dumps(key)}: {conf(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(conf, value)) + "]"
+    if not isinstance(value, str) or "{" not in value:
+        return json.dumps(value)
+    alone = expression(value)
+    return f"{{{{ ({alone}) | as_json }}}}" if alone else "{% filter as_json %}" + value + "{% endfilter %}"
+
+
+def as_json(value: Any) -> str:
+    """The filter in it; what JSON does not know, such as a date, is text."""
+    return json.dumps(value, default=lambda other: list(other) if isinstance(other, Sequence) else str(other))
