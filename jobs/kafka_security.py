@@ -7,47 +7,58 @@ from __future__ import annotations
 
 import os
 import re
-import ssl
 import time
-from collections.abc import Iterator, Mapping
+import urllib.parse
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from jobs import kafka_tls, kafka_tokens, properties
 from jobs.cli import JobError
 
 FILE = "client.properties"
 PROTOCOLS = ("SSL", "SASL_SSL", "SASL_PLAINTEXT")
+_LOGIN = "org.apache.kafka.common.security"
 LOGIN_MODULES = {
-    "PLAIN": "org.apache.kafka.common.security.plain.PlainLoginModule",
-    "SCRAM-SHA-256": "org.apache.kafka.common.security.scram.ScramLoginModule",
-    "SCRAM-SHA-512": "org.apache.kafka.common.security.scram.ScramLoginModule",
+    "PLAIN": f"{_LOGIN}.plain.PlainLoginModule",
+    "SCRAM-SHA-256": f"{_LOGIN}.scram.ScramLoginModule",
+    "SCRAM-SHA-512": f"{_LOGIN}.scram.ScramLoginModule",
+    "OAUTHBEARER": f"{_LOGIN}.oauthbearer.OAuthBearerLoginModule",
 }
-STORES = ("ssl.truststore", "ssl.keystore")
-SECRETS = ("sasl.jaas.config", "ssl.key.password")
-HOST_CHECK = "ssl.endpoint.identification.algorithm"
+HOST_CHECK = kafka_tls.HOST_CHECK
+ENDPOINT = "sasl.oauthbearer.token.endpoint.url"
+HANDLER = "sasl.login.callback.handler.class"
+HANDLERS = (
+    f"{_LOGIN}.oauthbearer.OAuthBearerLoginCallbackHandler",
+    f"{_LOGIN}.oauthbearer.secured.OAuthBearerLoginCallbackHandler",  # Kafka before 4.0
+)
+LIBRDKAFKA_LOGIN = ("sasl.username", "sasl.password")  # instead of sasl.jaas.config
+SECRETS = ("sasl.jaas.config", *kafka_tls.SECRETS)
 KEYS = (
     "security.protocol",
     "sasl.mechanism",
-    *SECRETS,
-    *(f"{store}.{part}" for store in STORES for part in ("location", "type")),
-    HOST_CHECK,
+    "sasl.jaas.config",
+    *LIBRDKAFKA_LOGIN,
+    ENDPOINT,
+    HANDLER,
+    *kafka_tls.KEYS,
 )
+ALIASES = {"sasl.mechanisms": "sasl.mechanism"}  # librdkafka's name by Java's
 # Java reads the secrets itself: they are in no option of Spark's, which plans and errors may show.
 PROVIDER = {
     "config.providers": "file",
     "config.providers.file.class": "org.apache.kafka.common.config.provider.FileConfigProvider",
 }
-
-_BLANKS = " \t\f"
-_KEY_VALUE = re.compile(r"((?:\\.|[^\\=: \t\f])+)[ \t\f]*[=:]?[ \t\f]*(.*)", re.DOTALL)
-_CONTINUED = re.compile(r"(?<!\\)(?:\\\\)*\\$")
-_ESCAPED = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))", re.DOTALL)
-_CONTROL = {"t": "\t", "n": "\n", "r": "\r", "f": "\f"}
+# What else a cluster's operator puts into the file: addresses, times, the schema registry. It is no login.
+_OTHERS = re.compile(r"(?!(?:security|sasl|ssl)\.)[a-z][a-z0-9]*(?:\.[a-z0-9]+)+|acks|retries")
+_TIMES = re.compile(r"sasl\.login\.[a-z.]+\.ms")
+_NAME = re.compile(r"(security|sasl|ssl)(\.[a-z]+)+")
 _WORD = r"""[\w.$-]+|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'"""
 _OPTION = re.compile(rf"([\w.$-]+)\s*=\s*({_WORD})")
 _JAAS = re.compile(rf"\s*([\w.]+)\s+\w+((?:\s+{_OPTION.pattern})+)\s*;\s*")
-_NAME = re.compile(r"(security|sasl|ssl)(\.[a-z]+)+")
+_PLACEHOLDER = re.compile(r"\{\{.*\}\}|<.*>")
+_EXTENSION = "extension_"
 
 
 @dataclass(frozen=True)
@@ -76,21 +87,25 @@ PLAINTEXT = Security()
 def read(folder: str) -> Security:
     """What client.properties in `folder` says; PLAINTEXT for an empty `folder`.
 
-    PEM files that it names by a relative path lie in `folder`. JobError says the file, the key and the fix.
+    PEM files that it names by a relative path lie in `folder`. JobError says the file, and of all that is wrong in it
+    the key and the fix.
     """
     if not folder:
         return PLAINTEXT
     file = (Path(folder) / FILE).absolute()
-    values = _checked(file)
-    python: dict[str, Any] = {"security_protocol": values["security.protocol"]}
-    if python["security_protocol"].startswith("SASL"):
-        name, password = _login(file, values)
-        python |= {"sasl_mechanism": values["sasl.mechanism"]}
-        python |= {"sasl_plain_username": name, "sasl_plain_password": password}
-    if python["security_protocol"].endswith("SSL"):
-        python["ssl_context"] = _context(file, values)
-    java = {key: f"${{file:{file}:{key}}}" if key in SECRETS else value for key, value in values.items()}
-    return Security(python, _librdkafka(values, python), {**PROVIDER, **java}, file)
+    values, wrong = _values(file)
+    login, found = _login(values)
+    wrong += found
+    protocol = values.get("security.protocol", "")
+    python: dict[str, Any] = {"security_protocol": protocol, **_for_python(values, login)}
+    if not (stores := list(kafka_tls.problems(values))) and protocol.endswith("SSL"):
+        context = kafka_tls.context(values)
+        stores = [context] if isinstance(context, str) else []
+        python["ssl_context"] = context
+    wrong += stores
+    if wrong:
+        raise JobError(f"{file}: {'; '.join(wrong)}")
+    return Security(python, _for_librdkafka(values, login), _for_java(file, values), file)
 
 
 def refusal(brokers: str, security: Security, seconds: float = 5) -> str:
@@ -117,24 +132,27 @@ def refusal(brokers: str, security: Security, seconds: float = 5) -> str:
     return ""
 
 
-def _checked(file: Path) -> dict[str, str]:
-    """The file's keys and values: known ones, of the right kind, PEM paths made absolute."""
+def _values(file: Path) -> tuple[dict[str, str], list[str]]:
+    """The keys that say how to sign in, paths made absolute; and what is wrong with them."""
     values: dict[str, str] = {}
-    for number, key, value in _properties(_text(file)):
-        if key not in KEYS:
-            name = key if _NAME.fullmatch(key) else f"line {number}"  # which may begin in the midst of a secret
-            raise JobError(f"{file}: {name} is not one of the keys it may have: {', '.join(KEYS)}; remove it")
-        values[key] = value
-    _one_of(file, values, "security.protocol", PROTOCOLS)
-    if values["security.protocol"].startswith("SASL"):
-        _one_of(file, values, "sasl.mechanism", LOGIN_MODULES)
-    for store in STORES:
-        if f"{store}.location" in values:
-            _one_of(file, values, f"{store}.type", ("PEM",))
-            values[f"{store}.location"] = str(file.parent / values[f"{store}.location"])
-    if HOST_CHECK in values:
-        _one_of(file, values, HOST_CHECK, ("https", ""))
-    return values
+    unknown = []
+    for number, given, value in properties.parse(_text(file)):
+        key = ALIASES.get(given, given)
+        if key in KEYS or _TIMES.fullmatch(key):
+            values[key] = value
+        elif not _OTHERS.fullmatch(key):
+            # What is no key may begin in the midst of a secret.
+            unknown.append(key if _NAME.fullmatch(key) else f"line {number}")
+    for store in kafka_tls.INLINE:
+        if location := values.get(f"{store}.location"):
+            values[f"{store}.location"] = str(file.parent / location)
+        if kafka_tls.other_kind(values, store):  # whose conversion is said, and that its password goes then
+            unknown = [key for key in unknown if key != f"{store}.password"]
+    wrong = [f"{name} is not one of the keys it may have: {', '.join(KEYS)}; remove it" for name in unknown]
+    wrong += _one_of(values, "security.protocol", PROTOCOLS)
+    if values.get("security.protocol", "").startswith("SASL"):
+        wrong += _one_of(values, "sasl.mechanism", LOGIN_MODULES)
+    return values, wrong
 
 
 def _text(file: Path) -> str:
@@ -153,77 +171,112 @@ def _text(file: Path) -> str:
         raise JobError(f"{file} is not UTF-8: write it as text") from None
 
 
-def _one_of(file: Path, values: Mapping[str, str], key: str, allowed: Mapping[str, str] | tuple[str, ...]) -> None:
+def _one_of(values: Mapping[str, str], key: str, allowed: Collection[str]) -> Iterator[str]:
     if values.get(key) not in allowed:
         wrong = "has another value" if key in values else "is missing"
-        raise JobError(f"{file}: {key} {wrong}: set it to {' or '.join(word or 'nothing' for word in allowed)}")
+        what = f"{key} {wrong}: set it to {' or '.join(allowed)}"
+        iam = values.get(key) == "AWS_MSK_IAM"  # whose classes are Amazon's, and of no client here
+        yield f"{what}. IAM is not read here: take the cluster's SCRAM login" if iam else what
 
 
-def _properties(text: str) -> Iterator[tuple[int, str, str]]:
-    """Line number, key and value, as java.util.Properties reads them."""
-    lines = enumerate(re.split(r"\r\n|\r|\n", text), 1)
-    for number, raw in lines:
-        line = raw.lstrip(_BLANKS)
-        if not line or line[0] in "#!":
-            continue
-        while _CONTINUED.search(line):
-            line = line[:-1] + next(lines, (0, ""))[1].lstrip(_BLANKS)
-        match = _KEY_VALUE.fullmatch(line)
-        key, value = match.groups() if match else ("", "")
-        yield number, _unescaped(key), _unescaped(value)
-
-
-def _unescaped(text: str) -> str:
-    def character(match: re.Match[str]) -> str:
-        return chr(int(match[1], 16)) if match[1] else _CONTROL.get(match[2], match[2])
-
-    return _ESCAPED.sub(character, text)
-
-
-def _login(file: Path, values: Mapping[str, str]) -> tuple[str, str]:
-    """User name and password of sasl.jaas.config."""
-    module = LOGIN_MODULES[values["sasl.mechanism"]]
+def _login(values: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+    """The options of sasl.jaas.config, or librdkafka's user name and password by those names; and what is wrong."""
+    mechanism = values.get("sasl.mechanism", "")
+    if not values.get("security.protocol", "SASL").startswith("SASL") or mechanism not in LOGIN_MODULES:
+        return {}, []
+    module, is_token = LOGIN_MODULES[mechanism], mechanism == "OAUTHBEARER"
+    needed = ("clientId", "clientSecret") if is_token else ("username", "password")
     match = _JAAS.fullmatch(values.get("sasl.jaas.config", ""))
     words = _OPTION.findall(match[2]) if match else []
-    options = {name: _unescaped(word[1:-1]) if word[0] in "\"'" else word for name, word in words}
-    if not match or match[1] != module or not options.get("username") or not options.get("password"):
-        raise JobError(
-            f"{file}: sasl.jaas.config is missing or has another form: write it as "
-            f'{module} required username="…" password="…"; (with the semicolon)'
+    options = {name: properties.unescaped(word[1:-1]) if word[0] in "\"'" else word for name, word in words}
+    if not is_token and "sasl.jaas.config" not in values and any(key in values for key in LIBRDKAFKA_LOGIN):
+        options = {name: values.get(f"sasl.{name}", "") for name in needed}
+        where, right = " and ".join(LIBRDKAFKA_LOGIN), all(not set(value) & set('"\\') for value in options.values())
+    else:
+        where, right = "sasl.jaas.config", bool(match and match[1] == module)
+    wrong = list(_token_problems(values)) if is_token else []
+    if not right or not all(options.get(name) for name in needed):
+        form = " ".join(f'{name}="…"' for name in needed)
+        form = f"{module} required {form}; (with the semicolon)"
+        wrong.append(f"sasl.jaas.config is missing or has another form: write it as {form}")
+    elif any(_PLACEHOLDER.fullmatch(options[name]) for name in needed):
+        wrong.append(f"{where} has a placeholder yet: put {' and '.join(needed)} there")
+    return options, wrong
+
+
+def _token_problems(values: Mapping[str, str]) -> Iterator[str]:
+    url = urllib.parse.urlsplit(values.get(ENDPOINT, ""))
+    if url.scheme not in ("http", "https") or not url.hostname:
+        yield f"{ENDPOINT} is missing or no address: set it to the https://… where the identity provider gives tokens"
+    if values.get(HANDLER, HANDLERS[0]) not in HANDLERS:
+        yield f"{HANDLER} has another value: set it to {HANDLERS[0]}, or remove it"
+
+
+def _extensions(login: Mapping[str, str]) -> dict[str, str]:
+    """What goes to the broker beside a token."""
+    return {name.removeprefix(_EXTENSION): value for name, value in login.items() if name.startswith(_EXTENSION)}
+
+
+def _for_python(values: Mapping[str, str], login: Mapping[str, str]) -> dict[str, Any]:
+    if "clientId" in login:
+        tokens = kafka_tokens.Tokens(
+            values.get(ENDPOINT, ""),
+            login["clientId"],
+            login.get("clientSecret", ""),
+            login.get("scope", ""),
+            _extensions(login),
         )
-    return options["username"], options["password"]
+        provider = kafka_tokens.known_to_kafka_python(tokens)
+        return {"sasl_mechanism": values["sasl.mechanism"], "sasl_oauth_token_provider": provider}
+    if login:
+        names = {"sasl_plain_username": login.get("username"), "sasl_plain_password": login.get("password")}
+        return {"sasl_mechanism": values["sasl.mechanism"], **names}
+    return {}
 
 
-def _librdkafka(values: Mapping[str, str], python: Mapping[str, Any]) -> dict[str, str]:
-    """The same by librdkafka's names; kafka-python's are given, since login and PEM files are checked there."""
+def _for_librdkafka(values: Mapping[str, str], login: Mapping[str, str]) -> dict[str, str]:
+    """The same by librdkafka's names."""
+    own = kafka_tls.inline(values, kafka_tls.OWN)
     names = {
         "security.protocol": values["security.protocol"],
         "sasl.mechanism": values.get("sasl.mechanism"),
-        "sasl.username": python.get("sasl_plain_username"),
-        "sasl.password": python.get("sasl_plain_password"),
+        "sasl.username": login.get("username"),
+        "sasl.password": login.get("password"),
         "ssl.ca.location": values.get("ssl.truststore.location"),
+        "ssl.ca.pem": kafka_tls.inline(values, kafka_tls.TRUST) or None,
         "ssl.certificate.location": values.get("ssl.keystore.location"),
         "ssl.key.location": values.get("ssl.keystore.location"),
+        "ssl.certificate.pem": own or None,
+        "ssl.key.pem": own or None,
         "ssl.key.password": values.get("ssl.key.password"),
         HOST_CHECK: values.get(HOST_CHECK, "https") or "none",
     }
+    if "clientId" in login:
+        extensions = ",".join(f"{name}={value}" for name, value in _extensions(login).items())
+        names |= {
+            "sasl.oauthbearer.method": "oidc",
+            "sasl.oauthbearer.token.endpoint.url": values[ENDPOINT],
+            "sasl.oauthbearer.client.id": login["clientId"],
+            "sasl.oauthbearer.client.secret": login["clientSecret"],
+            "sasl.oauthbearer.scope": login.get("scope"),
+            "sasl.oauthbearer.extensions": extensions or None,
+        }
     return {name: value for name, value in names.items() if value is not None}
 
 
-def _context(file: Path, values: Mapping[str, str]) -> ssl.SSLContext:
-    """TLS as the file wants it; without a truststore, authorities are this host's."""
-    key = "ssl.truststore.location"
-    try:
-        context = ssl.create_default_context(cafile=values.get(key))
-        context.check_hostname = values.get(HOST_CHECK, "https") == "https"
-        key = "ssl.keystore.location"
-        if key in values:
-            # A function: for an encrypted key without a password OpenSSL would ask at the terminal.
-            context.load_cert_chain(values[key], password=lambda: values.get("ssl.key.password", ""))
-    except OSError as error:
-        needed = "an authority's certificate" if "trust" in key else "a private key and its certificate"
-        raise JobError(
-            f"{file}: {key} {values[key]} is no PEM file that can be read ({error.strerror or error}): put {needed} "
-            "there, for a locked key with its ssl.key.password"
-        ) from None
-    return context
+def _for_java(file: Path, values: Mapping[str, str]) -> dict[str, str]:
+    """The same as Java takes it, which reads each secret itself."""
+
+    def read_by_java(key: str) -> str:
+        return f"${{file:{file}:{key}}}"
+
+    result = {key: read_by_java(key) if key in SECRETS else value for key, value in values.items()}
+    if "sasl.username" in values and "sasl.jaas.config" not in values:
+        username, password = map(read_by_java, LIBRDKAFKA_LOGIN)
+        module = LOGIN_MODULES[values["sasl.mechanism"]]
+        result["sasl.jaas.config"] = f'{module} required username="{username}" password="{password}";'
+    if values.get("sasl.mechanism") == "OAUTHBEARER":
+        result.setdefault(HANDLER, HANDLERS[0])
+    for key in LIBRDKAFKA_LOGIN:
+        result.pop(key, None)
+    return {**PROVIDER, **result}
