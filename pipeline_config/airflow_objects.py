@@ -6,17 +6,39 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from airflow.sdk import Param
+from airflow.sdk import Asset, AssetAll, AssetAny, AssetOrTimeSchedule, CronTriggerTimetable, Param
 
+from pipeline_config.schedules import clock
 from pipeline_config.templates import expression
 
 
 def with_objects(config: dict[str, Any]) -> dict[str, Any]:
-    """The config of one DAG as dag-factory builds it: its params as Param, the conf of each trigger as JSON."""
+    """The config of one DAG as dag-factory builds it: schedule and params as objects, each conf as JSON."""
+    params = {name: _param(schema) for name, schema in config["params"].items()}
     tasks = {
         name: {**task, "conf": conf(task["conf"])} if "conf" in task else task for name, task in config["tasks"].items()
     }
-    return {**config, "params": {name: _param(schema) for name, schema in config["params"].items()}, "tasks": tasks}
+    return {**config, "schedule": _schedule(config), "params": params, "tasks": tasks}
+
+
+def _schedule(config: dict[str, Any]) -> Any:
+    """Assets with any, all or a cron expression, which dag-factory cannot make; other schedules as they are."""
+    schedule = config["schedule"]
+    if not isinstance(schedule, dict):
+        return schedule
+    cron = clock(schedule)
+    if cron is None:
+        return _assets(schedule)
+    timetable = CronTriggerTimetable(cron, timezone=config.get("timezone", "UTC"))
+    return AssetOrTimeSchedule(timetable=timetable, assets=_assets(schedule))
+
+
+def _assets(condition: str | dict[str, Any]) -> Asset | AssetAny | AssetAll:
+    if isinstance(condition, str):
+        return Asset(condition)
+    return (
+        AssetAny(*map(_assets, condition["any"])) if "any" in condition else AssetAll(*map(_assets, condition["all"]))
+    )
 
 
 def _param(schema: dict[str, Any]) -> Param:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from pipeline_config.project import Environment, Project, merge
+from pipeline_config.schedules import clock
 
 MINUTES = "_minutes"
 # A connection of one of these types is for the job, not for the operator: it travels as environment variables.
@@ -60,9 +61,11 @@ def compile_pipeline(project: Project, pipeline: dict[str, Any], environment: En
     return {pipeline["dag_id"]: config}
 
 
-def _schedule(schedule: str | list[str] | None, environment: Environment) -> str | list[str] | None:
+def _schedule(schedule: Any, environment: Environment) -> Any:
     """An environment may have no clock; assets are updated by runs that somebody starts."""
-    return None if isinstance(schedule, str) and not environment.data.get("schedules", True) else schedule
+    if environment.data.get("schedules", True) or clock(schedule) is None:
+        return schedule
+    return {key: value for key, value in schedule.items() if key != "cron"} if isinstance(schedule, dict) else None
 
 
 def _default_args(project: Project, pipeline: dict[str, Any], environment: Environment) -> dict[str, Any]:
@@ -81,7 +84,8 @@ ON_FAILURE = "dag_factory_operators.on_failure"
 
 
 def _group(group: dict[str, Any]) -> dict[str, Any]:
-    return {"tooltip": group.get("description", ""), "dependencies": [*group.get("dependencies", [])]}
+    around = {"parent_group_name": group["group"]} if "group" in group else {}
+    return {"tooltip": group.get("description", ""), **around, "dependencies": [*group.get("dependencies", [])]}
 
 
 def is_class_path(operator: str) -> bool:
@@ -89,15 +93,32 @@ def is_class_path(operator: str) -> bool:
     return "." in operator
 
 
-def upstream(pipeline: dict[str, Any]) -> dict[str, list[str]]:
-    """The tasks that each task waits for: its own dependencies and its group's, groups unfolded; unknown ones too."""
+def groups_around(pipeline: dict[str, Any], one: dict[str, Any]) -> list[str]:
+    """The groups that a task or a group lies in, the innermost first; known ones only, and each once."""
     groups: dict[str, Any] = pipeline.get("task_groups", {})
+    found: list[str] = []
+    while (name := one.get("group")) in groups and name not in found:
+        found.append(name)
+        one = groups[name]
+    return found
+
+
+def full_id(pipeline: dict[str, Any], task: dict[str, Any]) -> str:
+    """A task's id as Airflow has it: with the groups around it."""
+    return ".".join([*reversed(groups_around(pipeline, task)), task["task_id"]])
+
+
+def upstream(pipeline: dict[str, Any]) -> dict[str, list[str]]:
+    """The tasks that each task waits for: its own dependencies and its groups', groups unfolded; unknown ones too."""
+    groups: dict[str, Any] = pipeline.get("task_groups", {})
+    around = [groups_around(pipeline, task) for task in pipeline["tasks"]]
     members: dict[str, list[str]] = {name: [] for name in groups}
-    for task in pipeline["tasks"]:
-        members.setdefault(task.get("group", ""), []).append(task["task_id"])
+    for task, names in zip(pipeline["tasks"], around, strict=True):
+        for name in names:
+            members[name].append(task["task_id"])
     graph = {}
-    for task in pipeline["tasks"]:
-        names = [*task.get("dependencies", []), *groups.get(task.get("group"), {}).get("dependencies", [])]
+    for task, inside in zip(pipeline["tasks"], around, strict=True):
+        names = [name for one in (task, *map(groups.__getitem__, inside)) for name in one.get("dependencies", [])]
         graph[task["task_id"]] = [member for name in names for member in (members[name] if name in groups else [name])]
     return graph
 
@@ -164,8 +185,8 @@ class _Task:
         """A list as it is; the id of a task as dag-factory names its result."""
         if not isinstance(values, str):
             return values
-        group = next((task.get("group") for task in self.pipeline["tasks"] if task["task_id"] == values), None)
-        return f"{group}.{values}.output" if group else f"{values}.output"
+        task = next((task for task in self.pipeline["tasks"] if task["task_id"] == values), {"task_id": values})
+        return f"{full_id(self.pipeline, task)}.output"
 
 
 def instances(task: dict[str, Any], each: dict[str, list[Any]]) -> Iterator[dict[str, Any]]:

@@ -11,7 +11,7 @@ from jobs.cli import Data
 from pipeline_config.compiler import is_class_path, upstream
 from pipeline_config.flows import flows
 from pipeline_config.project import Project
-from pipeline_config.schedules import clock
+from pipeline_config.schedules import assets, clock
 
 MAX_NAMES = 8  # of data in one node
 HEADINGS = {"log": "search log", "topic": "Kafka", "postgresql": "PostgreSQL", "asset": "asset"}
@@ -44,8 +44,7 @@ def _data(project: Project, pipelines: dict[str, dict[str, Any]]) -> Iterator[st
     readers: dict[Data, list[str]] = {}
     writers: dict[Data, list[str]] = {}
     for dag_id, pipeline in pipelines.items():
-        assets = pipeline["schedule"] if isinstance(pipeline["schedule"], list) else []
-        for asset in assets:
+        for _, asset in assets(pipeline["schedule"]):
             readers.setdefault(Data("asset", asset), []).append(dag_id)
         for task in flows(project, pipeline):
             for data in task.reads:
@@ -93,17 +92,14 @@ def _steps(waits_for: dict[str, list[str]], wanted: Iterable[str]) -> Iterator[l
             yield together
 
 
-def _tasks(pipeline: dict[str, Any]) -> Iterator[str]:
-    """The tasks as nodes, those of a group in its box."""
-    groups: dict[str, Any] = pipeline.get("task_groups", {})
-    members: dict[str | None, list[str]] = {}
-    for task in pipeline["tasks"]:
-        members.setdefault(task.get("group"), []).append(_task(task))
-    yield from members.get(None, [])
-    for name in groups:
-        yield f"subgraph {_id('group', name)}[{_label([name])}]"
-        yield from (f"  {node}" for node in members[name])
-        yield "end"
+def _tasks(pipeline: dict[str, Any], group: str | None = None) -> Iterator[str]:
+    """The tasks of a group, or those of none, as nodes, and the groups in it as boxes."""
+    yield from (_task(task) for task in pipeline["tasks"] if task.get("group") == group)
+    for name, inner in pipeline.get("task_groups", {}).items():
+        if inner.get("group") == group:
+            yield f"subgraph {_id('group', name)}[{_label([name])}]"
+            yield from (f"  {line}" for line in _tasks(pipeline, name))
+            yield "end"
 
 
 def _task(task: dict[str, Any]) -> str:

@@ -12,7 +12,7 @@ from pipeline_config.checks.context import Context
 from pipeline_config.problem import Problem
 from pipeline_config.project import Project
 from pipeline_config.reader import Document, KeyPath
-from pipeline_config.schedules import clock
+from pipeline_config.schedules import assets, clock
 from pipeline_config.schema import did_you_mean
 
 # The fields of a cron expression, in order, with what each may hold.
@@ -26,6 +26,7 @@ CRON_FIELDS = {
 SIZES = {"minute": 60, "hour": 24}
 _RANDOM = re.compile(r"(?i)(?<![a-z])[rh](?![a-z])")  # croniter's: another time in each process, or by a hash
 PRESETS = ("@once", "@continuous", "@hourly", "@daily", "@weekly", "@monthly", "@quarterly", "@yearly")
+NOT_BESIDE_ASSETS = ("@once", "@continuous")  # no times of a clock
 
 
 def file_name(context: Context) -> Iterator[Problem]:
@@ -42,71 +43,72 @@ def file_name(context: Context) -> Iterator[Problem]:
 def schedule(context: Context) -> Iterator[Problem]:
     """A cron expression that can come true, a preset, or assets that somebody updates."""
     value = context.data["schedule"]
-    if isinstance(value, list):
-        for number, uri in enumerate(value):
-            if uri not in context.index.outlets:
-                hint = did_you_mean(uri, sorted(context.index.outlets)) or "give it to that task's outlets"
-                yield context.warning(("schedule", number), f"no task here updates asset {uri}", hint)
-    elif value is not None and value.startswith("@"):
-        if value not in PRESETS:
-            yield context.problem(("schedule",), f"no schedule is called {value!r}", did_you_mean(value, list(PRESETS)))
-    elif value is not None:
-        yield from _cron(context, value)
+    for at, uri in assets(value):
+        if uri not in context.index.outlets:
+            hint = did_you_mean(uri, sorted(context.index.outlets)) or "give it to that task's outlets"
+            yield context.warning(("schedule", *at), f"no task here updates asset {uri}", hint)
+    text, path = clock(value), ("schedule", "cron") if isinstance(value, dict) else ("schedule",)
+    presets = [name for name in PRESETS if not (isinstance(value, dict) and name in NOT_BESIDE_ASSETS)]
+    if text is not None and text.startswith("@"):
+        if text not in presets:
+            yield context.problem(path, f"no schedule is called {text!r}", did_you_mean(text, presets))
+    elif text is not None:
+        yield from _cron(context, path, text)
 
 
-def _cron(context: Context, text: str) -> Iterator[Problem]:
+def _cron(context: Context, path: KeyPath, text: str) -> Iterator[Problem]:
     from croniter import croniter  # most pipelines have no schedule
 
     fields = text.split()
     if len(fields) != len(CRON_FIELDS):
         hint = f"{len(CRON_FIELDS)}: {', '.join(CRON_FIELDS)}"
-        yield context.problem(("schedule",), f"cron {text!r} has {len(fields)} fields", hint)
+        yield context.problem(path, f"cron {text!r} has {len(fields)} fields", hint)
         return
-    wrong = list(_wrong_fields(context, text, fields, croniter))
+    wrong = list(_wrong_fields(context, path, text, croniter))
     yield from wrong
     if wrong:
         return
     try:
         croniter(text, datetime(2024, 1, 1, tzinfo=UTC)).get_next()
     except ValueError:  # croniter's own errors are ValueErrors
-        yield context.problem(("schedule",), f"cron {text!r} never fires", f"order: {', '.join(CRON_FIELDS)}")
+        yield context.problem(path, f"cron {text!r} never fires", f"order: {', '.join(CRON_FIELDS)}")
         return
-    yield from _odd(context, text, fields)
+    yield from _odd(context, path, text)
 
 
-def _odd(context: Context, text: str, fields: list[str]) -> Iterator[Problem]:
+def _odd(context: Context, path: KeyPath, text: str) -> Iterator[Problem]:
     """Warnings: what cron takes, and does otherwise than it looks."""
-    minute, hour, day, _, weekday = fields
+    minute, hour, day, _, weekday = fields = text.split()
     for (name, _), field in zip(CRON_FIELDS.items(), fields, strict=True):
         step = re.fullmatch(r"\*/(\d+)", field)
         if step and name in SIZES and SIZES[name] % int(step[1]):
             whole = int(step[1]) >= SIZES[name]
             message = f"cron {text!r}: {field} is {'only the first' if whole else 'no even step'} {name} of each round"
-            yield context.warning(("schedule",), message, f"a round has {SIZES[name]}")
+            yield context.warning(path, message, f"a round has {SIZES[name]}")
     if "*" not in day and "*" not in weekday:
         message = f"cron {text!r} fires on the day of the month and on the day of the week, not on days that are both"
-        yield context.warning(("schedule",), message, "set one of the two to *")
+        yield context.warning(path, message, "set one of the two to *")
     if minute == "*" and hour != "*":
         message = f"cron {text!r} fires 60 times in the hour"
-        yield context.warning(("schedule",), message, "write the minute, 0 for the full hour")
+        yield context.warning(path, message, "write the minute, 0 for the full hour")
 
 
-def _wrong_fields(context: Context, text: str, fields: list[str], reader: type) -> Iterator[Problem]:
+def _wrong_fields(context: Context, path: KeyPath, text: str, reader: type) -> Iterator[Problem]:
     """Each field that is wrong when all others are `*`."""
-    offset = 0
+    offset, fields = 0, text.split()
     for number, (name, allowed) in enumerate(CRON_FIELDS.items()):
         offset = text.index(fields[number], offset)
         alone = ["*"] * len(CRON_FIELDS)
         alone[number] = fields[number]
         if _RANDOM.search(fields[number]):
             message = f"cron {text!r}: {fields[number]!r} is another {name} in each process"
-            yield context.document.within(("schedule",), text, offset, message, f"it is {allowed}")
+            yield context.document.within(path, text, offset, message, f"it is {allowed}")
             continue
         try:
             reader(" ".join(alone))
         except ValueError:  # croniter's own errors are ValueErrors
             message = f"cron {text!r}: {fields[number]!r} is no {name}"
-            yield context.document.within(("schedule",), text, offset, message, f"it is {allowed}")
+            yield context.document.within(path, text, offset, message, f"it is {allowed}")
         offset += len(fields[number])
 
 

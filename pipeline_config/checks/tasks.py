@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from pipeline_config.checks.context import Context
-from pipeline_config.compiler import upstream
+from pipeline_config.compiler import full_id, groups_around, upstream
 from pipeline_config.problem import Problem
 from pipeline_config.reader import KeyPath
 from pipeline_config.schema import did_you_mean
 
+LONGEST_ID = 250  # Airflow's limit
 MARKER = "EmptyOperator"  # `start` and `end`: what has nothing to do but to be first or last
 
 
@@ -28,11 +30,28 @@ def names(context: Context) -> Iterator[Problem]:
             hint = did_you_mean(task["group"], list(groups)) or "declare it under task_groups:"
             yield context.problem((*path, "group"), f"no task group is called {task['group']!r}", hint)
         yield from _unknown(context, (*path, "dependencies"), task.get("dependencies", []), [*ids, *groups])
+        if len(full_id(context.data, task)) > LONGEST_ID:
+            message = f"with its groups around it the task_id has more than {LONGEST_ID} characters"
+            yield context.problem((*path, "task_id"), message, "shorten a name")
+    used = {name for task in context.tasks for name in groups_around(context.data, task)}
     for name, group in groups.items():
-        if not any(task.get("group") == name for task in context.tasks):
+        yield from _around(context, name, group)
+        if name not in used:
             yield context.document.problem(("task_groups", name), f"no task is in group {name!r}", "remove it")
         dependencies = group.get("dependencies", [])
         yield from _unknown(context, ("task_groups", name, "dependencies"), dependencies, [*ids, *groups])
+
+
+def _around(context: Context, name: str, group: dict[str, Any]) -> Iterator[Problem]:
+    """The group around a group exists, and does not lie in it."""
+    groups = context.data["task_groups"]
+    path: KeyPath = ("task_groups", name, "group")
+    if "group" in group and group["group"] not in groups:
+        hint = did_you_mean(group["group"], [other for other in groups if other != name]) or "declare it too"
+        yield context.problem(path, f"no task group is called {group['group']!r}", hint)
+    if name in (around := groups_around(context.data, group)):
+        circle = " → ".join([name, *around[: around.index(name) + 1]])
+        yield context.problem(path, f"groups lie in each other: {circle}", "remove one of the two keys")
 
 
 def _unknown(context: Context, path: KeyPath, dependencies: Sequence[str], known: list[str]) -> Iterator[Problem]:

@@ -72,12 +72,14 @@ from airflow.serialization.serialized_objects import DagSerialization
 from airflow.timetables.base import TimeRestriction
 def scheduled(dag_id):
     return DagSerialization.from_dict(DagSerialization.to_dict(vars(loader)[dag_id]))
+def next_run(dag_id):
+    dag = scheduled(dag_id)
+    restriction = TimeRestriction(dag.start_date, None, catchup=True)
+    info = dag.timetable.next_dagrun_info(last_automated_data_interval=None, restriction=restriction)
+    return info.run_after.in_timezone("UTC").isoformat()
 nightly = scheduled("nightly")
-first = nightly.timetable.next_dagrun_info(
-    last_automated_data_interval=None, restriction=TimeRestriction(nightly.start_date, None, nightly.catchup)
-)
 record["nightly"] = {
-    "first": first.run_after.in_timezone("UTC").isoformat(),
+    "first": next_run("nightly"),
     "catchup": nightly.catchup,
     "dagrun_timeout": nightly.dagrun_timeout.total_seconds(),
     "is_paused_upon_creation": nightly.is_paused_upon_creation,
@@ -90,6 +92,12 @@ def sent(task_id):
     task = loader.hands_on.get_task(task_id)
     given = task.dag.params.dump()
     return json.loads(task.render_template(task.conf, {"params": given, "dag_run": run}, task.get_template_env()))
+def condition(asset):
+    return asset.uri if hasattr(asset, "uri") else {type(asset).__name__: [condition(one) for one in asset.objects]}
+names = ("after_any", "after_all")
+record["assets"] = {name: condition(vars(loader)[name].timetable.asset_condition) for name in names}
+record["assets"]["next"] = next_run("after_any")
+record["nested"] = {task.task_id: sorted(task.upstream_task_ids) for task in loader.updates_three.tasks}
 record["conf"] = {task_id: sent(task_id) for task_id in ("load", "all_kinds")}
 print(json.dumps(record, default=str), file=sys.stderr)
 """
@@ -270,6 +278,27 @@ def test_midnight_in_korea_is_midnight_where_the_dag_says_its_timezone(built: di
         "dagrun_timeout": 5400,
         "is_paused_upon_creation": False,
         "tasks": {"start": [True, 1], "first": [False, 10], "load": [True, 1], "end": [True, 1]},
+    }
+
+
+def test_assets_start_a_dag_by_any_or_all_of_them_and_a_clock_beside_them(built: dict[str, Any]) -> None:
+    clicks, cold, hot = (f"s3://tripclick/{name}" for name in ("clicks", "cold", "hot"))
+    assert built["assets"] == {
+        "after_any": {"AssetAny": [clicks, {"AssetAll": [cold, hot]}]},
+        "after_all": {"AssetAll": [clicks, {"AssetAny": [cold, hot]}]},
+        "next": "2024-01-01T21:00:00+00:00",  # six in Seoul
+    }
+
+
+def test_groups_lie_in_groups(built: dict[str, Any]) -> None:
+    hot = ["marts.hot_marts.hot", "marts.hot_marts.list_hot"]
+    assert {name: set(before) for name, before in built["nested"].items()} == {
+        "clicks": set(),
+        "marts.hot_marts.list_hot": {"clicks"},
+        "marts.hot_marts.hot": {"marts.hot_marts.list_hot"},
+        "marts.cold_marts.cold": {hot[0]},
+        "marts.both": {"marts.cold_marts.cold"},
+        "end": {"marts.both"},
     }
 
 

@@ -22,8 +22,8 @@ def ninth(tmp_path_factory: pytest.TempPathFactory) -> Project:
     root = tmp_path_factory.mktemp("ninth")
     shutil.copytree(ROOT / "pipelines", root / "pipelines")
     shutil.copytree(ROOT / "tests/pipelines/valid/ninth", root / "pipelines", dirs_exist_ok=True)
-    for path in (ROOT / "tests/pipelines/valid").glob("*.yaml"):
-        shutil.copy(path, root / "pipelines/cases")
+    shutil.copytree(ROOT / "tests/pipelines/valid/assets", root / "pipelines", dirs_exist_ok=True)
+    shutil.copy(ROOT / "tests/pipelines/valid/nightly.yaml", root / "pipelines/cases")
     return load_project(root)
 
 
@@ -94,6 +94,25 @@ def test_an_asset_leads_to_the_dag_that_it_starts(ninth: Project) -> None:
     lines = graph(ninth).splitlines()
     node = next(line.split(">")[0].strip() for line in lines if '>"asset<br>s3://tripclick/greetings"]' in line)
     assert {f"  dag_ninth --> {node}", f"  {node} --> dag_after_ninth"} <= set(lines)
+
+
+def test_a_box_is_in_the_box_of_the_group_around_it(ninth: Project) -> None:
+    lines = graph(ninth, "updates_three").splitlines()
+    start = lines.index('  subgraph group_marts["marts"]')
+    assert lines[start + 1 : start + 4] == [
+        '    task_both["both<br>BashOperator"]',
+        '    subgraph group_hot_marts["hot_marts"]',
+        '      task_list_hot["list_hot<br>PythonOperator"]',
+    ]
+    assert lines.count("  group_hot_marts --> group_cold_marts") == 1
+
+
+def test_every_asset_of_a_condition_leads_to_its_dag_and_its_clock_is_shown(ninth: Project) -> None:
+    lines = graph(ninth).splitlines()
+    assert '  dag_after_any["after_any<br>0 6 * * * Asia/Seoul"]' in lines
+    started = [line for line in lines if line.endswith(("--> dag_after_any", "--> dag_after_all"))]
+    assert len(started) == 2, "three assets of the same writer and readers are one node"
+    assert any("cold" in line and "clicks" in line and "hot" in line for line in lines)
 
 
 def test_a_clock_has_its_time_zone(ninth: Project) -> None:
