@@ -15,7 +15,7 @@ from typing import Any
 from airflow.sdk import DAG, get_parsing_context
 from dagfactory.dagbuilder import DagBuilder
 
-from pipeline_config.airflow_objects import as_json, with_objects
+from pipeline_config.airflow_objects import as_json, deadlines, with_objects
 from pipeline_config.cache import load_checked
 from pipeline_config.compiler import compile_pipeline
 from pipeline_config.documentation import markdown
@@ -34,6 +34,7 @@ def build(project: Project, document: Document, environment: Environment) -> DAG
     # load_yaml_dags would do the same, and take twice as long for a copy of its own dialect on the DAG's page.
     dag: DAG = DagBuilder(dag_id, with_objects(config), default_config={}, yml_dag="").build()["dag"]
     dag.doc_md = markdown(document)
+    dag.deadline = deadlines(config)  # of which dag-factory knows nothing
     # One word for the shell, or for JSON one value, of whatever they are given.
     dag.user_defined_filters = {"shell_quote": shlex.quote, "as_json": as_json}
     return dag

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from airflow.sdk import Asset, AssetAll, AssetAny, AssetOrTimeSchedule, CronTriggerTimetable, Param
+from airflow.sdk.definitions.callback import SyncCallback
+from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 
-from pipeline_config.schedules import clock
+from pipeline_config.schedules import clock, until
 from pipeline_config.templates import expression
 
 
@@ -39,6 +41,22 @@ def _assets(condition: str | dict[str, Any]) -> Asset | AssetAny | AssetAll:
     return (
         AssetAny(*map(_assets, condition["any"])) if "any" in condition else AssetAll(*map(_assets, condition["all"]))
     )
+
+
+def deadlines(config: dict[str, Any]) -> list[DeadlineAlert] | None:
+    """Airflow's alerts for `deadline`; they run where tasks run, since the triggerer does not see the DAGs folder."""
+    own = config.get("deadline", {})
+    cron = clock(config["schedule"])
+    ends = {}
+    if "by" in own and cron:
+        ends[f"by {own['by']}"] = DeadlineReference.DAGRUN_LOGICAL_DATE, until(cron, own["by"])
+    if "within" in own:
+        ends[f"within {own['within']}"] = DeadlineReference.DAGRUN_QUEUED_AT, own["within"]
+    callback = SyncCallback(MISSED, {"notifiers": own.get("notifiers", [])})
+    return [DeadlineAlert(reference, time, callback, name) for name, (reference, time) in ends.items()] or None
+
+
+MISSED = "dag_factory_operators.deadline_missed"
 
 
 def _param(schema: dict[str, Any]) -> Param:

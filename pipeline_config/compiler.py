@@ -12,6 +12,7 @@ from pipeline_config.project import Environment, Project, merge
 from pipeline_config.schedules import clock
 
 MINUTES = "_minutes"
+MARKER = "EmptyOperator"  # `start` and `end`: what has nothing to do but to be first or last
 # A connection of one of these types is for the job, not for the operator: it travels as environment variables.
 JOB_CONNECTION_TYPES = ("aws", "postgres")
 # What `advanced` may not hold, since a task has a key of its own for it: that key by Airflow's argument.
@@ -56,6 +57,7 @@ def compile_pipeline(project: Project, pipeline: dict[str, Any], environment: En
             task["task_id"]: _Task(project, pipeline, task, environment).compiled() for task in pipeline["tasks"]
         },
     }
+    config |= _deadline(project, pipeline, config["schedule"])
     if "task_groups" in pipeline:
         config["task_groups"] = {name: _group(group) for name, group in pipeline["task_groups"].items()}
     return {pipeline["dag_id"]: config}
@@ -76,11 +78,36 @@ def _default_args(project: Project, pipeline: dict[str, Any], environment: Envir
         **pipeline.get("default_args", {}),
         **environment.data.get("default_args", {}),
     }
-    notifiers = [defaults["notifiers"][name] for name in merged.pop("on_failure", [])]
-    return {**durations(merged), "on_failure_callback": {"callback": ON_FAILURE, "notifiers": notifiers}}
+    rest = {key: value for key, value in merged.items() if key not in ALERTS}
+    return {**durations(rest), **_callbacks(project, {"on_failure": [], **merged})}
 
 
-ON_FAILURE = "dag_factory_operators.on_failure"
+# The keys that name notifiers, by what is called for them.
+ALERTS = {
+    "on_failure": "dag_factory_operators.on_failure",
+    "on_retry": "dag_factory_operators.notify",
+    "on_success": "dag_factory_operators.notify",
+}
+
+
+def _callbacks(project: Project, given: dict[str, Any]) -> dict[str, Any]:
+    """What Airflow calls for each key that names notifiers."""
+    return {
+        f"{key}_callback": {"callback": path, "notifiers": _notifiers(project, given[key])}
+        for key, path in ALERTS.items()
+        if key in given
+    }
+
+
+def _notifiers(project: Project, names: list[str]) -> list[dict[str, Any]]:
+    return [project.defaults.data["notifiers"][name] for name in names]
+
+
+def _deadline(project: Project, pipeline: dict[str, Any], schedule: Any) -> dict[str, Any]:
+    """`deadline` with its notifiers; without a clock no time of the day is one."""
+    own = durations(pipeline.get("deadline", {}))
+    ends = {key: own[key] for key in ("by", "within") if key in own and (key != "by" or clock(schedule))}
+    return {"deadline": {**ends, "notifiers": _notifiers(project, own["notify"])}} if ends else {}
 
 
 def _group(group: dict[str, Any]) -> dict[str, Any]:
@@ -142,11 +169,14 @@ class _Task:
         own = {key: self.task[key] for key in OWN_ARGUMENTS.values() if key in self.task and key != "task_id"}
         if "group" in self.task:
             own["task_group_name"] = self.task["group"]
+        if self.task["operator"] == MARKER:
+            own["on_success_callback"] = None  # Airflow would start a process for it
         return durations(
             {
                 "operator": self.operator["class"],
                 **self.operator.get("arguments", {}),
                 **own,
+                **_callbacks(self.project, self.task),
                 **self._connections(),
                 **self._command(),
                 "dependencies": [*self.task.get("dependencies", [])],

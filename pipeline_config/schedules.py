@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -26,3 +27,18 @@ def assets(schedule: Any) -> Iterator[tuple[KeyPath, str]]:
         inside = enumerate(schedule) if isinstance(schedule, list) else ()
     for key, item in inside:
         yield from [((key,), item)] if isinstance(item, str) else (((key, *path), uri) for path, uri in assets(item))
+
+
+def time_of_day(cron: str) -> dt.timedelta | None:
+    """The one time of the day at which a cron expression or preset fires, as what has passed since midnight."""
+    minute, hour = ("0", "0") if cron.startswith("@") else [*cron.split(), "", ""][:2]
+    if cron in ("@hourly", "@once", "@continuous") or not (minute.isdecimal() and hour.isdecimal()):
+        return None
+    return dt.timedelta(hours=int(hour), minutes=int(minute))
+
+
+def until(cron: str, by: str) -> dt.timedelta:
+    """From the time of the day at which the expression fires to the next "05:00"."""
+    hour, minute = map(int, by.split(":"))
+    wait = (dt.timedelta(hours=hour, minutes=minute) - (time_of_day(cron) or dt.timedelta())) % dt.timedelta(days=1)
+    return wait or dt.timedelta(days=1)

@@ -17,7 +17,7 @@ from pipeline_config.problem import Problem
 from pipeline_config.reader import Document, KeyPath
 
 SCHEMAS = Path(__file__).parent.parent / "schemas"
-MAX_LISTED = 20  # names in a hint; a longer list helps nobody
+MAX_LISTED = 25  # names in a hint; a longer list helps nobody
 WORDS = {
     "null": "empty",
     "string": "text",
@@ -37,7 +37,8 @@ def schema_of(name: str) -> dict[str, Any]:
 
 
 @cache
-def _validator(name: str) -> jsonschema.Draft7Validator:
+def validator(name: str) -> jsonschema.Draft7Validator:
+    """The validator of `schemas/<name>.schema.json`."""
     registry: Registry[Any] = Registry(retrieve=_retrieve)  # type: ignore[call-arg]
     checker = jsonschema.Draft7Validator.FORMAT_CHECKER
     return jsonschema.Draft7Validator(schema_of(name), format_checker=checker, registry=registry)
@@ -62,7 +63,7 @@ def check_schema(document: Document, name: str) -> list[Problem]:
     """What `schemas/<name>.schema.json` says of a document."""
     if document.data is None:
         return []
-    errors = _validator(name).iter_errors(document.data)
+    errors = validator(name).iter_errors(document.data)
     return [problem for error in errors for problem in _explain(document, error)]
 
 
@@ -179,7 +180,8 @@ def kind(value: Any) -> str:
 
 def did_you_mean(word: str, known: list[str]) -> str:
     """A hint that names the nearest known word, or all of them."""
-    near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(word, known, n=3, cutoff=0.6)
     if near:
-        return f"did you mean {near[0]!r}?"
+        # People misspell the first letter least: 'retry' means 'retries', not 'on_retry'.
+        return f"did you mean {min(near, key=lambda name: name[:1] != word[:1])!r}?"
     return f"known: {', '.join(sorted(known))}" if 0 < len(known) <= MAX_LISTED else ""

@@ -137,7 +137,7 @@ def context(variables: Mapping[str, str], params: Mapping[str, Any], *, shown: b
     run_id = f"manual__{NOW.isoformat()}"
     instance = unknown("ti", run_id=run_id, try_number=1)
     return {
-        **{name: unknown(name) for name in UNKNOWN},
+        **{name: unknown(name) for name in (*UNKNOWN, *IN_CALLBACKS)},
         **times,
         **{name: form(NOW) for name, form in FILTERS.items()},
         "var": {
@@ -161,6 +161,10 @@ UNKNOWN = """
     prev_start_date_success task task_instance_key_str task_reschedule_count task_state_store test_mode
     triggering_asset_events
     """.split()
+
+
+# What only notifiers may read: what failed, and the deadline that was missed.
+IN_CALLBACKS = frozenset({"exception", "reason", "deadline"})
 
 
 def readable(variables: Mapping[str, str]) -> dict[str, Any]:

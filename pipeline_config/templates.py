@@ -251,15 +251,24 @@ _PARTS = re.compile(r"\{\{.*?(?:\}\}|$)|\{%.*?(?:%\}|$)", re.DOTALL)
 _BLOCK = re.compile(r"\{%")
 
 
-def what_is_wrong(text: str) -> Iterator[tuple[int, str, str]]:
-    """Each error of a template: its offset, the message and a hint."""
+def names(text: str) -> set[str]:
+    """The names of the context that a template reads; none of one that cannot be read."""
+    try:
+        return meta.find_undeclared_variables(_parsed(text))
+    except jinja2.TemplateError:
+        return set()
+
+
+def what_is_wrong(text: str, known: frozenset[str] = frozenset()) -> Iterator[tuple[int, str, str]]:
+    """Each error of a template, in which these names are known too: its offset, the message and a hint."""
     try:
         found = reads(text)
     except jinja2.TemplateSyntaxError as error:
         yield where_wrong(text, error), f"Jinja: {error.message}", ""
         return
     for unknown in found.unknown:
-        yield unknown.offset, f"Jinja: {unknown.message}", unknown.hint
+        if unknown.name not in known:
+            yield unknown.offset, f"Jinja: {unknown.message}", unknown.hint
 
 
 def _chains(tree: nodes.Template) -> Iterator[list[str]]:

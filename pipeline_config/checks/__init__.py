@@ -34,6 +34,7 @@ PIPELINE_CHECKS: tuple[Callable[[Context], Iterator[Problem]], ...] = (
     dag.without_cron,
     dag.dates,
     dag.notifiers,
+    dag.deadline,
     tasks.names,
     tasks.connected,
     tasks.hides_failures,

@@ -6,13 +6,16 @@ import difflib
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
 
-from pipeline_config.checks.context import Context
+from pipeline_config import templates
+from pipeline_config.checks.context import Context, texts
+from pipeline_config.compiler import ALERTS
 from pipeline_config.problem import Problem
 from pipeline_config.project import Project
 from pipeline_config.reader import Document, KeyPath
-from pipeline_config.schedules import assets, clock
+from pipeline_config.schedules import assets, clock, time_of_day
 from pipeline_config.schema import did_you_mean
 
 # The fields of a cron expression, in order, with what each may hold.
@@ -27,6 +30,7 @@ SIZES = {"minute": 60, "hour": 24}
 _RANDOM = re.compile(r"(?i)(?<![a-z])[rh](?![a-z])")  # croniter's: another time in each process, or by a hash
 PRESETS = ("@once", "@continuous", "@hourly", "@daily", "@weekly", "@monthly", "@quarterly", "@yearly")
 NOT_BESIDE_ASSETS = ("@once", "@continuous")  # no times of a clock
+AT_A_DEADLINE = frozenset({"deadline", "dag_run", "run_id"})  # what the templates of notifiers may read then
 
 
 def file_name(context: Context) -> Iterator[Problem]:
@@ -146,14 +150,42 @@ def dates(context: Context) -> Iterator[Problem]:
 
 
 def notifiers(context: Context) -> Iterator[Problem]:
-    """Who is told of a failure is in defaults.yaml."""
-    known = notifier_names(context.project)
-    for number, name in enumerate(context.data.get("default_args", {}).get("on_failure", [])):
-        if name not in known:
-            hint = did_you_mean(name, known) or "declare it under notifiers: in pipelines/defaults.yaml"
-            yield context.problem(("default_args", "on_failure", number), f"no notifier is called {name!r}", hint)
+    """Who is told is in defaults.yaml."""
+    data: list[tuple[KeyPath, dict[str, Any]]] = [
+        (("default_args",), context.data.get("default_args", {})),
+        (("deadline",), context.data.get("deadline", {})),
+        *((("tasks", index), task) for index, task in enumerate(context.tasks)),
+    ]
+    for path, named in data:
+        yield from unknown_notifiers(context.project, context.document, path, named)
 
 
-def notifier_names(project: Project) -> list[str]:
-    """The notifiers of defaults.yaml."""
-    return list(project.defaults.data.get("notifiers", {}))
+def unknown_notifiers(project: Project, document: Document, path: KeyPath, named: dict[str, Any]) -> Iterator[Problem]:
+    """Each notifier that the keys of a mapping name and defaults.yaml does not have."""
+    known = list(_notifiers(project))
+    for key in (*ALERTS, "notify"):
+        for number, name in enumerate(named.get(key, [])):
+            if name not in known:
+                hint = did_you_mean(name, known) or "declare it under notifiers: in pipelines/defaults.yaml"
+                here = (*path, key, number)
+                yield document.problem(here, f"no notifier is called {name!r}", hint, at_value=True)
+
+
+def deadline(context: Context) -> Iterator[Problem]:
+    """A time of the day follows a schedule that fires at one time of it, and its notifiers read what there is then."""
+    own = context.data.get("deadline", {})
+    cron = clock(context.data["schedule"])
+    if "by" in own and (cron is None or time_of_day(cron) is None):
+        there = "no cron expression" if cron is None else repr(cron)
+        message = f"by needs a schedule with one time of the day, and there is {there}"
+        yield context.problem(("deadline", "by"), message, "write within_minutes")
+    for number, name in enumerate(own.get("notify", [])):
+        for _, text in texts(_notifiers(context.project).get(name, {}), ()):
+            for unknown in sorted(templates.names(text) - AT_A_DEADLINE):
+                message = f"notifier {name} reads {unknown!r}, and a deadline has {', '.join(sorted(AT_A_DEADLINE))}"
+                yield context.problem(("deadline", "notify", number), message, "declare another one for deadlines")
+
+
+def _notifiers(project: Project) -> dict[str, Any]:
+    found: dict[str, Any] = project.defaults.data.get("notifiers", {})
+    return found

@@ -7,9 +7,8 @@ from typing import Any
 
 from pipeline_config import classes
 from pipeline_config.checks.context import Context
-from pipeline_config.checks.dag import notifier_names
-from pipeline_config.checks.tasks import MARKER
-from pipeline_config.compiler import MINUTES, OWN_ARGUMENTS, is_class_path, upstream
+from pipeline_config.checks.dag import unknown_notifiers
+from pipeline_config.compiler import MARKER, MINUTES, OWN_ARGUMENTS, is_class_path, upstream
 from pipeline_config.problem import Problem
 from pipeline_config.project import Project
 from pipeline_config.reader import Document, KeyPath
@@ -147,11 +146,7 @@ def shared(project: Project) -> Iterator[Problem]:
                 class_path = entry.get("class") or defaults.get(kind, {}).get(name, {}).get("class")
                 if class_path:
                     yield from _class(document, (kind, name), class_path, entry)
-        for number, name in enumerate(document.data.get("default_args", {}).get("on_failure", [])):
-            if name not in notifier_names(project):
-                path: KeyPath = ("default_args", "on_failure", number)
-                hint = did_you_mean(name, notifier_names(project))
-                yield document.problem(path, f"no notifier is called {name!r}", hint, at_value=True)
+        yield from unknown_notifiers(project, document, ("default_args",), document.data.get("default_args", {}))
         for name in document.data.get("operators", {}).keys() - defaults["operators"].keys():
             hint = did_you_mean(name, list(defaults["operators"]))
             yield document.problem(("operators", name), f"defaults.yaml has no operator {name!r}", hint)

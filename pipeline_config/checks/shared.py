@@ -15,6 +15,7 @@ from pipeline_config.problem import Problem
 from pipeline_config.project import PLACEHOLDER, Project, active_environment, expand
 from pipeline_config.reader import Document, KeyPath
 from pipeline_config.schema import did_you_mean
+from pipeline_config.stand_ins import IN_CALLBACKS
 
 
 def extends(project: Project) -> Iterator[Problem]:
@@ -140,7 +141,7 @@ def templates_of_defaults(project: Project) -> Iterator[Problem]:
     examples = _examples(project)
     for section in ("operators", "commands", "notifiers"):
         for path, text in texts(project.defaults.data.get(section, {}), (section,)):
-            wrong = list(templates.what_is_wrong(text))
+            wrong = list(templates.what_is_wrong(text, IN_CALLBACKS if section == "notifiers" else frozenset()))
             for offset, message, hint in wrong:
                 yield project.defaults.within(path, text, offset, message, hint)
             if not wrong and (message := _unrendered(text, examples)):

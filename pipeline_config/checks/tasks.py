@@ -7,13 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pipeline_config.checks.context import Context
-from pipeline_config.compiler import full_id, groups_around, upstream
+from pipeline_config.compiler import MARKER, full_id, groups_around, upstream
 from pipeline_config.problem import Problem
 from pipeline_config.reader import KeyPath
 from pipeline_config.schema import did_you_mean
 
 LONGEST_ID = 250  # Airflow's limit
-MARKER = "EmptyOperator"  # `start` and `end`: what has nothing to do but to be first or last
 
 
 def names(context: Context) -> Iterator[Problem]:

@@ -20,7 +20,7 @@ from pipeline_config.explain import _keys
 from pipeline_config.for_job import jobs_of
 from pipeline_config.new import new
 from pipeline_config.project import ROOT, load_project
-from pipeline_config.schema import schema_of
+from pipeline_config.schema import schema_of, validator
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 DAG_IDS = [document.data["dag_id"] for document in load_project().pipelines]
@@ -139,6 +139,13 @@ def test_every_key_of_every_schema_has_a_description_and_an_example(file: str) -
     keys = dict(_keys(schema_of(file), "", file))
     assert len(keys) > 5
     assert [path for path, key in keys.items() if not key.get("description") or not key.get("examples")] == []
+
+
+@pytest.mark.parametrize("file", ["pipeline", "catalog", "defaults", "environment"])
+def test_every_example_of_a_key_passes_the_keys_own_schema(file: str) -> None:
+    for path, key in _keys(schema_of(file), "", file):
+        own = validator(file).evolve(schema=key)
+        assert [error.message for example in key["examples"] for error in own.iter_errors(example)] == [], path
 
 
 def test_explain_of_an_unknown_key_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:

@@ -98,6 +98,16 @@ names = ("after_any", "after_all")
 record["assets"] = {name: condition(vars(loader)[name].timetable.asset_condition) for name in names}
 record["assets"]["next"] = next_run("after_any")
 record["nested"] = {task.task_id: sorted(task.upstream_task_ids) for task in loader.updates_three.tasks}
+def told(task, event):
+    (call,) = getattr(task, f"{event}_callback") or [None]
+    return call and [call.func.__name__, *(one["class"].rpartition(".")[2] for one in call.keywords["notifiers"])]
+events = ("on_failure", "on_retry", "on_success")
+record["told"] = {task.task_id: [told(task, event) for event in events] for task in loader.tells.tasks}
+record["deadlines"] = [
+    [alert.name, alert.reference.reference_name, alert.interval.total_seconds() / 60, alert.callback.path]
+    for alert in loader.tells.deadline
+]
+record["late"] = [one["arguments"]["subject"] for one in loader.tells.deadline[0].callback.kwargs["notifiers"]]
 record["conf"] = {task_id: sent(task_id) for task_id in ("load", "all_kinds")}
 print(json.dumps(record, default=str), file=sys.stderr)
 """
@@ -118,7 +128,7 @@ print(*built, file=sys.stderr)
 TOLD = """
 import logging, sys, types
 sys.path.insert(0, ".")
-from dag_factory_operators import on_failure
+from dag_factory_operators import deadline_missed, on_failure
 class Notifier:
     def __init__(self, word, wrong=False):
         self.word, self.wrong = word, wrong
@@ -131,6 +141,8 @@ instance = types.SimpleNamespace(dag_id="d", task_id="t", try_number=3, run_id="
 logging.basicConfig(format="%(message)s", stream=sys.stderr, force=True)
 notifiers = [{"class": "people.Notifier", "arguments": {"word": word, "wrong": word == "x"}} for word in "xy"]
 on_failure({"task_instance": instance, "run_id": "r", "exception": ValueError("two\\nlines")}, notifiers)
+run = {"dag_id": "d", "dag_run_id": "late"}
+deadline_missed(context={"dag_run": run, "deadline": {"deadline_time": "05:00"}}, notifiers=notifiers)
 """
 TOO_MUCH = """
 import sys
@@ -286,20 +298,36 @@ def test_assets_start_a_dag_by_any_or_all_of_them_and_a_clock_beside_them(built:
     assert built["assets"] == {
         "after_any": {"AssetAny": [clicks, {"AssetAll": [cold, hot]}]},
         "after_all": {"AssetAll": [clicks, {"AssetAny": [cold, hot]}]},
-        "next": "2024-01-01T21:00:00+00:00",  # six in Seoul
+        "next": "2023-12-31T21:00:00+00:00",  # the first of January at six in Seoul
     }
 
 
 def test_groups_lie_in_groups(built: dict[str, Any]) -> None:
-    hot = ["marts.hot_marts.hot", "marts.hot_marts.list_hot"]
-    assert {name: set(before) for name, before in built["nested"].items()} == {
-        "clicks": set(),
-        "marts.hot_marts.list_hot": {"clicks"},
-        "marts.hot_marts.hot": {"marts.hot_marts.list_hot"},
-        "marts.cold_marts.cold": {hot[0]},
-        "marts.both": {"marts.cold_marts.cold"},
-        "end": {"marts.both"},
+    assert built["nested"] == {
+        "clicks": [],
+        "marts.hot_marts.list_hot": ["clicks"],
+        "marts.hot_marts.hot": ["marts.hot_marts.list_hot"],
+        "marts.cold_marts.cold": ["clicks", "marts.hot_marts.hot"],
+        "marts.both": ["marts.cold_marts.cold"],
+        "end": ["marts.both", "marts.hot_marts.hot"],
     }
+
+
+def test_each_event_has_its_notifiers_and_a_task_its_own(built: dict[str, Any]) -> None:
+    failure = ["on_failure", "SmtpNotifier"]
+    assert built["told"] == {
+        "start": [failure, None, None],  # what does nothing tells of no success
+        "work": [["on_failure"], ["notify", "SmtpNotifier"], ["notify", "SmtpNotifier"]],
+        "end": [failure, None, ["notify", "SmtpNotifier"]],
+    }
+
+
+def test_a_deadline_is_the_time_after_the_schedule_and_minutes_after_the_start(built: dict[str, Any]) -> None:
+    assert built["deadlines"] == [
+        ["by 05:00", "DagRunLogicalDateDeadline", 7 * 60, "dag_factory_operators.deadline_missed"],
+        ["within 2:00:00", "DagRunQueuedAtDeadline", 120, "dag_factory_operators.deadline_missed"],
+    ]
+    assert built["late"] == ["{{ dag_run.dag_id }} is late"]
 
 
 def test_a_trigger_passes_numbers_booleans_nulls_and_lists_as_what_they_are(built: dict[str, Any]) -> None:
@@ -334,6 +362,8 @@ def test_a_failure_is_a_line_in_the_log_and_one_notifier_that_fails_does_not_hid
     assert "notifier people.Notifier failed" in lines
     assert "ValueError: no route to x" in lines
     assert "told y of r" in lines
+    assert "LATE d, run late: not done by 05:00" in lines
+    assert "told y of late" in lines
 
 
 def test_a_command_that_no_shell_can_take_is_refused_in_one_line(project: Path) -> None:

@@ -58,6 +58,16 @@ def test_valid_file_has_no_problem(case: Path, tmp_path: Path) -> None:
     assert messages(case, tmp_path) == []
 
 
+@pytest.mark.parametrize("page", ["README.md", "README.ko.md"])
+def test_the_readmes_notifiers_fit_a_pipeline_that_names_them(page: str, tmp_path: Path) -> None:
+    _, _, rest = (ROOT / page).read_text(encoding="utf-8").partition("```yaml\nnotifiers:")
+    shutil.copytree(ROOT / "pipelines", tmp_path / "pipelines")
+    with (tmp_path / "pipelines/defaults.yaml").open("a", encoding="utf-8") as defaults:
+        defaults.write("notifiers:" + rest.partition("```")[0])
+    shutil.copy(CASES / "valid/alerts/cases/tells.yaml", tmp_path / "pipelines")
+    assert check(load_project(tmp_path)) == []
+
+
 def test_the_valid_cases_use_every_key_of_a_pipeline() -> None:
     documents = [read(path, CASES) for path in (CASES / "valid").rglob("*.yaml")]
     used = {key for document in documents for key in _keys_in(document.data)}

@@ -88,6 +88,27 @@ CHANGES = {
             "+ tripclick_daily_pipeline: dagrun_timeout 600 min",
         ],
     ),
+    "assets and a clock, where there are clocks": (
+        (LOAD, "schedule: null", 'schedule: {any: ["s3://tripclick/mart"], cron: "0 6 * * *"}'),
+        [
+            '~ tripclick_load_postgres: schedule none → {"any": ["s3://tripclick/mart"]}'
+            " (in local, local_without_docker)",
+            '~ tripclick_load_postgres: schedule none → {"any": ["s3://tripclick/mart"], "cron": "0 6 * * *"}'
+            " (in production)",
+        ],
+    ),
+    "deadline": (
+        (LOAD, "tags:", "deadline: {within_minutes: 90, notify: []}\ntags:"),
+        ['+ tripclick_load_postgres: deadline {"notifiers": [], "within": "90 min"}'],
+    ),
+    "alerts of a task": (
+        (LOAD, "    pool:", "    on_retry: []\n    priority_weight: 2\n    pool:"),
+        [
+            "+ tripclick_load_postgres: task load_to_postgres: priority_weight 2",
+            "+ tripclick_load_postgres: task load_to_postgres: on_retry_callback "
+            '{"callback": "dag_factory_operators.notify", "notifiers": []}',
+        ],
+    ),
     "option": (
         (BATCH, '"{{ params.last_date }}"', '"{{ params.last_date or params.first_date }}"'),
         [
