@@ -17,12 +17,17 @@ from pipeline_config.templates import ATTRIBUTES, CONNECTION, CONTEXT
 from tests.airflow_environment import airflow_environment
 
 LOAD = """
-import json, sys
+import importlib, json, sys
 sys.path.insert(0, ".")
+from airflow.utils.file import iter_airflow_imports
+for name in iter_airflow_imports("dag_factory_errors.py"):  # as the DAG processor does before it forks
+    importlib.import_module(name)
+before = set(sys.modules)
 import dag_factory_loader as loader
+heavy = {"docker", "paramiko", "sqlparse"} & (set(sys.modules) - before)
 from airflow.sdk import DAG
 dags = sorted(name for name, value in vars(loader).items() if isinstance(value, DAG))
-result = {"dags": dags, "problems": loader.PROBLEMS, "raised": ""}
+result = {"dags": dags, "problems": loader.PROBLEMS, "heavy": sorted(heavy), "raised": ""}
 try:
     import dag_factory_errors
 except Exception as error:
@@ -234,7 +239,7 @@ def test_loader_builds_the_eight_and_a_broken_file_takes_only_its_own_dag_away(p
     names = sorted(path.stem for path in project.glob("pipelines/*/tripclick_*.yaml"))
     assert len(names) == 8
     loaded = json.loads(run(LOAD, project).splitlines()[-1])
-    assert loaded == {"dags": names, "problems": [], "raised": ""}
+    assert loaded == {"dags": names, "problems": [], "heavy": [], "raised": ""}
 
     # Both would still make a DAG, or fail only in dag-factory: the check is what keeps them out.
     broken = project / "pipelines/mart/tripclick_load_postgres.yaml"
