@@ -20,6 +20,15 @@ from stack.server import Server
 from stack.settings import AIRFLOW_USER, HOST, REPOSITORY
 
 HEALTH = ("metadatabase", "scheduler", "triggerer", "dag_processor")
+# All in one process: what a command takes is mostly Airflow's start.
+_COMMANDS = """\
+import json, sys
+from airflow.__main__ import main
+
+for words in json.loads(sys.argv[1]):
+    sys.argv[1:] = words
+    main()
+"""
 
 
 class Airflow(Server):
@@ -85,7 +94,7 @@ class Airflow(Server):
             parser.write(file)
         (self._folder / "airflow.cfg.new").replace(self._folder / "airflow.cfg")
         if self._changed("migrated", version("apache-airflow")):
-            self.command("db", "migrate")
+            self.run_commands(["db", "migrate"])
             with sqlite3.connect(self._database) as database:
                 database.execute("PRAGMA journal_mode=WAL")  # readers and the writer no longer lock each other out
             database.close()
@@ -98,7 +107,7 @@ class Airflow(Server):
         """
         folder = self._folder / "import"
         writer = [sys.executable, "-m", "pipeline_config", "import-airflow", "--environment", self.pipeline_environment]
-        self._run([*writer, "--output", str(folder)])
+        self._run("pipeline_config import-airflow", [*writer, "--output", str(folder)])
         connections = json.loads((folder / "connections.json").read_text(encoding="utf-8"))
         for name, fields in secrets.items():
             if name in connections:
@@ -109,9 +118,11 @@ class Airflow(Server):
         content = "".join(path.read_text(encoding="utf-8") for path in files)
         fingerprint = hashlib.sha256(content.encode()).hexdigest()
         if self._changed("imported", fingerprint):
-            self.command("variables", "import", str(folder / "variables.json"))
-            self.command("pools", "import", str(folder / "pools.json"))
-            self.command("connections", "import", "--overwrite", str(private))
+            self.run_commands(
+                ["variables", "import", str(folder / "variables.json")],
+                ["pools", "import", str(folder / "pools.json")],
+                ["connections", "import", "--overwrite", str(private)],
+            )
             self._done("imported", fingerprint)
         private.unlink()
 
@@ -132,9 +143,10 @@ class Airflow(Server):
             connection.close()
         return all(health.get(part, {}).get("status") == "healthy" for part in HEALTH)
 
-    def command(self, *words: str) -> str:
-        """Run an Airflow command on this Airflow; its output."""
-        return self._run([*_airflow(), *words])
+    def run_commands(self, *commands: Sequence[str]) -> None:
+        """Run Airflow commands on this Airflow, one after the other until one fails."""
+        what = " && ".join(f"airflow {' '.join(words[:2])}" for words in commands)
+        self._run(what, [sys.executable, "-P", "-c", _COMMANDS, json.dumps(commands)])
 
     @property
     def _folder(self) -> Path:
@@ -187,14 +199,12 @@ class Airflow(Server):
         stamp = self._folder / f"{what}.stamp"
         return not self._database.exists() or not stamp.exists() or stamp.read_text(encoding="utf-8") != value
 
-    def _run(self, command: Sequence[str]) -> str:
+    def _run(self, what: str, command: Sequence[str]) -> None:
         done = subprocess.run(
             command, env=self.environment(), cwd=self.project, capture_output=True, text=True, check=False
         )
         if done.returncode:
-            words = " ".join(command[1:5])
-            raise StackError(f"`{words} …` failed:\n{(done.stdout + done.stderr)[-1500:]}")
-        return done.stdout
+            raise StackError(f"`{what} …` failed:\n{(done.stdout + done.stderr)[-1500:]}")
 
     def _done(self, what: str, value: str) -> None:
         (self._folder / f"{what}.stamp").write_text(value, encoding="utf-8")
