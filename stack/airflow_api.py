@@ -14,7 +14,7 @@ from typing import Any
 from stack.errors import StackError
 
 TIMEOUT_SECONDS = 30
-POLL_SECONDS = 0.3
+POLL_SECONDS = 0.5
 
 
 @dataclass(frozen=True)

@@ -50,8 +50,10 @@ def _show(api: AirflowApi, board: _Board, dag_id: str, run_id: str) -> None:
     """The tasks of a run in their order, those of a triggered child in place of the task that waits for it."""
     for task in api.tasks(dag_id, run_id):
         child = child_of(dag_id, run_id, task.task_id)
-        if child and task.state and api.run_state(*child):
+        if child and task.state and child not in board.over and api.run_state(*child):
             _show(api, board, *child)
+            if task.state in ENDED:
+                board.over.add(child)
         elif not child and task.task_id not in {"start", "end"}:
             board.task(dag_id, run_id, task.task_id, task.state or "waits", task.seconds)
 
@@ -74,6 +76,8 @@ class _Board:
     """The live progress: one line a task when it ends, and on a terminal the running ones on the last line."""
 
     def __init__(self) -> None:
+        self.over: set[tuple[str, str]] = set()
+        """Runs (dag id, run id) that have nothing more to show."""
         self._ended: set[tuple[str, str]] = set()
         self._running: dict[tuple[str, str], float] = {}
         self._live = sys.stdout.isatty()

@@ -19,12 +19,13 @@ from stack.stack import Stack
 
 
 class FakeAirflow:
-    """Answers as Airflow would; each look at the run `r` shows the next of `states` (state by dag id)."""
+    """Answers as Airflow would; each look at the run `r` shows the next of `states`, by dag id or `dag_id.task_id`."""
 
     def __init__(self, states: list[dict[str, str]], log: list[str] | None = None) -> None:
         self.states = states
         self.lines = log or []
         self.looks = 0
+        self.asked: list[str] = []
 
     @property
     def now(self) -> dict[str, str]:
@@ -39,7 +40,9 @@ class FakeAirflow:
     def tasks(self, dag_id: str, _: str) -> list[Task]:
         """As AirflowApi.tasks; the daily pipeline's one task triggers the load."""
         task_id = "trigger_load_postgres" if dag_id == DAILY else "work"
-        return [Task("start", "success", 0, 1), Task(task_id, self.now.get(dag_id), 2.0, 1)]
+        self.asked.append(dag_id)
+        state = self.now.get(f"{dag_id}.{task_id}", self.now.get(dag_id))
+        return [Task("start", "success", 0, 1), Task(task_id, state, 2.0, 1)]
 
     def log(self, *_: Any) -> list[str]:
         """As AirflowApi.log."""
@@ -70,6 +73,14 @@ def test_follow_raises_the_error_line_of_the_red_task_of_a_child() -> None:
     airflow = FakeAirflow([{DAILY: "running"}, failed], ["noise", "error: PGHOST is not set"])
     with pytest.raises(StackError, match=r"tripclick_load_postgres\.work failed:\n  error: PGHOST is not set"):
         run(airflow, DAILY)
+
+
+def test_follow_asks_no_more_about_a_child_that_has_ended() -> None:
+    going_on, child = {DAILY: "running"}, "tripclick_load_postgres"
+    over = {**going_on, f"{DAILY}.trigger_load_postgres": "success", child: "success"}
+    airflow = FakeAirflow([{**going_on, child: "running"}, over, over, {**over, DAILY: "success"}])
+    run(airflow, DAILY)
+    assert (airflow.asked.count(DAILY), airflow.asked.count(child)) == (4, 2)
 
 
 def test_follow_gives_up_in_the_end() -> None:
