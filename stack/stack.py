@@ -62,7 +62,10 @@ class Stack:
                 self._start_docker,
                 lambda: self._progress.step("airflow", self._prepare_airflow, "preparing its database…"),
             )
-            self._together(self._start_airflow)
+            # Airflow starts while the image is made, and again, in the other environment, when that cannot be had.
+            self._together(self._start_airflow, self._make_image)
+            if self.airflow.pipeline_environment != self.pipeline_environment:
+                self._together(self._start_airflow)
 
     def down(self) -> None:
         """Stop everything, in reverse order."""
@@ -148,16 +151,19 @@ class Stack:
     def _start_docker(self) -> bool:
         def work() -> str:
             self.docker.start()
-            if self.docker.address == NONE:
-                return "without an engine"
+            return "without an engine" if self.docker.address == NONE else self.docker.address
+
+        return self._progress.step("docker", work)
+
+    def _make_image(self) -> bool:
+        def work() -> str:
             try:
-                outcome = ensure_image(self.docker.address, self.home.folder("docker"), self._progress.saying("docker"))
+                return ensure_image(self.docker.address, self.home.folder("docker"), self._progress.saying("image"))
             except NoImageError as error:
                 self.docker.give_up(str(error))
                 return "without an engine"
-            return f"{self.docker.address}, {outcome}"
 
-        done = self._progress.step("docker", work)
+        done = self.docker.address == NONE or self._progress.step("image", work)
         if self.docker.address == NONE:
             self._warn_no_docker()
         return done

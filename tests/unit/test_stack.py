@@ -8,6 +8,7 @@ import socket
 import stat
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -21,10 +22,11 @@ from stack.errors import StackError
 from stack.home import Home, free_port, is_free
 from stack.kafka_broker import new_cluster_id
 from stack.process import Daemon, Process, memory, read_process
-from stack.producer_image import context_files, fingerprint
+from stack.producer_image import NoImageError, context_files, fingerprint
 from stack.progress import Progress
 from stack.server import Server, tail
 from stack.settings import HOST, PORTS
+from stack.stack import Stack
 
 T = TypeVar("T")
 SLEEPER = [sys.executable, "-c", "import time; time.sleep(60)"]
@@ -272,6 +274,36 @@ def test_mounts_are_found_below_a_folder_only_and_the_innermost_come_first(tmp_p
     points = ["/", "/s", "/s/run", r"/s/run/a\040b", "/stranger"]
     table.write_text("".join(f"dev {point} ext4 rw 0 0\n" for point in points), encoding="utf-8")
     assert mounts_below(Path("/s"), table) == [Path("/s/run/a b"), Path("/s/run")]
+
+
+# The stack as a whole
+
+
+def test_airflow_starts_while_the_image_is_made_and_again_when_there_can_be_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack, airflow_started, starts = Stack(Home(tmp_path, any_port=True)), threading.Event(), list[str]()
+
+    def no_image(*_: object) -> str:
+        assert airflow_started.wait(10), "the image was not made beside Airflow's start"
+        raise NoImageError("no package archive")
+
+    def start_airflow() -> None:
+        starts.append(stack.airflow.pipeline_environment)
+        airflow_started.set()
+
+    for server in stack.servers:
+        monkeypatch.setattr(server, "start", lambda: None)
+    monkeypatch.setattr(stack.docker, "start", lambda: stack.docker._decide("tcp://127.0.0.1:1"))
+    monkeypatch.setattr(stack.airflow, "prepare", lambda: None)
+    monkeypatch.setattr(stack.airflow, "import_settings", lambda _: None)
+    monkeypatch.setattr(stack.airflow, "start", start_airflow)
+    monkeypatch.setattr(stack, "airflow_values", dict)
+    monkeypatch.setattr(stack, "airflow_secrets", dict)
+    monkeypatch.setattr("stack.stack.ensure_image", no_image)
+    stack.up()
+    assert starts == ["local", "local_without_docker"]
+    assert stack.docker.why_none == "no package archive"
 
 
 # Progress
