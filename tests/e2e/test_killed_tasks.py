@@ -66,13 +66,18 @@ def instance(api: AirflowApi, run: tuple[str, str, str], change: dict[str, Any] 
     return api.call("PATCH", path, change) if change else api.call("GET", path)
 
 
-@pytest.fixture
-def runs(stack: Stack, api: AirflowApi, engine: DockerClient, pytestconfig: pytest.Config) -> Iterator[list[Any]]:
-    """Both tasks at work, as (dag id, task id, run id): a JVM, and a container."""
+@pytest.fixture(scope="module")
+def topic(api: AirflowApi, pytestconfig: pytest.Config) -> None:
+    """The topic exists: the stream refuses to start without one."""
     days = {"first_date": str(DAYS.first), "last_date": str(DAYS.first)}
     with shown(pytestconfig):
         batch = ("tripclick_producer_batch", api.trigger("tripclick_producer_batch", days))
         follow(api, [batch], "The topic exists", limit_minutes=10)
+
+
+@pytest.fixture
+def runs(stack: Stack, api: AirflowApi, engine: DockerClient, topic: None) -> Iterator[list[Any]]:  # noqa: ARG001
+    """Both tasks at work, as (dag id, task id, run id): a JVM, and a container."""
     found = [(*names, api.trigger(names[0], PARAMS[names[0]])) for names in (STREAM, PRODUCER)]
     api.wait(lambda: any(b"SparkSubmit" in _command(pid) for pid in processes(stack)), "a JVM", 120)
     api.wait(lambda: containers(engine), "a container", 120)
