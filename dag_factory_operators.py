@@ -17,13 +17,13 @@ from airflow.providers.docker.operators.docker import DockerOperator as AirflowD
 from airflow.providers.ssh.operators.ssh import SSHOperator as AirflowSSHOperator
 from airflow.providers.standard.hooks.subprocess import SubprocessHook
 from airflow.sdk import BaseHook, BaseOperator
-from airflow.sdk.exceptions import AirflowException, AirflowRuntimeError, ErrorType
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowRuntimeError, ErrorType
 from docker import APIClient
 from docker.errors import APIError, DockerException
 from docker.types import Mount
 from paramiko import BadHostKeyException, SSHClient, SSHException
 
-from jobs.cli import ENDS_WITH_STDIN
+from jobs.cli import ENDS_WITH_STDIN, NON_RETRYABLE, USAGE
 from pipeline_config.docker_connection import engine_tls, engine_url
 
 if TYPE_CHECKING:
@@ -96,6 +96,11 @@ class SSHOperator(RenderingNamesVariables, AirflowSSHOperator):
         result: bytes | str = super().execute(context)
         return result
 
+    def raise_for_status(self, exit_status: int, stderr: bytes, context: Context | None = None) -> None:
+        """Red for anything but 0, without retries where they would not help."""
+        _fail_for_good(exit_status)
+        super().raise_for_status(exit_status, stderr, context)
+
     def get_ssh_client(self) -> SSHClient:
         """Log in; AirflowException unless the server shows the host key that the connection or known_hosts has."""
         port = self.hook.port
@@ -119,6 +124,12 @@ class SSHOperator(RenderingNamesVariables, AirflowSSHOperator):
             if "not found in known_hosts" not in str(error):
                 raise
             raise AirflowException(f"{where}: its host key is not known; {fix}") from None
+
+
+def _fail_for_good(exit_code: int) -> None:
+    """AirflowFailException, which uses up no retries, when the job says that another try would end like this one."""
+    if exit_code in {USAGE, NON_RETRYABLE}:
+        raise AirflowFailException(f"exit code {exit_code}: no retry would mend it; the reason stands above")
 
 
 def _refuse_what_cannot_travel(command: str) -> None:
@@ -192,9 +203,10 @@ class Engine(APIClient):  # type: ignore[misc]  # docker-py has no types
         super().start(container)
 
     def wait(self, container: str) -> dict[str, Any]:  # noqa: ARG002
-        """How it ended: StatusCode."""
+        """How it ended: StatusCode; AirflowFailException where retries would not help."""
         result: dict[str, Any] = self._result(self._end, True)
         self._stdin.close()
+        _fail_for_good(result["StatusCode"])
         return result
 
 
@@ -292,6 +304,7 @@ class LocalProcessOperator(RenderingNamesVariables):
     def execute(self, context: Context) -> None:  # noqa: ARG002 (Airflow's signature)
         """Run the process to its end; red when it ends with anything but 0."""
         result = self.hook.run_command([*self.program, *self.command], cwd=str(PROJECT))
+        _fail_for_good(result.exit_code)
         if result.exit_code != 0:
             raise AirflowException(f"the process ended with exit code {result.exit_code}; its last lines stand above")
 

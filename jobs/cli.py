@@ -15,30 +15,75 @@ from types import FrameType
 from typing import Literal
 
 TERMINATED = 143  # 128 + SIGTERM, as a shell reports it
+USAGE = 2  # argparse's, of a command line that it does not take
+NON_RETRYABLE = 65  # sysexits.h: the input is wrong
 ENDS_WITH_STDIN = "TRIPCLICK_ENDS_WITH_STDIN"  # set: whoever started the job holds its stdin, and is gone when it ends
-
-# What any job may meet on its host and its servers, by the words of whoever says it: the system, a JVM, PostgreSQL, S3.
-OUTSIDE = {
-    "No space left on device": "a disk is full, this host's or PostgreSQL's: make room and run it again, what is "
-    "written stays right",
-    "could not write init file": "PostgreSQL's disk is full: make room and run it again, what is written stays right",
-    "server closed the connection unexpectedly": "PostgreSQL went away: run it again when it answers",
-    "terminating connection due to unexpected postmaster exit": "PostgreSQL went away: run it again when it answers",
-    "terminating connection due to administrator command": "PostgreSQL was stopped: run it again when it answers",
-    "the database system is ": "PostgreSQL starts or ends just now: run it again when it answers",
-    "InvalidAccessKeyId": "S3 does not know the access key: correct the login of the connection aws_s3",
-    "SignatureDoesNotMatch": "S3 refuses the secret key: correct the password of the connection aws_s3",
-    "NoAuthWithAWSException": "there is no key for S3: give the connection aws_s3 login and password, or the Spark "
-    "server a role",
-    "NoSuchBucket": "there is no such bucket: make it, or correct the variable of the path",
-    # A request without a body has an answer without a reason.
-    "Service: S3, Status Code: 403": "S3 refuses it: correct the key in the connection aws_s3, or give it, or the "
-    "Spark server's role, the right to list, read, write and delete there",
-}
 
 
 class JobError(Exception):
-    """What is wrong and what to do, in one line that a person reads in a task's log."""
+    """What is wrong and what to do, in one line that a person reads in a task's log. Another try may go well."""
+
+    exit_code = 1
+
+
+class NonRetryableError(JobError):
+    """What no other try mends: somebody has to look. Our operators then fail the task without its retries."""
+
+    exit_code = NON_RETRYABLE
+
+
+@dataclass(frozen=True)
+class Known:
+    """An error by the words of whoever says it, and what a job says instead."""
+
+    sign: str
+    message: str
+    kind: type[JobError] = JobError
+
+
+# What any job may meet on its host and its servers: the system, a JVM, PostgreSQL, S3.
+OUTSIDE = (
+    Known(
+        "No space left on device",
+        "a disk is full, this host's or PostgreSQL's: make room and run it again, what is written stays right",
+    ),
+    Known(
+        "could not write init file",
+        "PostgreSQL's disk is full: make room and run it again, what is written stays right",
+    ),
+    Known("server closed the connection unexpectedly", "PostgreSQL went away: run it again when it answers"),
+    Known(
+        "terminating connection due to unexpected postmaster exit", "PostgreSQL went away: run it again when it answers"
+    ),
+    Known(
+        "terminating connection due to administrator command", "PostgreSQL was stopped: run it again when it answers"
+    ),
+    Known("the database system is ", "PostgreSQL starts or ends just now: run it again when it answers"),
+    Known(
+        "InvalidAccessKeyId",
+        "S3 does not know the access key: correct the login of the connection aws_s3",
+        NonRetryableError,
+    ),
+    Known(
+        "SignatureDoesNotMatch",
+        "S3 refuses the secret key: correct the password of the connection aws_s3",
+        NonRetryableError,
+    ),
+    Known(
+        "NoAuthWithAWSException",
+        "there is no key for S3: give the connection aws_s3 login and password, or the Spark server a role",
+        NonRetryableError,
+    ),
+    Known("NoSuchBucket", "there is no such bucket: make it, or correct the variable of the path", NonRetryableError),
+    Known("AWSApiCallTimeoutException", "S3 does not answer: run it again when it does"),
+    # A request without a body has an answer without a reason.
+    Known(
+        "Service: S3, Status Code: 403",
+        "S3 refuses it: correct the key in the connection aws_s3, or give it, or the Spark server's role, the right to "
+        "list, read, write and delete there",
+        NonRetryableError,
+    ),
+)
 
 
 class Terminated(BaseException):
@@ -69,7 +114,7 @@ def flow(parser: argparse.ArgumentParser, *, reads: Iterable[Data], writes: Iter
 def main(
     parser: argparse.ArgumentParser, run: Callable[[argparse.Namespace], None], argv: Sequence[str] | None = None
 ) -> int:
-    """Parse, run, and return the exit code: 0, 1 after a JobError or what is OUTSIDE, 143 after SIGTERM.
+    """Parse, run, and return the exit code: 0, that of a JobError or of what is OUTSIDE, 143 after SIGTERM.
 
     Other exceptions pass. With ENDS_WITH_STDIN in the environment the end of stdin is a SIGTERM.
     """
@@ -81,11 +126,11 @@ def main(
             threading.Thread(target=_watch_stdin, daemon=True).start()
         run(options)
     except Exception as error:
-        message = str(error) if isinstance(error, JobError) else outside(error)
-        if message is None:
+        known = error if isinstance(error, JobError) else outside(error)
+        if known is None:
             raise
-        print(f"error: {' '.join(message.split())}", file=sys.stderr, flush=True)  # noqa: T201
-        return 1
+        print(f"error: {' '.join(str(known).split())}", file=sys.stderr, flush=True)  # noqa: T201
+        return known.exit_code
     except Terminated:
         print("error: ended by a signal before it was done", file=sys.stderr, flush=True)  # noqa: T201
         return TERMINATED
@@ -124,10 +169,14 @@ def _watch_stdin() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def outside(error: Exception) -> str | None:
-    """What to say of an exception that comes from outside; None of another one."""
-    text = str(error)
-    return next((message for sign, message in OUTSIDE.items() if sign in text), None)
+def outside(error: Exception) -> JobError | None:
+    """What to raise instead of an exception that comes from outside; None of another one."""
+    return recognised(str(error), OUTSIDE)
+
+
+def recognised(text: str, among: Iterable[Known]) -> JobError | None:
+    """The JobError of the first one whose sign is in this text."""
+    return next((known.kind(known.message) for known in among if known.sign in text), None)
 
 
 def say(message: str) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs import kafka_tls, kafka_tokens, properties
-from jobs.cli import JobError
+from jobs.cli import NonRetryableError
 
 FILE = "client.properties"
 PROTOCOLS = ("SSL", "SASL_SSL", "SASL_PLAINTEXT")
@@ -104,7 +104,7 @@ def read(folder: str) -> Security:
         python["ssl_context"] = context
     wrong += stores
     if wrong:
-        raise JobError(f"{file}: {'; '.join(wrong)}")
+        raise NonRetryableError(f"{file}: {'; '.join(wrong)}")
     return Security(python, _for_librdkafka(values, login), _for_java(file, values), file)
 
 
@@ -159,16 +159,16 @@ def _text(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8")
     except PermissionError:
-        raise JobError(
+        raise NonRetryableError(
             f"{file} is not readable by uid {os.getuid()}: let that user, and nobody else, read it"
         ) from None
     except OSError as error:
-        raise JobError(
+        raise NonRetryableError(
             f"{file}: {error.strerror}; put Kafka's client settings there, on this host, or correct the variable "
             "KAFKA_SECURITY_PATH (empty: Kafka speaks plaintext)"
         ) from None
     except UnicodeDecodeError:
-        raise JobError(f"{file} is not UTF-8: write it as text") from None
+        raise NonRetryableError(f"{file} is not UTF-8: write it as text") from None
 
 
 def _one_of(values: Mapping[str, str], key: str, allowed: Collection[str]) -> Iterator[str]:

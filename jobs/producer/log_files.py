@@ -15,7 +15,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from jobs.cli import JobError
+from jobs.cli import JobError, NonRetryableError
 
 # Kafka takes no longer record, as brokers come. What is longer is cut here to one byte more: a file without line ends,
 # or a small .gz of gigabytes, must not fill this machine's memory.
@@ -100,7 +100,7 @@ def _stripped(lines: list[bytes]) -> list[bytes]:
 def days_between(first: dt.date, last: dt.date) -> list[dt.date]:
     """Every day from first to last, both included; raises JobError when there is none."""
     if last < first:
-        raise JobError(f"--last-date {last} is before --first-date {first}: swap them")
+        raise NonRetryableError(f"--last-date {last} is before --first-date {first}: swap them")
     return [first + dt.timedelta(days=number) for number in range((last - first).days + 1)]
 
 

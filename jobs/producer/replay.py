@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Protocol
 
-from jobs.cli import JobError, say
+from jobs.cli import JobError, NonRetryableError, say
 from jobs.event import MAX_EVENT_AHEAD
 from jobs.producer.log_files import LogFile, LogFileError, source_ms
 
@@ -51,7 +51,7 @@ def check_shift(days: list[dt.date], shift_weeks: int, today: dt.date) -> None:
     """Raise JobError when the shift leads further ahead than the contract lets an event be."""
     last = days[-1] + dt.timedelta(weeks=shift_weeks)
     if last > today + MAX_EVENT_AHEAD:
-        raise JobError(
+        raise NonRetryableError(
             f"--shift-weeks {shift_weeks} moves {days[-1]} to {last}, more than {MAX_EVENT_AHEAD.days} days ahead, "
             "where every click would go to quarantine: shift less"
         )
@@ -72,7 +72,9 @@ def send_batch(sink: Sink, files: list[LogFile], missing: list[dt.date], shift_w
         wrong += _empty_days(file, read)
     sink.finish(sum(len(file.days) for file in files))
     if wrong:
-        raise JobError(f"{'; '.join(wrong)}: the rest is in Kafka; fix this, then send these days again")
+        # A file that is not there may come.
+        kind = JobError if len(wrong) == len(missing) else NonRetryableError
+        raise kind(f"{'; '.join(wrong)}: the rest is in Kafka; fix this, then send these days again")
 
 
 def _blocks_left(
@@ -201,7 +203,7 @@ def _replay_all(sink: Sink, replay: Replay, files: list[LogFile], shift_ms: int)
             replay.send(day, lines)
         if empty := list(_empty_days(file, read)):
             sink.finish(len(replay.days))
-            raise JobError(f"{'; '.join(empty)}: the days before it are in Kafka")
+            raise NonRetryableError(f"{'; '.join(empty)}: the days before it are in Kafka")
 
 
 def _event_seconds(line: bytes, day: dt.date, shift_ms: int) -> float | None:

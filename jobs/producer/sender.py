@@ -13,7 +13,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from kafka.errors import KafkaError as AdminError
 
 from jobs import cli
-from jobs.cli import JobError, say
+from jobs.cli import JobError, NonRetryableError, say
 from jobs.event import SHIFT_HEADER
 from jobs.kafka_security import PLAINTEXT, Security
 from jobs.producer.log_files import MAX_LINE_BYTES, LogFile, session_keys
@@ -153,7 +153,7 @@ class Sender:
         before = f"; {self.already} were already sent" if self.already else ""
         say(f"sent {self.sent} lines of {days} days, acknowledged {self.acknowledged}, failed {self.too_long}{before}")
         if self.too_long:
-            raise JobError(
+            raise NonRetryableError(
                 f"{self.too_long} of {self.sent} lines are longer than Kafka takes and were not stored, the others "
                 "were: look for a missing line end in the log"
             )

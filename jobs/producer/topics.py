@@ -10,7 +10,7 @@ from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 from kafka.errors import KafkaError as AdminError
 from kafka.errors import TopicAlreadyExistsError, UnknownTopicOrPartitionError
 
-from jobs.cli import JobError, say
+from jobs.cli import JobError, NonRetryableError, say
 from jobs.event import PARTITIONS, RETENTION_DAYS
 from jobs.kafka_security import PLAINTEXT, Security, refusal
 
@@ -52,7 +52,7 @@ def connected(brokers: str, security: Security = PLAINTEXT) -> KafkaAdminClient:
             return KafkaAdminClient(bootstrap_servers=servers, bootstrap_timeout_ms=5000, **security.python)
         except (AdminError, OSError, ValueError) as error:
             if refused := refusal(brokers, security):
-                raise JobError(f"Kafka at {brokers} refused the login ({refused}): {security.fix}") from error
+                raise NonRetryableError(f"Kafka at {brokers} refused the login ({refused}): {security.fix}") from error
             if isinstance(error, ValueError) or time.monotonic() > deadline:
                 raise JobError(
                     f"no Kafka broker answers at {brokers} ({reason(error)}): is KAFKA_BROKERS right (host:port, "
@@ -103,11 +103,11 @@ def _check_retention(topic: str, configs: dict[str, str]) -> None:
     days = int(configs.get("retention.ms", _RETENTION["retention.ms"])) / _DAY_MS
     way_out = f"set it with kafka-configs.sh --alter --topic {topic} --add-config"
     if "compact" in configs.get("cleanup.policy", ""):
-        raise JobError(
+        raise NonRetryableError(
             f"topic {topic} is compacted and would keep one click of each session: {way_out} cleanup.policy=delete"
         )
     if 0 <= days < RETENTION_DAYS:
-        raise JobError(
+        raise NonRetryableError(
             f"topic {topic} keeps records for {days:g} days, the contract declares {RETENTION_DAYS}, and clicks could "
             f"be gone before they are archived: {way_out} retention.ms={_RETENTION['retention.ms']}"
         )

@@ -3,7 +3,7 @@
 import socket
 from typing import TYPE_CHECKING, Any, Final
 
-from jobs.cli import JobError
+from jobs.cli import JobError, NonRetryableError
 from jobs.kafka_security import PLAINTEXT, Security
 
 if TYPE_CHECKING:
@@ -27,7 +27,9 @@ def require_broker(brokers: str) -> None:
     for broker in brokers.split(","):
         host, _, port = broker.strip().rpartition(":")
         if not host or not port.isdecimal():
-            raise JobError(f"--kafka-brokers: {broker.strip()!r} is not host:port; set the variable KAFKA_BROKERS")
+            raise NonRetryableError(
+                f"--kafka-brokers: {broker.strip()!r} is not host:port; set the variable KAFKA_BROKERS"
+            )
         try:
             socket.create_connection((host.strip("[]"), int(port)), _CONNECT_SECONDS).close()
         except (OSError, OverflowError) as error:
@@ -84,7 +86,7 @@ def require_same_topic(spark: "SparkSession", topic: str, topic_id: str, checkpo
     files = files_in(spark, f"{checkpoint}/{TOPIC_FOLDER}")
     known = [name for name in files.names() if not name.startswith(".")]
     if known and topic_id not in known:
-        raise JobError(
+        raise NonRetryableError(
             f"the topic {topic} was deleted and made anew, or is another than {checkpoint} is of. To go on with what "
             f"is there, delete {checkpoint}: it is all read again, counted once"
         )

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from jobs.cli import Data, JobError, flow, main, positive_float, say, true_or_false
+from jobs.cli import Data, NonRetryableError, flow, main, positive_float, say, true_or_false
 from jobs.spark import tables
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ def _days_to_load(connection: "psycopg.Connection[Any]", complete: Complete) -> 
         return None
     run_id, ended = there
     if ended > complete.ended and run_id != complete.run_id:
-        raise JobError(
+        raise NonRetryableError(
             f"PostgreSQL has run {run_id} of {ended:%Y-%m-%d %H:%M:%S}, and this is an older one, {complete.run_id} of "
             f"{complete.ended:%Y-%m-%d %H:%M:%S}: PostgreSQL keeps what it has; trigger the load with in_full when the "
             "older one is right"
@@ -191,9 +191,9 @@ def _replace_table(
 
 def _refuse_a_loss(table: str, before: int, now: int, factor: float) -> None:
     if not now:
-        raise JobError(f"{table} of the mart is empty: PostgreSQL keeps what it has; look at the ETL's log")
+        raise NonRetryableError(f"{table} of the mart is empty: PostgreSQL keeps what it has; look at the ETL's log")
     if now * factor < before:
-        raise JobError(
+        raise NonRetryableError(
             f"{table} of the mart has {now:,} rows, PostgreSQL {before:,}, more than {factor:g} times as many: "
             "PostgreSQL keeps what it has; look at the ETL's log and the curated stream, or, when it is right, trigger "
             "the load with a higher max_shrink_factor"
@@ -207,7 +207,7 @@ def _refuse_a_contradiction(connection: "psycopg.Connection[Any]") -> None:
         clicks[table] = int(row[0] or 0) if row else 0
     if len(set(clicks.values())) > 1:
         counted = ", ".join(f"{table} {count:,}" for table, count in clicks.items())
-        raise JobError(
+        raise NonRetryableError(
             f"the tables of the mart do not hold the same clicks ({counted}): PostgreSQL keeps what it has; run "
             "tripclick_analytics_mart_etl again"
         )

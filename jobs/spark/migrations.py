@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from jobs.cli import JobError, say
+from jobs.cli import JobError, NonRetryableError, say
 from jobs.spark import dictionary
 from jobs.spark.columns_hot import BATCHES
 from jobs.spark.columns_views import LOADS, VIEWS
@@ -112,7 +112,7 @@ def _apply_new(connection: "psycopg.Connection[Any]") -> None:
             _apply(connection, path)
             say(f"applied {path.name} to PostgreSQL")
         elif done[path.stem] not in (None, checksum):
-            raise JobError(
+            raise NonRetryableError(
                 f"{path.name} is not the file that was applied to this database: restore it, and put what is to change "
                 "into a new file"
             )
@@ -193,7 +193,7 @@ def _become_owner(connection: "psycopg.Connection[Any]") -> None:
     found = set_up(connection)
     if not found.becomes_owner:
         refused = f"the login may not become {OWNER}, who owns the tables"
-        raise JobError(f"PostgreSQL: {refused}: run as superuser: {found.way_out}")
+        raise NonRetryableError(f"PostgreSQL: {refused}: run as superuser: {found.way_out}")
     # The schema by its name: "$user" would be another one as OWNER. And no temporary table stands before a real one.
     connection.execute("SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true)")
     for (name,) in connection.execute(_FOREIGN, (_ours(), OWNER)).fetchall():
@@ -202,7 +202,7 @@ def _become_owner(connection: "psycopg.Connection[Any]") -> None:
             connection.execute(give)
         except psycopg.errors.InsufficientPrivilege as error:
             why = error.diag.message_primary
-            raise JobError(f"PostgreSQL: {why}: run as superuser: {give.as_string()}") from None
+            raise NonRetryableError(f"PostgreSQL: {why}: run as superuser: {give.as_string()}") from None
     connection.execute(f"SET LOCAL ROLE {OWNER}".encode())
 
 
@@ -224,7 +224,7 @@ def _apply(connection: "psycopg.Connection[Any]", path: Path) -> None:
             line += statement.count("\n", 0, int(error.diag.statement_position or 1) - 1)
             is_there = isinstance(error, psycopg.errors.DuplicateTable)
             way_out = ", not made by this job: rename it" if is_there else "; the database is as it was"
-            raise JobError(f"{path.name}:{line}: {error.diag.message_primary}{way_out}") from None
+            raise NonRetryableError(f"{path.name}:{line}: {error.diag.message_primary}{way_out}") from None
 
 
 def statements(text: str) -> Iterator[tuple[int, str]]:

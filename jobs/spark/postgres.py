@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from jobs.cli import JobError, outside
+from jobs.cli import JobError, NonRetryableError, outside
 
 if TYPE_CHECKING:
     import psycopg
@@ -25,7 +25,7 @@ def connect() -> "psycopg.Connection[Any]":
 
     missing = [name for name in NEEDED if not os.environ.get(name)]
     if missing and not os.environ.get("PGSERVICE"):
-        raise JobError(
+        raise NonRetryableError(
             f"{', '.join(missing)} not set: declare the connection postgres_gold on the task in the pipeline's YAML, "
             "and let the Spark server's sshd take it (AcceptEnv PG*); or set PGSERVICE there"
         )
@@ -34,7 +34,7 @@ def connect() -> "psycopg.Connection[Any]":
     except psycopg.OperationalError as error:
         why = str(error).strip().splitlines()[0]
         wrong = f"PostgreSQL: {why}; look at the connection postgres_gold and at the server"
-        raise JobError(outside(error) or wrong) from None
+        raise outside(error) or JobError(wrong) from None
 
 
 def as_text(rows: "DataFrame") -> "DataFrame":

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from jobs.cli import JobError
+from jobs.cli import NonRetryableError
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -65,7 +65,7 @@ def _told() -> dict[str, str]:
     told = dict(SparkConf().getAll())
     for name, value in FIXED.items():
         if told.get(name, value).lower() != value.lower():
-            raise JobError(
+            raise NonRetryableError(
                 f"spark-submit was told {name}={told[name]}, and the marts are computed with {value}: take it "
                 "out of the command or of spark-defaults.conf"
             )

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from jobs.cli import JobError, Terminated, outside, say
+from jobs.cli import JobError, Known, NonRetryableError, Terminated, outside, recognised, say
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -132,17 +132,39 @@ def _round(stream: "DataFrame", write: WriteBatch, checkpoint: str, stop: Stop) 
 
 def _explained(error: Exception, checkpoint: str) -> Exception:
     """The JobError for what is known to happen to a stream or to its batch, else the error itself."""
-    known = {
-        "data may have been lost": "Kafka dropped records before they were read (its retention is shorter than the "
-        f"stream's pause). To go on with what is left, delete {checkpoint}: the rest is read again, counted once",
-        "KAFKA_DATA_LOSS": "Kafka's offsets are not the checkpoint's: records were dropped, or the topic was made "
-        f"anew. To go on with what is there, delete {checkpoint}: it is all read again, counted once",
-        "oncurrent": f"another job writes the same table or checkpoint {checkpoint}: end one of the two",
-        "TimeoutException": "Kafka stopped answering: run it again, the stream goes on where it was",
-    }
-    text = str(error).partition("\n\tat ")[0]  # the stack has java.util.concurrent in it
-    message = next((message for sign, message in known.items() if sign in text), None) or outside(error)
-    return JobError(message) if message and not isinstance(error, JobError) else error
+    if isinstance(error, JobError):
+        return error
+    known = (
+        Known(
+            "data may have been lost",
+            "Kafka dropped records before they were read (its retention is shorter than the stream's pause). To go on "
+            f"with what is left, delete {checkpoint}: the rest is read again, counted once",
+            NonRetryableError,
+        ),
+        Known(
+            "KAFKA_DATA_LOSS",
+            "Kafka's offsets are not the checkpoint's: records were dropped, or the topic was made anew. To go on with "
+            f"what is there, delete {checkpoint}: it is all read again, counted once",
+            NonRetryableError,
+        ),
+        Known(".Concurrent", f"another job writes the same table or checkpoint {checkpoint}: end one of the two"),
+        Known(
+            "org.apache.kafka.common.errors.TimeoutException",
+            "Kafka stopped answering: run it again, the stream goes on where it was",
+        ),
+    )
+    return recognised(_said_in_java(error), known) or outside(error) or error
+
+
+def _said_in_java(error: Any) -> str:
+    """The class and the words of each Java exception behind an error, without the classes that its stack names."""
+    lines = [str(error).partition("\n\tat ")[0]]
+    cause = getattr(error, "java_exception", None) or getattr(error, "_origin", None)
+    while cause is not None:
+        lines.append(str(cause.toString()))
+        cause = cause.getCause()
+    converted = getattr(error, "_cause", None)  # of an exception that PySpark has no class for
+    return "\n".join([*lines, _said_in_java(converted)] if converted else lines)
 
 
 @contextmanager

@@ -11,10 +11,11 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from jobs.cli import Data, JobError, flow, main, positive_float, say, share, true_or_false
+from jobs.cli import Data, NonRetryableError, flow, main, positive_float, say, share, true_or_false
 from jobs.event import TOPIC
 from jobs.spark import tables
 from jobs.spark.overlap import Overlap
+from jobs.spark.tally import Count, Tally
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, Row, SparkSession
@@ -57,9 +58,7 @@ class CuratedWriter:
     clicks_path: str
     quarantine_path: str
     max_bad_share: float = 1.0
-    read: int = field(default=0, init=False)
-    bad: int = field(default=0, init=False)
-    example: str = field(default="", init=False)
+    seen: Count = field(default=Count(), init=False)
 
     def __post_init__(self) -> None:
         self.overlap = Overlap(self.clicks_path, self.quarantine_path)
@@ -78,7 +77,9 @@ class CuratedWriter:
         checked = events.check(batch).persist(StorageLevel.DISK_ONLY)  # a backlog's batch fits no memory
         try:
             reasons = events.summary(checked)
-            self._count(reasons)
+            count = counted(reasons)
+            Tally(batch.sparkSession, self.clicks_path).note(stream_of(batch), batch_id, count)
+            self.seen += count
             self._append(checked, batch_id, reasons)
         finally:
             checked.unpersist()
@@ -105,21 +106,24 @@ class CuratedWriter:
         if kept or not is_compared:  # a new version of the table without a new click would wake its readers
             append_once(events.clicks(checked), self.clicks_path, batch_id, kept)
 
-    def _count(self, reasons: "list[Row]") -> None:
-        self.read += sum(row.records for row in reasons)
-        for row in reasons:
-            if row.reason:
-                self.bad += row.records
-                self.example = f"{row.reason}: partition {row.first.partition} offset {row.first.offset}"
-
-    def refuse_a_flood(self) -> None:
-        """JobError when too many of the records of this run were bad; all of them are stored by then."""
-        if self.bad >= MIN_BAD_RECORDS and self.bad > self.max_bad_share * self.read:
-            raise JobError(
-                f"{self.bad:,} of {self.read:,} records are bad, more than --max-bad-share {self.max_bad_share:g}, "
-                f"e.g. {self.example}. Everything is stored, the bad ones in {self.quarantine_path}: look at what the "
-                "producer sends, or, when it is right, trigger with a higher max_bad_share"
+    def refuse_a_flood(self, spark: "SparkSession") -> None:
+        """NonRetryableError when too many records were bad since a run ended well; all of them are stored by then."""
+        tally = Tally(spark, self.clicks_path)
+        since = tally.total()
+        if since.bad >= MIN_BAD_RECORDS and since.bad > self.max_bad_share * since.read:
+            raise NonRetryableError(
+                f"{since.bad:,} of {since.read:,} records are bad, more than --max-bad-share {self.max_bad_share:g}, "
+                f"e.g. {since.example}. Everything is stored, the bad ones in {self.quarantine_path}: look at what the "
+                "producer sends; it is said again until a run with a higher max_bad_share has ended well"
             )
+        tally.clear()
+
+
+def counted(reasons: "list[Row]") -> Count:
+    """A batch's records, by the rows of `events.summary`."""
+    bad = [row for row in reasons if row.reason]
+    example = f"{bad[-1].reason}: partition {bad[-1].first.partition} offset {bad[-1].first.offset}" if bad else ""
+    return Count(sum(row.records for row in reasons), sum(row.records for row in bad), example)
 
 
 def describe(reasons: "list[Row]") -> str:
@@ -163,11 +167,11 @@ def run(options: argparse.Namespace) -> None:
         limits = Limits(options.run_minutes, options.interval_seconds, options.until_caught_up)
         try:
             run_rounds(stream, writer, checkpoint, limits, writer.overlap.note_end)
-            for path in (clicks_path, quarantine_path) if writer.read else ():
+            for path in (clicks_path, quarantine_path) if writer.seen.read else ():
                 compact(spark, path)
         finally:
-            say(f"this run: read {writer.read:,}, quarantined {writer.bad:,}")
-    writer.refuse_a_flood()
+            say(f"this run: read {writer.seen.read:,}, quarantined {writer.seen.bad:,}")
+        writer.refuse_a_flood(spark)
 
 
 def _source(

@@ -38,7 +38,9 @@ def one_writer(spark: "SparkSession", path: str) -> Iterator[None]:
     try:
         lease.take()
     except OSError as error:
-        raise JobError(f"cannot take the lease of {name}: {outside(error) or error}") from None
+        known = outside(error)
+        kind = type(known) if known else JobError
+        raise kind(f"cannot take the lease of {name}: {known or error}") from None
     _leases.append(lease)
     try:
         yield

@@ -221,9 +221,9 @@ class Chain:
         """Why the job ends red, in its own words, in the Spark session of this process."""
         with pytest.raises(Exception) as raised:  # noqa: PT011  (whatever it is)
             self.run(job)
-        message = str(raised.value) if isinstance(raised.value, JobError) else outside(raised.value)
+        message = raised.value if isinstance(raised.value, JobError) else outside(raised.value)
         assert message, raised.value
-        return message
+        return str(message)
 
     def check(self, spark: SparkSession) -> None:
         """Every record is archived once and curated or quarantined once, and every table has the right numbers."""

@@ -197,7 +197,7 @@ def test_postgresql_killed_while_tables_are_loaded(
             happened["too late"] += 1
             continue
         assert isinstance(error, psycopg.Error)
-        assert "PostgreSQL" in (cli.outside(error) or ""), error
+        assert "PostgreSQL" in str(cli.outside(error)), error
         assert found in (before, after), "neither old nor new"
         happened["old" if found == before else "new"] += 1
         with chain.connect() as connection:

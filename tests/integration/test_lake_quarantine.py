@@ -97,7 +97,7 @@ def test_all_read_again_adds_nothing_to_either_table(lake: Lake) -> None:
     remove(lake.spark, clicks, bad, archive, Removal(frozenset({(lake.topic, 0, 0)}), "kim", "not a person's"))
     versions = [state(lake.spark, table).version() for table in (clicks, bad)]
     lake.run(again := lake.curated(), checkpoint="lost, and made anew")
-    assert again.read == 7
+    assert again.seen.read == 7
     assert [state(lake.spark, table).version() for table in (clicks, bad)] == versions
     assert (len(ids(lake)), len(lake.rows("quarantine"))) == (4, 3)
 

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from kafka import KafkaAdminClient, KafkaProducer
 from kafka.admin import NewTopic
+from pyspark.errors.exceptions.captured import convert_exception
 
-from jobs.cli import JobError, Terminated
+from jobs.cli import JobError, NonRetryableError, Terminated
 from jobs.event import PARTITIONS, SHIFT_HEADER, event_id
-from jobs.spark import kafka_records
+from jobs.spark import kafka_records, streaming
 from jobs.spark import writer as writer_module
 from jobs.spark.archive_raw import ArchiveWriter
 from jobs.spark.kafka_records import archived_records, records, require_broker, require_topic
@@ -127,10 +128,10 @@ def test_second_run_reads_only_what_is_new(lake: Lake) -> None:
     lake.send([line(0)])
     lake.run(lake.curated())
     lake.run(again := lake.curated())
-    assert again.read == 0
+    assert again.seen.read == 0
     lake.send([line(1)])
     lake.run(third := lake.curated())
-    assert third.read == 1
+    assert third.seen.read == 1
     assert len(lake.rows("clicks")) == 2
 
 
@@ -195,12 +196,39 @@ def test_batches_are_bounded_in_bytes_too(
 
 def test_flood_of_bad_records_is_stored_and_then_refused(lake: Lake) -> None:
     lake.send([line(0), *[BROKEN] * 60])
-    lake.run(writer := lake.curated(max_bad_share=0.05))
+    lake.run(lake.curated(max_bad_share=0.05))
     assert (len(lake.rows("clicks")), len(lake.rows("quarantine"))) == (1, 60)
-    with pytest.raises(JobError, match=r"60 of 61 records are bad, .* not_json: partition 0 offset 1"):
-        writer.refuse_a_flood()
-    writer.max_bad_share = 1
-    writer.refuse_a_flood()
+
+    def judged(max_bad_share: float) -> None:
+        lake.run(writer := lake.curated(max_bad_share))
+        writer.refuse_a_flood(lake.spark)
+
+    for _ in range(2):  # a retry reads nothing, and says the same
+        with pytest.raises(NonRetryableError, match=r"60 of 61 records are bad, .* not_json: partition 0 offset 1"):
+            judged(max_bad_share=0.05)
+    judged(max_bad_share=1)
+    judged(max_bad_share=0.05)
+
+
+@pytest.mark.parametrize(
+    ("java", "said"),
+    [
+        ("org.apache.kafka.common.errors.TimeoutException", "Kafka stopped answering"),
+        ("java.util.ConcurrentModificationException", "another job writes the same table or checkpoint /ck"),
+        ("org.apache.hadoop.fs.s3a.AWSApiCallTimeoutException", "S3 does not answer"),
+        ("java.net.SocketTimeoutException", None),
+    ],
+)
+def test_an_error_of_java_is_known_by_the_class_of_what_caused_it(
+    spark: "SparkSession", java: str, said: str | None
+) -> None:
+    jvm: Any = spark._jvm
+    made = getattr(jvm, java)
+    cause = made("a", None) if "hadoop" in java else made("a")
+    wrapped = jvm.java.lang.RuntimeException("Job aborted", jvm.java.util.concurrent.ExecutionException(cause))
+    error = convert_exception(wrapped)
+    explained = streaming._explained(error, "/ck")
+    assert explained is error if said is None else str(explained).startswith(said)
 
 
 def test_archive_holds_every_record_as_it_came(lake: Lake, capsys: pytest.CaptureFixture[str]) -> None:

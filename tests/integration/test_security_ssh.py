@@ -43,12 +43,12 @@ def ssh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshServer]:
         server.stop()
 
 
-def execute(ssh: SshServer, extra: dict[str, str], mark: Path) -> str:
-    """Touch `mark` on the server; the error that the operator raises, if any."""
+def execute(ssh: SshServer, extra: dict[str, str], mark: Path, then: str = "true") -> str:
+    """Touch `mark` on the server and run another command there; the error that the operator raises, if any."""
     connection = {"conn_type": "ssh", "host": HOST, "port": ssh.home.port("ssh"), "login": user_name()}
     connection["extra"] = {"key_file": str(ssh.client_key), **extra}
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", RUN, f"touch '{mark}'"],
+        [sys.executable, "-W", "ignore", "-c", RUN, f"touch '{mark}' && {then}"],
         cwd=ROOT,
         env={
             **os.environ,
@@ -61,6 +61,13 @@ def execute(ssh: SshServer, extra: dict[str, str], mark: Path) -> str:
     )
     assert done.returncode == 0, done.stderr
     return done.stderr.splitlines()[-1] if done.stderr else ""
+
+
+def test_a_job_that_no_retry_mends_fails_without_one(ssh: SshServer, tmp_path: Path) -> None:
+    key = {"host_key": ssh.host_key}
+    ended = {code: execute(ssh, key, tmp_path / "mark", f"exit {code}") for code in (1, 65)}
+    assert ended[1] == "AirflowException SSH operator error: exit status = 1"
+    assert ended[65] == "AirflowFailException exit code 65: no retry would mend it; the reason stands above"
 
 
 def test_a_server_with_another_host_key_is_refused_and_gets_no_command(ssh: SshServer, tmp_path: Path) -> None:

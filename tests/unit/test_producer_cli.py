@@ -45,10 +45,15 @@ def test_a_job_error_is_one_line_and_exit_code_1(capsys: pytest.CaptureFixture[s
     assert capsys.readouterr() == ("", "error: this is wrong: do that\n")
 
 
-@pytest.mark.parametrize("sign", cli.OUTSIDE)
-def test_what_comes_from_outside_is_one_line_too(capsys: pytest.CaptureFixture[str], sign: str) -> None:
-    assert end(OSError(f"cannot go on: {sign}\n\tat a.b.C(D.java:1)")) == 1
-    assert capsys.readouterr() == ("", f"error: {cli.OUTSIDE[sign]}\n")
+def test_one_that_no_retry_mends_has_an_exit_code_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    assert end(cli.NonRetryableError("look at this")) == cli.NON_RETRYABLE == 65
+    assert capsys.readouterr() == ("", "error: look at this\n")
+
+
+@pytest.mark.parametrize("known", cli.OUTSIDE, ids=lambda known: known.sign)
+def test_what_comes_from_outside_is_one_line_too(capsys: pytest.CaptureFixture[str], known: cli.Known) -> None:
+    assert end(OSError(f"cannot go on: {known.sign}\n\tat a.b.C(D.java:1)")) == known.kind.exit_code
+    assert capsys.readouterr() == ("", f"error: {known.message}\n")
 
 
 def test_other_exceptions_keep_their_traceback() -> None:
