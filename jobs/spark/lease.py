@@ -2,41 +2,55 @@
 
 Its states are files `_writer/<number>`, each made only if it is not there yet: who makes the next number holds the
 lease or has renewed it, so that taking, renewing and taking over are one atomic step, on a shared folder and on S3.
+No two hosts' clocks are compared: whoever wants a lease that another host left waits, by its own clock, whether it is
+renewed.
 """
 
-import json
 import os
+import re
 import socket
 import threading
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
-from jobs.cli import JobError
+import msgspec
+
+from jobs.cli import JobError, say
 from jobs.spark.lease_files import Files
 
-EXPIRES_S: Final = 60.0  # after the last renewal; the hosts' clocks agree to a few seconds
+EXPIRES_S: Final = 60.0  # without a renewal
 RENEW_S: Final = 10.0
+LOOK_S: Final = 1.0  # how often one that waits looks for a renewal
 MARGIN_S: Final = 20.0  # a holder that could not renew gives up this much before it may be taken over
 _KEEP: Final = 8  # a listing that races with renewals still shows one of these
+_NUMBER: Final = re.compile("[0-9]{12}")
 
 
 @dataclass(frozen=True)
 class State:
-    """The content of one file: who holds the lease since when, as it was `renewed` (epoch seconds)."""
+    """The content of one file: who holds the lease, and when (epoch seconds, for people) it was `renewed`."""
 
-    token: str
-    holder: str
-    process: str
-    renewed: float
+    token: str = ""
+    holder: str = "a job that cannot be told"
+    process: str = ""
+    renewed: float = 0.0
     released: bool = False
 
+    @classmethod
+    def of(cls, content: bytes) -> "State":
+        """Of a file that whatever version of this code made; of a broken one, a holder that has to be waited for."""
+        try:
+            return msgspec.json.decode(content, type=cls)
+        except msgspec.DecodeError:
+            return cls()
+
     def is_free(self) -> bool:
-        """Whether another may take the lease: it was given back, it ran out, or its process on this host is gone."""
-        return self.released or abs(time.time() - self.renewed) > EXPIRES_S or _is_gone(self.process)
+        """Whether another may take the lease at once: it was given back, or its process of this host is gone."""
+        return self.released or _runs_here(self.process) is False
 
 
 def state_of(job: str, pid: int) -> State:
@@ -55,28 +69,50 @@ class Lease:
     state: State
     on_loss: Callable[[], object] = lambda: None
     _number: int = field(default=0, init=False)
-    _renewed: float = field(default=0.0, init=False)  # of the monotonic clock
+    _renewed: float = field(default=0.0, init=False)
     _lost: bool = field(default=False, init=False)
     _lock: threading.RLock = field(default_factory=threading.RLock, init=False)
     _ended: threading.Event = field(default_factory=threading.Event, init=False)
 
     def take(self) -> None:
-        """Take it, and keep it until `release`. JobError when another one holds it."""
-        while True:
-            number, newest = self._newest()
-            if newest and not newest.is_free():
-                raise JobError(
-                    f"{self.name} is being written by {newest.holder}: wait until it ends, or end it; a killed one's "
-                    f"lease runs out after {EXPIRES_S:.0f} s"
-                )
-            if self._make(number + 1, self.state):
-                break
+        """Take it, and keep it until `release`. JobError when another one holds it.
+
+        What a process of another host holds is free after EXPIRES_S in which nobody has renewed it; that of a living
+        process of this host never is.
+        """
+        number, newest = self._newest()
+        while not self._is_left(number, newest) or not self._make(number + 1, self.state):
+            before, (number, newest) = number, self._newest()
+            if number > before and newest and not newest.is_free():
+                raise self._refusal(newest)
         threading.Thread(target=self._keep_renewing, name=f"lease of {self.name}", daemon=True).start()
 
+    def _is_left(self, number: int, newest: State | None) -> bool:
+        """Whether nobody holds it, after a wait where only that can tell; JobError for a process of this host."""
+        if newest and _runs_here(newest.process) and not newest.released:
+            raise self._refusal(newest)
+        if newest and not newest.is_free():
+            say(f"{self.name} was being written by {newest.holder}: waits {EXPIRES_S:g} s whether it still is")
+        since = _clock()
+        while newest and not newest.is_free() and _clock() - since <= EXPIRES_S:
+            time.sleep(LOOK_S)
+            if max(self._numbers(), default=0) != number:
+                return False
+        return True
+
+    def _refusal(self, newest: State) -> JobError:
+        return JobError(
+            f"{self.name} is being written by {newest.holder}: wait until it ends, or end it; a killed one's lease "
+            f"runs out after {EXPIRES_S:.0f} s"
+        )
+
     def fence(self) -> None:
-        """Right before a commit: JobError unless nobody can have taken the lease over, nor can for a while."""
+        """Right before a commit: JobError when another one has taken the lease over.
+
+        It is renewed whatever the clocks say: a host that was suspended does not know for how long.
+        """
         with self._lock:
-            if not self._lost and time.monotonic() - self._renewed > RENEW_S:
+            if not self._lost:
                 self._renew()
             if self._lost:
                 raise self.loss
@@ -106,7 +142,7 @@ class Lease:
                 try:
                     self._renew()
                 except OSError:  # the storage does not answer: there is time to try again
-                    self._lost = time.monotonic() - self._renewed > EXPIRES_S - MARGIN_S
+                    self._lost = _clock() - self._renewed > EXPIRES_S - MARGIN_S
                 if self._lost:
                     self.on_loss()
                     return
@@ -116,14 +152,15 @@ class Lease:
 
     def _make(self, number: int, state: State) -> bool:
         """Whether this state is now the newest."""
-        started = time.monotonic()
-        content = json.dumps(asdict(replace(state, renewed=time.time()))).encode()
+        started = _clock()
+        content = msgspec.json.encode(replace(state, renewed=time.time()))
         if not self.files.create(f"{number:012}", content):
             return False
+        self._number = number  # also when the storage then stops answering: this number is ours
         if max(self._numbers()) > number:  # it was long gone, and its file deleted
             self.files.delete(f"{number:012}")
             return False
-        self._number, self._renewed = number, started
+        self._renewed = started
         self._clear(number - _KEEP)
         return True
 
@@ -131,11 +168,11 @@ class Lease:
         while numbers := self._numbers():
             content = self.files.read(f"{max(numbers):012}")
             if content is not None:
-                return max(numbers), _state(content)
+                return max(numbers), State.of(content)
         return 0, None
 
     def _numbers(self) -> list[int]:
-        return [int(name) for name in self.files.names() if name.isdecimal()]
+        return [int(name) for name in self.files.names() if _NUMBER.fullmatch(name)]
 
     def _clear(self, before: int) -> None:
         for number in self._numbers():
@@ -143,11 +180,9 @@ class Lease:
                 self.files.delete(f"{number:012}")
 
 
-def _state(content: bytes) -> State:
-    try:
-        return State(**json.loads(content))
-    except (ValueError, TypeError):  # files are made whole: only a power cut leaves half of one
-        return State("", "", "", 0.0, released=True)
+def _clock() -> float:
+    """Seconds that go on while the host is suspended."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 def _identity(pid: int) -> str:
@@ -159,18 +194,15 @@ def _identity(pid: int) -> str:
         return ""
 
 
-def _is_gone(process: str) -> bool:
-    """Whether it certainly runs no more: it was a process of this host that is not there now."""
-    if not process:
-        return False
-    pid = int(process.split()[2])
-    here = _identity(os.getpid()).split()[:2]
-    if process.split()[:2] != here:
-        return False
+def _runs_here(process: str) -> bool | None:
+    """Whether it still runs on this host; None of a process of another host, or of one that cannot be told."""
+    words = process.split()
+    if len(words) != 4 or words[:2] != _identity(os.getpid()).split()[:2] or not words[2].isdecimal():
+        return None
     try:
-        return _start(pid) != process.split()[3]
+        return _start(int(words[2])) == words[3]
     except FileNotFoundError:
-        return True
+        return False
 
 
 def _start(pid: int) -> str:

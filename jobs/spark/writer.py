@@ -48,6 +48,8 @@ def one_writer(spark: "SparkSession", path: str) -> Iterator[None]:
         if lease.is_lost:  # Spark only says that the jobs were cancelled
             raise lease.loss from error
         raise
+    else:
+        fence()  # what was written without one, such as a checkpoint
     finally:
         _leases.remove(lease)
         try:

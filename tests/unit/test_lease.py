@@ -14,7 +14,7 @@ import pytest
 
 from jobs.cli import JobError
 from jobs.spark import lease as lease_module
-from jobs.spark.lease import EXPIRES_S, state_of
+from jobs.spark.lease import State, state_of
 from jobs.spark.lease_files import LocalFiles
 from tests.leases import abandoned, check_that_a_zombie_is_fenced, lease_in
 
@@ -39,14 +39,22 @@ def _race(folder: Path, start: Barrier, end: Barrier, number: int) -> None:
     end.wait()  # the winner must not give it back, or end, before all have tried
 
 
-@pytest.mark.parametrize("before", ["nothing", "released", "run out", "half a file"])
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lease is renewed, looked at and run out within less than a second."""
+    for name, seconds in {"RENEW_S": 0.02, "LOOK_S": 0.02, "EXPIRES_S": 0.5}.items():
+        monkeypatch.setattr(lease_module, name, seconds)
+
+
+@pytest.mark.usefixtures("soon")
+@pytest.mark.parametrize("before", ["nothing", "released", "left", "half a file"])
 def test_of_many_that_race_one_wins_and_the_others_hear_its_name(
     files: LocalFiles, tmp_path: Path, before: str
 ) -> None:
     if before == "released":
         abandoned(files, released=True)
-    if before == "run out":
-        abandoned(files, renewed=time.time() - EXPIRES_S - 1)
+    if before == "left":
+        abandoned(files)
     if before == "half a file":
         assert files.create(f"{7:012}", b'{"token": "')
     start, end = multiprocessing.Barrier(PROCESSES), multiprocessing.Barrier(PROCESSES)
@@ -62,14 +70,51 @@ def test_of_many_that_race_one_wins_and_the_others_hear_its_name(
     assert all(f"written by job {won[0]}, process " in message for message in refused)
 
 
-def test_living_holder_is_refused_by_name_until_its_lease_runs_out(files: LocalFiles, tmp_path: Path) -> None:
-    abandoned(files, renewed=time.time() - EXPIRES_S + 5)
-    with pytest.raises(JobError, match="is being written by dead job: wait"):
+@pytest.mark.usefixtures("soon")
+@pytest.mark.parametrize("clock_differs_s", [0, 3600, -3600])
+def test_holder_of_another_host_is_refused_by_name_until_it_renews_no_more(
+    files: LocalFiles, monkeypatch: pytest.MonkeyPatch, clock_differs_s: float
+) -> None:
+    holder = lease_in(files, "holder", elsewhere=True)
+    holder.take()
+    now = time.time
+    monkeypatch.setattr(time, "time", lambda: now() + clock_differs_s)
+    with pytest.raises(JobError, match="is being written by holder, process"):
         lease_in(files).take()
-    abandoned(other := LocalFiles(tmp_path / "other"), renewed=time.time() - EXPIRES_S - 1)
-    taken = lease_in(other)
-    taken.take()
-    taken.release()
+    holder._ended.set()  # its host dies
+    began = time.monotonic()
+    lease_in(files).take()
+    assert time.monotonic() - began > lease_module.EXPIRES_S
+    with pytest.raises(JobError, match="another job may write it"):
+        holder.fence()
+
+
+@pytest.mark.usefixtures("soon")
+def test_living_holder_of_this_host_keeps_it_however_long_it_hangs(files: LocalFiles) -> None:
+    holder = lease_in(files)
+    holder.take()
+    holder._ended.set()  # renews no more
+    with pytest.raises(JobError, match="is being written by job, process"):
+        lease_in(files).take()
+    holder.fence()
+
+
+def test_states_of_other_versions_are_read_as_far_as_they_are_known() -> None:
+    assert State.of(b'{"holder": "next release", "comment": "new"}') == State(holder="next release")
+    assert State.of(b'{"token": "') == State.of(b"5") == State.of(b'{"process": 5}') == State()
+    assert not State().is_free()
+
+
+@pytest.mark.usefixtures("soon")
+def test_storage_that_fails_after_a_renewal_costs_no_lease(files: LocalFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    holder = lease_in(files)
+    holder.take()
+    holder._ended.set()  # the test renews
+    with monkeypatch.context() as fails:
+        fails.setattr(files, "names", lambda: (_ for _ in ()).throw(OSError("no answer")))
+        with pytest.raises(OSError, match="no answer"):
+            holder.fence()
+    holder.fence()
 
 
 def test_killed_holder_of_this_host_is_followed_at_once(files: LocalFiles) -> None:
@@ -86,11 +131,9 @@ def test_killed_holder_of_this_host_is_followed_at_once(files: LocalFiles) -> No
         child.communicate()
 
 
-def test_process_of_another_host_or_with_a_pid_used_again_is_told_apart(files: LocalFiles, tmp_path: Path) -> None:
+def test_process_of_another_host_or_with_a_pid_used_again_is_told_apart(tmp_path: Path) -> None:
     boot, space, pid, start = state_of("job", os.getpid()).process.split()
-    abandoned(files, process=f"another-boot {space} 999999999 {start}")
-    with pytest.raises(JobError):
-        lease_in(files).take()
+    assert not State(process=f"another-boot {space} 999999999 {start}").is_free()
     abandoned(again := LocalFiles(tmp_path / "again"), process=f"{boot} {space} {pid} {int(start) - 1}")
     lease_in(again).take()
 
