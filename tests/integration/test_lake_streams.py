@@ -224,7 +224,7 @@ def test_an_error_of_java_is_known_by_the_class_of_what_caused_it(
 ) -> None:
     jvm: Any = spark._jvm
     made = getattr(jvm, java)
-    cause = made("a", None) if "hadoop" in java else made("a")
+    cause = made("a", jvm.java.lang.Exception("b")) if "hadoop" in java else made("a")
     wrapped = jvm.java.lang.RuntimeException("Job aborted", jvm.java.util.concurrent.ExecutionException(cause))
     error = convert_exception(wrapped)
     explained = streaming._explained(error, "/ck")
