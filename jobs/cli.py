@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
-from typing import Literal
+from typing import Any, Literal
 
 TERMINATED = 143  # 128 + SIGTERM, as a shell reports it
 USAGE = 2  # argparse's, of a command line that it does not take
@@ -171,12 +171,27 @@ def _watch_stdin() -> None:
 
 def outside(error: Exception) -> JobError | None:
     """What to raise instead of an exception that comes from outside; None of another one."""
-    return recognised(str(error), OUTSIDE)
+    return recognised(error, OUTSIDE)
 
 
-def recognised(text: str, among: Iterable[Known]) -> JobError | None:
-    """The JobError of the first one whose sign is in this text."""
-    return next((known.kind(known.message) for known in among if known.sign in text), None)
+def recognised(error: Exception, among: Iterable[Known]) -> JobError | None:
+    """The JobError of the first one whose sign is in what the error says."""
+    said = _said(error)
+    return next((known.kind(known.message) for known in among if known.sign in said), None)
+
+
+def _said(error: Any) -> str:
+    """The words of an error, with the class and the words of each Java exception behind it.
+
+    Without Java's stack, which names classes that had no part in it.
+    """
+    lines = [str(error).partition("\n\tat ")[0]]
+    cause = getattr(error, "java_exception", None) or getattr(error, "_origin", None)
+    while cause is not None:
+        lines.append(str(cause.toString()))
+        cause = cause.getCause()
+    converted = getattr(error, "_cause", None)  # of one that PySpark has no class for
+    return "\n".join([*lines, _said(converted)] if converted else lines)
 
 
 def say(message: str) -> None:

@@ -153,18 +153,7 @@ def _explained(error: Exception, checkpoint: str) -> Exception:
             "Kafka stopped answering: run it again, the stream goes on where it was",
         ),
     )
-    return recognised(_said_in_java(error), known) or outside(error) or error
-
-
-def _said_in_java(error: Any) -> str:
-    """The class and the words of each Java exception behind an error, without the classes that its stack names."""
-    lines = [str(error).partition("\n\tat ")[0]]
-    cause = getattr(error, "java_exception", None) or getattr(error, "_origin", None)
-    while cause is not None:
-        lines.append(str(cause.toString()))
-        cause = cause.getCause()
-    converted = getattr(error, "_cause", None)  # of an exception that PySpark has no class for
-    return "\n".join([*lines, _said_in_java(converted)] if converted else lines)
+    return recognised(error, known) or outside(error) or error
 
 
 @contextmanager

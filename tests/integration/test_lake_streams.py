@@ -228,7 +228,7 @@ def test_an_error_of_java_is_known_by_the_class_of_what_caused_it(
     wrapped = jvm.java.lang.RuntimeException("Job aborted", jvm.java.util.concurrent.ExecutionException(cause))
     error = convert_exception(wrapped)
     explained = streaming._explained(error, "/ck")
-    assert explained is error if said is None else str(explained).startswith(said)
+    assert explained is error if said is None else str(explained).startswith(said), explained
 
 
 def test_archive_holds_every_record_as_it_came(lake: Lake, capsys: pytest.CaptureFixture[str]) -> None:
