@@ -45,8 +45,14 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("dag", help="a dag_id")
     one.add_argument("--param", action="append", default=[], metavar="NAME=VALUE", help="a param of the run")
     one = command("plan", _plan, "say what the files change, in words; exit 2 when they change something, 1 when wrong")
-    one.add_argument("--against", default="HEAD", metavar="REV", help="git revision to compare with (default: HEAD)")
-    one.add_argument("--environment", help="only this one (default: all)")
+    one.add_argument(
+        "--against",
+        default="HEAD",
+        metavar="REV",
+        help="git revision to compare with (default: HEAD), or `airflow`: the running one at $AIRFLOW_API_URL, "
+        "with the token $AIRFLOW_API_TOKEN",
+    )
+    one.add_argument("--environment", help="only this one (default: all; with airflow: $PIPELINE_ENVIRONMENT)")
     one = command("graph", _graph, "draw the tasks of a DAG, or all DAGs with the data between them, as Mermaid")
     one.add_argument("dag", nargs="?", help="a dag_id; without one the whole")
     one = command("explain", _explain, "say what a key of the YAML files is for, with an example")

@@ -12,12 +12,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from pipeline_config import running_airflow
 from pipeline_config.checks import check
 from pipeline_config.compiler import compile_pipeline
 from pipeline_config.differences import Difference, differences, text
 from pipeline_config.errors import CommandError
 from pipeline_config.problem import Problem
-from pipeline_config.project import Environment, Project, load_project
+from pipeline_config.project import Environment, Project, active_environment, load_project
 from pipeline_config.revision import files_at
 
 NOTHING, PROBLEM, CHANGES = 0, 1, 2
@@ -26,7 +27,8 @@ NOTHING, PROBLEM, CHANGES = 0, 1, 2
 def run(root: Path, against: str, environment: str | None) -> int:
     """Print the changes, or one line. The exit code is 0: nothing changes, 2: something does, 1: nobody can say."""
     try:
-        lines = plan(root, against, environment)
+        with_airflow = against == running_airflow.NAME
+        lines = _against_airflow(root, environment) if with_airflow else plan(root, against, environment)
     except CommandError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return PROBLEM
@@ -40,8 +42,7 @@ def plan(root: Path, against: str, environment: str | None = None) -> list[str]:
     Without an `environment` all of them are compared, and a line that is not true in each names those in which it is.
     Raises CommandError: an unknown revision or environment, or a side that cannot be read.
     """
-    new = load_project(root)
-    _refuse([found for found in check(new) if found.severity == "error"], "the files", "mend them first")
+    new = _right(root)
     with TemporaryDirectory() as folder:
         files_at(root, against, Path(folder))
         old = load_project(Path(folder), with_schema=False)
@@ -51,6 +52,19 @@ def plan(root: Path, against: str, environment: str | None = None) -> list[str]:
     if environment is not None and environment not in names:
         new.environment(environment)  # says which there are
     return list(_lines(old, new, names if environment is None else [environment]))
+
+
+def _against_airflow(root: Path, environment: str | None) -> list[str]:
+    """What is changed by bringing a running Airflow up to the files; raises CommandError."""
+    new = _right(root)
+    here = new.environment(environment or active_environment())
+    return list(running_airflow.lines(new, here, running_airflow.client()))
+
+
+def _right(root: Path) -> Project:
+    project = load_project(root)
+    _refuse([found for found in check(project) if found.severity == "error"], "the files", "mend them first")
+    return project
 
 
 def _refuse(problems: list[Problem], what: str, advice: str) -> None:

@@ -38,7 +38,7 @@ class AirflowApi:
     def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         """One call of /api/v2; raises StackError with Airflow's own words."""
         try:
-            return self._send(method, f"/api/v2/{path}", body, {"Authorization": f"Bearer {self._login()}"})
+            return self._send(method, f"/api/v2/{path}", body, {"Authorization": f"Bearer {self.token()}"})
         except urllib.error.HTTPError as error:
             words = error.read().decode(errors="replace")
             raise StackError(f"Airflow refused {method} {path}: {error.code} {words}") from error
@@ -94,7 +94,8 @@ class AirflowApi:
         events = self.call("GET", f"eventLogs?{query}")["event_logs"]
         return [f"{event['event']}: {event['extra']}" for event in events if event["extra"]]
 
-    def _login(self) -> str:
+    def token(self) -> str:
+        """What a client of the API shows."""
         if not self._token:
             self._token = str(self._send("POST", "/auth/token", self._credentials, {})["access_token"])
         return self._token

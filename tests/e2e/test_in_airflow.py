@@ -7,6 +7,8 @@ import json
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 import urllib.parse
 from collections.abc import Iterator
 from functools import partial
@@ -246,3 +248,25 @@ def test_a_ninth_dag_of_yaml_alone_runs_with_groups_mapped_tasks_classes_and_ass
     assert "goodbye Ada, large" in json.dumps(said)
     started = "the asset has started the other DAG"
     api.wait(lambda: api.call("GET", "dags/after_ninth/dagRuns")["dag_runs"], started)
+
+
+def test_plan_says_what_airflow_and_the_files_have_of_each_other(stack: Stack, api: AirflowApi, project: Path) -> None:
+    access = {"AIRFLOW_API_URL": api.url, "AIRFLOW_API_TOKEN": api.token()}
+    words = [sys.executable, "-m", "pipeline_config", "plan", "--against", "airflow"]
+
+    def planned() -> list[str]:
+        asked = {**stack.airflow.environment(), **access}
+        done = subprocess.run(words, env=asked, cwd=project, capture_output=True, text=True, check=False)
+        assert done.returncode in (0, 2), done.stderr
+        return done.stdout.splitlines()
+
+    assert planned() == ["nothing changes against airflow"]
+    variable = api.call("GET", "variables/SPARK_CORES")
+    api.call("DELETE", "variables/SPARK_CORES")
+    api.call("POST", "pools", {"name": "nobodys", "slots": 3})
+    try:
+        value = json.dumps(variable["value"])
+        assert planned() == [f"+ variable SPARK_CORES {value}", "- pool nobodys"]
+    finally:
+        api.call("DELETE", "pools/nobodys")
+        api.call("POST", "variables", {"key": "SPARK_CORES", "value": variable["value"]})

@@ -1,0 +1,182 @@
+"""`plan --against airflow`: what a running Airflow has and the files have not, and the reverse. Only reads."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from pipeline_config import airflow_import
+from pipeline_config.checks.operators import before
+from pipeline_config.compiler import compile_pipeline, upstream
+from pipeline_config.differences import differences
+from pipeline_config.errors import CommandError
+from pipeline_config.project import Environment, Project
+
+NAME = "airflow"
+ADDRESS, TOKEN = "AIRFLOW_API_URL", "AIRFLOW_API_TOKEN"
+PAGE = 100
+TIMEOUT_SECONDS = 30
+HIDDEN = "***"  # what Airflow shows of a secret
+OWN_POOL = "default_pool"
+# Airflow says these presets as cron expressions.
+PRESETS = {
+    "@hourly": "0 * * * *",
+    "@daily": "0 0 * * *",
+    "@weekly": "0 0 * * 0",
+    "@monthly": "0 0 1 * *",
+    "@quarterly": "0 0 1 */3 *",
+    "@yearly": "0 0 1 1 *",
+}
+Get = Callable[[str], Any]  # the answer to a path below /api/v2/
+
+
+def lines(project: Project, environment: Environment, get: Get) -> Iterator[str]:
+    """A line for each difference, `+` what only the files have: DAGs first, then variables, connections, pools."""
+    here, there = _dags_of_files(project, environment), _dags_of_airflow(get)
+    for dag_id in sorted({*here, *there}):
+        if dag_id not in here:
+            yield f"- {dag_id}: Airflow has this DAG, the files have not"
+        elif dag_id not in there:
+            yield f"+ {dag_id}: the files have this DAG, Airflow has not"
+        else:
+            found = differences(there[dag_id](here[dag_id]), here[dag_id])
+            yield from (f"{sign} {dag_id}: {what}" for sign, what in found)
+    yield from (f"{sign} {what}" for sign, what in differences(*_settings(project, environment, get)))
+
+
+def client() -> Get:
+    """Asks the Airflow of the environment variables. Raises CommandError."""
+    address, token = (os.environ.get(name, "").rstrip("/") for name in (ADDRESS, TOKEN))
+    missing = [name for name, value in ((ADDRESS, address), (TOKEN, token)) if not value]
+    if missing:
+        raise CommandError(f"set {' and '.join(missing)}: Airflow's address, https://…, and a token of its /auth/token")
+    if not address.startswith(("http://", "https://")):
+        raise CommandError(f"{ADDRESS}: {address!r} is no address, write it as https://airflow.example.org")
+
+    def get(path: str) -> Any:
+        headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
+        request = urllib.request.Request(f"{address}/api/v2/{path}", headers=headers)  # noqa: S310 (http or https)
+        try:
+            with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:  # noqa: S310
+                return json.load(response)
+        except urllib.error.HTTPError as error:
+            hint = f"; is {TOKEN} a token that is valid, and whose user may read?" if error.code in (401, 403) else ""
+            raise CommandError(f"{address} answers {error.code} {error.reason} to /api/v2/{path}{hint}") from None
+        except (OSError, http.client.HTTPException) as error:
+            raise CommandError(f"{address} does not answer: {getattr(error, 'reason', error)}") from None
+        except ValueError:
+            raise CommandError(f"{address} is no Airflow 3: /api/v2/{path} is not JSON") from None
+
+    return get
+
+
+def _all(get: Get, path: str, key: str) -> Iterator[dict[str, Any]]:
+    """Every entry of a collection, page by page."""
+    offset, total = 0, 1
+    while offset < total:
+        page = get(f"{path}?limit={PAGE}&offset={offset}")
+        yield from page[key]
+        offset, total = offset + PAGE, page["total_entries"]
+
+
+def _dags_of_files(project: Project, environment: Environment) -> dict[str, dict[str, Any]]:
+    """What is compared of each DAG, by dag_id: as Airflow's API says it."""
+    result = {}
+    for document in project.pipelines:
+        pipeline = document.data
+        (config,) = compile_pipeline(project, pipeline, environment).values()
+        graph = upstream(pipeline)
+        result[pipeline["dag_id"]] = {
+            "description": config["description"],
+            "schedule": _cron(config["schedule"]),
+            "max_active_runs": config["max_active_runs"],
+            "tags": sorted(config["tags"]),
+            "tasks": {
+                name: {"pool": task.get("pool", OWN_POOL), "dependencies": _nearest(graph, name)}
+                for name, task in config["tasks"].items()
+            },
+        }
+    return result
+
+
+def _cron(schedule: Any) -> Any:
+    """A cron expression, None for no schedule; what else there is has no form in which both say it."""
+    if isinstance(schedule, str):
+        return PRESETS.get(schedule, schedule)
+    return None if schedule is None else ...
+
+
+def _dags_of_airflow(get: Get) -> dict[str, Callable[[dict[str, Any]], dict[str, Any]]]:
+    """For each DAG that Airflow has, what is compared with that of the files; its tasks are asked for only then."""
+
+    def of(dag: dict[str, Any]) -> Callable[[dict[str, Any]], dict[str, Any]]:
+        return lambda here: {
+            "description": dag["description"],
+            "schedule": here["schedule"] if here["schedule"] is ... else _summary(dag["timetable_summary"]),
+            "max_active_runs": dag["max_active_runs"],
+            "tags": sorted(tag["name"] for tag in dag["tags"]),
+            "tasks": _tasks(get(f"dags/{dag['dag_id']}/tasks")["tasks"]),
+        }
+
+    return {dag["dag_id"]: of(dag) for dag in _all(get, "dags", "dags")}
+
+
+def _summary(text: str | None) -> str | None:
+    return None if text in (None, "None") else text
+
+
+def _tasks(tasks: list[dict[str, Any]]) -> dict[str, Any]:
+    """Pool and dependencies of each task; the names of the groups that it lies in are no part of its own here."""
+    names = {task["task_id"]: task["task_id"].rpartition(".")[2] for task in tasks}
+    graph: dict[str, list[str]] = {name: [] for name in names.values()}
+    for task in tasks:
+        for later in task["downstream_task_ids"] or ():
+            graph[names[later]].append(names[task["task_id"]])
+    return {
+        names[task["task_id"]]: {"pool": task["pool"], "dependencies": _nearest(graph, names[task["task_id"]])}
+        for task in tasks
+    }
+
+
+def _nearest(graph: dict[str, list[str]], task_id: str) -> list[str]:
+    """The tasks that a task waits for and none of which comes before another: a group has fewer edges in Airflow."""
+    direct = set(graph[task_id])
+    return sorted(direct - {name for one in direct for name in before(graph, one)})
+
+
+def _settings(project: Project, environment: Environment, get: Get) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Variables, connections and pools of Airflow, and of the files."""
+    here: dict[str, dict[str, Any]] = {
+        "variables": airflow_import.variables(environment),
+        "connections": airflow_import.connections(project, environment),
+        "pools": airflow_import.pools(project),
+    }
+    variables = {entry["key"]: entry["value"] for entry in _all(get, "variables", "variables")}
+    for name, value in variables.items():
+        if value == HIDDEN and name in here["variables"]:
+            variables[name] = here["variables"][name]
+    connections = {
+        entry["connection_id"]: _connection(entry, here["connections"].get(entry["connection_id"], {}))
+        for entry in _all(get, "connections", "connections")
+    }
+    pools = {
+        entry["name"]: {key: entry[key] for key in ("slots", "description", "include_deferred")}
+        for entry in _all(get, "pools", "pools")
+        if entry["name"] != OWN_POOL
+    }
+    return {"variables": variables, "connections": connections, "pools": pools}, here
+
+
+def _connection(entry: dict[str, Any], here: dict[str, Any]) -> dict[str, Any]:
+    """A connection's address. Of its extra only what the files have too: people add secrets there."""
+    result = {key: entry[key] for key in ("conn_type", "description", "host", "port", "login", "schema")}
+    result = {key: value for key, value in result.items() if value not in (None, "")}
+    if known := here.get("extra"):
+        extra = json.loads(entry["extra"] or "{}")
+        result["extra"] = {key: known[key] if extra[key] == HIDDEN else extra[key] for key in known if key in extra}
+    return result
