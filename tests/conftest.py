@@ -1,3 +1,3 @@
 """Fixtures of all tests."""
 
-pytest_plugins = ["tests.server_fixtures", "tests.spark_fixtures"]
+pytest_plugins = ["tests.server_fixtures", "tests.spark_fixtures", "tests.airflow_process"]

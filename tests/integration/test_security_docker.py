@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,11 @@ from stack.docker_engine import DockerEngine
 from stack.home import Home
 from stack.settings import HOST
 from tests.airflow_environment import airflow_environment
+from tests.airflow_process import AirflowProcess
 
 pytestmark = pytest.mark.integration
 
+Execute = Callable[..., Any]
 IMAGE = "tripclick-shell:test"
 PROGRAMS = ("sh", "cat", "touch", "sleep")
 LIMIT_SECONDS = 60
@@ -137,48 +139,52 @@ def _ldd(program: str) -> list[str]:
     return subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout.split()
 
 
-def start(
-    engine: TlsEngine, extra: dict[str, str], tmp_path: Path, entrypoint: Sequence[str], folders: Sequence[str] = ()
-) -> subprocess.Popen[str]:
-    """A worker whose operator runs a container of the pipelines' own defaults; its last line says what came of it."""
+def given(
+    engine: TlsEngine, extra: dict[str, str], folder: Path, entrypoint: Sequence[str], folders: Sequence[str] = ()
+) -> tuple[dict[str, str], str]:
+    """Environment and stdin of a worker whose operator runs a container of the pipelines' own defaults."""
     own = load_project().defaults.data["operators"]["DockerOperator"]["arguments"]
     names = ("network_mode", "mount_tmp_dir", "user", "mem_limit")
     arguments = {name: own[name] for name in names} | {"image": IMAGE, "entrypoint": list(entrypoint)}
     arguments["read_only_folders"] = list(folders)
-    arguments["mounts"] = [{"target": "/logs", "source": str(tmp_path), "type": "bind", "read_only": True}]
+    arguments["mounts"] = [{"target": "/logs", "source": str(folder), "type": "bind", "read_only": True}]
     connection = {"conn_type": "docker", "host": engine.address, "extra": extra}
-    worker = subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-c", RUN],
-        cwd=ROOT,
-        env={
-            **os.environ,
-            **airflow_environment(tmp_path / "airflow", ROOT, "local"),
-            "AIRFLOW_CONN_DOCKER_SERVER0": json.dumps(connection),
-        },
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
+    asked = {"instance": INSTANCE, "arguments": arguments}
+    return {"AIRFLOW_CONN_DOCKER_SERVER0": json.dumps(connection)}, json.dumps(asked)
+
+
+@pytest.fixture
+def execute(engine: TlsEngine, airflow: AirflowProcess, tmp_path: Path) -> Execute:
+    """What the operator returns of a container that runs a script, or its error."""
+
+    def execute(script: str, extra: dict[str, str], folders: Sequence[str] = ()) -> Any:
+        env, text = given(engine, extra, tmp_path, ["sh", "-c", script], folders)
+        done = airflow.run(RUN, ROOT, text=text, env=env)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stderr.splitlines()[-1])
+
+    return execute
+
+
+def happening(client: docker.DockerClient, *actions: str) -> Iterator[tuple[str, str]]:
+    """Action and id of what happens to containers from now on."""
+    now = time.time()
+    # With an end and no beginning the engine tells of other tests' containers first.
+    events = client.events(
+        decode=True,
+        filters={"type": "container", "event": list(actions)},
+        since=f"{now:.6f}",
+        until=int(now) + LIMIT_SECONDS,
     )
-    assert worker.stdin
-    worker.stdin.write(json.dumps({"instance": INSTANCE, "arguments": arguments}))
-    worker.stdin.close()
-    return worker
+    return ((event["Action"], event["id"]) for event in events)
 
 
-def execute(engine: TlsEngine, extra: dict[str, str], tmp_path: Path, script: str, folders: Sequence[str] = ()) -> Any:
-    """What the operator returns of a container that runs `script`, or its error."""
-    with start(engine, extra, tmp_path, ["sh", "-c", script], folders) as worker:
-        assert worker.stderr
-        said = worker.stderr.read()
-    assert worker.returncode == 0, said
-    return json.loads(said.splitlines()[-1])
-
-
-def test_a_container_has_no_privilege_and_writes_nowhere_but_in_its_own_tmp(engine: TlsEngine, tmp_path: Path) -> None:
+def test_a_container_has_no_privilege_and_writes_nowhere_but_in_its_own_tmp(
+    engine: TlsEngine, execute: Execute, tmp_path: Path
+) -> None:
     (tmp_path / "2020-10-01.json").write_text("a line\n", encoding="ascii")
     tmp_path.chmod(0o777)
-    lines = execute(engine, tls_extra(engine.certificates), tmp_path, LOOK)
+    lines = execute(LOOK, tls_extra(engine.certificates))
     none = "0000000000000000"
     sets = [f"Cap{name}: {none}" for name in ("Inh", "Prm", "Eff", "Bnd", "Amb")]
     nobody = "Uid: 65534 65534 65534 65534"
@@ -186,19 +192,21 @@ def test_a_container_has_no_privilege_and_writes_nowhere_but_in_its_own_tmp(engi
 
 
 def test_a_folder_is_mounted_at_its_own_path_to_be_read_and_an_empty_one_is_none(
-    engine: TlsEngine, tmp_path: Path
+    engine: TlsEngine, execute: Execute, tmp_path: Path
 ) -> None:
     (tmp_path / "kafka").mkdir()
     (tmp_path / "kafka" / "client.properties").write_text("a line\n", encoding="ascii")
     tmp_path.chmod(0o777)
     script = f"cd {tmp_path}/kafka && cat client.properties; touch mark 2>/dev/null || echo refused"
-    lines = execute(engine, tls_extra(engine.certificates), tmp_path, script, ["", f"{tmp_path}/kafka"])
+    lines = execute(script, tls_extra(engine.certificates), ["", f"{tmp_path}/kafka"])
     assert lines == ["a line", "refused"]
 
 
-def test_an_engine_by_tls_lets_in_who_has_a_certificate_and_nobody_else(engine: TlsEngine, tmp_path: Path) -> None:
+def test_an_engine_by_tls_lets_in_who_has_a_certificate_and_nobody_else(
+    engine: TlsEngine, execute: Execute, tmp_path: Path
+) -> None:
     extra = tls_extra(engine.certificates)
-    assert execute(engine, extra, tmp_path, "echo in") == ["in"]
+    assert execute("echo in", extra) == ["in"]
     other = tmp_path / "other"
     other.mkdir()
     make_certificates(other)
@@ -209,7 +217,7 @@ def test_an_engine_by_tls_lets_in_who_has_a_certificate_and_nobody_else(engine: 
         "a key is missing": {name: path for name, path in extra.items() if name != "tls_client_key"},
         "no such file": {**extra, "tls_client_cert": "/nowhere.pem"},
     }
-    said = {case: execute(engine, extra, tmp_path, "echo in") for case, extra in refused.items()}
+    said = {case: execute("echo in", extra) for case, extra in refused.items()}
     for case, words in said.items():
         assert str(words).startswith(f"AirflowException error: Docker engine {engine.address}"), (case, words)
     assert "TLS needs tls_client_key too" in said["a key is missing"]
@@ -223,29 +231,33 @@ def test_a_container_that_no_retry_mends_fails_without_one(engine: TlsEngine, tm
 
 
 def test_a_container_ends_with_its_worker(engine: TlsEngine, client: docker.DockerClient, tmp_path: Path) -> None:
-    asked = {"type": "container", "event": ["start", "destroy"]}
-    # With an end and no beginning the engine tells of other tests' containers first.
-    now = time.time()
-    events = client.events(decode=True, filters=asked, since=f"{now:.6f}", until=int(now) + LIMIT_SECONDS)
-    happened = (event["Action"] for event in events)
+    happened = happening(client, "start", "destroy")
     reads = ["sh", "-c", "[ -p /dev/stdin ] || sleep 600; cat"]
-    with start(engine, tls_extra(engine.certificates), tmp_path, reads) as worker:
-        assert next(happened, "nothing") == "start"
+    env, text = given(engine, tls_extra(engine.certificates), tmp_path, reads)
+    env |= os.environ | airflow_environment(tmp_path / "airflow", ROOT, "local")
+    words = [sys.executable, "-W", "ignore", "-c", RUN]
+    with subprocess.Popen(words, cwd=ROOT, env=env, stdin=subprocess.PIPE, text=True) as worker:
+        assert worker.stdin
+        worker.stdin.write(text)
+        worker.stdin.close()
+        assert next(happened, ("nothing", ""))[0] == "start"
         worker.kill()
-        assert next(happened, "it stays") == "destroy"
+        assert next(happened, ("it stays", ""))[0] == "destroy"
 
 
 def test_what_a_killed_worker_left_of_the_same_task_is_ended_by_its_next_try(
-    engine: TlsEngine, client: docker.DockerClient, tmp_path: Path
+    engine: TlsEngine, client: docker.DockerClient, execute: Execute
 ) -> None:
     def left(**change: Any) -> Any:
         waits = ["sh", "-c", "trap exit TERM; sleep 600 & wait"]
         task = " ".join(str(value) for value in (INSTANCE | change).values())
         return client.containers.run(IMAGE, waits, detach=True, labels={"tripclick.task": task}, network_mode="host")
 
-    left()
     others = {left(map_index=1).id, left(run_id="another").id}
-    assert execute(engine, tls_extra(engine.certificates), tmp_path, "echo in") == ["in"]
+    lost, destroyed = left().id, happening(client, "destroy")
+    assert execute("echo in", tls_extra(engine.certificates)) == ["in"]
+    gone = {next(destroyed, ("", ""))[1] for _ in ("lost", "its next try")}
+    assert lost in gone
     running = client.containers.list(all=True)
     assert {container.id for container in running} == others
     for container in running:

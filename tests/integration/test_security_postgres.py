@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,7 @@ from pipeline_config.preflight.settings import Connection, Settings
 from pipeline_config.project import ROOT
 from stack.home import Home
 from stack.postgresql import SUPERUSER, PostgreSql
-from tests.airflow_environment import airflow_environment
+from tests.airflow_process import AirflowProcess
 from tests.integration.test_security_docker import make_certificates
 
 pytestmark = pytest.mark.integration
@@ -86,27 +84,19 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TlsPostgreSql]:
         server.stop()
 
 
-def connected(server: TlsPostgreSql, extra: dict[str, str], tmp_path: Path) -> tuple[int, str]:
+def connected(server: TlsPostgreSql, extra: dict[str, str], airflow: AirflowProcess) -> tuple[int, str]:
     """How a job ends that only connects, and what it says."""
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", RUN],
-        cwd=ROOT,
-        env={**os.environ, **airflow_environment(tmp_path / "airflow", ROOT, "local")},
-        input=json.dumps(server.fields(extra)),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = airflow.run(RUN, ROOT, text=json.dumps(server.fields(extra)))
     assert "Traceback" not in done.stderr, done.stderr
     assert server.connection["PGPASSWORD"] not in done.stdout + done.stderr
     return done.returncode, (done.stdout + done.stderr).rstrip("\n")
 
 
 def test_a_job_takes_the_certificate_that_its_connection_names_and_no_other(
-    server: TlsPostgreSql, tmp_path: Path
+    server: TlsPostgreSql, airflow: AirflowProcess, tmp_path: Path
 ) -> None:
     ours = {"sslmode": "verify-full", "sslrootcert": str(server.certificates / "ca.pem")}
-    assert connected(server, ours, tmp_path) == (0, "True")
+    assert connected(server, ours, airflow) == (0, "True")
 
     other = tmp_path / "other"
     other.mkdir()
@@ -120,7 +110,7 @@ def test_a_job_takes_the_certificate_that_its_connection_names_and_no_other(
         "without TLS": ({"sslmode": "disable"}, "no pg_hba.conf entry for host"),
     }
     for case, (extra, words) in refused.items():
-        code, line = connected(server, extra, tmp_path)
+        code, line = connected(server, extra, airflow)
         assert (code, line.count("\n")) == (1, 0), (case, line)
         assert line.startswith("error: PostgreSQL: "), (case, line)
         assert words in line, (case, line)

@@ -15,6 +15,7 @@ import pytest
 from pipeline_config.project import ROOT
 from pipeline_config.templates import ATTRIBUTES, CONNECTION, CONTEXT
 from tests.airflow_environment import airflow_environment
+from tests.airflow_process import AirflowProcess
 
 LOAD = """
 import importlib, json, sys
@@ -191,20 +192,12 @@ print(json.dumps(dags, sort_keys=True), file=sys.stderr)  # so does Airflow befo
 
 
 def run(
-    script: str, project: Path, text: str = "", hash_seed: str = "random", pipeline_environment: str = "local"
+    airflow: AirflowProcess, script: str, project: Path, text: str = "", pipeline_environment: str = "local"
 ) -> str:
     """What a Python process with Airflow prints to standard error's last lines, run in `project`."""
-    environment = {
-        **os.environ,
-        **airflow_environment(project / ".airflow", project, pipeline_environment),
-        "PYTHONHASHSEED": hash_seed,
-    }
-    command = [sys.executable, "-W", "ignore", "-c", script]
-    result = subprocess.run(
-        command, cwd=project, env=environment, input=text, capture_output=True, text=True, check=False
-    )
-    assert result.returncode == 0, result.stderr
-    return result.stderr
+    done = airflow.run(script, project, text=text, env={"PIPELINE_ENVIRONMENT": pipeline_environment})
+    assert done.returncode == 0, done.stderr
+    return done.stderr
 
 
 @pytest.fixture
@@ -223,7 +216,7 @@ def copy(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def built(airflow: AirflowProcess, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What Airflow has of the valid cases, all of them loaded at once where there are schedules."""
     project = copy(tmp_path_factory.mktemp("valid"))
     for path in (ROOT / "tests/pipelines/valid").iterdir():
@@ -231,14 +224,18 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
             shutil.copytree(path, project / "pipelines", dirs_exist_ok=True)
         else:
             shutil.copy(path, project / "pipelines")
-    record: dict[str, Any] = json.loads(run(BUILT, project, pipeline_environment="production").splitlines()[-1])
+    record: dict[str, Any] = json.loads(
+        run(airflow, BUILT, project, pipeline_environment="production").splitlines()[-1]
+    )
     return record
 
 
-def test_loader_builds_the_eight_and_a_broken_file_takes_only_its_own_dag_away(project: Path) -> None:
+def test_loader_builds_the_eight_and_a_broken_file_takes_only_its_own_dag_away(
+    airflow: AirflowProcess, project: Path
+) -> None:
     names = sorted(path.stem for path in project.glob("pipelines/*/tripclick_*.yaml"))
     assert len(names) == 8
-    loaded = json.loads(run(LOAD, project).splitlines()[-1])
+    loaded = json.loads(run(airflow, LOAD, project).splitlines()[-1])
     assert loaded == {"dags": names, "problems": [], "heavy": [], "raised": ""}
 
     # Both would still make a DAG, or fail only in dag-factory: the check is what keeps them out.
@@ -246,13 +243,15 @@ def test_loader_builds_the_eight_and_a_broken_file_takes_only_its_own_dag_away(p
     broken.write_text(broken.read_text().replace("[S3_ANALYTICS_MART_PATH,", "[S3_ANALYTICS_MART_PATH, S3_PATHS,"))
     other = project / "pipelines/mart/tripclick_analytics_mart_etl.yaml"
     other.write_text(other.read_text().replace("operator: SSHOperator", "operator: SSHOperatr"))
-    loaded = json.loads(run(LOAD, project).splitlines()[-1])
+    loaded = json.loads(run(airflow, LOAD, project).splitlines()[-1])
     assert loaded["dags"] == [name for name in names if name not in {broken.stem, other.stem}]
     assert f"{broken.relative_to(project)}:6:37: variable S3_PATHS is not in pipelines/catalog.yaml" in loaded["raised"]
     assert f"{other.relative_to(project)}:15:15: no operator is called 'SSHOperatr'" in loaded["raised"]
 
 
-def test_a_dag_that_cannot_be_built_is_named_with_the_place_of_its_task_and_the_others_stay(project: Path) -> None:
+def test_a_dag_that_cannot_be_built_is_named_with_the_place_of_its_task_and_the_others_stay(
+    airflow: AirflowProcess, project: Path
+) -> None:
     path = project / "pipelines/mart/needs_more.yaml"
     path.write_text(
         "dag_id: needs_more\ndescription: The class refuses an argument\nschedule: null\ntasks:\n"
@@ -261,7 +260,7 @@ def test_a_dag_that_cannot_be_built_is_named_with_the_place_of_its_task_and_the_
         "    advanced: {bash_command: ls, pool_slots: 0}\n    dependencies: [fine]\n"
         "  - task_id: end\n    operator: EmptyOperator\n    dependencies: [wrong]\n"
     )
-    loaded = json.loads(run(LOAD, project).splitlines()[-1])
+    loaded = json.loads(run(airflow, LOAD, project).splitlines()[-1])
     assert len(loaded["dags"]) == 8
     assert "pipelines/mart/needs_more.yaml:7:5: cannot be built: " in loaded["raised"]
     assert "cannot be less than 1" in loaded["raised"]
@@ -349,20 +348,27 @@ def test_a_trigger_passes_numbers_booleans_nulls_and_lists_as_what_they_are(buil
     }
 
 
-def test_a_task_starts_with_its_own_dag_alone_though_another_file_is_broken(project: Path) -> None:
+def test_a_task_starts_with_its_own_dag_alone_though_another_file_is_broken(
+    airflow: AirflowProcess, project: Path
+) -> None:
     (project / "pipelines/mart/tripclick_analytics_mart_etl.yaml").write_text("dag_id: [")
-    assert run(TASK_START, project).splitlines()[-1] == "tripclick_load_postgres"
+    assert run(airflow, TASK_START, project).splitlines()[-1] == "tripclick_load_postgres"
 
 
-def test_serialised_dags_are_the_same_bytes_in_each_process(project: Path) -> None:
+def test_serialised_dags_are_the_same_bytes_in_each_process(airflow: AirflowProcess, project: Path) -> None:
     shutil.copytree(ROOT / "tests/pipelines/valid/ninth", project / "pipelines", dirs_exist_ok=True)
-    first, second = (run(SERIALISED, project, hash_seed=seed).splitlines()[-1] for seed in "12")
+    environment = {**os.environ, **airflow_environment(project / ".airflow", ROOT, "local"), "PYTHONHASHSEED": "1"}
+    command = [sys.executable, "-W", "ignore", "-c", SERIALISED]
+    other = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=True)
+    first, second = run(airflow, SERIALISED, project).splitlines()[-1], other.stderr.splitlines()[-1]
     assert len(json.loads(first)) == 10
     assert first == second
 
 
-def test_a_failure_is_a_line_in_the_log_and_one_notifier_that_fails_does_not_hide_the_next(project: Path) -> None:
-    lines = run(TOLD, project).splitlines()
+def test_a_failure_is_a_line_in_the_log_and_one_notifier_that_fails_does_not_hide_the_next(
+    airflow: AirflowProcess, project: Path
+) -> None:
+    lines = run(airflow, TOLD, project).splitlines()
     assert "FAILED d.t, try 3, run r: two lines" in lines
     assert "notifier people.Notifier failed" in lines
     assert "ValueError: no route to x" in lines
@@ -371,26 +377,28 @@ def test_a_failure_is_a_line_in_the_log_and_one_notifier_that_fails_does_not_hid
     assert "told y of late" in lines
 
 
-def test_a_command_that_no_shell_can_take_is_refused_in_one_line(project: Path) -> None:
-    lines = run(TOO_MUCH, project).splitlines()[-3:]
+def test_a_command_that_no_shell_can_take_is_refused_in_one_line(airflow: AirflowProcess, project: Path) -> None:
+    lines = run(airflow, TOO_MUCH, project).splitlines()[-3:]
     assert lines[0].startswith("AirflowException error: a value holds a NUL character")
     assert lines[1].startswith("AirflowException error: the command is longer than 131071 bytes")
     assert "connection" in lines[2].lower() or "none" in lines[2], "the right one goes on to its connection"
 
 
-def test_the_names_that_a_template_may_read_are_airflows(project: Path) -> None:
-    airflow = json.loads(run(NAMES, project).splitlines()[-1])
+def test_the_names_that_a_template_may_read_are_airflows(airflow: AirflowProcess, project: Path) -> None:
+    names = json.loads(run(airflow, NAMES, project).splitlines()[-1])
     only_in_callbacks = {"exception", "reason", "templates_dict"}
-    assert set(airflow["context"]) - only_in_callbacks == CONTEXT
-    assert set(airflow["dag_run"]) == ATTRIBUTES["dag_run"]
+    assert set(names["context"]) - only_in_callbacks == CONTEXT
+    assert set(names["dag_run"]) == ATTRIBUTES["dag_run"]
     made_by_class = {"async_get", "from_json", "from_uri", "get"}
-    assert set(airflow["connection"]) - made_by_class == CONNECTION
-    assert set(airflow["ti"]) == ATTRIBUTES["ti"]
-    assert set(airflow["macros"]) - {"Any", "TYPE_CHECKING", "annotations"} == ATTRIBUTES["macros"]
+    assert set(names["connection"]) - made_by_class == CONNECTION
+    assert set(names["ti"]) == ATTRIBUTES["ti"]
+    assert set(names["macros"]) - {"Any", "TYPE_CHECKING", "annotations"} == ATTRIBUTES["macros"]
 
 
-def test_every_argument_is_one_word_for_the_shell_whatever_is_typed_into_a_form(project: Path) -> None:
-    script = run(COMMAND, project)
+def test_every_argument_is_one_word_for_the_shell_whatever_is_typed_into_a_form(
+    airflow: AirflowProcess, project: Path
+) -> None:
+    script = run(airflow, COMMAND, project)
     words = subprocess.run(
         ["sh", "-c", script + '\nfor word; do printf "%s\\0" "$word"; done'], capture_output=True, text=True, check=True
     ).stdout.split("\0")
@@ -400,29 +408,25 @@ def test_every_argument_is_one_word_for_the_shell_whatever_is_typed_into_a_form(
     assert "--run-minutes=5; reboot" in words
 
 
-def test_what_docker_refuses_is_one_line_that_says_what_to_do(project: Path) -> None:
+def test_what_docker_refuses_is_one_line_that_says_what_to_do(airflow: AirflowProcess, project: Path) -> None:
     hints = {
         "write /var/lib/docker/x: no space left on device": "docker system prune",
         "pull access denied for producer, repository does not exist": "docker build -f jobs/producer/Dockerfile",
         "bind source path does not exist: /logs": "make that folder on the engine's host",
         "Connection refused": "is the engine of connection docker_server0 right and running?",
     }
-    lines = run(EXPLAIN, project, "\n".join(hints)).splitlines()[-len(hints) :]
+    lines = run(airflow, EXPLAIN, project, "\n".join(hints)).splitlines()[-len(hints) :]
     for line, (words, hint) in zip(lines, hints.items(), strict=True):
         assert line.startswith("error: Docker engine ")
         assert words in line
         assert hint in line
 
 
-@pytest.mark.parametrize("syntax", ["glob", "regexp"])
-def test_airflow_lists_the_two_files_and_nothing_else(tmp_path: Path, syntax: str) -> None:
+def test_airflow_lists_the_two_files_and_nothing_else(airflow: AirflowProcess) -> None:
     script = f"""
 from airflow.utils.file import find_path_from_directory
-print(sorted(path for path in find_path_from_directory({str(ROOT)!r}, ".airflowignore", {syntax!r}) if ".py" in path))
+for syntax in ("glob", "regexp"):
+    print(sorted(path for path in find_path_from_directory({str(ROOT)!r}, ".airflowignore", syntax) if ".py" in path))
 """
-    environment = {**os.environ, **airflow_environment(tmp_path, ROOT, "local")}
-    result = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", script], env=environment, capture_output=True, text=True, check=True
-    )
     wanted = [str(ROOT / "dag_factory_errors.py"), str(ROOT / "dag_factory_loader.py")]
-    assert result.stdout.splitlines()[-1] == str(wanted)
+    assert airflow.run(script, ROOT).stdout.splitlines() == [str(wanted)] * 2

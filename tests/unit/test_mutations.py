@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 from random import Random
 
 import pytest
 
 from pipeline_config.project import ROOT, load_project
+from tests.airflow_process import AirflowProcess
 from tests.mutations.mutate import KINDS, Source, mutant
 from tests.mutations.report import as_text
 from tests.mutations.run import run
@@ -24,9 +23,14 @@ def test_nearly_all_broken_files_are_caught_at_their_place_without_a_traceback(t
     assert good, text
 
 
-def test_airflow_gets_what_the_check_lets_through_and_the_loader_never_raises() -> None:
-    command = [sys.executable, "-W", "ignore", "-m", "tests.mutations", "--seed", "5", "--count", "49", "--every", "4"]
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+def test_airflow_gets_what_the_check_lets_through_and_the_loader_never_raises(airflow: AirflowProcess) -> None:
+    script = """
+import sys
+from tests.mutations.__main__ import main
+sys.argv += ["--seed", "5", "--count", "49", "--every", "4"]
+sys.exit(main())
+"""
+    result = airflow.run(script, ROOT)
     assert result.returncode == 0, result.stdout + result.stderr
 
 
