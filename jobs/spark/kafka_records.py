@@ -53,7 +53,9 @@ def require_topic(spark: "SparkSession", brokers: str, topic: str, security: Sec
         causes = _causes(error.java_exception)
         if "UnknownTopic" in causes:
             raise JobError(f"Kafka has no topic {topic!r}: run a producer first, it creates the topic") from None
-        raise JobError(f"Kafka at {brokers} does not answer as it should: {causes}; {security.fix}") from None
+        refused = any(word in causes for word in ("AuthenticationException", "AuthorizationException"))
+        kind = NonRetryableError if refused else JobError
+        raise kind(f"Kafka at {brokers} does not answer as it should: {causes}; {security.fix}") from None
     finally:
         if admin:
             admin.close()

@@ -20,7 +20,7 @@ import pytest
 from kafka.admin import KafkaAdminClient, ScramMechanism, UserScramCredentialUpsertion
 
 from jobs import kafka_security
-from jobs.cli import JobError
+from jobs.cli import NON_RETRYABLE, JobError
 from jobs.event import PARTITIONS
 from jobs.generator.__main__ import write_day
 from jobs.spark.kafka_records import require_topic
@@ -205,7 +205,7 @@ def archive(
 
 def errors_of(done: subprocess.CompletedProcess[str]) -> list[str]:
     """The lines that say why a job failed."""
-    assert done.returncode == 1, done.stdout + done.stderr
+    assert done.returncode in {1, NON_RETRYABLE}, done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
     return [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("error: ")]
 
