@@ -9,15 +9,19 @@ from pathlib import Path
 from pipeline_config.problem import Problem
 from pipeline_config.reader import Document
 
+MOST = 100  # problems of one kind in a file: nobody reads on, and each of them takes time
 _HERE = f"{Path(__file__).parent}/"
 
 
 def guarded(document: Document, find: Callable[[], Iterable[Problem]]) -> list[Problem]:
-    """What `find` finds until it raises; what it raises is one more problem of `document`."""
+    """What `find` finds until it raises, MOST at the most; what it raises is one more problem of `document`."""
     found: list[Problem] = []
     try:
         for problem in find():
-            found.append(problem)  # noqa: PERF402 (those found before an exception count)
+            if len(found) == MOST:
+                found.append(document.problem((), f"more than {MOST} problems of one kind", "fix the others first"))
+                break
+            found.append(problem)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001 (a job's code may raise anything, SystemExit too)

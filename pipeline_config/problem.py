@@ -7,6 +7,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 
 MAX_WIDTH = 200  # of a line of the file; nobody reads on
@@ -51,7 +52,8 @@ _LINE = re.compile("[^\r\n\x85\u2028\u2029]*(?:\r\n|[\r\n\x85\u2028\u2029])|[^\r
 
 def as_text(problems: Iterable[Problem], root: Path, *, colour: bool = False) -> str:
     """Each problem as `file:line:col: message`, with the lines of the file around it and a caret."""
-    return "\n".join(f"{_bold(str(problem), colour)}{_excerpt(problem, root)}" for problem in problems)
+    lines = cache(lambda file: _lines_of_file(root / file))
+    return "\n".join(f"{_bold(str(one), colour)}{_excerpt(one, lines(one.file))}" for one in problems)
 
 
 def as_json(problems: Iterable[Problem]) -> str:
@@ -78,12 +80,18 @@ def _bold(text: str, colour: bool) -> str:
     return f"\033[1m{text}\033[0m" if colour else text
 
 
-def _excerpt(problem: Problem, root: Path) -> str:
-    """The line before, the line and a caret below it, the line after; nothing when the file cannot be shown."""
+def _lines_of_file(path: Path) -> list[str]:
+    """None when the file cannot be shown."""
     try:
-        lines = lines_of((root / problem.file).read_bytes().decode())
+        return lines_of(path.read_bytes().decode())
     except (OSError, UnicodeDecodeError):
-        return ""  # the message says that the file cannot be read
+        return []  # the message says that the file cannot be read
+
+
+def _excerpt(problem: Problem, lines: list[str]) -> str:
+    """The line before, the line and a caret below it, the line after."""
+    if not lines:
+        return ""
     shown = []
     for number in range(max(problem.line - 1, 1), min(problem.line + 1, len(lines)) + 1):
         line = lines[number - 1].replace("\t", " ").rstrip("\r\n\x85\u2028\u2029")

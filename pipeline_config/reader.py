@@ -21,7 +21,9 @@ from pipeline_config.problem import Problem, lines_of
 KeyPath = tuple[str | int, ...]
 Content = bytes | OSError  # of a file
 MAX_BYTES = 1_000_000  # a pipeline of a thousand tasks has a fifth of it
-MAX_NODES = 100_000  # far above any pipeline, far below what an alias bomb unfolds to
+MAX_NODES = 30_000  # a pipeline of a thousand tasks has half of it; far below what an alias bomb unfolds to
+MOST_REFUSED = 100  # values of a file; nobody reads on
+MAX_EXPRESSIONS = 3_000
 MAX_DEPTH = 50  # an alias inside its own anchor has no end
 
 
@@ -127,6 +129,10 @@ def parse(document: Document, content: Content) -> Document:
         line, column = line_and_column(error.object[: error.start].decode("utf-8"))
         document.problems.append(Problem(document.file, line, column, "", "is not UTF-8", "save the file as UTF-8"))
         return document
+    if _expressions(document.text) > MAX_EXPRESSIONS:
+        message = f"has more than {MAX_EXPRESSIONS:,} different Jinja expressions"
+        document.problems.append(document.problem((), message, "split it into several pipelines"))
+        return document
     try:
         _fill(document)
     except yaml.YAMLError as error:
@@ -134,6 +140,14 @@ def parse(document: Document, content: Content) -> Document:
     if document.problems:
         document.data = None
     return document
+
+
+def _expressions(text: str) -> int:
+    """How many different Jinja expressions, of which each takes its time; not counted where there are few at all."""
+    return len(set(_EXPRESSION.findall(text))) if text.count("{{") + text.count("{%") > MAX_EXPRESSIONS else 0
+
+
+_EXPRESSION = re.compile(r"\{[{%][^}]*")
 
 
 def line_and_column(before: str) -> tuple[int, int]:
@@ -204,7 +218,24 @@ def _hint(line: str, message: str) -> str:
     return ""
 
 
+def _refuse_deep(text: str) -> None:
+    """libyaml builds nested values by recursion in C, which ends the process: what may go too deep is counted first."""
+    if text.count("[") + text.count("{") <= SAFE_DEPTH and not _LONG_INDENT.search(text):
+        return
+    depth = 0
+    for event in yaml.parse(text, _Loader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH:
+            mark: Any = event.start_mark  # libyaml has a class of its own
+            raise yaml.MarkedYAMLError(problem=f"deeper than {MAX_DEPTH} levels", problem_mark=mark)
+
+
+SAFE_DEPTH = 1000  # for any thread's stack
+_LONG_INDENT = re.compile(rf"[ \t?:-]{{{SAFE_DEPTH}}}")
+
+
 def _fill(document: Document) -> None:
+    _refuse_deep(document.text)
     loader = _Loader(document.text)
     try:
         node = loader.get_single_node()
@@ -264,4 +295,5 @@ class _Builder:
         return result
 
     def _refuse(self, path: KeyPath, message: str, hint: str, *, at_value: bool = False) -> None:
-        self.document.problems.append(self.document.problem(path, message, hint, at_value=at_value))
+        if len(self.document.problems) < MOST_REFUSED:
+            self.document.problems.append(self.document.problem(path, message, hint, at_value=at_value))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -59,12 +59,11 @@ def resolved(schema: dict[str, Any], file: str) -> tuple[dict[str, Any], str]:
     return schema, file
 
 
-def check_schema(document: Document, name: str) -> list[Problem]:
+def check_schema(document: Document, name: str) -> Iterator[Problem]:
     """What `schemas/<name>.schema.json` says of a document."""
-    if document.data is None:
-        return []
-    errors = validator(name).iter_errors(document.data)
-    return [problem for error in errors for problem in _explain(document, error)]
+    if document.data is not None:
+        for error in validator(name).iter_errors(document.data):
+            yield from _explain(document, error)
 
 
 def refusals(param: dict[str, Any], value: Any) -> list[str]:
@@ -74,7 +73,7 @@ def refusals(param: dict[str, Any], value: Any) -> list[str]:
     return [error.message for error in validator(param, format_checker=checker).iter_errors(value)]
 
 
-def _explain(document: Document, error: jsonschema.ValidationError) -> list[Problem]:
+def _explain(document: Document, error: jsonschema.ValidationError) -> Iterable[Problem]:
     if error.validator == "oneOf" and not error.context:
         return [document.problem(tuple(error.absolute_path), *_too_many(error))]
     if error.validator in ("anyOf", "oneOf") and error.context:
@@ -84,7 +83,7 @@ def _explain(document: Document, error: jsonschema.ValidationError) -> list[Prob
         known = list(error.schema["properties"])  # type: ignore[index]
         unknown = [key for key in error.instance if key not in known]  # type: ignore[union-attr]
         hint = _advanced if _is_of_a_class(error.instance) else did_you_mean
-        return [document.problem((*path, key), f"unknown key {key!r}", hint(key, known)) for key in unknown]
+        return (document.problem((*path, key), f"unknown key {key!r}", hint(key, known)) for key in unknown)
     if error.validator == "propertyNames" or (error.parent and error.parent.validator == "propertyNames"):
         key = str(error.instance)
         return [document.problem((*path, key), f"key {key!r} does not have the form {error.validator_value}")]

@@ -77,6 +77,7 @@ ATTRIBUTES = {
 }
 MAX_RENDERED = 10_000_000  # characters of a text, bits of a number: far above what any command takes
 MAX_SECONDS = 1
+MAX_TEMPLATE = 10_000  # characters of a template: Jinja reads a longer one by recursion without end
 
 
 @dataclass(frozen=True)
@@ -169,6 +170,8 @@ def _reads(text: str) -> Reads:
 
 def _parsed(text: str) -> nodes.Template:
     """The tree of a template; raises jinja2.TemplateSyntaxError, also of one that is nested too deep for Jinja."""
+    if len(text) > MAX_TEMPLATE:
+        raise jinja2.TemplateSyntaxError(f"longer than {MAX_TEMPLATE:,} characters", 1)
     try:
         return environment().parse(text)
     except jinja2.TemplateSyntaxError:
@@ -235,9 +238,9 @@ def _words(text: str) -> dict[str, int]:
 
 def where_wrong(text: str, error: jinja2.TemplateSyntaxError) -> int:
     """How many characters into `text` the expression stands that is wrong: Jinja itself only counts lines."""
-    for part in _PARTS.finditer(text):
+    for part in _PARTS.finditer(text[:MAX_TEMPLATE]):
         try:
-            environment().parse(part[0])
+            _parsed(part[0])
         except jinja2.TemplateSyntaxError as wrong:
             word = re.search(r"(?:got|unexpected|No \w+ named) '([^']+)'", str(wrong.message))
             found = text.find(word[1], part.start() + 2) if word else -1
@@ -357,4 +360,4 @@ def _bounded(parts: Iterator[str]) -> Iterator[str]:
 
 @cache
 def _compiled(text: str) -> jinja2.Template:
-    return environment().from_string(text)
+    return environment().from_string(_parsed(text))
