@@ -31,6 +31,7 @@ _COMPARE_RANKS: Final = b"""
     UPDATE mart_realtime_top_docs_1h AS now SET rank_delta = before.rank - now.rank
     FROM mart_realtime_top_docs_1h AS before
     WHERE now.snapshot_ts = %(snapshot)s AND before.document_id = now.document_id
+    AND now.rank_delta IS DISTINCT FROM before.rank - now.rank
     AND before.snapshot_ts = (SELECT max(snapshot_ts) FROM mart_realtime_top_docs_1h WHERE snapshot_ts < %(snapshot)s)
 """
 # Clicks that come late or out of order may move a burst's beginning: it is added unless one like it is there already.
@@ -77,7 +78,7 @@ class Batch:
 
 
 def write(connection: "psycopg.Connection[Any]", batch: Batch, marts: "Mapping[str, Rows]", keep: dt.timedelta) -> str:
-    """Write `marts` with the batch's number in one transaction, and say what that was.
+    """Write `marts` with the batch's number in one transaction, and say what that was; a row that is there stays.
 
     Minutes that the batch does not touch may become final by it. Snapshots go that are older than `keep` in event time
     and in the database's time: neither a jump of the one nor of the other empties the tables.
@@ -89,17 +90,14 @@ def write(connection: "psycopg.Connection[Any]", batch: Batch, marts: "Mapping[s
             return "which are in PostgreSQL already"
         if batch.is_whole:
             _take_out(connection, snapshot, before, marts[TRAFFIC_MINUTE].rows)
-        upsert_rows(connection, TRAFFIC_MINUTE, ["event_minute"], *marts[TRAFFIC_MINUTE])
+        minutes = upsert_rows(connection, TRAFFIC_MINUTE, ["event_minute"], *marts[TRAFFIC_MINUTE])
         connection.execute(_FINISH_MINUTES, (final_before(snapshot),))
+        documents, areas = (_put_snapshot(connection, table, snapshot, marts[table]) for table in SNAPSHOTS)
         for table in SNAPSHOTS:
-            _put_snapshot(connection, table, snapshot, marts[table])
             connection.execute(_DELETE_OLD.format(table=table).encode(), {"before": snapshot - keep, "keep": keep})
         connection.execute(_COMPARE_RANKS, {"snapshot": snapshot})
         anomalies = _add_anomalies(connection, marts[ANOMALY_SESSIONS])
-    return (
-        f"wrote {len(marts[TRAFFIC_MINUTE].rows):,} minutes, {len(marts[TOP_DOCS].rows)} top documents, "
-        f"{len(marts[CLINICAL_TREND].rows)} clinical areas, {anomalies} new anomalies"
-    )
+    return f"wrote {minutes:,} minutes, {documents} top documents, {areas} clinical areas, {anomalies} new anomalies"
 
 
 def _take_out(
@@ -122,10 +120,14 @@ def _claim(connection: "psycopg.Connection[Any]", batch: Batch) -> bool:
     return connection.execute(_CLAIM, asdict(batch)).rowcount == 1
 
 
-def _put_snapshot(connection: "psycopg.Connection[Any]", table: str, snapshot: dt.datetime, mart: "Rows") -> None:
-    """Write a snapshot whole: one of the same minute by an earlier batch makes way."""
+def _put_snapshot(connection: "psycopg.Connection[Any]", table: str, snapshot: dt.datetime, mart: "Rows") -> int:
+    """Write a snapshot whole, if it is not there: another one of its minute makes way. How many rows were written."""
+    there = f"SELECT {', '.join(mart.columns)} FROM {table} WHERE snapshot_ts = %s"
+    if set(connection.execute(there.encode(), (snapshot,))) == set(mart.rows):
+        return 0
     connection.execute(f"DELETE FROM {table} WHERE snapshot_ts = %s".encode(), (snapshot,))
     insert_rows(connection, table, *mart)
+    return len(mart.rows)
 
 
 def _add_anomalies(connection: "psycopg.Connection[Any]", mart: "Rows") -> int:

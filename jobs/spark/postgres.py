@@ -93,17 +93,21 @@ def upsert_rows(
     key: Sequence[str],
     columns: Sequence[str],
     rows: Sequence[Sequence[Any]],
-) -> None:
-    """INSERT rows within the caller's transaction; one whose key is there replaces it, and its updated_at is now."""
+) -> int:
+    """INSERT rows within the caller's transaction; how many are new or changed.
+
+    One that is like the row of its key leaves that alone; another one replaces it, and its updated_at is now.
+    """
     from psycopg import sql
 
-    changes = [sql.SQL("{0} = excluded.{0}").format(sql.Identifier(name)) for name in columns if name not in key]
-    changed = sql.SQL(" ON CONFLICT ({}) DO UPDATE SET {}, updated_at = now()")
+    others = [name for name in columns if name not in key]
+    before, after = (sql.SQL(", ").join(sql.Identifier(of, name) for name in others) for of in (table, "excluded"))
+    changed = sql.SQL(
+        " ON CONFLICT ({}) DO UPDATE SET ({}) = ROW ({}), updated_at = now() WHERE ({}) IS DISTINCT FROM ({})"
+    ).format(_names(key), _names(others), after, before, after)
     with connection.cursor() as cursor:
-        cursor.executemany(
-            _insert(table, columns) + changed.format(_names(key), sql.SQL(", ").join(changes)),
-            rows,
-        )
+        cursor.executemany(_insert(table, columns) + changed, rows)
+        return max(cursor.rowcount, 0)
 
 
 def _insert(table: str, columns: Sequence[str]) -> "sql.Composed":

@@ -86,7 +86,7 @@ class CuratedWriter:
         say(f"batch {batch_id}: {describe(reasons)}, took {time.monotonic() - started:.1f} s")
 
     def _append(self, checked: "DataFrame", batch_id: int, reasons: "list[Row]") -> None:
-        """The bad records first, then the clicks, with which the batch is done."""
+        """The bad records first, then the clicks; a batch without clicks is compared when it runs again."""
         from jobs.spark import events
         from jobs.spark.writer import append, append_once, batches, is_table, missing, stream_of
 
@@ -103,7 +103,7 @@ class CuratedWriter:
                 append(events.quarantine(checked), self.quarantine_path, bad)
             else:
                 append_once(events.quarantine(checked), self.quarantine_path, batch_id, bad)
-        if kept or not is_compared:  # a new version of the table without a new click would wake its readers
+        if kept or not is_table(spark, self.clicks_path):  # a new version without a new click would wake its readers
             append_once(events.clicks(checked), self.clicks_path, batch_id, kept)
 
     def refuse_a_flood(self, spark: "SparkSession") -> None:

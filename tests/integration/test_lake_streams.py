@@ -149,6 +149,14 @@ def test_batch_that_died_after_writing_is_not_written_twice(lake: Lake) -> None:
     lake.run(lake.curated())
     assert [row.document_id for row in lake.rows("clicks")] == [1, 2]
     assert len(lake.rows("quarantine")) == 1
+    version = writer_module.state(lake.spark, str(lake.root / "clicks")).version()
+    lake.send([BROKEN])
+    with pytest.raises(OSError, match="power cut"):
+        lake.run(dies)
+    lake.run(lake.curated())
+    assert len(lake.rows("quarantine")) == 2
+    # A new version without a new click would wake the readers.
+    assert writer_module.state(lake.spark, str(lake.root / "clicks")).version() == version
 
 
 @pytest.mark.usefixtures("small_batches")

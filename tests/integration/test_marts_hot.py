@@ -149,17 +149,29 @@ def test_a_burst_over_the_edges_is_found_once(send_either_way: Send) -> None:
     assert [row[3:] for row in (first, second) if row != warning] == [(100, "CRITICAL")]
 
 
-def test_what_runs_again_changes_nothing(send: Send, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_runs_again_writes_nothing(
+    send: Send, spark: "SparkSession", tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def rows() -> list[list[tuple[Any, ...]]]:
+        """Of all four tables, with the times of writing."""
+        return [rows_of(f"SELECT {table}::text FROM {table} ORDER BY 1") for table in TABLES]
+
     send(*(click(at(number), "burst", number) for number in range(60)))
     send(click(at(400), "b"), click(at(30.5), "burst", 99))
-    before = hot_rows(), rows_of("SELECT updated_at FROM mart_realtime_traffic_minute ORDER BY 1")
+    before = rows()
     run(tmp_path)
     assert "batch 1: is in PostgreSQL already" in capsys.readouterr().out
-    assert (hot_rows(), rows_of("SELECT updated_at FROM mart_realtime_traffic_minute ORDER BY 1")) == before
+    of_a_stream = {"txnAppId": "a stream", "txnVersion": "1"}  # a version of the table without new clicks
+    frame(spark, []).write.format("delta").options(**of_a_stream).mode("append").save(
+        str(tmp_path / "curated" / CLICKS)
+    )
+    run(tmp_path)
+    assert rows() == before
+    assert "wrote 0 minutes, 0 top documents, 0 clinical areas, 0 new anomalies" in capsys.readouterr().out
     with as_owner() as owner:
         owner.execute("DELETE FROM mart_realtime_batches")
     run(tmp_path)
-    assert hot_rows() == before[0]
+    assert rows() == before
 
 
 def test_a_new_database_gets_the_whole_horizon(spark: "SparkSession", tmp_path: Path) -> None:
