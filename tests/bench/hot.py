@@ -18,10 +18,8 @@ from typing import Any
 
 import confluent_kafka
 import psycopg
-from kafka import KafkaAdminClient
-from kafka.admin import NewTopic
 
-from jobs.event import PARTITIONS, SHIFT_HEADER
+from jobs.event import SHIFT_HEADER
 from jobs.spark.migrations import OWNER
 from stack.process import all_processes, memory
 from stack.settings import REPOSITORY
@@ -51,10 +49,7 @@ def latency(lab: Lab) -> Cost:
     shift = today - dt.timedelta(days=HISTORY_DAYS) - FIRST_DAY
     log = lab.log(0, HISTORY_DAYS)
     alone(histories.write_shifted, log, root, shift)
-    topic = f"bench.hot.{uuid.uuid4().hex}"
-    admin = KafkaAdminClient(bootstrap_servers=lab.kafka.address)
-    admin.create_topics([NewTopic(topic, PARTITIONS, 1)])
-    admin.close()
+    topic = lab.new_topic("hot")
     run = Run([line for file in log for line in file.read_bytes().splitlines()], lab.kafka.address, topic)
     environment = _schema(lab)
     paths = [f"--curated-path={root}", f"--checkpoint-path={root / 'checkpoint'}", f"--run-minutes={minutes + 5}"]

@@ -9,7 +9,8 @@ import datetime as dt
 import multiprocessing
 import shutil
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -17,6 +18,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+from kafka import KafkaAdminClient
+from kafka.admin import NewTopic
+
+from jobs.event import PARTITIONS
 from jobs.generator.__main__ import write_day
 from jobs.spark import tables
 from stack.home import Home
@@ -109,14 +114,21 @@ class Lab:
     @cached_property
     def topic(self) -> str:
         """A topic that holds the log, as the batch producer sends it."""
-        self.produce("bench.clicks")
+        self.produce("bench.clicks", self.log(0, self.sizes.log))
         return "bench.clicks"
 
-    def produce(self, topic: str, days: int = 0) -> Cost:
-        """The batch producer's cost of sending so many days into a topic, or the whole log."""
-        files = self.log(0, days or self.sizes.log)
+    def new_topic(self, name: str) -> str:
+        """An empty topic whose name begins so, with the partitions that the contract declares."""
+        topic = f"bench.{name}.{time.time_ns()}"
+        admin = KafkaAdminClient(bootstrap_servers=self.kafka.address)
+        admin.create_topics([NewTopic(topic, PARTITIONS, 1)])
+        admin.close()
+        return topic
+
+    def produce(self, topic: str, files: Sequence[Path]) -> Cost:
+        """The batch producer's cost of sending log files of days in a row into a topic."""
         words = [sys.executable, "-m", "jobs.producer", "batch", f"--kafka-brokers={self.kafka.address}"]
-        words += [f"--ingestion-path={self.log_folder}", f"--topic={topic}"]
+        words += [f"--ingestion-path={files[0].parent}", f"--topic={topic}"]
         return process.run([*words, f"--first-date={files[0].stem}", f"--last-date={files[-1].stem}"])
 
     def curated(self, days: int) -> Path:

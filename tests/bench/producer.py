@@ -13,7 +13,6 @@ from functools import partial
 from jobs.event import SHIFT_HEADER
 from jobs.producer.log_files import source_ms
 from jobs.producer.replay import WEEK_MS
-from jobs.producer.topics import connected, ensure_topics
 from tests.bench import process
 from tests.bench.harness import Cost, Reach, Row
 from tests.bench.lab import Lab
@@ -27,19 +26,13 @@ WEEKS = 100
 
 def batch(lab: Lab) -> Cost:
     """The whole log to a new topic, by the batch producer."""
-    lab.kafka  # noqa: B018  started, and the log made, before the clock runs
-    lab.log(0, lab.sizes.log)
-    return lab.produce(_topic("batch"))
+    lab.kafka  # noqa: B018  started before the clock runs
+    return lab.produce(_topic("batch"), lab.log(0, lab.sizes.log))
 
 
 def batch_ceiling(lab: Lab) -> Cost:
     """The same by a bare loop."""
-    topic = _topic("bare")
-    admin = connected(lab.kafka.address)
-    try:
-        ensure_topics(admin, topic, 1)
-    finally:
-        admin.close()
+    topic = lab.new_topic("bare")
     files = [str(file) for file in lab.log(0, lab.sizes.log)]
     return process.run([sys.executable, "-m", "tests.bench.scripts.bare_producer", lab.kafka.address, topic, *files])
 

@@ -1,22 +1,25 @@
 """The harness of `make bench`: ratios, medians, reach, selection, and the memory of all processes."""
 
+import statistics
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
+from jobs.contract import Click, check
 from tests.bench import process
 from tests.bench.__main__ import ROWS, selected
 from tests.bench.harness import GIB, Cost, Reach, Row, measure
 from tests.bench.lab import Lab, Sizes
+from tests.bench.lengths import lengthened
 
 
-@pytest.fixture
-def lab(tmp_path: Path) -> Iterator[Lab]:
-    """Of three days, with nothing in it yet."""
-    with Lab(tmp_path / "bench", Sizes.of(3)) as made:
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """Of three days, with what the tests before have made in it."""
+    with Lab(tmp_path_factory.mktemp("lab") / "bench", Sizes.of(3)) as made:
         yield made
 
 
@@ -85,3 +88,17 @@ def test_a_log_is_made_once(lab: Lab) -> None:
     before = files[0].stat().st_mtime_ns
     assert [file.name for file in lab.log(0, 2)] == ["2019-01-01.json", "2019-01-02.json"]
     assert files[0].stat().st_mtime_ns == before
+
+
+def test_the_same_clicks_have_everything_ten_times_as_long(lab: Lab) -> None:
+    def means(length: int) -> list[float]:
+        """Characters of title and query, areas, documents, clicks of a session."""
+        (file,) = lengthened(lab, 1, length)
+        clicks = [check(line, b"0", int(time.time() * 1000)) for line in file.read_bytes().splitlines()]
+        valid = [click for click in clicks if isinstance(click, Click)]
+        assert len(valid) == len(clicks)
+        columns = ("title", "query", "clinical_areas", "documents")
+        lengths = [statistics.mean(len(getattr(click, name) or "") for click in valid) for name in columns]
+        return [*lengths, statistics.mean(Counter(click.session_id for click in valid).values())]
+
+    assert means(10) == pytest.approx([10 * mean for mean in means(1)], rel=0.3)  # the last session is a shorter one
