@@ -1,6 +1,6 @@
 """What a record in Kafka holds and how it is named; which clicks are valid says `jobs.contract`.
 
-Standard library only: the producer's image has no more.
+Standard library only.
 """
 
 from __future__ import annotations

@@ -15,6 +15,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from jobs.cli import JobError, NonRetryableError
 
 # Kafka takes no longer record, as brokers come. What is longer is cut here to one byte more: a file without line ends,
@@ -24,16 +26,17 @@ READ_BYTES = 256 * 1024
 
 _DATE = re.compile(r"/Date\((-?\d{1,18})(?:[+-]\d{4})?\)/", re.ASCII)
 
-# A line as the web server writes it: DateCreated and SessionId first and without escapes, then keys that cannot be one
-# of these, with strings, whole numbers and lists of them. It matches in a quarter of the time that parsing takes.
-_PLAIN = rb'[^"\\\x00-\x1f]*+'
-_ESCAPES = rb'"%b(?:\\["\\/bfnrt]%b)*+"' % (_PLAIN, _PLAIN)
-_NUMBER = rb"(?:[1-9][0-9]{0,17}+|0)"
-_LIST = rb"\[(?:%b(?:, ?%b)*+)?\]" % (_NUMBER, _NUMBER)
-_VALUE = rb'(?:"%b"|%b|-?%b|null|true|false|%b)' % (_PLAIN, _LIST, _NUMBER, _ESCAPES)
-_LINE = re.compile(
-    rb'\{"DateCreated": ?"(%b)", ?"SessionId": ?"(%b)"(?:, ?"(?!S|Da)%b": ?%b)*+\}' % (_PLAIN, _PLAIN, _PLAIN, _VALUE)
-)
+_PLAIN_BYTES = 4096  # a longer line may hold a number that Python's parser refuses, and msgspec does not
+
+
+class _Line(msgspec.Struct, gc=False):
+    """What the producer reads of a line."""
+
+    DateCreated: str
+    SessionId: str
+
+
+_decode = msgspec.json.Decoder(_Line).decode
 
 
 class LogFileError(JobError):
@@ -145,8 +148,7 @@ def record_of(line: bytes) -> dict[str, Any]:
 
 def session_keys(lines: Iterable[bytes]) -> list[bytes | None]:
     """The bytes of each line's SessionId, or None when it has none."""
-    plain = _LINE.fullmatch
-    return [found[2] or None if line.isascii() and (found := plain(line)) else _parsed_key(line) for line in lines]
+    return [plain.SessionId.encode() or None if (plain := _plain(line)) else _parsed_key(line) for line in lines]
 
 
 def _parsed_key(line: bytes) -> bytes | None:
@@ -154,12 +156,20 @@ def _parsed_key(line: bytes) -> bytes | None:
     return session.encode("utf-8", "replace") if isinstance(session, str) and session else None
 
 
+def _plain(line: bytes) -> _Line | None:
+    """A line that is as nearly all are, eight times as fast as by `record_of`; None of another one."""
+    if len(line) > _PLAIN_BYTES or b"\\" in line or not line.isascii():
+        return None
+    try:
+        return _decode(line)
+    except msgspec.DecodeError:
+        return None
+
+
 def source_ms(line: bytes) -> int | None:
     """DateCreated in epoch milliseconds, or None."""
-    if line.isascii() and (match := _LINE.fullmatch(line)):
-        date: object = match[1].decode("ascii")
-    else:
-        date = record_of(line).get("DateCreated")
+    plain = _plain(line)
+    date: object = plain.DateCreated if plain else record_of(line).get("DateCreated")
     found = _DATE.fullmatch(date) if isinstance(date, str) else None
     return int(found[1]) if found else None
 
