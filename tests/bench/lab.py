@@ -61,7 +61,7 @@ class Lab:
 
     def __init__(self, folder: Path, sizes: Sizes, *, keep: bool = False) -> None:
         self.sizes = sizes
-        self._folder = folder
+        self._folder = folder = folder.resolve()  # the servers have other working folders
         if not keep:
             shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True, exist_ok=True)
