@@ -8,14 +8,15 @@ from decimal import Decimal
 from typing import Any, NoReturn
 
 import jsonschema
+import pytest
 
 from jobs.contract import MAX_NUMBER, check
 from jobs.generator.defects import INVALID, VALID, line_of
 from jobs.generator.sessions import sessions_of
 from pipeline_config.project import ROOT
 from tests.contract_lines import HOSTILE, KEPT, QUARANTINED, TEXT_CASES
+from tests.faults.conftest import IN_FULL
 
-LINES = 100_000
 NO_CLOCK_MS = 2**62  # later than any date: what Kafka's clock refuses is beyond a schema
 SCHEMA = json.loads((ROOT / "schemas/event.schema.json").read_text(encoding="utf-8"))
 JSON_TEXTS = (
@@ -89,14 +90,15 @@ def mutated(chance: random.Random, record: dict[str, Any]) -> bytes:
     return f"{{{', '.join(pairs)}}}".encode("utf-8", "surrogatepass")
 
 
-def test_the_contract_takes_what_fits_the_schema() -> None:
+@pytest.mark.parametrize("count", [20_000, pytest.param(100_000, marks=[pytest.mark.faults, IN_FULL])])
+def test_the_contract_takes_what_fits_the_schema(count: int) -> None:
     chance = random.Random(16)  # noqa: S311
     days = [dt.date(2020, 10, 1), dt.date(2013, 1, 1)]
     records = [click.record for day in days for one in sessions_of(day, 1, 0.3) for click in one.clicks]
     cases = [value for value, _ in (*KEPT.values(), *QUARANTINED.values()) if value is not None]
     cases += [*HOSTILE.values(), *TEXT_CASES.values(), *map(line_of, records)]
     seen: Counter[str] = Counter()
-    for number in range(LINES):
+    for number in range(count):
         line = cases[number] if number < len(cases) else mutated(chance, chance.choice(records))
         found = check(line, b"0", NO_CLOCK_MS)
         seen[found if isinstance(found, str) else "valid"] += 1
