@@ -37,9 +37,10 @@ class Lake:
         self._answers = Once("the storage", self._ask_storage)
 
     def probes(self) -> list[Probe]:
-        """One of each variable."""
+        """One of each variable and of each key."""
         fix = "look at the storage, or correct the variable"
-        return [Probe(name, partial(self._write, name), fix, self._limit(name)) for name in self.variables]
+        paths = [Probe(name, partial(self._write, name), fix, self._limit(name)) for name in self.variables]
+        return [*paths, *(Probe(name, partial(self._tried, name), fix, SPARK_LIMIT) for name in self._aws)]
 
     def _limit(self, variable: str) -> float:
         return SPARK_LIMIT if "://" in self.settings.variables.get(variable, "") else 2 * LIMIT_SECONDS
@@ -60,9 +61,28 @@ class Lake:
             raise Failure(f"{path} is not writable on {self._login.what}: {why}", fix)
         return f"{path}, writable on {self._login.what}"
 
+    def _tried(self, name: str) -> str:
+        """A key is right as far as the storage takes it."""
+        connection = self.settings.connection(name)
+        if bool(connection.login) != bool(connection.password):
+            missing = "password" if connection.login else "login"
+            fix = f"give {name} both login and password, or neither: then the Spark server's role is used"
+            raise Failure(f"half a key: {missing} is empty", fix)
+        what = "the key" if connection.login else "the Spark server's own role, for there is no key,"
+        if not self._stored():
+            return f"{what} is not needed: no path is in a storage"
+        refused = sum(bool(why) for why in self._answers.needed().values())
+        if refused:
+            raise Failure(f"{what} was tried, and {refused} paths are not writable", "look at their lines")
+        return f"{what} was tried with each path in the storage"
+
+    def _stored(self) -> list[str]:
+        """The paths with a scheme, such as s3a://."""
+        return [path for name in self.variables if "://" in (path := self.settings.variables.get(name, "").strip())]
+
     def _ask_storage(self) -> dict[str, str]:
         """Why each path with a scheme, such as s3a://, is not writable by Spark's own settings; empty where it is."""
-        paths = [path for name in self.variables if "://" in (path := self.settings.variables.get(name, "").strip())]
+        paths = self._stored()
         project = next((self.settings.variable(name) for name in self._projects), ".")
         command = SUBMIT.format(project=shlex.quote(project), paths=shlex.join(paths))
         done = self._login.needed().run(command, PROGRAM.read_text(encoding="utf-8"), self._key())

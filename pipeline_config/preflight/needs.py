@@ -89,7 +89,7 @@ def probes(project: Project, environment: Environment, settings: Settings) -> li
     found = [*_servers(project.root, used, settings), *_job_connections(project, used, settings)]
     behind = {probe.what for probe in found}
     others = [name for name in used.variables if name not in behind]
-    plain = [Probe(name, partial(settings.variable, name), "") for name in others]
+    plain = [Probe(name, partial(_value, settings, name), "") for name in others]
     known = settings.pools
     pools = [] if known is None else [Probe(f"pool {name}", partial(_pool, known, name), "") for name in used.pools]
     return [*plain, *pools, *found]
@@ -111,8 +111,11 @@ def _job_connections(project: Project, used: Used, settings: Settings) -> Iterat
         kind = project.catalog.data["connections"][name]["type"]
         if kind == "postgres":
             yield from database.probes(settings, name)
-        elif kind == "aws":
-            yield Probe(name, partial(_key, settings, name), "")
+
+
+def _value(settings: Settings, variable: str) -> str:
+    """Of a variable that names nothing that could be asked."""
+    return f"set to {settings.variable(variable)}"
 
 
 def _pool(pools: Collection[str], name: str) -> str:
@@ -129,15 +132,6 @@ def _readable(settings: Settings, variable: str) -> str:
         return f"{folder}, {len(os.listdir(folder))} files"  # noqa: PTH208 (a list says at once what a Path says late)
     except OSError as error:
         raise Failure(f"{folder}: {error.strerror}", f"make it on this machine, or correct {variable}") from None
-
-
-def _key(settings: Settings, name: str) -> str:
-    connection = settings.connection(name)
-    if bool(connection.login) != bool(connection.password):
-        missing = "password" if connection.login else "login"
-        fix = f"give {name} both login and password, or neither: then the Spark server's role is used"
-        raise Failure(f"half a key: {missing} is empty", fix)
-    return "a key, tried with each s3a path" if connection.login else "no key: the Spark server's own role"
 
 
 def _add(names: list[str], *more: str) -> None:

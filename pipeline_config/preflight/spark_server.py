@@ -55,6 +55,7 @@ class SparkServer:
             self._probe("Spark", self._spark, JVM_LIMIT),
             *([self._probe("AcceptEnv", self._accepted)] if needs.postgres or needs.aws else []),
             self._probe("Python packages", self._packages),
+            *(Probe(variable, partial(self._project, variable), fix, 2 * LIMIT_SECONDS) for variable in needs.projects),
             *(self._probe("jobs", partial(self._jobs, variable)) for variable in needs.projects),
             *(self._probe("jars", partial(self._jars, variable)) for variable in needs.projects),
             *Lake(self.settings, self._login, needs.paths, needs.projects, needs.aws).probes(),
@@ -110,6 +111,13 @@ class SparkServer:
             message = f"not the code of this machine: {first} {state}{more}"
             raise Failure(message, f"check out the same commit in {project} there")
         return f"{len(ours)} files in {project}, the same as here"
+
+    def _project(self, variable: str) -> str:
+        project = self.settings.variable(variable)
+        done = self._login.needed().run(f"cd {shlex.quote(project)}")
+        if done.code:
+            raise Failure(done.last_line, f"put the repository there, or correct {variable}")
+        return f"{project}, a folder on {self.name}"
 
     def _jars(self, variable: str) -> str:
         project = self.settings.variable(variable)

@@ -17,7 +17,7 @@ from pipeline_config.preflight.engine import engine_url
 from pipeline_config.preflight.needs import Reader, probes
 from pipeline_config.preflight.probe import Failure, Once, Outcome, Probe, run_all
 from pipeline_config.preflight.settings import Connection, Settings, connection_of, from_environment, printed_json
-from pipeline_config.preflight.spark_server import jars_of, spark_version
+from pipeline_config.preflight.spark_server import Needs, SparkServer, jars_of, spark_version
 from pipeline_config.project import ROOT, load_project
 from stack.settings import SPARK_JARS
 
@@ -191,6 +191,18 @@ def test_without_a_docker_engine_none_is_asked_for() -> None:
     assert not [name for name in names if "docker" in name or "image" in name]
     assert "WEBSERVER_INGESTION_PATH" in names
     assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("lake", ["s3a://bucket/lake", "/data/lake"])
+def test_nothing_is_all_right_that_could_not_be_asked(lake: str) -> None:
+    needs = Needs(projects=["HERE"], paths=["LAKE"], postgres=["gold"], aws=["s3"])
+    connections = {"spark": Connection("127.0.0.1", 1, login="me"), "s3": Connection(login="key", password="word")}
+    settings = Settings({"HERE": "/opt/here", "LAKE": lake}, connections, "Airflow")
+    outcomes = {one.what: one for one in run_all(SparkServer(ROOT, settings, "spark", needs).probes())}
+    well = {what for what, outcome in outcomes.items() if outcome.ok}
+    assert well == ({"s3"} if lake.startswith("/") else set())
+    assert {"spark", "HERE", "LAKE", "s3", "spark jobs"} <= outcomes.keys()
+    assert outcomes["HERE"].found == "not tried, since spark failed"
 
 
 def test_a_pool_that_airflow_does_not_have_is_named() -> None:
