@@ -51,7 +51,7 @@ def deadlines(config: dict[str, Any]) -> list[DeadlineAlert] | None:
     if "by" in own and cron:
         ends[f"by {own['by']}"] = DeadlineReference.DAGRUN_LOGICAL_DATE, until(cron, own["by"])
     if "within" in own:
-        ends[f"within {own['within']}"] = DeadlineReference.DAGRUN_QUEUED_AT, own["within"]
+        ends[f"within {own['within'].total_seconds() / 60:g} min"] = DeadlineReference.DAGRUN_QUEUED_AT, own["within"]
     callback = SyncCallback(MISSED, {"notifiers": own.get("notifiers", [])})
     return [DeadlineAlert(reference, time, callback, name) for name, (reference, time) in ends.items()] or None
 

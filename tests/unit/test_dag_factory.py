@@ -329,7 +329,7 @@ def test_each_event_has_its_notifiers_and_a_task_its_own(built: dict[str, Any]) 
 def test_a_deadline_is_the_time_after_the_schedule_and_minutes_after_the_start(built: dict[str, Any]) -> None:
     assert built["deadlines"] == [
         ["by 05:00", "DagRunLogicalDateDeadline", 7 * 60, "dag_factory_operators.deadline_missed"],
-        ["within 2:00:00", "DagRunQueuedAtDeadline", 120, "dag_factory_operators.deadline_missed"],
+        ["within 120 min", "DagRunQueuedAtDeadline", 120, "dag_factory_operators.deadline_missed"],
     ]
     assert built["late"] == ["{{ dag_run.dag_id }} is late"]
 
