@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +12,7 @@ from pipeline_config.project import ROOT
 from stack.home import Home
 from stack.settings import HOST
 from stack.sshd import SshServer, user_name
-from tests.airflow_environment import airflow_environment
+from tests.airflow_process import AirflowProcess
 
 pytestmark = pytest.mark.integration
 
@@ -23,7 +20,7 @@ RUN = """
 import sys
 sys.path.insert(0, ".")
 from dag_factory_operators import SSHOperator
-operator = SSHOperator(task_id="t", ssh_conn_id="spark_ssh", command=sys.argv[1], cmd_timeout=None)
+operator = SSHOperator(task_id="t", ssh_conn_id="spark_ssh", command=sys.stdin.read(), cmd_timeout=None)
 operator.hook.conn_retry_attempts = 1
 try:
     operator.execute({})
@@ -43,36 +40,36 @@ def ssh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshServer]:
         server.stop()
 
 
-def execute(ssh: SshServer, extra: dict[str, str], mark: Path, then: str = "true") -> str:
+Execute = Callable[..., str]
+
+
+@pytest.fixture
+def execute(ssh: SshServer, airflow: AirflowProcess) -> Execute:
     """Touch `mark` on the server and run another command there; the error that the operator raises, if any."""
-    connection = {"conn_type": "ssh", "host": HOST, "port": ssh.home.port("ssh"), "login": user_name()}
-    connection["extra"] = {"key_file": str(ssh.client_key), **extra}
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", RUN, f"touch '{mark}' && {then}"],
-        cwd=ROOT,
-        env={
-            **os.environ,
-            **airflow_environment(mark.parent / "airflow", ROOT, "local"),
-            "AIRFLOW_CONN_SPARK_SSH": json.dumps(connection),
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stderr.splitlines()[-1] if done.stderr else ""
+
+    def execute(extra: dict[str, str], mark: Path, then: str = "true") -> str:
+        connection = {"conn_type": "ssh", "host": HOST, "port": ssh.home.port("ssh"), "login": user_name()}
+        connection["extra"] = {"key_file": str(ssh.client_key), **extra}
+        env = {"AIRFLOW_CONN_SPARK_SSH": json.dumps(connection)}
+        done = airflow.run(RUN, ROOT, text=f"touch '{mark}' && {then}", env=env)
+        assert done.returncode == 0, done.stderr
+        return done.stderr.splitlines()[-1] if done.stderr else ""
+
+    return execute
 
 
-def test_a_job_that_no_retry_mends_fails_without_one(ssh: SshServer, tmp_path: Path) -> None:
+def test_a_job_that_no_retry_mends_fails_without_one(ssh: SshServer, execute: Execute, tmp_path: Path) -> None:
     key = {"host_key": ssh.host_key}
-    ended = {code: execute(ssh, key, tmp_path / "mark", f"exit {code}") for code in (1, 65)}
+    ended = {code: execute(key, tmp_path / "mark", f"exit {code}") for code in (1, 65)}
     assert ended[1] == "AirflowException SSH operator error: exit status = 1"
     assert ended[65] == "AirflowFailException exit code 65: no retry would mend it; the reason stands above"
 
 
-def test_a_server_with_another_host_key_is_refused_and_gets_no_command(ssh: SshServer, tmp_path: Path) -> None:
+def test_a_server_with_another_host_key_is_refused_and_gets_no_command(
+    ssh: SshServer, execute: Execute, tmp_path: Path
+) -> None:
     known = ssh.host_key
-    assert execute(ssh, {"host_key": known}, tmp_path / "right") == ""
+    assert execute({"host_key": known}, tmp_path / "right") == ""
     assert (tmp_path / "right").exists()
 
     key = ssh.client_key.with_name("host_key")
@@ -88,10 +85,10 @@ def test_a_server_with_another_host_key_is_refused_and_gets_no_command(ssh: SshS
         "changed and let": ({"host_key": known, "allow_host_key_change": "true"}, "would not be checked"),
     }
     for case, (extra, words) in refused.items():
-        said = execute(ssh, extra, tmp_path / case)
+        said = execute(extra, tmp_path / case)
         assert said.startswith(f"AirflowException error: SSH to {HOST}:{ssh.home.port('ssh')}: "), case
         assert words in said, case
         assert "host_key of connection spark_ssh" in said, case
         assert not (tmp_path / case).exists(), case
-    assert execute(ssh, {"host_key": ssh.host_key}, tmp_path / "anew") == ""
+    assert execute({"host_key": ssh.host_key}, tmp_path / "anew") == ""
     assert (tmp_path / "anew").exists()
