@@ -63,6 +63,9 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--job", help="the job that it runs; options, variables, connections, pool and params are its")
     one.add_argument("--schedule", metavar="CRON", help="when it runs, in UTC (default: only when triggered)")
     one.add_argument("--folder", default="", help="folder below pipelines/")
+    one = command("migrate", _migrate, "write a pipeline for each DAG of a dag-factory YAML file, and say what is left")
+    one.add_argument("file", type=Path, help="a YAML file as dag-factory itself reads it")
+    one.add_argument("--folder", default="", help="folder below pipelines/")
     one = command("preflight", _preflight, "say whether what the pipelines use is there and answers", place)
     one.add_argument("--from-airflow", action="store_true", help="take values and secrets from this machine's Airflow")
     one.add_argument("--format", choices=("text", "json"), default="text")
@@ -194,6 +197,14 @@ def _new(options: argparse.Namespace) -> int:
     path = new(project, options.dag, options.folder, options.schedule, options.job)
     print(f"{path}: change it, then `python -m pipeline_config check`")  # noqa: T201
     return 0
+
+
+def _migrate(options: argparse.Namespace) -> int:
+    from pipeline_config import migrate
+
+    lines, complete = migrate.run(_right_project(options), options.file, options.folder)
+    print("\n".join(lines))  # noqa: T201
+    return 0 if complete else 1
 
 
 def _preflight(options: argparse.Namespace) -> int:

@@ -63,6 +63,16 @@ def new(project: Project, dag_id: str, folder: str, schedule: str | None = None,
 
     Raises CommandError.
     """
+    path = place(project, dag_id, folder)
+    if job is None:
+        text = EMPTY.format(dag_id=dag_id, schedule=yaml_text.inline(schedule))
+    else:
+        text = "\n".join(yaml_text.mapping(pipeline_for(project, job, dag_id, schedule))) + "\n"
+    return write(path, modeline(project, path) + text)
+
+
+def place(project: Project, dag_id: str, folder: str) -> Path:
+    """Where a new pipeline of that name belongs; raises CommandError when there can be none."""
     pattern = schema_of("pipeline")["properties"]["dag_id"]["pattern"]
     if dag_id.endswith(".yaml"):
         raise CommandError(f"{dag_id!r}: write the dag_id alone, without .yaml")
@@ -79,11 +89,12 @@ def new(project: Project, dag_id: str, folder: str, schedule: str | None = None,
         raise CommandError(f"--folder {folder}: there are environments in it, and no pipelines")
     if any(part.startswith(".") for part in path.relative_to(pipelines).parts):
         raise CommandError(f"--folder {folder}: hidden folders are not read")
-    if job is None:
-        text = EMPTY.format(dag_id=dag_id, schedule=yaml_text.inline(schedule))
-    else:
-        text = "\n".join(yaml_text.mapping(pipeline_for(project, job, dag_id, schedule))) + "\n"
-    return _write(path, MODELINE.format(up="../" * len(path.relative_to(project.root).parent.parts)) + text)
+    return path
+
+
+def modeline(project: Project, path: Path) -> str:
+    """The first line of a pipeline, which tells editors its schema."""
+    return MODELINE.format(up="../" * len(path.relative_to(project.root).parent.parts))
 
 
 def new_job(root: Path, name: str) -> Path:
@@ -91,11 +102,11 @@ def new_job(root: Path, name: str) -> Path:
     pattern = schema_of("pipeline")["properties"]["tasks"]["items"]["properties"]["job"]["pattern"]
     if not re.fullmatch(pattern, name) or keyword.iskeyword(name):
         raise CommandError(f"{name!r} cannot be a job's name: it has to have the form {pattern}")
-    return _write(root / "jobs" / "spark" / f"{name}.py", JOB.format(name=name))
+    return write(root / "jobs" / "spark" / f"{name}.py", JOB.format(name=name))
 
 
-def _write(path: Path, text: str) -> Path:
-    """Write a file that is not there yet."""
+def write(path: Path, text: str) -> Path:
+    """Write a file that is not there yet, and return its path; raises CommandError."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("x", encoding="utf-8") as file:

@@ -44,7 +44,7 @@ def mapping(data: dict[str, Any], indent: int = 0, *, members_inline: tuple[str,
         elif isinstance(value, list):
             yield name
             for item in value:
-                first, *rest = mapping(item, indent + 2 * INDENT)
+                first, *rest = mapping(item, indent + 2 * INDENT) if isinstance(item, dict) else [inline(item)]
                 yield f"{' ' * (indent + INDENT)}- {first.lstrip()}"
                 yield from rest
         elif key in members_inline:
