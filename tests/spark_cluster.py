@@ -12,6 +12,7 @@ from urllib.request import urlopen
 
 import pyspark
 
+from stack import spark_start
 from stack.home import Home, free_port
 from stack.server import Server
 from stack.settings import HOST, java_home
@@ -37,7 +38,7 @@ class SparkCluster(Server):
     def environment(self) -> dict[str, str]:
         """Without the repository's modules."""
         named = {"SPARK_HOME": str(_SPARK), "JAVA_HOME": str(java_home()), "SPARK_LOCAL_IP": HOST}
-        named |= {"SPARK_DAEMON_MEMORY": "256m", "SPARK_DAEMON_JAVA_OPTS": "-XX:+UseSerialGC -XX:TieredStopAtLevel=1"}
+        named["SPARK_SCALA_VERSION"] = "2.13"  # without it a worker looks for a source tree
         others = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
         return {**others, **named, "PYSPARK_PYTHON": sys.executable}
 
@@ -51,17 +52,24 @@ class SparkCluster(Server):
 
     def commands(self) -> dict[str, Sequence[str]]:
         """The workers start when the master listens: one that is too early asks again only seconds later."""
-        program, here = str(_SPARK / "bin" / "spark-class"), ["--host", HOST, "--webui-port"]
+        java, here = _java(), ["--host", HOST, "--webui-port"]
         master = ["org.apache.spark.deploy.master.Master", *here, str(self._web_port), "--port", str(self._port)]
-        commands: dict[str, Sequence[str]] = {"spark-master": [program, *master]}
+        commands: dict[str, Sequence[str]] = {"spark-master": [*java, *master]}
         for name in self.process_names()[1:]:
             worker = ["org.apache.spark.deploy.worker.Worker", *here, "0", "--cores", "1", "--memory", "1g"]
             work = ["--work-dir", str(self.home.folder("spark", name)), self.address]
             listening = f"until (: < /dev/tcp/{HOST}/{self._port}) 2> /dev/null; do sleep 0.1; done; exec "
-            commands[name] = ["bash", "-c", listening + shlex.join([program, *worker, *work])]
+            commands[name] = ["bash", "-c", listening + shlex.join([*java, *worker, *work])]
         return commands
 
     def probe(self) -> bool:
         """The master counts its workers."""
         with urlopen(f"http://{HOST}:{self._web_port}/json/", timeout=5) as answer:
             return bool(json.load(answer)["aliveworkers"] == WORKERS)
+
+
+def _java() -> list[str]:
+    """As spark-class would start it after a JVM that only makes the command; from the archive of a driver's classes."""
+    options = spark_start.settings()
+    words = shlex.split(options["spark.driver.extraJavaOptions"])
+    return [str(java_home() / "bin" / "java"), "-Xmx256m", *words, "-cp", options["spark.driver.extraClassPath"]]

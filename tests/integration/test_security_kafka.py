@@ -11,7 +11,7 @@ import ssl
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +27,7 @@ from jobs.spark.kafka_records import require_topic
 from stack.home import Home
 from stack.kafka_broker import KafkaBroker
 from stack.settings import HOST, REPOSITORY
+from tests import spark_submit as by_spark
 from tests.integration.test_security_docker import make_certificates
 from tests.kafka_runs import command, lines_of
 from tests.secret_search import Samples, Secrets, files_below
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 # kafka-python leaves the socket of a refused connection to the garbage collector, which complains.
 pytestmark = [pytest.mark.integration, pytest.mark.filterwarnings("ignore:unclosed <s:ResourceWarning")]
 
-Submit = Callable[..., subprocess.CompletedProcess[str]]
 PLAIN = kafka_security.LOGIN_MODULES["PLAIN"]
 SCRAM = kafka_security.LOGIN_MODULES["SCRAM-SHA-512"]
 OWN_CERTIFICATE = ("ssl.keystore.location", "ssl.keystore.type", "ssl.key.password")
@@ -194,13 +194,11 @@ def produce(broker: SecureBroker, log: Path, topic: str, folder: str) -> subproc
     return subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True, timeout=60, check=False)
 
 
-def archive(
-    broker: SecureBroker, spark_submit: Submit, topic: str, folder: str, root: Path
-) -> subprocess.CompletedProcess[str]:
-    """Run archive_raw to its end."""
+def archive(broker: SecureBroker, topic: str, folder: str, root: Path) -> str:
+    """archive_raw as tests/spark_jobs.py takes it."""
     options = {"kafka-brokers": broker.address, "kafka-security-path": folder, "topic": topic}
     paths = {"archive-path": root / "archive", "checkpoint-path": root / "checkpoints"}
-    return spark_submit("archive_raw", *(f"--{name}={value}" for name, value in {**options, **paths}.items()))
+    return json.dumps(["archive_raw", *(f"--{name}={value}" for name, value in {**options, **paths}.items())])
 
 
 def errors_of(done: subprocess.CompletedProcess[str]) -> list[str]:
@@ -211,7 +209,7 @@ def errors_of(done: subprocess.CompletedProcess[str]) -> list[str]:
 
 
 def test_the_jobs_get_in_with_certificate_and_login_and_nobody_sees_the_password(
-    broker: SecureBroker, log: Path, topic: str, spark_submit: Submit, tmp_path: Path
+    broker: SecureBroker, log: Path, topic: str, tmp_path: Path
 ) -> None:
     folder = broker.client(tmp_path / "client")
     wrong = broker.client(tmp_path / "wrong", {"sasl.jaas.config": login(f"{broker.password}x")})
@@ -220,16 +218,18 @@ def test_the_jobs_get_in_with_certificate_and_login_and_nobody_sees_the_password
         sent = produce(broker, log, topic, folder)
         assert (sent.returncode, sent.stderr) == (0, "")
         assert f"sent {count} lines of 2 days, acknowledged {count}, failed 0" in sent.stdout
-        archived = archive(broker, spark_submit, topic, folder, tmp_path)
-        assert archived.returncode == 0, archived.stdout + archived.stderr
-        assert f"this run: read {count}, archived {count}" in archived.stdout
-        refused = archive(broker, spark_submit, topic, wrong, tmp_path)
-    (error,) = errors_of(refused)
+        jobs = [archive(broker, topic, one, tmp_path) for one in (folder, wrong)]
+        words = [*by_spark.command("tests/spark_jobs.py"), *jobs]
+        archived = subprocess.run(
+            words, cwd=REPOSITORY, env=by_spark.environment(), capture_output=True, text=True, timeout=240, check=False
+        )
+    (error,) = errors_of(archived)
+    assert f"this run: read {count}, archived {count}" in archived.stdout
     assert "SaslAuthenticationException" in error
     assert f"look at {wrong}/client.properties on this host" in error
 
     assert any(b"archive_raw" in words for words in samples.commands), "the jobs were seen"
-    said = [(str(done.args), f"{done.stdout}{done.stderr}".encode()) for done in (sent, archived, refused)]
+    said = [(str(done.args), f"{done.stdout}{done.stderr}".encode()) for done in (sent, archived)]
     written = files_below(tmp_path, but=("client", "wrong"))
     logs = files_below(broker.home.folder("server-logs"))
     secrets = Secrets({"password": broker.password, "key's password": broker.key_password})

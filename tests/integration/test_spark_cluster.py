@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import subprocess
 import uuid
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import pytest
 from jobs.generator.__main__ import write_day
 from jobs.spark import analytics_mart_etl, streaming_curated
 from jobs.spark.tables import CLICKS, COLD_MARTS, QUARANTINE
+from stack import spark_start
 from stack.home import Home
 from stack.settings import REPOSITORY
 from tests import spark_submit as by_spark
@@ -68,17 +70,14 @@ def rows(spark: SparkSession, path: Path) -> list[tuple[Any, ...]]:
 def test_the_same_rows_as_in_one_process(
     spark: SparkSession, kafka: str, topic: str, cluster: SparkCluster, tmp_path: Path
 ) -> None:
-    settings = {
-        "spark.master": cluster.address,
-        "spark.executor.memory": "512m",
-        "spark.executor.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
-    }
-    for job, options in chain(kafka, topic, tmp_path / "cluster").items():
-        words = [*by_spark.command(f"jobs/spark/{job}.py", settings), *options]
-        done = subprocess.run(
-            words, cwd=REPOSITORY, env=by_spark.environment(), capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
+    settings = {name.replace("driver", "executor"): value for name, value in spark_start.settings().items()}
+    settings |= {"spark.master": cluster.address, "spark.executor.memory": "512m"}
+    jobs = [json.dumps([job, *options]) for job, options in chain(kafka, topic, tmp_path / "cluster").items()]
+    words = [*by_spark.command("tests/spark_jobs.py", settings), *jobs]
+    done = subprocess.run(
+        words, cwd=REPOSITORY, env=by_spark.environment(), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
     for job, options in chain(kafka, topic, tmp_path / "local").items():
         JOBS[job].run(JOBS[job].parser().parse_args(options))
 
