@@ -1,6 +1,8 @@
 """Which rows a load brings: the days that have changed since PostgreSQL's run, and never those of an older one."""
 
 import datetime as dt
+import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,10 +23,31 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("database")]
 
 
-def etl(root: Path) -> None:
-    """Run the incremental ETL in this process."""
-    paths = ["--curated-path", str(root / "curated"), "--mart-path", str(root / "mart"), "--incremental", "true"]
-    analytics_mart_etl.run(analytics_mart_etl.parser().parse_args(paths))
+@dataclass(frozen=True)
+class Lakes:
+    """Roots with a mart, to be read only: a lake after its first run of the ETL and after its second, and another."""
+
+    first: Path  # of three days
+    second: Path  # with a day more, and a click more on the second one
+    other: Path
+
+
+@pytest.fixture(scope="module")
+def lakes(spark: "SparkSession", tmp_path_factory: pytest.TempPathFactory) -> Lakes:
+    """Made once, since each run of the ETL takes many seconds."""
+    root = tmp_path_factory.mktemp("lakes")
+
+    def run(lake: Path, clicks: dict[str, int]) -> Path:
+        rows = [click(at(days=day), session, day) for session, day in clicks.items()]
+        append(frame(spark, rows), lake / "curated")
+        append_quarantine(spark, [], lake / "curated")
+        paths = ["--curated-path", str(lake / "curated"), "--mart-path", str(lake / "mart")]
+        analytics_mart_etl.run(analytics_mart_etl.parser().parse_args([*paths, "--incremental", "true"]))
+        return lake
+
+    first = shutil.copytree(run(root / "second", {"s0": 0, "s1": 1, "s2": 2}), root / "first")
+    second = run(root / "second", {"s9": 9, "t1": 1})
+    return Lakes(Path(first), second, run(root / "other", {"other": 0}))
 
 
 def rows_by_load() -> dict[str, list[str]]:
@@ -38,46 +61,31 @@ def rows_by_load() -> dict[str, list[str]]:
     return found
 
 
-def test_the_changed_days_alone_are_loaded(
-    spark: "SparkSession", tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    curated = tmp_path / "curated"
-
-    def send(day: int, session: str) -> None:
-        append(frame(spark, [click(at(days=day), session, day)]), curated)
-        append_quarantine(spark, [], curated)
-        etl(tmp_path)
-
-    def said() -> str:
+def test_the_changed_days_alone_are_loaded(lakes: Lakes, capsys: pytest.CaptureFixture[str]) -> None:
+    def said(root: Path, *options: str) -> str:
         capsys.readouterr()
-        load(tmp_path)
+        load(root, *options)
         return capsys.readouterr().out
 
-    for day in (0, 1, 2):
-        send(day, f"s{day}")
-    assert "loads all days" in said()
-    send(9, "s9")
-    send(1, "t1")  # two runs since the load
-    assert "loads what has changed: 2 days" in said()
+    assert "loads all days" in said(lakes.first)
+    assert "loads what has changed: 2 days" in said(lakes.second)
     assert rows_by_load() == {
         "session_analysis": ["2026-05-04 2026-05-06", "2026-05-05 2026-05-13"],
         "daily_traffic": ["2026-05-04", "2026-05-05 2026-05-06 2026-05-13"],
     }
-    assert "loads what has changed: 0 days" in said()
+    assert "loads what has changed: 0 days" in said(lakes.second)
     loaded = cold_rows()
-    load(tmp_path, "--in-full", "true")
+    with as_owner() as owner:
+        owner.execute("DELETE FROM session_analysis WHERE session_id = 's0'")
+    assert "loads all days" in said(lakes.second, "--in-full", "true")
     assert cold_rows() == loaded
     assert len(rows_by_load()["session_analysis"]) == 1
     assert rows_of("SELECT row_count FROM mart_loads WHERE table_name = 'session_analysis'") == [(5,)]
 
 
-def test_a_load_that_hung_does_not_replace_a_newer_run(spark: "SparkSession", tmp_path: Path) -> None:
-    append(frame(spark, [click(at(0))]), tmp_path / "curated")
-    etl(tmp_path)
-    hung = load_postgres.read_marts(spark, str(tmp_path / "mart"))
-    append(frame(spark, [click(at(0), "other")]), tmp_path / "curated")
-    etl(tmp_path)
-    load(tmp_path)
+def test_a_load_that_hung_does_not_replace_a_newer_run(spark: "SparkSession", lakes: Lakes) -> None:
+    hung = load_postgres.read_marts(spark, str(lakes.first / "mart"))
+    load(lakes.second)
     newer = cold_rows()
     with psycopg.connect("", autocommit=True) as connection:
         with pytest.raises(JobError, match=f"this is an older one, {hung.run_id} .*trigger the load with in_full"):
@@ -87,28 +95,20 @@ def test_a_load_that_hung_does_not_replace_a_newer_run(spark: "SparkSession", tm
     assert rows_of("SELECT DISTINCT run_id FROM mart_loads") == [(hung.run_id,)]
 
 
-def test_a_run_on_another_lake_is_loaded_in_full(spark: "SparkSession", tmp_path: Path) -> None:
-    for lake in ("one", "other"):
-        append(frame(spark, [click(at(0), lake)]), tmp_path / lake / "curated")
-        etl(tmp_path / lake)
-        load(tmp_path / lake)
+def test_a_run_on_another_lake_is_loaded_in_full(lakes: Lakes) -> None:
+    load(lakes.first)
+    load(lakes.other, "--max-shrink-factor", "3")
     assert rows_of("SELECT session_id FROM session_analysis") == [("other",)]
 
 
-def test_a_load_that_loses_rows_by_its_days_is_refused(spark: "SparkSession", tmp_path: Path) -> None:
-    append(frame(spark, [click(at(0), "a"), click(at(days=1), "b")]), tmp_path / "curated")
-    append_quarantine(spark, [], tmp_path / "curated")
-    etl(tmp_path)
-    load(tmp_path)
-    before = cold_rows()
+def test_a_load_that_loses_rows_by_its_days_is_refused(lakes: Lakes) -> None:
+    load(lakes.first)
     with as_owner() as owner:
-        owner.execute("DELETE FROM session_analysis WHERE session_id = 'a'")
-    append(frame(spark, [click(at(days=1), "c")]), tmp_path / "curated")
-    etl(tmp_path)
-    with pytest.raises(JobError, match=r"not hold the same clicks \(.*session_analysis 2,"):
-        load(tmp_path)
-    load(tmp_path, "--in-full", "true")
-    assert len(cold_rows()["session_analysis"]) == len(before["session_analysis"]) + 1
+        owner.execute("DELETE FROM session_analysis WHERE session_id = 's0'")
+    damaged = cold_rows()
+    with pytest.raises(JobError, match=r"not hold the same clicks \(.*session_analysis 4,"):
+        load(lakes.second)
+    assert cold_rows() == damaged
 
 
 def test_every_cell_comes_through_copy_as_it_is(spark: "SparkSession") -> None:
@@ -142,11 +142,9 @@ def test_every_cell_comes_through_copy_as_it_is(spark: "SparkSession") -> None:
     assert sorted(found, key=repr) == sorted(rows, key=repr)
 
 
-def test_an_older_mart_loads_has_no_run_and_all_is_loaded(spark: "SparkSession", tmp_path: Path) -> None:
-    append(frame(spark, [click(at(0))]), tmp_path / "curated")
-    etl(tmp_path)
+def test_an_older_mart_loads_has_no_run_and_all_is_loaded(lakes: Lakes) -> None:
     with psycopg.connect("", autocommit=True) as connection:
         migrate(connection)
         connection.execute("INSERT INTO mart_loads (table_name, row_count) VALUES ('daily_traffic', 7)")
-    load(tmp_path)
+    load(lakes.other)
     assert len(cold_rows()["daily_traffic"]) == 1

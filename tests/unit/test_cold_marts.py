@@ -66,17 +66,17 @@ def rows(mart: str, clicks: Sequence[dict[str, Any]], bad: Sequence[dict[str, An
     return in_order(mart, [row for row in found.to_pylist() if row[MART] == mart])
 
 
-def rows_by_spark(spark: "SparkSession", mart: str, clicks: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows of a mart by day, as tasks of some months each compute them."""
+def rows_by_spark(spark: "SparkSession", clicks: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """The rows of the marts by day, as tasks of a month each compute them."""
     from jobs.spark.cold_writer import days_of, visits_of
     from jobs.spark.month_parts import count_by_month, packed
 
-    (table,) = (table for table in COLD if table.name == mart)
     curated = frame(spark, clicks)
     records = spark.createDataFrame([], QUARANTINE_SCHEMA)
-    by_day = days_of(curated, packed(count_by_month(curated)), visits_of(curated), records)
-    of_mart = by_day.where(f"{MART} = '{mart}'").select(*schema(table))
-    return in_order(mart, [row.asDict() for row in of_mart.collect()])
+    found = days_of(curated, packed(count_by_month(curated)), visits_of(curated), records).collect()
+    return {
+        table.name: in_order(table.name, [row.asDict() for row in found if row[MART] == table.name]) for table in BY_DAY
+    }
 
 
 def in_order(mart: str, found: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -274,12 +274,11 @@ def test_months_of_two_tasks_are_compared_over_their_border(
     counts = {-4: 4, -3: 6, 3: 5}  # 30 April, 1 May, 7 May
     clicks = [click(at(number, days=day), f"s{number}") for day, count in counts.items() for number in range(count)]
     clicks += [clicks[0] | {"topic": "again"}]
-    found = rows_by_spark(spark, "daily_traffic", clicks)
+    found = rows_by_spark(spark, clicks)
     names = ("total_events", "dod_pct", "wow_pct", "duplicate_count")
-    assert columns(found, *names) == [(4, None, None, 1), (6, 50.0, None, 0), (5, None, 25.0, 0)]
+    assert columns(found["daily_traffic"], *names) == [(4, None, None, 1), (6, 50.0, None, 0), (5, None, 25.0, 0)]
     for mart in ("clinical_areas", "popular_documents"):
-        found = rows_by_spark(spark, mart, clicks)
-        assert columns(found, "unique_sessions", "wow_pct") == [(4, None), (6, None), (5, 25.0)]
+        assert columns(found[mart], "unique_sessions", "wow_pct") == [(4, None), (6, None), (5, 25.0)]
 
 
 def test_months_are_packed_until_they_are_worth_a_task() -> None:
