@@ -21,12 +21,14 @@ from stack.docker_engine import mounts_below
 from stack.errors import StackError
 from stack.home import Home, free_port, is_free
 from stack.kafka_broker import new_cluster_id
+from stack.postgresql import PostgreSql
 from stack.process import Daemon, Process, memory, read_process
 from stack.producer_image import NoImageError, context_files, fingerprint
 from stack.progress import Progress
 from stack.server import Server, tail
 from stack.settings import HOST, PORTS
 from stack.stack import Stack
+from stack.superset import Superset
 
 T = TypeVar("T")
 SLEEPER = [sys.executable, "-c", "import time; time.sleep(60)"]
@@ -304,6 +306,22 @@ def test_airflow_starts_while_the_image_is_made_and_again_when_there_can_be_none
     stack.up()
     assert starts == ["local", "local_without_docker"]
     assert stack.docker.why_none == "no package archive"
+
+
+def test_superset_starts_again_when_what_it_was_set_up_with_has_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, calls = Home(tmp_path, any_port=True), list[str]()
+    home.claim_port("postgres")
+    home.claim_port("superset")
+    superset = Superset(home, PostgreSql(home))
+    monkeypatch.setattr(Server, "start", lambda _: calls.append("start"))
+    monkeypatch.setattr(superset, "stop", lambda: calls.append("stop"))
+    superset._stamp.write_text(superset._fingerprint(), encoding="ascii")
+    superset.start()
+    superset._stamp.write_text("of other assets", encoding="ascii")
+    superset.start()
+    assert calls == ["start", "stop", "start"]
 
 
 # Progress
