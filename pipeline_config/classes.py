@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import sys
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -12,6 +13,20 @@ from pipeline_config.project import ROOT
 from pipeline_config.schema import did_you_mean
 
 ROOT_CLASS = "BaseOperator"  # its own `**kwargs` are refused
+# What stands in YAML for a value of a Python type.
+TYPES = {
+    **dict.fromkeys(("dict", "Dict", "Mapping"), "object"),
+    **dict.fromkeys(("list", "List", "Sequence", "Collection", "Iterable", "set", "tuple"), "array"),
+    "str": "string",
+    "int": "integer",
+    "float": "number",
+    "bool": "boolean",
+    "None": "null",
+    "timedelta": "duration",
+    "datetime": "moment",
+    "Callable": "code",
+    "ArgNotSet": "",
+}
 _NAMES = re.compile(r"^[ \t]*(?:class\s+(\w+)|from\s+[\w.]+\s+import\s+(?:\(([^)]*)\)|([^\n(]+)))", re.MULTILINE)
 
 
@@ -34,22 +49,49 @@ def what_is_wrong(path: str) -> tuple[str, str]:
 
 
 @cache
-def parameters(path: str) -> frozenset[str] | None:
-    """The keyword arguments that a class takes, its bases' too; None when the source does not say it."""
+def parameters(path: str) -> dict[str, frozenset[str]] | None:
+    """The keyword arguments that a class takes, its bases' too, each with the types of value that its annotation names.
+
+    Types are JSON Schema's, and "duration", "moment" and "code", which are text in YAML; none: any. None when the
+    source does not say which arguments there are.
+    """
     found = _class(*_split(path), frozenset())
     if found is None:
         return None
     module, definition = found
     init = _init(definition)
-    names = {argument.arg for argument in [*init.args.args[1:], *init.args.kwonlyargs]} if init else set()
-    if init and (not init.args.kwarg or definition.name == ROOT_CLASS):
-        return frozenset(names)
-    for base in definition.bases:
-        inherited = parameters(f"{module}.{base.id}") if isinstance(base, ast.Name) else None
-        if inherited is None:
-            return None
-        names |= inherited
-    return frozenset(names)
+    own = [*init.args.args[1:], *init.args.kwonlyargs] if init else []
+    known: dict[str, frozenset[str]] = {}
+    if init is None or (init.args.kwarg and definition.name != ROOT_CLASS):
+        for base in definition.bases:
+            inherited = parameters(f"{module}.{base.id}") if isinstance(base, ast.Name) else None
+            if inherited is None:
+                return None
+            known |= inherited
+    return {**known, **{argument.arg: _types(argument.annotation) for argument in own}}
+
+
+def _types(annotation: ast.expr | None) -> frozenset[str]:
+    names = list(_type_names(annotation))
+    if not names or not TYPES.keys() >= set(names):
+        return frozenset()
+    return frozenset(TYPES[name] for name in names if TYPES[name])
+
+
+def _type_names(node: ast.expr | None) -> Iterator[str]:
+    """The members of a union; "" of what is not a name of a type."""
+    match node:
+        case ast.BinOp(left=left, op=ast.BitOr(), right=right):
+            yield from _type_names(left)
+            yield from _type_names(right)
+        case ast.Subscript(value=value):
+            yield from _type_names(value)
+        case ast.Name(id=name) | ast.Attribute(attr=name):
+            yield name
+        case ast.Constant(value=None):
+            yield "None"
+        case _:
+            yield ""
 
 
 @cache
@@ -79,6 +121,17 @@ def is_no_operator(path: str) -> bool:
     if definition.name == ROOT_CLASS or len(bases) < len(definition.bases):
         return False
     return all(is_no_operator(f"{module}.{base}") for base in bases)
+
+
+def may_be_code(path: str) -> bool:
+    """Whether a function may be imported by this path: its module is there."""
+    module = _split(path)[0]
+    return module.split(".")[0] in sys.stdlib_module_names or bool(module and has_module(module))
+
+
+def has_module(module: str) -> bool:
+    """Whether there is a module of that name."""
+    return all(part.isidentifier() for part in module.split(".")) and _source(module)[0] is not None
 
 
 def _init(definition: ast.ClassDef) -> ast.FunctionDef | None:

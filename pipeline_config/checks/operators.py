@@ -12,7 +12,7 @@ from pipeline_config.compiler import MARKER, MINUTES, OWN_ARGUMENTS, is_class_pa
 from pipeline_config.problem import Problem
 from pipeline_config.project import Project
 from pipeline_config.reader import Document, KeyPath
-from pipeline_config.schema import did_you_mean
+from pipeline_config.schema import WORDS, did_you_mean, kind
 
 NOT_INSTALLED = ("airflow", "dagfactory")  # where files are checked and no DAG is built
 REMOTE_TYPES = ("ssh", "docker")  # what hangs there hangs here
@@ -47,20 +47,47 @@ def _arguments(context: Context, path: KeyPath, task: dict[str, Any]) -> Iterato
                 hint = f"remove it there, and write {OWN_ARGUMENTS[name]}: in the task"
                 yield context.document.problem(here, f"{name!r} has a key of its own in a task", hint)
             else:
-                yield from _taken(context.document, here, task["operator"])
+                values = [task[key][name]] if key == "advanced" else task[key][name]
+                yield from _taken(context.document, here, task["operator"], values)
     given = {name.removesuffix(MINUTES) for key in ("advanced", "for_each") for name in task.get(key, {})}
-    if not given <= (classes.parameters(task["operator"]) or given):
+    if not given <= set(classes.parameters(task["operator"]) or given):
         return  # the one that is missing may be misspelt
     for missing in sorted(classes.required(task["operator"]) - given - OWN_ARGUMENTS.keys()):
         message = f"{_name(task['operator'])} needs the argument {missing!r}"
         yield context.problem((*path, "operator"), message, f"write advanced: {{{missing}: …}}")
 
 
-def _taken(document: Document, path: KeyPath, class_path: str) -> Iterator[Problem]:
-    """The class takes the argument in which `path` ends, as far as its source says which it takes."""
+def _taken(document: Document, path: KeyPath, class_path: str, values: list[Any] | str) -> Iterator[Problem]:
+    """The class takes the argument in which `path` ends, and values of their type, as far as its source says which."""
     known, argument = classes.parameters(class_path), str(path[-1])
-    if known is not None and not {argument, argument.removesuffix(MINUTES)} & known:
+    if known is None:
+        return
+    bare = argument if argument in known else argument.removesuffix(MINUTES)
+    types = known.get(bare)
+    if types is None or (bare != argument and types and "duration" not in types):
         yield _no_argument(document, path, class_path, argument)
+        return
+    wanted = types if bare == argument else frozenset({"number", "null"})
+    wrong = [value for value in values if not isinstance(values, str) and not _fits(value, wanted)]
+    if wrong:
+        words = " or ".join(sorted(WORDS.get(one, OTHER_WORDS.get(one, "")) for one in wanted))
+        yield document.problem(path, f"{argument}: must be {words}, is {kind(wrong[0])}", at_value=True)
+
+
+OTHER_WORDS = {"duration": "a duration as text", "moment": "a date", "code": "the import path of a function"}
+
+
+def _fits(value: Any, types: frozenset[str]) -> bool:
+    """Whether a value is of one of those types; a template may become anything."""
+    if not types or (isinstance(value, str) and "{" in value and "code" not in types):
+        return True
+    if isinstance(value, bool):
+        return "boolean" in types
+    if isinstance(value, int | float) and "number" in types:
+        return True
+    if isinstance(value, str) and types & OTHER_WORDS.keys():
+        return "code" not in types or classes.may_be_code(value)
+    return kind(value) in {WORDS[one] for one in types if one in WORDS}
 
 
 def _no_argument(
@@ -141,11 +168,11 @@ def shared(project: Project) -> Iterator[Problem]:
     """The classes of operators and notifiers are there and take their arguments; default_args name what is declared."""
     defaults = project.defaults.data
     for document in (project.defaults, *project.environments.values()):
-        for kind in ("operators", "notifiers"):
-            for name, entry in document.data.get(kind, {}).items():
-                class_path = entry.get("class") or defaults.get(kind, {}).get(name, {}).get("class")
+        for section in ("operators", "notifiers"):
+            for name, entry in document.data.get(section, {}).items():
+                class_path = entry.get("class") or defaults.get(section, {}).get(name, {}).get("class")
                 if class_path:
-                    yield from _class(document, (kind, name), class_path, entry)
+                    yield from _class(document, (section, name), class_path, entry)
         yield from unknown_notifiers(project, document, ("default_args",), document.data.get("default_args", {}))
         for name in document.data.get("operators", {}).keys() - defaults["operators"].keys():
             hint = did_you_mean(name, list(defaults["operators"]))
@@ -160,8 +187,8 @@ def _class(document: Document, path: KeyPath, class_path: str, entry: dict[str, 
         severity = "warning" if excused else "error"
         yield document.problem((*path, "class"), message, hint, at_value=True, severity=severity)
         return
-    for name in entry.get("arguments", {}):
-        yield from _taken(document, (*path, "arguments", name), class_path)
+    for name, value in entry.get("arguments", {}).items():
+        yield from _taken(document, (*path, "arguments", name), class_path, [value])
     if "connection_argument" in entry:
         argument = entry["connection_argument"]
         known = classes.parameters(class_path)

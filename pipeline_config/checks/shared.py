@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Iterator
 from typing import Any
 
-from pipeline_config import templates
+from pipeline_config import classes, templates
 from pipeline_config.checks.context import FORMS, texts
 from pipeline_config.checks.dag import zone
 from pipeline_config.errors import RenderError, UnknownError
@@ -178,6 +178,10 @@ def command_templates(project: Project) -> Iterator[Problem]:
             yield project.defaults.problem(
                 path, message, "write {arguments} where the job's options belong", at_value=True
             )
+        module = template["module"].removesuffix(".{job}")
+        if not classes.has_module(module):
+            message = f"there is no Python module {module!r}"
+            yield project.defaults.problem(("commands", name, "module"), message, at_value=True)
         if key == "shell" and (wrong := _syntax_error(project, template["shell"])):
             yield project.defaults.problem(path, f"the shell cannot read it: {wrong}", at_value=True)
 
