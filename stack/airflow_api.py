@@ -36,9 +36,10 @@ class AirflowApi:
         self._token = ""
 
     def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
-        """One call of /api/v2; raises StackError with Airflow's own words."""
+        """One call of /api/v2, or of a path that starts with /; raises StackError with Airflow's own words."""
         try:
-            return self._send(method, f"/api/v2/{path}", body, {"Authorization": f"Bearer {self.token()}"})
+            whole = path if path.startswith("/") else f"/api/v2/{path}"
+            return self._send(method, whole, body, {"Authorization": f"Bearer {self.token()}"})
         except urllib.error.HTTPError as error:
             words = error.read().decode(errors="replace")
             raise StackError(f"Airflow refused {method} {path}: {error.code} {words}") from error

@@ -250,6 +250,107 @@ def test_a_ninth_dag_of_yaml_alone_runs_with_groups_mapped_tasks_classes_and_ass
     api.wait(lambda: api.call("GET", "dags/after_ninth/dagRuns")["dag_runs"], started)
 
 
+# Notifiers as Airflow's providers have them; what they say is a line of a file.
+TELL = """
+from pathlib import Path
+from airflow.sdk.bases.notifier import BaseNotifier
+
+class Tell(BaseNotifier):
+    template_fields = ("line",)
+
+    def __init__(self, *, file, line):
+        super().__init__()
+        self.file, self.line = file, line
+
+    def notify(self, context):
+        with Path(self.file).open("a", encoding="utf-8") as file:
+            print(self.line, file=file)
+"""
+LATE = """\
+dag_id: late
+description: Is tried twice, and ends when somebody has read that it is late
+schedule: null
+deadline: {{within_minutes: 0.02, notify: [late]}}
+default_args: {{retry_delay_minutes: 0.01, retry_exponential_backoff: false}}
+tasks:
+  - task_id: work
+    operator: airflow.providers.standard.operators.bash.BashOperator
+    advanced: {{bash_command: "test {{{{ ti.try_number }}}} -eq 2"}}
+    retries: 1
+    on_retry: [retried]
+    on_success: [done]
+  - task_id: until_read
+    operator: airflow.providers.standard.operators.bash.BashOperator
+    advanced: {{bash_command: "until test -e {read}; do sleep 0.2; done"}}
+    execution_timeout_minutes: 5
+    dependencies: [work]
+"""
+ON_TIME = """\
+dag_id: on_time
+description: Is done long before its deadline
+schedule: null
+deadline: {within_minutes: 60, notify: [late]}
+tasks:
+  - task_id: start
+    operator: EmptyOperator
+"""
+
+
+@pytest.fixture
+def told(project: Path, api: AirflowApi, tmp_path: Path) -> Iterator[Path]:
+    """The file in which the notifiers of two DAGs, late and on_time, write; `late` ends when `read` lies beside it."""
+    file = tmp_path / "told"
+    lines = {
+        "late": "late {{ dag_run.dag_id }} {{ run_id }}",
+        "retried": "retried {{ ti.task_id }} {{ ti.try_number }}",
+        "done": "done {{ ti.task_id }} {{ ti.try_number }}",
+    }
+    arguments = {name: {"file": str(file), "line": line} for name, line in lines.items()}
+    notifiers = {name: {"class": "jobs.tell.Tell", "arguments": given} for name, given in arguments.items()}
+    defaults = project / "pipelines/defaults.yaml"
+    right = defaults.read_text(encoding="utf-8")
+    added = {
+        project / "jobs/tell.py": TELL,
+        project / "pipelines/late.yaml": LATE.format(read=tmp_path / "read"),
+        project / "pipelines/on_time.yaml": ON_TIME,
+    }
+    for path, text in added.items():
+        path.write_text(text, encoding="utf-8")
+    defaults.write_text(f"{right}notifiers: {json.dumps(notifiers)}\n", encoding="utf-8")
+    try:
+        api.wait(lambda: {"late", "on_time"} <= set(api.dags()), "both DAGs are there")
+        yield file
+    finally:
+        for path in added:
+            path.unlink()
+        defaults.write_text(right, encoding="utf-8")
+        api.wait(lambda: "late" not in api.dags(), "they are gone")
+
+
+def test_a_deadline_that_is_missed_is_told_and_one_that_is_kept_is_not(
+    told: Path, api: AirflowApi, pytestconfig: pytest.Config
+) -> None:
+    on_time, late = api.trigger("on_time", {}), api.trigger("late", {})
+    said = partial(_lines, told)
+    api.wait(lambda: f"late late {late}" in said(), "the missed deadline is told while the run goes on")
+    assert api.run_state("late", late) == "running"
+    (told.parent / "read").touch()
+    with shown(pytestconfig):
+        follow(api, [("on_time", on_time), ("late", late)], "Deadlines")
+    assert sorted(said()) == ["done work 2", f"late late {late}", "retried work 1"]
+    deadlines = {dag_id: _deadlines(api, dag_id, run_id) for dag_id, run_id in (("late", late), ("on_time", on_time))}
+    assert deadlines == {"late": [True], "on_time": []}  # whether it was missed; Airflow forgets one that was kept
+
+
+def _lines(file: Path) -> list[str]:
+    return file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+
+
+def _deadlines(api: AirflowApi, dag_id: str, run_id: str) -> list[bool]:
+    found = api.call("GET", f"/ui/dags/{dag_id}/dagRuns/{urllib.parse.quote(run_id)}/deadlines")["deadlines"]
+    return [deadline["missed"] for deadline in found]
+
+
 def test_plan_says_what_airflow_and_the_files_have_of_each_other(stack: Stack, api: AirflowApi, project: Path) -> None:
     access = {"AIRFLOW_API_URL": api.url, "AIRFLOW_API_TOKEN": api.token()}
     words = [sys.executable, "-m", "pipeline_config", "plan", "--against", "airflow"]
