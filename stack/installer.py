@@ -1,4 +1,4 @@
-"""`make install`: Debian packages, the Python environment, the jars and the archive of Spark's classes.
+"""`make install`: Debian packages, the Python environment, the jars and the archives of their classes.
 
 Each only when it is missing or out of date.
 Tests that need more call `install_browser`, `install_editor` or `install_superset`; `make test` runs all of them beside
@@ -22,6 +22,7 @@ from pathlib import Path
 
 from stack.errors import StackError
 from stack.settings import (
+    KAFKA_CLASSES,
     KAFKA_JARS,
     MAVEN_PLUGIN,
     REPOSITORY,
@@ -49,13 +50,15 @@ def install() -> None:
     with ThreadPoolExecutor() as threads:
         for done in [threads.submit(install_all_jars), threads.submit(install_python)]:
             done.result()
-    archive_spark_classes()
+    archive_classes("Spark", "stack.spark_start", SPARK_CLASSES, LOCK, VENV / "bin" / "python")
 
 
 def install_all_jars() -> None:
-    """Spark's and Kafka's."""
+    """Spark's and Kafka's, and the archive of Kafka's classes."""
+    kafka = REPOSITORY / "stack" / "kafka" / "pom.xml"
+    install_jars(kafka, KAFKA_JARS)
+    archive_classes("Kafka", "stack.kafka_broker", KAFKA_CLASSES, kafka, Path(sys.executable))
     install_jars(REPOSITORY / "jobs" / "spark" / "pom.xml", SPARK_JARS)
-    install_jars(REPOSITORY / "stack" / "kafka" / "pom.xml", KAFKA_JARS)
 
 
 def install_for_tests() -> None:
@@ -165,14 +168,15 @@ def install_jars(pom: Path, folder: Path) -> None:
     stamp.write_text(wanted, encoding="ascii")
 
 
-def archive_spark_classes() -> None:
-    """Make the archive that Spark's drivers start from, for this environment and this Java."""
-    stamp = SPARK_CLASSES.with_suffix(".stamp")
-    java, program = java_home(), REPOSITORY / "stack" / "spark_start.py"
-    wanted = _fingerprint(program, *(path.read_text(encoding="utf-8") for path in (LOCK, java / "release")), str(java))
+def archive_classes(what: str, module: str, archive: Path, made_of: Path, python: Path) -> None:
+    """Make the archive that Spark's drivers or Kafka's brokers start from, for these packages and this Java."""
+    stamp = archive.with_suffix(".stamp")
+    java, program = java_home(), REPOSITORY / f"{module.replace('.', '/')}.py"
+    inputs = [path.read_text(encoding="utf-8") for path in (made_of, java / "release")]
+    wanted = _fingerprint(program, *inputs, str(java))
     if _is_stamped(stamp, wanted):
         return
-    _run("Archive of Spark's classes", [str(VENV / "bin" / "python"), "-m", "stack.spark_start"])
+    _run(f"Archive of {what}'s classes", [str(python), "-m", module])
     stamp.write_text(wanted, encoding="ascii")
 
 

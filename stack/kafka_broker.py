@@ -1,16 +1,23 @@
-"""One Kafka broker (KRaft: broker and controller in one process) from plain jars."""
+"""One Kafka broker (KRaft: broker and controller in one process) from plain jars.
+
+`python -m stack.kafka_broker` makes the archive of classes that it starts from, as `make install` does: half the work.
+Without one, or with that of another Java, it starts all the same.
+"""
 
 import socket
 import struct
 import subprocess
+import tempfile
 import uuid
 from base64 import urlsafe_b64encode
 from collections.abc import Sequence
 from pathlib import Path
 
 from stack.errors import StackError
+from stack.home import Home
 from stack.server import Server
-from stack.settings import HOST, KAFKA_JARS, REPOSITORY, java_home
+from stack.settings import HOST, KAFKA_CLASSES, KAFKA_JARS, REPOSITORY, java_home
+from stack.spark_start import SILENT
 
 SETTINGS = """\
 process.roles=broker,controller
@@ -47,6 +54,7 @@ class KafkaBroker(Server):
 
     name = "kafka"
     ports = ("kafka", "kafka-controller")
+    archive = f"SharedArchiveFile={KAFKA_CLASSES}"  # Java's option, to read or to write one
 
     @property
     def address(self) -> str:
@@ -106,9 +114,28 @@ class KafkaBroker(Server):
         # The serial collector and a capped code cache: a broker for one person, not for a data centre.
         limits = [f"-Xmx{heap}", "-XX:+UseSerialGC", "-XX:ReservedCodeCacheSize=64m", "-XX:+ExitOnOutOfMemoryError"]
         logging_ = f"-Dlog4j2.configurationFile={REPOSITORY / 'stack' / 'kafka' / 'log4j2.properties'}"
-        return [str(java_home() / "bin" / "java"), *limits, logging_, "-cp", f"{KAFKA_JARS}/*"]
+        classes = [f"-XX:{self.archive}", SILENT, "-cp", f"{KAFKA_JARS}/*"]
+        return [str(java_home() / "bin" / "java"), *limits, logging_, *classes]
 
 
 def new_cluster_id() -> str:
     """16 bytes as Kafka writes them. The first is 0: an id that began with `-` would be read as an option."""
     return urlsafe_b64encode(bytes(1) + uuid.uuid4().bytes[1:]).decode().rstrip("=")
+
+
+def make_archive() -> None:
+    """Archive the classes that a broker loads on its start and its stop."""
+    unfinished = KAFKA_CLASSES.with_suffix(".part")
+    with tempfile.TemporaryDirectory() as folder:
+        broker = KafkaBroker(Home(Path(folder), any_port=True))
+        broker.claim()
+        broker.prepare()
+        broker.archive = f"ArchiveClassesAtExit={unfinished}"
+        broker.start()
+        broker.stop()
+    if unfinished.exists():
+        unfinished.replace(KAFKA_CLASSES)
+
+
+if __name__ == "__main__":
+    make_archive()

@@ -12,6 +12,7 @@ HOST = "127.0.0.1"
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 KAFKA_JARS = REPOSITORY / "stack" / "kafka" / "jars"
+KAFKA_CLASSES = KAFKA_JARS / "classes.jsa"
 SPARK_JARS = REPOSITORY / "jobs" / "spark" / "jars"
 VENV = REPOSITORY / ".venv"
 SPARK_CLASSES = VENV / "spark-classes.jsa"

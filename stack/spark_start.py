@@ -15,7 +15,7 @@ from stack.settings import HOST, SPARK_CLASSES, SPARK_JARS, java_home
 # The first compiler's own limit of code is 48 MB, and what a long test session compiles beyond it is interpreted.
 _JVM = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:ReservedCodeCacheSize=240m"
 # Java says on stdout, a task's log, which archive it could not use; it works without.
-_SILENT = "-Xlog:cds*=off"
+SILENT = "-Xlog:cds*=off"
 
 
 def settings(archive: str = f"SharedArchiveFile={SPARK_CLASSES}") -> dict[str, str]:
@@ -24,7 +24,7 @@ def settings(archive: str = f"SharedArchiveFile={SPARK_CLASSES}") -> dict[str, s
         # An archive is only used for the class path that it was made with, or a longer one. By default Spark's own jars
         # come after the folder of its settings, which each user has elsewhere.
         "spark.driver.extraClassPath": f"{sysconfig.get_path('purelib')}/pyspark/jars/*",
-        "spark.driver.extraJavaOptions": f'{_JVM} {_SILENT} "-XX:{archive}"',
+        "spark.driver.extraJavaOptions": f'{_JVM} {SILENT} "-XX:{archive}"',
     }
 
 

@@ -42,6 +42,13 @@ def test_kafka_keeps_its_records_over_a_restart(kafka_server: KafkaBroker) -> No
     consumer.close()
 
 
+def test_kafka_starts_from_the_archive_of_its_classes(kafka_server: KafkaBroker) -> None:
+    only_with_it = {**os.environ, "JAVA_TOOL_OPTIONS": "-Xshare:on"}
+    tool = [*kafka_server._java("128m"), "kafka.tools.StorageTool", "random-uuid"]
+    done = subprocess.run(tool, env=only_with_it, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_postgres_keeps_its_rows_over_a_restart(postgres_server: PostgreSql) -> None:
     parameters = psycopg.conninfo.make_conninfo(**postgres_server.login, options=f"-c role={OWNER}")
     with psycopg.connect(parameters) as session:

@@ -16,7 +16,8 @@ from stack.settings import REPOSITORY
 
 
 def test_it_runs_before_any_package_is_installed() -> None:
-    bare = [sys.executable, "-S", "-c", "import stack.__main__, stack.installer"]  # -S: without site-packages
+    modules = "stack.__main__, stack.installer, stack.kafka_broker"
+    bare = [sys.executable, "-S", "-c", f"import {modules}"]  # -S: without site-packages
     done = subprocess.run(bare, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
@@ -53,7 +54,7 @@ def test_an_installation_fails_when_one_of_its_parts_does(monkeypatch: pytest.Mo
     monkeypatch.setattr(installer, "missing_packages", list)
     monkeypatch.setattr(installer, "install_python", lambda: done.append("python"))
     monkeypatch.setattr(installer, "install_all_jars", fails)
-    monkeypatch.setattr(installer, "archive_spark_classes", lambda: done.append("archive"))
+    monkeypatch.setattr(installer, "archive_classes", lambda *_: done.append("archive"))
     with pytest.raises(StackError, match="no jars"):
         installer.install()
     assert done == ["python"]
