@@ -226,6 +226,13 @@ def test_a_started_server_is_not_started_again(fake: _Fake) -> None:
     assert not fake.is_running()
 
 
+def test_the_processes_of_a_server_stop_side_by_side(fake: _Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+    both = threading.Barrier(2)
+    monkeypatch.setattr(fake, "process_names", lambda: ("scheduler", "triggerer"))
+    monkeypatch.setattr(Daemon, "stop", lambda *_: both.wait(5))
+    fake.stop()
+
+
 def test_a_server_that_runs_and_does_not_answer_is_started_anew(fake: _Fake) -> None:
     fake.start()
     first = fake.daemons()[0].pid
