@@ -12,7 +12,7 @@ from pipeline_config.project import load_project
 from stack.airflow_api import AirflowApi
 from stack.errors import StackError
 
-POLL_SECONDS = 1.0
+POLL_SECONDS = 2.0
 DAILY = "tripclick_daily_pipeline"
 ENDED = {"success", "failed", "upstream_failed", "skipped", "removed"}
 UNDER_WAY = {"running", "deferred", "restarting", "up_for_retry"}
