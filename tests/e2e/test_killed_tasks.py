@@ -106,15 +106,15 @@ def test_marked_failed(
 
 
 @pytest.fixture
-def half_a_minute(project: Path, api: AirflowApi) -> Iterator[None]:
-    """Both tasks have an execution_timeout of half a minute."""
+def short_limit(project: Path, api: AirflowApi) -> Iterator[None]:
+    """Both tasks have an execution_timeout of 18 seconds."""
     folders = {STREAM[0]: "processing", PRODUCER[0]: "ingestion"}
     files = {project / "pipelines" / folder / f"{name}.yaml": name for name, folder in folders.items()}
     right = {path: path.read_text(encoding="utf-8") for path in files}
     tags = {name: api.dag(name)["tags"] for name in folders}
     try:
         for path, text in right.items():
-            short = re.sub(r"(?m)^( *)command: .*$", r"\g<0>\n\1execution_timeout_minutes: 0.5", text)
+            short = re.sub(r"(?m)^( *)command: .*$", r"\g<0>\n\1execution_timeout_minutes: 0.3", text)
             path.write_text(short.replace("tags: [", "tags: [short, "), encoding="utf-8")
         api.wait(lambda: all(api.dag(name)["tags"] != tags[name] for name in folders), "the limits are seen")
         yield
@@ -124,7 +124,7 @@ def half_a_minute(project: Path, api: AirflowApi) -> Iterator[None]:
         api.wait(lambda: all(api.dag(name)["tags"] == tags[name] for name in folders), "they are gone")
 
 
-@pytest.mark.usefixtures("half_a_minute")
+@pytest.mark.usefixtures("short_limit")
 def test_timed_out(
     runs: list[Any], stack: Stack, api: AirflowApi, engine: DockerClient, pytestconfig: pytest.Config
 ) -> None:
