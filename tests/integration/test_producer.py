@@ -330,11 +330,14 @@ def test_a_broker_that_restarts_costs_no_line_and_doubles_none(mortal_kafka: Kaf
     assert Counter(record.value for record in records_of(mortal_kafka.address, topic)) == Counter(lines)
 
 
-def test_a_broker_that_stays_away_ends_the_run_with_what_was_lost(
-    mortal_kafka: KafkaBroker, topic: str, monkeypatch: pytest.MonkeyPatch
+def test_a_broker_that_stays_away_ends_a_run_with_what_was_lost_and_a_signal_another_with_143(
+    mortal_kafka: KafkaBroker, log: Path, topic: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sender_module, "DELIVERY_SECONDS", 4)
-    with Sender(mortal_kafka.address, topic, 1) as sender:
+    with (
+        started_replay(mortal_kafka.address, log, topic) as replay,
+        Sender(mortal_kafka.address, f"{topic}.sent", 1) as sender,
+    ):
         sender.send([b"{}"], 0)
         sender.flush()
         mortal_kafka.stop()
@@ -347,16 +350,9 @@ def test_a_broker_that_stays_away_ends_the_run_with_what_was_lost(
             sender.flush()
         with pytest.raises(JobError, match="were not acknowledged"):
             sender.finish(1)
-    assert time.monotonic() - started < 20
+        assert time.monotonic() - started < 20
 
-
-def test_a_signal_while_the_broker_is_away_still_ends_with_143_and_one_line(
-    mortal_kafka: KafkaBroker, log: Path, topic: str
-) -> None:
-    with started_replay(mortal_kafka.address, log, topic) as process:
-        mortal_kafka.stop()
-        time.sleep(3)
-        process.send_signal(signal.SIGTERM)
-        out, error = process.communicate(timeout=30)
-    assert (process.returncode, error) == (143, "error: ended by a signal before it was done\n")
+        replay.send_signal(signal.SIGTERM)
+        out, error = replay.communicate(timeout=30)
+    assert (replay.returncode, error) == (143, "error: ended by a signal before it was done\n")
     assert "ends early: sent" in out
