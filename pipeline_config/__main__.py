@@ -96,10 +96,16 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
+    from pipeline_config import editor_schema
+
     root = options.root.resolve()
     project = load_project(root)
     wanted = {file for path in options.files for file in _files(project, path)}
-    problems = [found for found in check(project) if not options.files or found.file in wanted]
+    everything = check(project)
+    wrong = {found.file for found in everything if found.severity == "error"}
+    if not wrong.intersection(document.file for document in project.shared):
+        editor_schema.write(project)
+    problems = [found for found in everything if not options.files or found.file in wanted]
     broken = any(found.severity == "error" for found in problems)
     if options.format == "json":
         print(problem.as_json(problems))  # noqa: T201

@@ -83,20 +83,21 @@ def _arguments(project: Project, parser: argparse.ArgumentParser) -> tuple[dict[
     arguments: dict[str, str] = {}
     params: dict[str, Any] = {}
     for option in parsers.options(parser):
-        action = next(action for action in parser._actions if f"--{option}" in action.option_strings)
+        action = _action(parser, option)
         if action.nargs == 0:
             continue  # takes no value
         name = option.replace("-", "_")
+        says = help_of(parser, option) or name
         schema = parsers.values(parser, option)
         if variable := _variable(project, option):
             arguments[option] = f"{{{{ var.value.{variable} }}}}"
         elif schema.get("format") == "date" and action.required:
             arguments[option] = YESTERDAY.format(name)
             params[name] = {"type": ["null", "string"], "format": "date", "default": None}
-            params[name]["description"] = f"{_help(parser, action) or name}; empty is the day before the run"
+            params[name]["description"] = f"{says}; empty is the day before the run"
         elif action.required or (action.default is not None and schema != {"type": "string"}):
             arguments[option] = f"{{{{ params.{name} }}}}"
-            params[name] = {**schema, "default": _default(action, schema), "description": _help(parser, action) or name}
+            params[name] = {**schema, "default": _default(action, schema), "description": says}
     return arguments, params
 
 
@@ -154,7 +155,15 @@ def _first_line(parser: argparse.ArgumentParser) -> str:
     return (parser.description or "").strip().partition("\n")[0].rstrip(".")
 
 
-def _help(parser: argparse.ArgumentParser, action: argparse.Action) -> str:
+def help_of(parser: argparse.ArgumentParser, option: str) -> str:
     """What the option's help says, as a sentence begins."""
-    text = parser._get_formatter()._expand_help(action) if action.help else ""
+    action = _action(parser, option)
+    try:
+        text = parser._get_formatter()._expand_help(action) if action.help else ""
+    except (KeyError, TypeError, ValueError):  # a percent sign that is meant as one
+        text = str(action.help)
     return text[:1].upper() + text[1:]
+
+
+def _action(parser: argparse.ArgumentParser, option: str) -> argparse.Action:
+    return next(action for action in parser._actions if f"--{option}" in action.option_strings)

@@ -12,7 +12,7 @@ from pipeline_config.for_job import pipeline_for
 from pipeline_config.project import Project
 from pipeline_config.schema import schema_of
 
-MODELINE = "# yaml-language-server: $schema={up}schemas/pipeline.schema.json\n"
+MODELINE = "# yaml-language-server: $schema={up}schemas/generated/pipelines/{dag_id}.schema.json\n"
 EMPTY = """\
 dag_id: {dag_id}
 description: What this DAG is for, in one line
@@ -94,7 +94,7 @@ def place(project: Project, dag_id: str, folder: str) -> Path:
 
 def modeline(project: Project, path: Path) -> str:
     """The first line of a pipeline, which tells editors its schema."""
-    return MODELINE.format(up="../" * len(path.relative_to(project.root).parent.parts))
+    return MODELINE.format(up="../" * len(path.relative_to(project.root).parent.parts), dag_id=path.stem)
 
 
 def new_job(root: Path, name: str) -> Path:

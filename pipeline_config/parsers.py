@@ -77,7 +77,14 @@ def jobs(module: str) -> dict[str, argparse.ArgumentParser]:
     if JOB not in module:
         parser = job_parser(module)
         return {} if isinstance(parser, str) else modes(parser)
-    folders = [Path(folder) for folder in importlib.import_module(module.partition(f".{JOB}")[0]).__path__]
+    try:
+        with _in_silence():
+            package = importlib.import_module(module.partition(f".{JOB}")[0])
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # noqa: BLE001 (somebody's code; each task that names a job of it is told why)
+        return {}
+    folders = [Path(folder) for folder in getattr(package, "__path__", ())]
     files = sorted(path for folder in folders for path in folder.glob("*.py"))
     named = [path.stem for path in files if _HAS_PARSER.search(path.read_text(encoding="utf-8", errors="replace"))]
     parsers = {name: job_parser(module.replace(JOB, name)) for name in named}

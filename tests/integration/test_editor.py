@@ -11,7 +11,12 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline_config.project import ROOT
+from pipeline_config import editor_schema
+from pipeline_config.for_job import jobs_of
+from pipeline_config.parsers import options
+from pipeline_config.project import ROOT, load_project
+from pipeline_config.reader import Document
+from pipeline_config.schema import check_schema
 from stack.installer import install_editor
 from tests.editor.lsp import YamlServer
 
@@ -36,6 +41,7 @@ FILES = {
 def server() -> Iterator[YamlServer]:
     """One server for all tests of this file."""
     install_editor()
+    editor_schema.write(load_project())
     with YamlServer(ROOT) as running:
         yield running
 
@@ -98,3 +104,57 @@ def test_a_key_is_completed_with_its_description(server: YamlServer, kind: str) 
     documentation = item["documentation"]
     words = documentation if isinstance(documentation, str) else documentation["value"]
     assert described(kind)[0] in plain(words)
+
+
+HEAD = """\
+# yaml-language-server: $schema=../../schemas/generated/pipelines/tripclick_daily_pipeline.schema.json
+dag_id: x
+description: x
+schedule: null
+tasks:
+  - task_id: x
+"""
+REMOTE = "    operator: SSHOperator\n    command: spark_submit\n    job: load_postgres\n"
+DAILY = load_project().pipeline("tripclick_daily_pipeline")
+
+
+def proposed(server: YamlServer, task: str) -> list[str]:
+    """What is offered at the end of a task."""
+    text = HEAD + task
+    line = text.count("\n")
+    found = server.at("completion", server.open(ROOT / "pipelines/mart", text), line, len(text.split("\n")[-1]))
+    return [item["label"] for item in found["items"]]
+
+
+@pytest.mark.parametrize(
+    "operator",
+    ["EmptyOperator", "SSHOperator", "DockerOperator", "TriggerDagRunOperator", "airflow.sdk.BaseOperator"],
+)
+def test_no_key_is_proposed_that_the_check_then_refuses(server: YamlServer, operator: str) -> None:
+    keys = proposed(server, f"    operator: {operator}\n    ")
+    assert {"pool", "dependencies"} < set(keys)
+    task = {"task_id": "x", "operator": operator}
+    for key in keys:
+        data = {"dag_id": "x", "description": "x", "schedule": None, "tasks": [{**task, key: None}]}
+        said = [found.message for found in check_schema(Document("x", data=data), "pipeline")]
+        assert [words for words in said if "does not belong" in words or "unknown key" in words] == []
+
+
+@pytest.mark.parametrize(
+    ("task", "names"),
+    [
+        ("    operator: SSHOperator\n    connection: ", ["spark_ssh"]),
+        ("    operator: DockerOperator\n    connection: ", ["docker_server0"]),
+        ("    operator: SSHOperator\n    command: ", ["spark_submit"]),
+        ("    operator: DockerOperator\n    command: producer\n    job: ", ["batch", "realtime"]),
+        (f"{REMOTE}    arguments:\n      ", options(jobs_of(load_project())["load_postgres"][1])),
+        ("    pool: ", list(load_project().catalog.data["pools"])),
+        ("    dependencies:\n      - ", [task["task_id"] for task in DAILY["tasks"]]),
+        (
+            "    operator: TriggerDagRunOperator\n    trigger_dag_id: tripclick_load_postgres\n    conf:\n      ",
+            ["max_shrink_factor", "in_full"],
+        ),
+    ],
+)
+def test_the_names_of_this_project_are_proposed_and_no_others(server: YamlServer, task: str, names: list[str]) -> None:
+    assert sorted(proposed(server, task)) == sorted(names)

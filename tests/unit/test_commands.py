@@ -158,7 +158,9 @@ def test_a_new_pipeline_passes_the_check(ninth: Path, capsys: pytest.CaptureFixt
     path = ninth / "pipelines/mart/daily/tripclick_tenth.yaml"
     assert str(path) in capsys.readouterr().out
     schema = path.read_text(encoding="utf-8").splitlines()[0].split("$schema=")[1]
-    assert (path.parent / schema).resolve() == (ninth / "schemas/pipeline.schema.json").resolve()
+    assert (path.parent / schema).resolve() == (
+        ninth / "schemas/generated/pipelines/tripclick_tenth.schema.json"
+    ).resolve()
     assert main(["check", "--root", str(ninth)]) == 0
     assert "11 pipelines, no problem" in capsys.readouterr().out
 

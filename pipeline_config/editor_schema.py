@@ -1,0 +1,234 @@
+"""`schemas/generated/`: the schemas as an editor wants them, with the names that this project has.
+
+Each pipeline has a schema of its own, which adds the names of its tasks to the one of all pipelines. The check writes
+them; nothing of the project reads them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from pipeline_config import parsers
+from pipeline_config.checks.commands import TAKES
+from pipeline_config.for_job import help_of, jobs_of
+from pipeline_config.project import Project
+from pipeline_config.schema import resolved, schema_of
+
+Schema = dict[str, Any]
+FOLDER = "schemas/generated"
+READ = ("pipelines", "pipelines/**/*", "schemas/*.json", "jobs", "jobs/*/", "jobs/**/*.py", "pipeline_config/*.py")
+NOTIFIED = ("on_failure", "on_retry", "on_success", "notify")
+_TEMPLATE = {"type": "string", "pattern": r"\{\{"}
+
+
+def write(project: Project) -> None:
+    """Bring `schemas/generated/` up to a project whose shared files are right.
+
+    Where there are no schemas, or no leave to write, do nothing.
+    """
+    folder = project.root / FOLDER
+    stamp = folder / "pipeline.schema.json"
+    if not folder.parent.is_dir() or _is_newer(stamp, project.root):
+        return
+    texts = {folder / f"{name}.schema.json": _text(schema) for name, schema in generated(project).items()}
+    with suppress(OSError):
+        for path, text in texts.items():
+            if not path.exists() or path.read_text(encoding="utf-8") != text:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(text, encoding="utf-8")
+        for path in set(folder.rglob("*.schema.json")) - texts.keys():
+            path.unlink()
+        os.utime(stamp)
+
+
+def _is_newer(stamp: Path, root: Path) -> bool:
+    """Whether nothing has changed since it was written; folders change when a file in them comes or goes."""
+    if not stamp.exists():
+        return False
+    read = (path for pattern in READ for path in root.glob(pattern))
+    return stamp.stat().st_mtime_ns > max(path.lstat().st_mtime_ns for path in read)
+
+
+def generated(project: Project) -> dict[str, Schema]:
+    """The schemas by name: `pipeline`, `environment`, and `pipelines/<dag_id>` of each pipeline that can be read."""
+    result = {"pipeline": _of_pipelines(project), "environment": _of_environments(project)}
+    for document in project.pipelines:
+        if not document.problems:
+            result[f"pipelines/{document.data['dag_id']}"] = _of_file(document.data)
+    return result
+
+
+def _text(schema: Schema) -> str:
+    return json.dumps(schema, ensure_ascii=False) + "\n"
+
+
+def _of_pipelines(project: Project) -> Schema:
+    """The schema of pipelines with the names of catalog, defaults, jobs and DAGs."""
+    schema = _of("pipeline", project)
+    properties = schema["properties"]
+    for kind in ("variables", "connections"):
+        _one_of(properties[kind]["items"], project.catalog.data[kind])
+    task = properties["tasks"]["items"]
+    _one_of(task["properties"]["pool"], project.catalog.data.get("pools", {}))
+    operators = [{"enum": list(project.defaults.data["operators"])}, {"type": "string", "pattern": r"\."}]
+    task["properties"]["operator"]["anyOf"] = operators
+    _keys_by_operator(task)
+    task["allOf"] += [*_by_operator(project), *_by_command(project), *_by_target(project)]
+    return schema
+
+
+def _of(name: str, project: Project) -> Schema:
+    """A copy of a schema, complete in itself, with the notifiers of defaults.yaml."""
+    schema: Schema = _complete(schema_of(name), name, name)
+    _name_notifiers(schema, list(project.defaults.data.get("notifiers", {})))
+    return schema
+
+
+def _complete(value: Any, file: str, top: str) -> Any:
+    """A copy of (a part of) a schema of `file`, in which no `$ref` leads out of `top`."""
+    if isinstance(value, list):
+        return [_complete(item, file, top) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if "$ref" in value and not (file == top and value["$ref"].startswith("#")):
+        target, file = resolved(value, file)
+        return _complete(target, file, top)
+    return {key: _complete(item, file, top) for key, item in value.items()}
+
+
+def _name_notifiers(value: Any, names: list[str]) -> None:
+    if isinstance(value, list):
+        for item in value:
+            _name_notifiers(item, names)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            if key in NOTIFIED and isinstance(item, dict) and "items" in item:
+                item.pop("examples", None)
+                _one_of(item["items"], names)
+            _name_notifiers(item, names)
+
+
+def _one_of(schema: Schema, names: Any) -> None:
+    """The value is one of these names; an example would be proposed beside them."""
+    schema.pop("examples", None)
+    schema |= _names(names)
+
+
+def _names(names: Any) -> Schema:
+    """One of these names; of none, nothing is right."""
+    return {"enum": list(names)} if names else {"not": {}}
+
+
+def _keys_by_operator(task: Schema) -> None:
+    """Offer a key only where its operator takes it: what is among `properties` is proposed by editors."""
+    refused = [
+        {key for key, value in rule["then"]["properties"].items() if value == {"not": {}}} for rule in task["allOf"]
+    ]
+    some = {key: task["properties"].pop(key) for key in [*task["properties"]] if any(key in keys for keys in refused)}
+    task["patternProperties"] = {f"^({'|'.join(some)})$": {}}
+    for rule, keys in zip(task["allOf"], refused, strict=True):
+        taken = {key: copy.deepcopy(schema) for key, schema in some.items() if key not in keys}
+        for schema in taken.values():
+            schema.pop("examples", None)
+            schema.pop("propertyNames", None)  # else `property` is proposed
+        not_taken: Schema = {f"^({'|'.join(key for key in some if key in keys)})$": {"not": {}}}
+        # What is required stands apart: beside properties, editors propose all of it under the schema's title.
+        apart = {"allOf": [{"required": rule["then"]["required"]}]} if "required" in rule["then"] else {}
+        rule["then"] = {"properties": taken, "patternProperties": not_taken, **apart}
+
+
+def _if(then: Schema, **values: str) -> Schema:
+    """What holds of the keys of a task in which those keys have those values."""
+    conditions = {key: {"const": value} for key, value in values.items()}
+    return {"if": {"properties": conditions, "required": [*conditions]}, "then": {"properties": then}}
+
+
+def _by_operator(project: Project) -> list[Schema]:
+    """The connections and command templates that fit an operator."""
+    rules = []
+    for name, operator in project.defaults.data["operators"].items():
+        if kind := operator.get("connection_type"):
+            connections = project.catalog.data["connections"].items()
+            commands = project.defaults.data["commands"].items()
+            fitting = [command for command, template in commands if TAKES.get(kind, "") in template]
+            of_type = [connection for connection, entry in connections if entry["type"] == kind]
+            rules.append(_if({"connection": _names(of_type), "command": _names(fitting)}, operator=name))
+    return rules
+
+
+def _by_command(project: Project) -> list[Schema]:
+    """The jobs of a command template, and the options of each job."""
+    jobs = jobs_of(project)
+    rules = []
+    for command in project.defaults.data["commands"]:
+        own = {job: parser for job, (its_command, parser) in jobs.items() if its_command == command}
+        rules.append(_if({"job": _names(own)}, command=command))
+        for job, parser in own.items():
+            options = {option: _option(parser, option) for option in parsers.options(parser)}
+            lists = {option: {"type": "array", "items": schema} for option, schema in options.items()}
+            then = {
+                "arguments": {"properties": options, "additionalProperties": False},
+                "for_each": {"properties": lists, "additionalProperties": False},
+            }
+            rules.append(_if(then, command=command, job=job))
+    return rules
+
+
+def _option(parser: argparse.ArgumentParser, option: str) -> Schema:
+    """What a job's option takes: a value of its type, or a text, which may be a template."""
+    schema = parsers.values(parser, option)
+    text = _TEMPLATE if "enum" in schema else {"type": "string"}
+    kinds = [text] if schema["type"] == "string" and "enum" not in schema else [schema, text]
+    return {"description": help_of(parser, option), "anyOf": kinds}
+
+
+def _by_target(project: Project) -> list[Schema]:
+    """The DAGs that there are, and the params of each."""
+    params = {
+        document.data["dag_id"]: document.data.get("params", {})
+        for document in project.pipelines
+        if not document.problems
+    }
+    targets = {"trigger_dag_id": {"anyOf": [_names(params), _TEMPLATE]}}
+    rules = [{"if": {"required": ["trigger_dag_id"]}, "then": {"properties": targets}}]
+    for dag_id, schemas in params.items():
+        known = {name: {"description": schema["description"]} for name, schema in schemas.items()}
+        rules.append(_if({"conf": {"properties": known, "additionalProperties": False}}, trigger_dag_id=dag_id))
+    return rules
+
+
+def _of_environments(project: Project) -> Schema:
+    """The schema of environments with the names of the catalog and of the operators."""
+    schema = _of("environment", project)
+    properties = schema["properties"]
+    for kind, names in (
+        ("variables", project.catalog.data["variables"]),
+        ("connections", project.catalog.data["connections"]),
+        ("operators", project.defaults.data["operators"]),
+    ):
+        of_each = properties[kind].pop("additionalProperties")
+        known = {name: {**of_each, "description": entry.get("description", "")} for name, entry in names.items()}
+        properties[kind] |= {"properties": known, "additionalProperties": False}
+    _one_of(properties["extends"], project.environments)
+    return schema
+
+
+def _of_file(pipeline: dict[str, Any]) -> Schema:
+    """The ids of a pipeline's tasks and groups. Proposed, not demanded: the next one is not here yet."""
+    groups = list(pipeline.get("task_groups", {}))
+    group = {"anyOf": [{"enum": groups}, {"type": "string"}]} if groups else {}
+    dependency = {"anyOf": [{"enum": [*(task["task_id"] for task in pipeline["tasks"]), *groups]}, {"type": "string"}]}
+    # Their keys are proposed by the schema of all pipelines already.
+    named: dict[str, Schema] = {"group": group, "dependencies": {"items": dependency}}
+    own = {"properties": {key: {**schema, "doNotSuggest": True} for key, schema in named.items()}}
+    return {
+        "$schema": schema_of("pipeline")["$schema"],
+        "allOf": [{"$ref": "../pipeline.schema.json"}],
+        "properties": {"tasks": {"items": own}, "task_groups": {"additionalProperties": own}},
+    }
