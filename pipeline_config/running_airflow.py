@@ -23,6 +23,7 @@ PAGE = 100
 TIMEOUT_SECONDS = 30
 HIDDEN = "***"  # what Airflow shows of a secret
 OWN_POOL = "default_pool"
+FACTORY_TAG = "dagfactory"  # dag-factory's own, on each of its DAGs
 # Airflow says these presets as cron expressions.
 PRESETS = {
     "@hourly": "0 * * * *",
@@ -119,7 +120,7 @@ def _dags_of_airflow(get: Get) -> dict[str, Callable[[dict[str, Any]], dict[str,
             "description": dag["description"],
             "schedule": here["schedule"] if here["schedule"] is ... else _summary(dag["timetable_summary"]),
             "max_active_runs": dag["max_active_runs"],
-            "tags": sorted(tag["name"] for tag in dag["tags"]),
+            "tags": sorted({tag["name"] for tag in dag["tags"]} - {FACTORY_TAG}),
             "tasks": _tasks(get(f"dags/{dag['dag_id']}/tasks")["tasks"]),
         }
 

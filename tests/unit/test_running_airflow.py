@@ -86,7 +86,7 @@ def fill(airflow: Airflow) -> None:
                 "description": data["description"],
                 "timetable_summary": summary,
                 "max_active_runs": data.get("max_active_runs", 1),
-                "tags": [{"name": tag, "dag_id": data["dag_id"]} for tag in reversed(data.get("tags", []))],
+                "tags": [{"name": tag, "dag_id": data["dag_id"]} for tag in ["dagfactory", *data.get("tags", [])]],
             }
         )
         groups = {task["task_id"]: f"{task['group']}." if "group" in task else "" for task in data["tasks"]}
