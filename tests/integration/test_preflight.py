@@ -381,12 +381,13 @@ def test_paths_on_s3_are_tried_there_with_the_key_of_the_connection(
         _, refused = run()
     assert outcomes["S3_ARCHIVE_RAW_PATH"]["ok"]
     found = failed(outcomes)
-    assert list(found) == ["S3_CURATED_STREAM_PATH"]
+    assert set(found) == {"S3_CURATED_STREAM_PATH", "aws_s3"}
+    assert found["aws_s3"].startswith("the key was tried, and 1 paths are not writable")
     assert (
         "s3a://nowhere/curated is not writable on spark_ssh: NoSuchBucketException" in found["S3_CURATED_STREAM_PATH"]
     )
     found = failed(refused)
-    assert set(found) == {"S3_ARCHIVE_RAW_PATH", "S3_CURATED_STREAM_PATH"}
+    assert set(found) == {"S3_ARCHIVE_RAW_PATH", "S3_CURATED_STREAM_PATH", "aws_s3"}
     assert "look at aws_s3 or the server's role, at the bucket" in found["S3_ARCHIVE_RAW_PATH"]
 
 
@@ -418,7 +419,8 @@ def test_what_does_not_answer_is_said_in_time(
         "postgres_gold": "start PostgreSQL there",
     }.items():
         assert lines[what].startswith("failed"), lines[what]
-        assert fix in lines[what], lines[what]
+        # On a busy machine the limit of the question may come before the client's own.
+        assert fix in lines[what] or (silent and "no answer within 10 s" in lines[what]), lines[what]
         assert silent or "refused" in lines[what] or what in ("KAFKA_BROKERS", "spark_ssh"), lines[what]
     assert lines["spark_ssh jobs"].endswith("not tried, since spark_ssh failed; mend spark_ssh first")
     assert connections["postgres_gold"]["password"] not in done.stdout
