@@ -15,7 +15,7 @@ from pipeline_config.schema import did_you_mean
 ROOT_CLASS = "BaseOperator"  # its own `**kwargs` are refused
 # What stands in YAML for a value of a Python type.
 TYPES = {
-    **dict.fromkeys(("dict", "Dict", "Mapping"), "object"),
+    **dict.fromkeys(("dict", "Dict", "Mapping", "MutableMapping"), "object"),
     **dict.fromkeys(("list", "List", "Sequence", "Collection", "Iterable", "set", "tuple"), "array"),
     "str": "string",
     "int": "integer",
@@ -23,8 +23,8 @@ TYPES = {
     "bool": "boolean",
     "None": "null",
     "timedelta": "duration",
-    "datetime": "moment",
     "Callable": "code",
+    "datetime": "",
     "ArgNotSet": "",
 }
 _NAMES = re.compile(r"^[ \t]*(?:class\s+(\w+)|from\s+[\w.]+\s+import\s+(?:\(([^)]*)\)|([^\n(]+)))", re.MULTILINE)
@@ -52,7 +52,7 @@ def what_is_wrong(path: str) -> tuple[str, str]:
 def parameters(path: str) -> dict[str, frozenset[str]] | None:
     """The keyword arguments that a class takes, its bases' too, each with the types of value that its annotation names.
 
-    Types are JSON Schema's, and "duration", "moment" and "code", which are text in YAML; none: any. None when the
+    Types are JSON Schema's, and "duration" and "code", which are text in YAML; none: any. None when the
     source does not say which arguments there are.
     """
     found = _class(*_split(path), frozenset())

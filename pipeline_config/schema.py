@@ -75,7 +75,8 @@ def refusals(param: dict[str, Any], value: Any) -> list[str]:
 
 def _explain(document: Document, error: jsonschema.ValidationError) -> Iterable[Problem]:
     if error.validator == "oneOf" and not error.context:
-        return [document.problem(tuple(error.absolute_path), *_too_many(error))]
+        is_mapping = isinstance(error.instance, dict)  # else its type is wrong, which is said
+        return [document.problem(tuple(error.absolute_path), *_too_many(error))] if is_mapping else []
     if error.validator in ("anyOf", "oneOf") and error.context:
         error = best_match(error.context) or error
     path: KeyPath = tuple(error.absolute_path)

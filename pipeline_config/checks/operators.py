@@ -63,23 +63,25 @@ def _taken(document: Document, path: KeyPath, class_path: str, values: list[Any]
     if known is None:
         return
     bare = argument if argument in known else argument.removesuffix(MINUTES)
-    types = known.get(bare)
+    types = CALLBACK if bare in known and bare.endswith("_callback") else known.get(bare)
     if types is None or (bare != argument and types and "duration" not in types):
         yield _no_argument(document, path, class_path, argument)
         return
-    wanted = types if bare == argument else frozenset({"number", "null"})
+    wanted = types if bare == argument else MINUTES_TYPES
     wrong = [value for value in values if not isinstance(values, str) and not _fits(value, wanted)]
     if wrong:
         words = " or ".join(sorted(WORDS.get(one, OTHER_WORDS.get(one, "")) for one in wanted))
         yield document.problem(path, f"{argument}: must be {words}, is {kind(wrong[0])}", at_value=True)
 
 
-OTHER_WORDS = {"duration": "a duration as text", "moment": "a date", "code": "the import path of a function"}
+MINUTES_TYPES = frozenset({"number", "null"})
+CALLBACK = frozenset({"code", "object"})  # as dag-factory reads it
+OTHER_WORDS = {"duration": "a duration as text", "code": "the import path of a function"}
 
 
 def _fits(value: Any, types: frozenset[str]) -> bool:
     """Whether a value is of one of those types; a template may become anything."""
-    if not types or (isinstance(value, str) and "{" in value and "code" not in types):
+    if not types or (isinstance(value, str) and "{" in value and "code" not in types and types != MINUTES_TYPES):
         return True
     if isinstance(value, bool):
         return "boolean" in types

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
@@ -36,7 +37,7 @@ class Source:
     def _note(self, node: yaml.Node | None) -> None:
         if isinstance(node, yaml.MappingNode):
             starts = [key.start_mark.index for key, _ in node.value]
-            for (key, value), end in zip(node.value, [*starts[1:], None], strict=True):
+            for (key, value), end in zip(node.value, [*starts, None][1 : len(starts) + 1], strict=True):
                 self.keys.append((key.start_mark.index, key.end_mark.index))
                 self.pairs.append((key.start_mark.index, end or value.end_mark.index))
                 self._note(value)
@@ -57,6 +58,14 @@ class Source:
     def replaced(self, place: tuple[int, int], new: str) -> bytes:
         """The file with `new` in the place of that range."""
         return (self.text[: place[0]] + new + self.text[place[1] :]).encode()
+
+
+class Code(Source):
+    """A file that is no YAML: its words are its keys and values, its lines its pairs."""
+
+    def __post_init__(self) -> None:
+        self.keys = self.values = [match.span() for match in re.finditer(r"\w+", self.text)]
+        self.pairs = self.lines()
 
 
 def delete(source: Source, random: Random) -> bytes:

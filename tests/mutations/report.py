@@ -65,3 +65,28 @@ def _fault(outcome: Outcome) -> str:
     """The first and the last line of what went wrong, which of a traceback is enough."""
     lines = outcome.faults[0].strip().splitlines()
     return " … ".join(dict.fromkeys([lines[0], lines[-1]]))
+
+
+PASSED_AT_MOST = 0.01  # of the wrong ones
+
+
+def refused_by_airflow(title: str, outcomes: Iterable[Outcome]) -> tuple[str, bool]:
+    """How many the check caught, and each that Airflow refuses, or that took more away, though the check said nothing.
+
+    All is as it must be when nothing is at fault but a hundredth of the wrong ones that pass.
+    """
+    found = list(outcomes)
+    caught = sum(outcome.caught for outcome in found)
+    passed = [outcome for outcome in found if outcome.faults and not outcome.caught]
+    faulty = [outcome for outcome in found if outcome.faults and outcome.caught]
+    lines = [
+        f"{title}: {len(found)}, caught {caught}, refused by Airflow alone {len(passed)}, at fault {len(faulty)}",
+        *(f"  {_place(outcome)}: {_fault(outcome)[:200]}" for outcome in [*faulty, *passed]),
+    ]
+    return "\n".join(lines), not faulty and len(passed) <= PASSED_AT_MOST * (caught + len(passed))
+
+
+def _place(outcome: Outcome) -> str:
+    return " ".join(
+        [outcome.kind, outcome.file, *(f"{dotted(path)} = {new!r}"[:120] for path, _, new in outcome.differences)]
+    )

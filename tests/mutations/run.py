@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -47,13 +48,13 @@ class Outcome:
         return any(found.severity == "error" for found in self.problems)
 
 
-class _HangError(BaseException):
-    """No Exception, so that no check can swallow it."""
+class _HangError(KeyboardInterrupt):
+    """What a person would do; nothing else passes each guard of the check."""
 
 
 @contextmanager
-def _no_hang() -> Iterator[None]:
-    """Raise _HangError after HANG_SECONDS of this process's own time; other processes' load does not count."""
+def no_hang(outcome: Outcome) -> Iterator[None]:
+    """What is raised, and what takes over HANG_SECONDS of this process's own time, is a fault of the outcome."""
 
     def stop(_: int, __: FrameType | None) -> None:
         raise _HangError
@@ -62,6 +63,10 @@ def _no_hang() -> Iterator[None]:
     signal.setitimer(signal.ITIMER_PROF, HANG_SECONDS)
     try:
         yield
+    except _HangError:
+        outcome.faults.append(f"takes over {HANG_SECONDS} s")
+    except Exception:  # noqa: BLE001 (that it raises is what is looked for)
+        outcome.faults.append(traceback.format_exc())
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
         signal.signal(signal.SIGPROF, before)
@@ -95,7 +100,30 @@ class Airflow:
         broken = {found.file for found in outcome.problems if found.severity == "error"}
         left = {document.data["dag_id"] for document in project.pipelines if document.file not in broken}
         if dags.keys() != left:
-            return [f"cannot be built: {sorted(left ^ dags.keys())}: {self.loader.PROBLEMS[-1]}"]
+            return [f"cannot be built: {sorted(left ^ dags.keys())}: {self.loader.PROBLEMS[-1:]}"]
+        return [fault for dag in dags.values() for fault in self._refusal(dag)]
+
+    def losses(self, project: Project, outcome: Outcome, may_go: set[str]) -> list[str]:
+        """What goes although the check lets the file through, or though only the DAGs `may_go` need that file."""
+        if not outcome.caught:
+            return self.faults(project, outcome)
+        self.loader.PROBLEMS.clear()
+        self.loader.load_checked = lambda _: (project, outcome.problems)
+        everyone = {document.data["dag_id"] for document in project.pipelines}
+        lost = everyone - may_go - self.loader.load().keys()
+        return [f"takes away {sorted(lost)}: {self.loader.PROBLEMS[-1:]}"] if lost else []
+
+    def _refusal(self, dag: Any) -> list[str]:
+        """Why Airflow's DAG processor, or the scheduler that reads what it has written, refuses a DAG."""
+        from airflow.serialization.serialized_objects import DagSerialization
+
+        try:
+            dag.validate()
+            dag.check_cycle()
+            written = json.dumps(DagSerialization.to_dict(dag))
+            DagSerialization.from_dict(json.loads(written)).timetable.validate()
+        except Exception as error:  # noqa: BLE001 (Airflow may refuse it in any way)
+            return [f"{dag.dag_id} is refused: {type(error).__name__}: {error}"]
         return []
 
 
@@ -116,7 +144,7 @@ def _outcome(project: Project, original: Document, kind: str, content: bytes, ai
     path.write_bytes(content)
     outcome = Outcome(kind, original.file, Verdict.WRONG, [])
     try:
-        with _no_hang():
+        with no_hang(outcome):
             document = read(path, project.root)
             document.problems.extend(check_schema(document, "pipeline"))
             pipelines = [document if other is original else other for other in project.pipelines]
@@ -125,17 +153,13 @@ def _outcome(project: Project, original: Document, kind: str, content: bytes, ai
             problem.as_json(outcome.problems)
             for printed in (problem.as_github, problem.as_text):
                 printed(outcome.problems, project.root)
-    except _HangError:
-        outcome.faults.append(f"takes over {HANG_SECONDS} s")
-    except Exception:  # noqa: BLE001 (that it raises is what is looked for)
-        outcome.faults.append(traceback.format_exc())
-    else:
-        outcome.verdict, outcome.differences = judge(project, original.data, document.data)
-        texts = {other.file: other.text for other in [*project.shared, *project.pipelines]}
-        texts[original.file] = content.decode(errors="replace")
-        outcome.faults += [fault for found in outcome.problems for fault in _misplaced(found, texts, original.text)]
-        if airflow and airflow.wants(outcome):
-            outcome.faults += airflow.faults(changed, outcome)
+        if not outcome.faults:
+            outcome.verdict, outcome.differences = judge(project, original.data, document.data)
+            texts = {other.file: other.text for other in [*project.shared, *project.pipelines]}
+            texts[original.file] = content.decode(errors="replace")
+            outcome.faults += [fault for found in outcome.problems for fault in _misplaced(found, texts, original.text)]
+            if airflow and airflow.wants(outcome):
+                outcome.faults += airflow.faults(changed, outcome)
     finally:
         path.write_text(original.text, encoding="utf-8")
     return outcome

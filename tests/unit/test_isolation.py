@@ -97,6 +97,18 @@ def closed(root: Path) -> None:
     os.mkfifo(root / "pipelines/mart/pipe.yaml")
 
 
+def no_function(root: Path) -> None:
+    call = (
+        "  - task_id: call\n"
+        "    operator: airflow.providers.standard.operators.python.PythonOperator\n"
+        "    advanced: {python_callable: builtins.nothing}\n"
+        "    dependencies: [start]\n"
+    )
+    edit(root, LOAD, "  - task_id: end\n", f"{call}  - task_id: end\n")
+    edit(root, LOAD, "[load_to_postgres]", "[load_to_postgres, call]")
+
+
+LOAD_END = (ROOT / LOAD).read_text(encoding="utf-8").partition("- task_id: end")[0].count("\n") + 1
 # What happens to the files; how many DAGs are left of the eight; the problem, or none.
 ACCIDENTS: dict[str, tuple[Callable[[Path], None], int, str]] = {
     "Emacs' lock": (lambda root: link(root, "pipelines/mart/.#tripclick_load_postgres.yaml", "me@host.1:2"), 8, ""),
@@ -179,10 +191,10 @@ ACCIDENTS: dict[str, tuple[Callable[[Path], None], int, str]] = {
         7,
         f"{MINUTES_AT}: Jinja: cannot be rendered: it becomes longer than 10,000,000 characters",
     ),
-    "an asset that Airflow cannot read": (
-        lambda root: edit(root, LOAD, "schedule: null", 'schedule: ["http://[::1"]'),
+    "a function that is not there": (
+        no_function,
         7,
-        f"{LOAD}:4:11: cannot be built: ",
+        f"{LOAD}:{LOAD_END}:5: cannot be built: ",
     ),
 }
 

@@ -27,7 +27,7 @@ def test_airflow_gets_what_the_check_lets_through_and_the_loader_never_raises(ai
     script = """
 import sys
 from tests.mutations.__main__ import main
-sys.argv += ["--seed", "5", "--count", "49", "--every", "4"]
+sys.argv += ["--seed", "5", "--count", "49", "--every", "4", "--edits", "150", "--shared", "40"]
 sys.exit(main())
 """
     result = airflow.run(script, ROOT)
