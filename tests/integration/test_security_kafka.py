@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import base64
 import datetime as dt
 import gc
+import http.server
 import json
 import shutil
 import socket
 import ssl
 import subprocess
 import sys
+import threading
+import time
 import uuid
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from jwt.algorithms import RSAAlgorithm
 from kafka.admin import KafkaAdminClient, ScramMechanism, UserScramCredentialUpsertion
 
 from jobs import kafka_security
@@ -41,9 +48,15 @@ pytestmark = [pytest.mark.integration, pytest.mark.filterwarnings("ignore:unclos
 PLAIN = kafka_security.LOGIN_MODULES["PLAIN"]
 SCRAM = kafka_security.LOGIN_MODULES["SCRAM-SHA-512"]
 OWN_CERTIFICATE = ("ssl.keystore.location", "ssl.keystore.type", "ssl.key.password")
+BEARER = kafka_security.LOGIN_MODULES["OAUTHBEARER"]
 SECURE = """
 listener.security.protocol.map=CLIENT:SASL_SSL,CONTROLLER:PLAINTEXT
-sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-512
+sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-512,OAUTHBEARER
+listener.name.client.oauthbearer.sasl.jaas.config={bearer} required;
+listener.name.client.oauthbearer.sasl.server.callback.handler.class={validator}
+sasl.oauthbearer.jwks.endpoint.url={keys}
+sasl.oauthbearer.expected.audience=kafka
+sasl.oauthbearer.expected.issuer=tests
 sasl.mechanism.inter.broker.protocol=PLAIN
 listener.name.client.plain.sasl.jaas.config={plain} required username="admin" password="{admin}" user_admin="{admin}";
 listener.name.client.scram-sha-512.sasl.jaas.config={scram} required;
@@ -101,9 +114,22 @@ class SecureBroker(KafkaBroker):
             (self.certificates / f"{both}-both.pem").write_text(text)
         super().prepare()
         kept = [line for line in self._settings.read_text().splitlines() if "security.protocol.map" not in line]
-        values = {"plain": PLAIN, "scram": SCRAM, "admin": self.home.secret("kafka_admin")}
+        self.keys.write_text(json.dumps({"keys": [{**json.loads(public_key()), "kid": "one", "use": "sig"}]}))
+        values = {"plain": PLAIN, "scram": SCRAM, "admin": self.home.secret("kafka_admin"), "bearer": BEARER}
+        values |= {"keys": self.keys.as_uri(), "validator": VALIDATOR}
         secure = SECURE.format(certificates=self.certificates, **values)
         self._settings.write_text("\n".join(kept) + secure)
+
+    @property
+    def keys(self) -> Path:
+        """The public keys by which it knows a token."""
+        return self.certificates / "keys.json"
+
+    def _java(self, heap: str) -> list[str]:
+        allowed = {"urls": self.keys.as_uri(), "files": str(self.keys)}
+        words = [f"-Dorg.apache.kafka.sasl.oauthbearer.allowed.{what}={value}" for what, value in allowed.items()]
+        java, *others = super()._java(heap)
+        return [java, *words, *others]
 
     def probe(self) -> bool:
         """It speaks TLS with its administrator."""
@@ -148,6 +174,47 @@ class SecureBroker(KafkaBroker):
         words = f'{PLAIN} required username="admin" password="{self.home.secret("kafka_admin")}";'
         change = {"sasl.mechanism": "PLAIN", "sasl.jaas.config": words}
         return kafka_security.read(self.client(self.home.root / "admin", change))
+
+
+KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+VALIDATOR = "org.apache.kafka.common.security.oauthbearer.OAuthBearerValidatorCallbackHandler"
+
+
+def public_key() -> str:
+    """That of the identity provider, as a JSON Web Key."""
+    return str(RSAAlgorithm.to_jwk(KEY.public_key(), as_dict=False))
+
+
+class Provider(http.server.BaseHTTPRequestHandler):
+    """An identity provider that gives `tripclick` a token for a minute, and nobody else."""
+
+    def do_POST(self) -> None:
+        """Give it to who has the secret."""
+        self.rfile.read(int(self.headers["Content-Length"]))
+        login = base64.b64decode(self.headers["Authorization"].removeprefix("Basic ")).decode()
+        now = int(time.time())
+        claims = {"sub": "tripclick", "iat": now, "exp": now + 60, "aud": "kafka", "iss": "tests", "scope": "kafka"}
+        token = jwt.encode(claims, KEY, "RS256", {"kid": "one"})
+        body = json.dumps({"access_token": token, "expires_in": 60, "token_type": "Bearer"}).encode()
+        self.send_response(200 if login == "tripclick:secret" else 401)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+@pytest.fixture
+def provider() -> Iterator[str]:
+    """The address at which it gives tokens."""
+    with http.server.ThreadingHTTPServer((HOST, 0), Provider) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        yield f"http://{HOST}:{server.server_port}/token"
+        server.shutdown()
+        thread.join()
 
 
 def login(password: str) -> str:
@@ -265,6 +332,25 @@ def test_who_has_not_all_of_it_is_refused_in_one_line(
             require_topic(spark, broker.address, topic, kafka_security.read(folder))
         assert not folder or f"look at {folder}/client.properties on this host" in str(error.value), case
         assert broker.password not in f"{line}{error.value}", case
+
+
+def test_all_three_clients_sign_in_with_a_token(
+    broker: SecureBroker, provider: str, log: Path, topic: str, spark: SparkSession, tmp_path: Path
+) -> None:
+    def signed_by(name: str, secret: str) -> str:
+        words = f'{BEARER} required clientId="tripclick" clientSecret="{secret}" scope="kafka";'
+        change = {"sasl.mechanism": "OAUTHBEARER", kafka_security.ENDPOINT: provider, "sasl.jaas.config": words}
+        return broker.client(tmp_path / name, change)
+
+    folder = signed_by("token", "secret")
+    sent = produce(broker, log, topic, folder)  # which makes the topic by kafka-python, and sends by librdkafka
+    assert (sent.returncode, sent.stderr) == (0, "")
+    assert require_topic(spark, broker.address, topic, kafka_security.read(folder))
+
+    wrong = kafka_security.read(signed_by("wrong", "wrong"))
+    assert "Failed to acquire SASL OAUTHBEARER token" in kafka_security.refusal(broker.address, wrong)
+    with pytest.raises(JobError, match=r"look at .*/wrong/client\.properties on this host"):
+        require_topic(spark, broker.address, topic, wrong)
 
 
 def test_a_wrong_password_is_told_by_every_try(broker: SecureBroker, tmp_path: Path) -> None:
