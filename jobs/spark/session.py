@@ -28,7 +28,10 @@ SETTINGS = {
     "spark.log.level": "ERROR",  # a task's log is for people: progress lines and errors
     # Some thousand clicks a day: each task more costs its start and a small file.
     "spark.sql.shuffle.partitions": str(PARTS),
-    "spark.databricks.delta.snapshotPartitions": str(PARTS),
+    # What a table's log says of some hundred files: each task generates the code to read it again.
+    "spark.databricks.delta.snapshotPartitions": "1",
+    # To list the folders of a table that is vacuumed: by default 10,000 tasks.
+    "spark.sql.sources.parallelPartitionDiscovery.parallelism": str(PARTS),
     # Of what a Python worker gets at once, which may be lines of a megabyte.
     "spark.sql.execution.arrow.maxBytesPerBatch": str(16 * 2**20),
 }

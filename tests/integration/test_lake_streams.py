@@ -24,7 +24,7 @@ from jobs.spark.archive_raw import ArchiveWriter
 from jobs.spark.kafka_records import archived_records, records, require_broker, require_topic
 from jobs.spark.streaming import Limits, run_rounds
 from jobs.spark.streaming_curated import CuratedWriter
-from jobs.spark.writer import COMPACT_FROM, compact, one_writer
+from jobs.spark.writer import compact, one_writer
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, Row, SparkSession
@@ -358,14 +358,29 @@ def test_zombie_whose_lease_was_taken_over_commits_nothing(lake: Lake, tmp_path:
     assert lake.rows("quarantine") == []
 
 
-def test_many_small_files_are_put_together(spark: "SparkSession", tmp_path: Path) -> None:
+def test_many_small_files_are_put_together(
+    spark: "SparkSession", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = str(tmp_path / "table")
-    spark.range(100).repartition(COMPACT_FROM + 1).write.format("delta").save(path)
+    spark.range(100).repartition(4).write.format("delta").save(path)
+    assert not compact(spark, path)
+    monkeypatch.setattr(writer_module, "COMPACT_FROM", 3)
+    spark.sparkContext.setJobGroup(path, "to be counted")
     compact(spark, path)
+    spark.sparkContext.setLocalProperty("spark.jobGroup.id", None)  # type: ignore[arg-type]  # none again
+    assert most_tasks(spark, path) < 10  # a vacuum would list the folders by 10,000
     table = spark.read.format("delta").load(path)
     assert len(table.inputFiles()) == 1
     assert table.count() == 100
     compact(spark, str(tmp_path / "no table"))
+
+
+def most_tasks(spark: "SparkSession", group: str) -> int:
+    """Of a stage of these jobs."""
+    tracker = spark.sparkContext.statusTracker()
+    jobs = filter(None, map(tracker.getJobInfo, tracker.getJobIdsForGroup(group)))
+    stages = filter(None, (tracker.getStageInfo(stage) for job in jobs for stage in job.stageIds))
+    return max(stage.numTasks for stage in stages)
 
 
 def test_large_files_are_left_as_they_are(
