@@ -1,17 +1,15 @@
 """Curated clicks for tests of the marts: as rows that a test writes down, or as the lake makes them of log files."""
 
 import datetime as dt
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobs.event import SHIFT_HEADER
 from jobs.spark.tables import (
     CLICKS,
-    CLICKS_COLUMNS,
     CLICKS_SCHEMA,
     QUARANTINE,
-    QUARANTINE_COLUMNS,
     QUARANTINE_SCHEMA,
 )
 from jobs.spark.writer import CHANGE_FEED
@@ -55,8 +53,7 @@ def click(event_ts: dt.datetime = NOON, session_id: str = "s", document_id: int 
 
 def frame(spark: "SparkSession", clicks: Iterable[dict[str, Any]]) -> "DataFrame":
     """Clicks as a table of the curated stream; what they do not say is null."""
-    rows = [[row.get(name) for name in CLICKS_COLUMNS] for row in clicks]
-    return spark.createDataFrame(rows, CLICKS_SCHEMA)
+    return _rows(spark, clicks, CLICKS_SCHEMA)
 
 
 def append(clicks: "DataFrame", curated: Path) -> None:
@@ -92,8 +89,19 @@ def append_lines(
 
 def append_quarantine(spark: "SparkSession", records: Iterable[dict[str, Any]], curated: Path) -> None:
     """Append quarantined records; what they do not say is null."""
-    rows = [[record.get(name) for name in QUARANTINE_COLUMNS] for record in records]
-    _append(spark.createDataFrame(rows, QUARANTINE_SCHEMA), curated / QUARANTINE)
+    _append(_rows(spark, records, QUARANTINE_SCHEMA), curated / QUARANTINE)
+
+
+def _rows(spark: "SparkSession", rows: Iterable[Mapping[str, Any]], schema: str) -> "DataFrame":
+    """By way of Arrow: Spark would send lists of Python through Python workers."""
+    import pyarrow as pa
+    from pyspark.sql.pandas.types import to_arrow_schema
+    from pyspark.sql.types import StructType
+
+    columns: Any = StructType.fromDDL(schema)
+    table = pa.Table.from_pylist(list(rows), to_arrow_schema(columns, timezone="UTC"))
+    found: DataFrame = spark.createDataFrame(table, columns)
+    return found
 
 
 def _append(rows: "DataFrame", table: Path) -> None:
@@ -116,6 +124,7 @@ def _checked(
     from jobs.spark import events
 
     sent = kafka_ts or dt.datetime.now(dt.UTC)
-    header = [(SHIFT_HEADER, bytearray(str(shift_ms).encode()))]
-    records = [("t", 0, offset, sent, None, bytearray(line), header) for offset, line in enumerate(lines, first_offset)]
-    return events.check(spark.createDataFrame(records, RECORDS))
+    same = {"topic": "t", "partition": 0, "kafka_ts": sent}
+    same |= {"headers": [{"key": SHIFT_HEADER, "value": str(shift_ms).encode()}]}
+    records = ({**same, "offset": offset, "value": line} for offset, line in enumerate(lines, first_offset))
+    return events.check(_rows(spark, records, RECORDS))
