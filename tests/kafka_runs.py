@@ -11,9 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import Consumer, Message
-from confluent_kafka import TopicPartition as ByLibrdkafka
-from kafka import KafkaConsumer, TopicPartition
+from confluent_kafka import Consumer, Message, TopicPartition
 
 from jobs.producer.progress import bounds
 from stack.settings import REPOSITORY
@@ -52,17 +50,25 @@ def wait_for_more(kafka: str, topic: str, before: int, run: subprocess.Popen[str
         if stored(kafka, topic) > before:
             return True
         assert time.monotonic() < deadline, f"nothing more in Kafka after {limit} s"
+        time.sleep(0.02)
     return False
 
 
 def ends(kafka: str, topic: str) -> dict[int, int]:
     """A topic's end offsets; by a connection of its own, which no killed broker leaves open."""
-    consumer = KafkaConsumer(bootstrap_servers=kafka, enable_auto_commit=False)
-    try:
-        partitions = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic) or ()]
-        return {place.partition: end for place, end in consumer.end_offsets(partitions).items()}
-    finally:
-        consumer.close()
+    with consumer(kafka) as ours:
+        return {partition.partition: bounds(ours, partition)[1] for partition in partitions_of(ours, topic)}
+
+
+def consumer(kafka: str) -> Consumer:
+    """By librdkafka: kafka-python takes a tenth of a second to connect, and has zstd in a package of its own."""
+    settings = {"bootstrap.servers": kafka, "group.id": "tests", "enable.auto.commit": False}
+    return Consumer({**settings, "auto.offset.reset": "earliest"})
+
+
+def partitions_of(ours: Consumer, topic: str) -> list[TopicPartition]:
+    """None of a topic that is not there."""
+    return [TopicPartition(topic, number) for number in ours.list_topics(topic, 30).topics[topic].partitions]
 
 
 def stored(kafka: str, topic: str) -> int:
@@ -83,18 +89,15 @@ class Record:
 
 
 def records_of(kafka: str, topic: str) -> list[Record]:
-    """All records of a topic, partition by partition. By librdkafka: kafka-python has zstd in a package of its own."""
-    settings = {"bootstrap.servers": kafka, "group.id": "tests", "enable.auto.commit": False}
-    with Consumer({**settings, "auto.offset.reset": "earliest"}) as consumer:
-        partitions = [
-            ByLibrdkafka(topic, number) for number in consumer.list_topics(topic, 30).topics[topic].partitions
-        ]
-        left = sum(end - begin for begin, end in (bounds(consumer, partition) for partition in partitions))
-        consumer.assign(partitions)
+    """All records of a topic, partition by partition."""
+    with consumer(kafka) as ours:
+        partitions = partitions_of(ours, topic)
+        left = sum(end - begin for begin, end in (bounds(ours, partition) for partition in partitions))
+        ours.assign(partitions)
         found: list[Record] = []
         deadline = time.monotonic() + 30
         while len(found) < left and time.monotonic() < deadline:
-            for message in consumer.consume(10_000, 0.5):
+            for message in ours.consume(10_000, 0.5):
                 assert not message.error(), message.error()
                 found.append(_record(message))
                 deadline = time.monotonic() + 30

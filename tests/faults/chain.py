@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
-from kafka import KafkaAdminClient, KafkaProducer
+from confluent_kafka import Producer
+from kafka import KafkaAdminClient
 from kafka.admin import NewTopic
 
 from jobs.cli import JobError, outside
@@ -177,13 +178,21 @@ class Chain:
 
     def send(self, lines: Sequence[bytes]) -> None:
         """One record a line; a session stays in one partition, as the producer has it."""
-        producer = KafkaProducer(bootstrap_servers=self.kafka.address, acks="all", linger_ms=20)
-        header = [(SHIFT_HEADER, str(SHIFT_MS).encode())]
+        settings = {"enable.idempotence": True, "queue.buffering.max.messages": max(1, len(lines))}
+        producer = Producer({"bootstrap.servers": self.kafka.address, **settings})
+        failed: list[object] = []
         for line in lines:
             session = session_of(line)
-            producer.send(self.topic, line, key=session, partition=partition_of(session), headers=header)
-        producer.flush()
-        producer.close()
+            producer.produce(
+                self.topic,
+                line,
+                session,
+                partition_of(session),
+                headers={SHIFT_HEADER: str(SHIFT_MS)},
+                on_delivery=lambda error, _: failed.append(error) if error else None,
+            )
+        assert producer.flush(LIMIT_SECONDS) == 0
+        assert not failed
         self.sent += lines
 
     def arguments(self, job: str) -> list[str]:
