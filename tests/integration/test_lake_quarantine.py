@@ -1,6 +1,8 @@
 """The quarantine: counted, listed, and replayed after a fix, each click once, whenever the replay is killed."""
 
+import shutil
 from collections.abc import Callable, Iterator
+from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,16 +43,33 @@ def too_strict() -> "Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatc
     return by_it
 
 
-@pytest.fixture
-def lake(spark: "SparkSession", kafka: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lake:
+def filled(lake: Lake) -> Lake:
     """Two clicks, two records that no contract takes, and two, one of them sent twice, that a fix will make valid."""
-
-    lake = Lake(spark, kafka, tmp_path)
     lake.send([line(0), line(1), BROKEN, b"\x00\xff", *BAD_NOW, BAD_NOW[0]])
-    with monkeypatch.context() as before_the_fix:
+    with pytest.MonkeyPatch.context() as before_the_fix:
         before_the_fix.setattr(events, "checked_batches", too_strict())
         lake.run(lake.curated())
     assert (len(lake.rows("clicks")), len(lake.rows("quarantine"))) == (2, 5)
+    return lake
+
+
+@pytest.fixture
+def lake(spark: "SparkSession", kafka: str, tmp_path: Path) -> Lake:
+    """A lake that a test sends more to, or reads again from Kafka."""
+    return filled(Lake(spark, kafka, tmp_path))
+
+
+@pytest.fixture(scope="module")
+def filled_once(spark: "SparkSession", kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Lake:
+    """A lake to be read only."""
+    return filled(Lake(spark, kafka, tmp_path_factory.mktemp("lake")))
+
+
+@pytest.fixture
+def tables(filled_once: Lake, tmp_path: Path) -> Lake:
+    """A copy of its tables for each test, which leaves their topic alone."""
+    lake = copy(filled_once)
+    lake.root = shutil.copytree(filled_once.root, tmp_path, dirs_exist_ok=True)
     return lake
 
 
@@ -62,18 +81,18 @@ def run_replay(lake: Lake) -> None:
     replay(lake.spark, str(lake.root / "clicks"), str(lake.root / "quarantine"))
 
 
-def test_replay_moves_what_is_valid_now_once(lake: Lake) -> None:
-    stay = [row for row in lake.rows("quarantine") if row.reason in {"not_json", "not_utf8"}]
+def test_replay_moves_what_is_valid_now_once(tables: Lake) -> None:
+    stay = [row for row in tables.rows("quarantine") if row.reason in {"not_json", "not_utf8"}]
     for _ in range(2):
-        run_replay(lake)
-        assert ids(lake) == sorted(event_id(value, SHIFT_MS) for value in [line(0), line(1), *BAD_NOW, BAD_NOW[0]])
-        assert lake.rows("quarantine") == stay
-    versions = lake.spark.sql(f"DESCRIBE HISTORY delta.`{lake.root / 'quarantine'}`").count()
+        run_replay(tables)
+        assert ids(tables) == sorted(event_id(value, SHIFT_MS) for value in [line(0), line(1), *BAD_NOW, BAD_NOW[0]])
+        assert tables.rows("quarantine") == stay
+    versions = tables.spark.sql(f"DESCRIBE HISTORY delta.`{tables.root / 'quarantine'}`").count()
     assert versions == 2  # the stream's batch and the first replay
 
 
 @pytest.mark.parametrize("moment", ["before the clicks", "between the tables"])
-def test_killed_replay_is_ended_by_the_next(lake: Lake, monkeypatch: pytest.MonkeyPatch, moment: str) -> None:
+def test_killed_replay_is_ended_by_the_next(tables: Lake, monkeypatch: pytest.MonkeyPatch, moment: str) -> None:
     append: Callable[[DataFrame, str], int] = writer.append_missing
 
     def killed(rows: "DataFrame", path: str) -> int:
@@ -84,10 +103,10 @@ def test_killed_replay_is_ended_by_the_next(lake: Lake, monkeypatch: pytest.Monk
     with monkeypatch.context() as first:
         first.setattr(writer, "append_missing", killed)
         with pytest.raises(KeyboardInterrupt):
-            run_replay(lake)
-    assert len(lake.rows("quarantine")) == 5
-    run_replay(lake)
-    assert (len(ids(lake)), len(lake.rows("quarantine"))) == (5, 2)
+            run_replay(tables)
+    assert len(tables.rows("quarantine")) == 5
+    run_replay(tables)
+    assert (len(ids(tables)), len(tables.rows("quarantine"))) == (5, 2)
 
 
 def test_all_read_again_adds_nothing_to_either_table(lake: Lake) -> None:
@@ -132,8 +151,8 @@ def test_curated_stream_replays_it_first_when_asked_to(lake: Lake, kafka: str) -
     assert (len(ids(lake)), len(lake.rows("quarantine"))) == (6, 2)
 
 
-def test_counted_by_reason_day_and_contract(lake: Lake) -> None:
-    found = counts(lake.spark.read.format("delta").load(str(lake.root / "quarantine"))).collect()
+def test_counted_by_reason_day_and_contract(filled_once: Lake) -> None:
+    found = counts(filled_once.spark.read.format("delta").load(str(filled_once.root / "quarantine"))).collect()
     assert {row.reason: (row.records, row.contract_version) for row in found} == {
         "bad_document_id": (3, CONTRACT_VERSION),
         "not_json": (1, CONTRACT_VERSION),
@@ -141,13 +160,13 @@ def test_counted_by_reason_day_and_contract(lake: Lake) -> None:
     }
 
 
-def test_job_counts_and_lists_in_lines(lake: Lake, capsys: pytest.CaptureFixture[str]) -> None:
+def test_job_counts_and_lists_in_lines(filled_once: Lake, capsys: pytest.CaptureFixture[str]) -> None:
     for action in ("count", "list"):
-        quarantine.run(quarantine.parser().parse_args(["--curated-path", str(lake.root), "--action", action]))
+        quarantine.run(quarantine.parser().parse_args(["--curated-path", str(filled_once.root), "--action", action]))
     out = capsys.readouterr().out
     assert f"bad_document_id: 3 (contract {CONTRACT_VERSION})" in out
-    assert f"5 records in {lake.root}/quarantine" in out
-    assert f"{lake.topic} partition 0 offset 1 not_utf8: \\x00\ufffd" in out
+    assert f"5 records in {filled_once.root}/quarantine" in out
+    assert f"{filled_once.topic} partition 0 offset 1 not_utf8: \\x00\ufffd" in out
     assert len(out.splitlines()) == 3 + 1 + 5
 
 

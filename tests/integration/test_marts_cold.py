@@ -79,16 +79,15 @@ def small(small_once: Path, tmp_path: Path) -> Path:
     return shutil.copytree(small_once, tmp_path, dirs_exist_ok=True)
 
 
-def test_every_cell_of_dirty_logs_by_spark_submit(spark: "SparkSession", tmp_path: Path, spark_submit: Submit) -> None:
+def test_every_cell_of_dirty_logs_that_spark_submit_loads(
+    spark: "SparkSession", tmp_path: Path, spark_submit: Submit
+) -> None:
     for day in DAYS:
         write_day(tmp_path / "logs", day, scale=1, seed=5, dirty=True)
     files = sorted((tmp_path / "logs").glob("*.json"))
     append_logs(spark, [*files, files[1]], tmp_path / "curated", WEEKS)  # the producer sent a day again
-
-    paths = ("--mart-path", str(tmp_path / "mart"))
-    done = spark_submit("analytics_mart_etl", "--curated-path", str(tmp_path / "curated"), *paths)
-    assert done.returncode == 0, done.stdout + done.stderr
-    done = spark_submit("load_postgres", *paths, env={"TZ": "Asia/Seoul"})
+    etl(tmp_path)
+    done = spark_submit("load_postgres", "--mart-path", str(tmp_path / "mart"), env={"TZ": "Asia/Seoul"})
     assert done.returncode == 0, done.stdout + done.stderr
 
     expected = reference.cold_tables(tmp_path / "logs", WEEKS, again=[files[1]])

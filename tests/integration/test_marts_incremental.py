@@ -1,6 +1,7 @@
 """The incremental ETL: after whatever arrivals the tables are those of a full one, to the bit."""
 
 import datetime as dt
+import json
 import math
 import os
 import random
@@ -14,6 +15,7 @@ import pytest
 from jobs.generator.__main__ import write_day
 from jobs.spark import analytics_mart_etl, tables
 from jobs.spark import session as spark_session
+from jobs.spark.mart import Run
 from tests.clicks import append, append_lines, append_quarantine, at, click, frame
 from tests.integration.test_marts_cold import different
 from tests.kafka_runs import lines_of
@@ -70,36 +72,43 @@ def test_each_way_in_which_a_click_changes_other_rows(
     spark: "SparkSession", tmp_path: Path, etl: Etl, same_as_in_full: Callable[[], None]
 ) -> None:
     curated = tmp_path / "curated"
-    midnight = DAY_S / 2
+    midnight = 20.5 * DAY_S
 
     def send(clicks: Sequence[dict[str, Any]], bad: Sequence[dict[str, Any]] = ()) -> None:
         append(frame(spark, clicks), curated)
         append_quarantine(spark, bad, curated)
+
+    def changed() -> list[int]:
+        """The days that the last run changed, counted from NOON's."""
+        commit = max((tmp_path / "mart" / tables.DAILY_TRAFFIC / "_delta_log").glob("*.json")).read_text("utf-8")
+        (info,) = (action["commitInfo"] for action in map(json.loads, commit.splitlines()) if "commitInfo" in action)
+        days = Run.of(info["userMetadata"]).days or []
+        return sorted((dt.date.fromisoformat(day) - at().date()).days for day in days)
 
     first = [click(at(0), "a", 1, query="x", click_rank=2, **came(0)), click(at(3000), "a", 2, query="y", **came(1))]
     first += [click(at(midnight + 600), "b", 1, clinical_areas=["Surgery", "Urology", "Oncology"], **came(2))]
     first += [click(at(days=day), f"c{day}", day % 3, **came(5 + day)) for day in range(9)]
     send(first, [quarantined(3), quarantined(4)])
     assert "computes in full: there is no session_analysis" in etl()
-    arrivals: dict[str, tuple[list[dict[str, Any]], list[dict[str, Any]], int]] = {
-        "joins two visits": ([click(at(1500), "a", 3, query="x", click_rank=1, **came(20))], [], 1),
-        "begins a visit on the day before": ([click(at(midnight - 600), "b", 2, **came(21))], [], 2),
+    # Each way changes days of its own.
+    arrivals = {
+        "joins two visits": (click(at(1500), "a", 3, query="x", click_rank=1, **came(20)), [0]),
+        "begins a visit on the day before": (click(at(midnight - 600), "b", 2, **came(21)), [20, 21]),
         "comes before a session's other visits, whose numbers change": (
-            [click(at(days=-30), "c8", 9, **came(22))],
-            [],
-            2,
+            click(at(days=-30), "c7", 9, **came(22)),
+            [-30, 7],
         ),
-        "the same again": ([first[0] | {"offset": 23}], [], 1),
-        "only a bad record, behind a click of long ago": ([], [quarantined(14)], 1),
+        "the same again": (first[8] | {"offset": 23}, [5]),  # c5's
     }
-    for what, (clicks, bad, days) in arrivals.items():
-        send(clicks, bad)
-        assert f"read {len(clicks)} changed clicks: {days} days change" in etl(), what
+    send([one for one, _ in arrivals.values()], [quarantined(14)])  # a bad record behind c8's click
+    assert f"read {len(arrivals)} changed clicks: " in etl()
+    assert changed() == sorted([8, *(day for _, days in arrivals.values() for day in days)])
     assert "read 0 changed clicks: 0 days change" in etl()
     path = tables.table_path(str(curated), tables.CLICKS)
     # Of "a" a click, of "b" the beginning of a visit, on the day before the rest of it, and all that c3's day had.
     spark.sql(f"DELETE FROM delta.`{path}` WHERE `offset` IN (20, 21, 8)").collect()
-    assert "read 3 changed clicks: 3 days change" in etl()
+    assert "read 3 changed clicks: " in etl()
+    assert changed() == [0, 3, 20, 21]
     same_as_in_full()
 
 
