@@ -144,28 +144,37 @@ def _split(path: str) -> tuple[str, str]:
     return module, name
 
 
+@cache
 def _class(module: str, name: str, seen: frozenset[str]) -> tuple[str, ast.ClassDef] | None:
-    """The definition of a class, and its module; through as many imports as it takes."""
-    tree = _tree(module) if module not in seen else None
-    if tree is None:
-        return None
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ClassDef) and node.name == name:
-            return module, node
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and not node.level and node.module:
-            for alias in node.names:
-                if (alias.asname or alias.name) == name:
-                    found = _class(node.module, alias.name, seen | {module})
-                    if found:
-                        return found
+    """A class with its bases and its __init__ alone, and its module; through as many imports as it takes."""
+    text = _text(module) if module not in seen else ""
+    if definition := re.search(rf"^class {re.escape(name)}\b.*?(?=^[A-Za-z@#\"']|\Z)", text, re.DOTALL | re.MULTILINE):
+        return module, _outline(definition[0])
+    for match in _IMPORT.finditer(text):
+        for original, alias in _ALIAS.findall(_COMMENT.sub("", match["many"] or match["one"])):
+            found = _class(match["module"], original, seen | {module}) if (alias or original) == name else None
+            if found:
+                return found
     return None
 
 
+_IMPORT = re.compile(r"^[ \t]*from (?P<module>\w[\w.]*) import (?:\((?P<many>[^)]*)\)|(?P<one>[^\n(]+))", re.MULTILINE)
+_ALIAS = re.compile(r"(\w+)(?:[ ]as[ ](\w+))?")
+_COMMENT = re.compile(r"#.*")
+
+
+def _outline(text: str) -> ast.ClassDef:
+    """The tree of a class's header and __init__: that of the whole module takes a hundred times as long."""
+    header = re.match(r"class \w+(?:\(.*?\))?:", text, re.DOTALL)
+    init = re.search(r"^    def __init__\(.*?(?=^    (?:def|async|class|@)|\Z)", text, re.DOTALL | re.MULTILINE)
+    tree = ast.parse(f"{header[0] if header else ''}\n    ...\n{init[0] if init else ''}")
+    return next(node for node in tree.body if isinstance(node, ast.ClassDef))
+
+
 @cache
-def _tree(module: str) -> ast.Module | None:
+def _text(module: str) -> str:
     file, _ = _source(module)
-    return ast.parse(file.read_text(encoding="utf-8")) if file else None
+    return file.read_text(encoding="utf-8") if file else ""
 
 
 def _source(module: str) -> tuple[Path | None, str]:

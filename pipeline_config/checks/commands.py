@@ -122,6 +122,18 @@ def example(context: Context, value: Any, fill: Callable[..., Any] = templates.r
         return {key: example(context, item, fill) for key, item in value.items()}
     if not isinstance(value, str) or "{" not in value:
         return value
+    if (value, fill) not in context.examples:
+        context.examples[value, fill] = _filled(context, value, fill)
+    result = context.examples[value, fill]
+    if isinstance(result, RenderError):
+        raise result
+    return result
+
+
+def _filled(context: Context, text: str, fill: Callable[..., Any]) -> Any:
     variables = {name: entry["example"] for name, entry in context.catalog("variables").items()}
     params = {name: param["default"] for name, param in context.data.get("params", {}).items()}
-    return fill(value, variables, params)
+    try:
+        return fill(text, variables, params)
+    except RenderError as error:
+        return error

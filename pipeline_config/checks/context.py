@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import PurePosixPath
@@ -93,6 +93,11 @@ class Context:
     def flows(self) -> list[TaskFlow]:
         """What its tasks read and write."""
         return flows(self.project, self.data)
+
+    @cached_property
+    def examples(self) -> dict[tuple[str, Callable[..., Any]], Any]:
+        """What each template that was asked for becomes, or the RenderError why not; see `commands.example`."""
+        return {}
 
     def catalog(self, kind: str) -> dict[str, Any]:
         """The `variables`, `connections` or `pools` of catalog.yaml by name."""
