@@ -67,13 +67,28 @@ def _taken(document: Document, path: KeyPath, class_path: str, values: list[Any]
     if types is None or (bare != argument and types and "duration" not in types):
         yield _no_argument(document, path, class_path, argument)
         return
-    wanted = types if bare == argument else MINUTES_TYPES
+    wanted, hint = types, ""
+    if bare != argument:
+        wanted = MINUTES_TYPES
+    elif "duration" in types and argument != DURATION_AS_TEXT:
+        wanted, hint = types - {"duration"} or frozenset({"null"}), f"write {argument}{MINUTES}"
+    if argument == "weight_rule":
+        yield from _weight_rule(document, path, values)
     wrong = [value for value in values if not isinstance(values, str) and not _fits(value, wanted)]
     if wrong:
         words = " or ".join(sorted(WORDS.get(one, OTHER_WORDS.get(one, "")) for one in wanted))
-        yield document.problem(path, f"{argument}: must be {words}, is {kind(wrong[0])}", at_value=True)
+        yield document.problem(path, f"{argument}: must be {words}, is {kind(wrong[0])}", hint, at_value=True)
 
 
+def _weight_rule(document: Document, path: KeyPath, values: list[Any] | str) -> Iterator[Problem]:
+    for value in values:
+        if isinstance(value, str) and value not in WEIGHT_RULES:
+            hint = did_you_mean(value, list(WEIGHT_RULES))
+            yield document.problem(path, f"weight_rule: {value!r} is not allowed here", hint, at_value=True)
+
+
+WEIGHT_RULES = ("absolute", "downstream", "upstream")
+DURATION_AS_TEXT = "execution_delta"  # the one that dag-factory reads
 MINUTES_TYPES = frozenset({"number", "null"})
 CALLBACK = frozenset({"code", "object"})  # as dag-factory reads it
 OTHER_WORDS = {"duration": "a duration as text", "code": "the import path of a function"}
