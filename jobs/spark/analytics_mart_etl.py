@@ -125,6 +125,7 @@ def refuse(written: "Written", this: "Run") -> None:
 def in_full(mart: "Mart", this: "Run") -> None:
     """Compute all rows from all clicks."""
     from jobs.spark.cold_writer import visits_of, write_days, write_visits
+    from jobs.spark.columns_cold import SESSION_ANALYSIS
     from jobs.spark.month_parts import count_by_month, packed
     from jobs.spark.session import shuffle_like
 
@@ -138,7 +139,7 @@ def in_full(mart: "Mart", this: "Run") -> None:
     shuffle_like(clicks)
     parts = packed(counts)
     write_visits(mart, this, visits_of(clicks, max(parts.values()) + 1))
-    write_days(mart, this, parts)
+    write_days(mart, this, parts, mart.rows(SESSION_ANALYSIS))
 
 
 if __name__ == "__main__":

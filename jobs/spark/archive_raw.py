@@ -61,10 +61,10 @@ class ArchiveWriter:
         say(f"batch {batch_id}: read {read:,}, archived {written:,}, took {time.monotonic() - started:.1f} s")
 
     def _append_all(self, new: "DataFrame", batch_id: int) -> tuple[int, int]:
-        from jobs.spark.writer import append_once, rows_of_last_commit
+        from jobs.spark.writer import append_once, commits
 
         append_once(new, self.path, batch_id)
-        count = rows_of_last_commit(new.sparkSession, self.path)
+        count = next(commits(new.sparkSession, self.path)).rows
         return count, count
 
     def _append_absent(self, new: "DataFrame", batch_id: int) -> tuple[int, int]:

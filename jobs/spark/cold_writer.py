@@ -1,6 +1,7 @@
 """The rows of the cold tables: what cold_marts.py says, computed by Spark's tasks and written into the mart."""
 
 from collections.abc import Collection, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from jobs.spark import tables
@@ -17,11 +18,13 @@ from jobs.spark.columns_cold import SESSION_ANALYSIS
 from jobs.spark.mart import by_month
 from jobs.spark.month_parts import in_parts, with_days_before
 from jobs.spark.partition_sql import by_partition, in_driver
+from jobs.spark.session import side_by_side
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import DataFrame
 
+    from jobs.spark.columns import Table
     from jobs.spark.mart import Mart, Run
 
 # What the marts need of a click; the rest of the curated stream is not even read.
@@ -47,7 +50,8 @@ def days_of(clicks: "DataFrame", parts: Mapping[int, int], visits: "DataFrame", 
 
     `clicks` are those of these months and of the days before them, `visits` rows of session_analysis of these months.
     """
-    small = {"visited": _visited(visits), "behind": _behind(quarantine)}
+    visited, behind = side_by_side(visits.sparkSession, partial(_visited, visits), partial(_behind, quarantine))
+    small = {"visited": visited, "behind": behind}
     columns = {MART: "string", **schema(*BY_DAY)}
     return by_partition(in_parts(clicks.select(*_OF_DAYS), parts), DAYS_OF_ALL, columns, small)
 
@@ -57,8 +61,10 @@ def write_visits(mart: "Mart", run: "Run", visits: "DataFrame", months: Collecti
     mart.write(SESSION_ANALYSIS, by_month(visits), run, months)
 
 
-def write_days(mart: "Mart", run: "Run", parts: Mapping[int, int], months: Collection[int] | None = None) -> None:
-    """Write the tables by day, or these months of them, from the clicks that the run reads and session_analysis."""
+def write_days(
+    mart: "Mart", run: "Run", parts: Mapping[int, int], visits: "DataFrame", months: Collection[int] | None = None
+) -> None:
+    """Write the tables by day, or these months of them, from the clicks that the run reads and these visits."""
     from pyspark import StorageLevel
 
     clicks = run.clicks.rows(mart.spark)
@@ -67,15 +73,16 @@ def write_days(mart: "Mart", run: "Run", parts: Mapping[int, int], months: Colle
     # Without the table the stream has quarantined nothing.
     no_records = mart.spark.createDataFrame([], tables.QUARANTINE_SCHEMA)
     quarantine = run.quarantine.rows(mart.spark) if run.quarantine else no_records
-    rows = days_of(clicks, parts, mart.rows(SESSION_ANALYSIS, months), quarantine).persist(StorageLevel.DISK_ONLY)
-    for table in BY_DAY:
-        of_table = rows.where(rows[MART] == table.name).select(*schema(table))
-        mart.write(table, of_table, run, months)
+    rows = days_of(clicks, parts, visits, quarantine).persist(StorageLevel.DISK_ONLY)
+
+    def write(table: "Table") -> None:
+        mart.write(table, rows.where(rows[MART] == table.name).select(*schema(table)), run, months)
+
+    side_by_side(mart.spark, *(partial(write, table) for table in BY_DAY))
 
 
 def _visited(visits: "DataFrame") -> "pa.Table":
-    began = visits.select("event_date", "is_bounce", "session_duration_sec").repartition("event_date")
-    return by_partition(began, VISITED, VISITED_COLUMNS).toArrow()
+    return in_driver(visits.select("event_date", "is_bounce", "session_duration_sec"), VISITED, VISITED_COLUMNS)
 
 
 def _behind(quarantine: "DataFrame") -> "pa.Table":

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from jobs.cli import say
 from jobs.spark import tables
 from jobs.spark.cold_marts import CHANGES
+from jobs.spark.mart import in_months
 from jobs.spark.month_parts import month_of
 
 if TYPE_CHECKING:
@@ -25,25 +26,32 @@ if TYPE_CHECKING:
 def apply_changes(mart: "Mart", this: "Run", last: "Written") -> None:
     """Bring the tables from what the last run read to what this one reads; nothing is written when that is the same."""
     from jobs.spark.cold_writer import write_days, write_visits
+    from jobs.spark.session import side_by_side
 
     assert this.quarantine  # noqa: S101  (there was one at the last run)
     assert last.run.quarantine  # noqa: S101
     started = time.monotonic()
     spark = mart.spark
+    # The tables are the same ones: see analytics_mart_etl.refuse.
+    if (this.clicks.version, this.quarantine.version) == (last.run.clicks.version, last.run.quarantine.version):
+        say("nothing has changed since the last run")
+        return
     changes = this.clicks.changes(spark, last.run.clicks).select("session_id", "event_date").toArrow()
-    days = set(changes["event_date"].to_pylist())
-    visits = Visits(mart, this.clicks.rows(spark), set(changes["session_id"].to_pylist()), days)
-    days = days | visits.days | days_right_before_moved(spark, this, last.run)
+    visits = Visits(this.clicks.rows(spark), last.marts[tables.SESSION_ANALYSIS].rows(spark), changes)
+    days = set(changes["event_date"].to_pylist()) | visits.days | days_right_before_moved(spark, this, last.run)
     say(f"read {len(changes):,} changed clicks: {len(days):,} days change, took {time.monotonic() - started:.1f} s")
     if not days:
         return
     this = replace(this, days=[str(day) for day in sorted(days)])
-    # Also where no visit changes: a run without a commit in each table is one that has not ended.
     months = {month_of(day) for day in days}
-    write_visits(mart, this, visits.of(months), months)
-    all_touched = set().union(*(touched(name, days) for name in CHANGES))
-    months = {month_of(day) for day in all_touched}
-    write_days(mart, this, {month: part for part, month in enumerate(sorted(months))}, months)
+    of_all = {month_of(day) for day in set().union(*(touched(name, days) for name in CHANGES))}
+    parts = {month: part for part, month in enumerate(sorted(of_all))}
+    side_by_side(
+        spark,
+        # Also where no visit changes: a run without a commit in each table is one that has not ended.
+        lambda: write_visits(mart, this, visits.of(months), months),
+        lambda: write_days(mart, this, parts, visits.of(of_all), of_all),
+    )
 
 
 def touched(table: str, days: Collection[dt.date]) -> set[dt.date]:
@@ -53,39 +61,32 @@ def touched(table: str, days: Collection[dt.date]) -> set[dt.date]:
 
 
 class Visits:
-    """The visits of some sessions, recomputed."""
+    """The visits of the sessions of changed clicks, recomputed."""
 
-    def __init__(self, mart: "Mart", clicks: "DataFrame", sessions: Collection[str], days: Collection[dt.date]) -> None:
-        """`days` are those of the clicks that came or went, of these sessions."""
+    def __init__(self, clicks: "DataFrame", before: "DataFrame", changes: "pa.Table") -> None:
+        """`before` are the rows of session_analysis until now, `changes` have session_id and event_date of clicks."""
         from pyspark.sql import functions as F
 
         from jobs.spark.cold_writer import visits_of
-        from jobs.spark.columns_cold import SESSION_ANALYSIS
 
-        self._mart, self.days = mart, set[dt.date]()
-        rows = mart.spark.createDataFrame([(session,) for session in sessions], "session_id string")
-        self._sessions = F.broadcast(rows)
-        if not sessions:
-            self._found = mart.rows(SESSION_ANALYSIS, [])
-            return
-        spans = mart.rows(SESSION_ANALYSIS).join(self._sessions, on="session_id", how="left_semi")
+        spark = clicks.sparkSession
+        sessions = changes.select(["session_id"]).group_by("session_id").aggregate([])
+        self._before, self._sessions = before, F.broadcast(spark.createDataFrame(sessions))
+        spans = before.join(self._sessions, on="session_id", how="left_semi")
         dates = spans.select(F.to_date("first_click_ts").alias("first"), F.to_date("last_click_ts").alias("last"))
         lasted = {(row["first"], row["last"]) for row in dates.toArrow().to_pylist()}
-        began = {first for first, _ in lasted}
-        all_days = {first + dt.timedelta(days=n) for first, last in lasted for n in range((last - first).days + 1)}
-        theirs = clicks.where(clicks.event_date.isin(all_days | set(days)))
-        self._found = visits_of(theirs.join(self._sessions, on="session_id", how="left_semi")).persist()
-        found = self._found.toArrow()
-        began.update(found["event_date"].to_pylist())
-        old = mart.rows(SESSION_ANALYSIS, {month_of(day) for day in began})
+        days = {first + dt.timedelta(days=n) for first, last in lasted for n in range((last - first).days + 1)}
+        theirs = clicks.where(clicks.event_date.isin(days | set(changes["event_date"].to_pylist())))
+        found = visits_of(theirs.join(self._sessions, on="session_id", how="left_semi")).toArrow()
+        self._found = spark.createDataFrame(found)
+        old = in_months(before, {month_of(first) for first, _ in lasted})
         self.days = differing(found, old.join(self._sessions, on="session_id", how="left_semi").toArrow())
 
     def of(self, months: Collection[int]) -> "DataFrame":
         """All visits of these months: theirs, and those of other sessions as they are."""
-        from jobs.spark.columns_cold import SESSION_ANALYSIS
         from jobs.spark.month_parts import days_of
 
-        others = self._mart.rows(SESSION_ANALYSIS, months).join(self._sessions, on="session_id", how="left_anti")
+        others = in_months(self._before, months).join(self._sessions, on="session_id", how="left_anti")
         days = [day for month in months for day in days_of(month)]
         return others.unionByName(self._found.where(self._found.event_date.isin(days)))
 

@@ -119,7 +119,7 @@ def read_marts(spark: "SparkSession", mart_path: str) -> Complete:
 
     written = Mart(spark, mart_path).written()
     say(f"reads {mart_path}, run {written.run.run_id}")
-    marts = {table: LakeRows(rows) for table, rows in written.marts.items()}
+    marts = {table: LakeRows(mart.rows(spark).drop(tables.MART_PARTITION)) for table, mart in written.marts.items()}
     return Complete(written.run.run_id, written.ended, marts, written.changed_since)
 
 

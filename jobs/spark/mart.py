@@ -6,21 +6,23 @@ A run notes in each of its four commits what it read and by which definitions it
 import datetime as dt
 import json
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from jobs.cli import JobError, say
 from jobs.spark import tables
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame, Row, SparkSession
+    from pyspark.sql import Column, DataFrame, SparkSession
 
     from jobs.spark.columns import Table
+    from jobs.spark.writer import Commit
 
 ROWS_A_FILE: Final = 100_000  # load_postgres holds one or two files in memory
 _UPKEEP: Final = {"OPTIMIZE", "VACUUM START", "VACUUM END"}  # commits that leave every row as it is
-_RECENT: Final = 10  # commits, more than one run's upkeep
+_RECENT: Final = 10  # runs: from one that is older the load does not go on
 _TIDY_EVERY: Final = 10  # commits
 
 
@@ -96,7 +98,7 @@ class Written(NamedTuple):
 
     run: Run
     ended: dt.datetime
-    marts: "dict[str, DataFrame]"
+    marts: dict[str, Snapshot]
     changed_since: dict[str, set[dt.date]]
 
 
@@ -108,32 +110,35 @@ class Mart:
 
     def written(self) -> Written:
         """What is there now; JobError when its tables are not there, or not of one run: it has not ended."""
-        from jobs.spark.writer import is_table
-
-        marts, wrote = {}, []
-        for name in tables.COLD_MARTS:
-            path = tables.table_path(self.root, name)
-            if not is_table(self.spark, path):
-                raise JobError(f"there is no {name} in {self.root}: run tripclick_analytics_mart_etl first")
-            recent = _commits(self.spark, path, _RECENT)
-            writes = [commit for commit in recent if commit.operation not in _UPKEEP] or recent[-1:]
-            wrote.append(writes[0])
-            rows = self.spark.read.format("delta").option("versionAsOf", recent[0].version).load(path)
-            marts[name] = rows.drop(tables.MART_PARTITION)
-        notes = {commit.userMetadata for commit in wrote}
-        if len(notes) != 1 or None in notes:
+        marts = {name: self._snapshot(name) for name in tables.COLD_MARTS}
+        writes = [self._writes(mart) for mart in marts.values()]
+        newest = [next(commits, None) for commits in writes]
+        note = newest[0] and newest[0].note
+        if note is None or any(commit is None or commit.note != note for commit in newest):
             raise JobError(
                 f"the tables in {self.root} are not of one run: let tripclick_analytics_mart_etl end, or run it again"
             )
-        ended = max(commit.timestamp for commit in wrote).astimezone(dt.UTC)  # Spark hands out local times
-        # The last table: what has a commit there has one in all.
-        since = changed_since(commit.userMetadata or "" for commit in writes)
-        return Written(Run.of(notes.pop()), ended, marts, since)
+        ended = max(commit.when for commit in newest if commit)
+        # Of any table: after a run that did not end, whose commits only some have, one in full ends the list.
+        older = (commit.note or "" for commit in islice(writes[-1], _RECENT))
+        return Written(Run.of(note), ended, marts, changed_since(chain([note], older)))
 
-    def rows(self, table: "Table", months: Collection[int] | None = None) -> "DataFrame":
-        """A table as it is when they are read, or its rows of these months (see month_parts)."""
+    def _snapshot(self, table: str) -> Snapshot:
+        found = Snapshot.newest(self.spark, tables.table_path(self.root, table))
+        if not found:
+            raise JobError(f"there is no {table} in {self.root}: run tripclick_analytics_mart_etl first")
+        return found
+
+    def _writes(self, mart: Snapshot) -> "Iterator[Commit]":
+        """The commits up to this one that a run made, the newest first."""
+        from jobs.spark.writer import commits
+
+        return (commit for commit in commits(self.spark, mart.path, mart.version) if commit.operation not in _UPKEEP)
+
+    def rows(self, table: "Table") -> "DataFrame":
+        """A table as it is when they are read."""
         rows = self.spark.read.format("delta").load(tables.table_path(self.root, table.name))
-        return (rows if months is None else rows.where(_of_months(months))).drop(tables.MART_PARTITION)
+        return rows.drop(tables.MART_PARTITION)
 
     def write(self, table: "Table", rows: "DataFrame", run: Run, months: Collection[int] | None = None) -> None:
         """Put `rows`, of which each month is in one partition, in the place of the table, or of these months."""
@@ -158,6 +163,11 @@ class Mart:
             if state(self.spark, path).version() % _TIDY_EVERY == _TIDY_EVERY - 1:
                 if not compact(self.spark, path):
                     vacuum(self.spark, path)
+
+
+def in_months(rows: "DataFrame", months: Collection[int]) -> "DataFrame":
+    """Those of the rows of a table in the lake that are of these months (see month_parts)."""
+    return rows.where(_of_months(months)).drop(tables.MART_PARTITION)
 
 
 def by_month(rows: "DataFrame") -> "DataFrame":
@@ -191,10 +201,3 @@ def changed_since(notes: Iterable[str]) -> dict[str, set[dt.date]]:
             break
         days = days | {dt.date.fromisoformat(day) for day in run.days}
     return found
-
-
-def _commits(spark: "SparkSession", path: str, count: int) -> "list[Row]":
-    """The newest commits of a table, the newest first."""
-    from jobs.spark.writer import sql_name
-
-    return spark.sql(f"DESCRIBE HISTORY {sql_name(path)} LIMIT {count}").collect()

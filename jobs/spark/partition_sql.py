@@ -38,7 +38,7 @@ def by_partition(
 def in_driver(
     rows: "DataFrame", queries: Queries, schema: Mapping[str, str], tables: "Mapping[str, pa.Table] | None" = None
 ) -> "pa.Table":
-    """The same of all of `rows`, which must be few, in this process; times stay microseconds."""
+    """The same of all of `rows`, which this process must hold; times stay microseconds."""
     import pyarrow as pa
 
     arrived = _in_micros(rows).toArrow()

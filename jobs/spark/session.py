@@ -4,14 +4,17 @@ import math
 import os
 import sys
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from jobs.cli import NonRetryableError
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
+
+Result = TypeVar("Result")
 
 PARTS: Final = 2
 # Some 70,000 curated clicks as they lie in the lake. Eight years are 70 such parts, and fit a driver of 1 GB.
@@ -91,3 +94,19 @@ def shuffle_like(rows: "DataFrame") -> None:
     size = rows._jdf.queryExecution().optimizedPlan().stats().sizeInBytes()
     least = int(spark.sparkContext.getConf().get("spark.sql.shuffle.partitions") or PARTS)
     spark.conf.set("spark.sql.shuffle.partitions", max(least, math.ceil(size / PART_BYTES)))
+
+
+def side_by_side(spark: "SparkSession", *calls: "Callable[[], Result]") -> "list[Result]":
+    """Call them at the same time, for planning a query takes one core; their results, or what the first one raises.
+
+    It raises, also on a signal, when all have ended; their running Spark jobs are cancelled then.
+    """
+    with ThreadPoolExecutor(len(calls)) as threads:
+        running = [threads.submit(call) for call in calls]
+        try:
+            for each in as_completed(running):
+                each.result()
+        except BaseException:
+            spark.sparkContext.cancelAllJobs()
+            raise
+    return [each.result() for each in running]

@@ -1,9 +1,10 @@
 """How a table of the lake is written: by one writer at a time, and a batch of a stream only once."""
 
+import datetime as dt
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from jobs.cli import JobError, outside, say
 from jobs.spark.lease import Lease, state_of
@@ -155,10 +156,39 @@ def append(rows: "DataFrame", path: str, count: int | None = None, **options: st
     rows.write.format("delta").mode("append").options(**options, **{CHANGE_FEED: "true"}).save(path)
 
 
-def rows_of_last_commit(spark: "SparkSession", path: str) -> int:
-    """How many rows the newest commit of a table has written."""
-    (commit,) = spark.sql(f"DESCRIBE HISTORY {sql_name(path)} LIMIT 1").collect()
-    return int(commit.operationMetrics["numOutputRows"])
+class Commit(NamedTuple):
+    """What a table's log says of a commit: when (UTC), what it did, how many rows it has written, the writer's note."""
+
+    when: dt.datetime
+    operation: str
+    rows: int
+    note: str | None
+
+
+def commits(spark: "SparkSession", path: str, version: int | None = None) -> Iterator[Commit]:
+    """The commits of a table from `version`, or from the newest one, back to the oldest that the log still has.
+
+    Each is one small file; SQL's DESCRIBE HISTORY starts a Spark job to read them.
+    """
+    jvm: Any = spark._jvm
+    table = state(spark, path)
+    log = table.deltaLog()
+    settings = log.newDeltaHadoopConf()
+    files = log.logPath().getFileSystem(settings)
+    delta = jvm.org.apache.spark.sql.delta
+    for number in range(table.version() if version is None else version, -1, -1):
+        file = delta.util.FileNames.unsafeDeltaFile(log.logPath(), number)
+        if not files.exists(file):
+            return
+        info = delta.DeltaHistoryManager.getCommitInfoOpt(log.store(), file, settings).get()
+        when = dt.datetime.fromtimestamp(info.getTimestamp() / 1000, dt.UTC)
+        rows = info.operationMetrics().get().get("numOutputRows")
+        note = info.userMetadata()
+        yield Commit(when, info.operation(), int(_or(rows, 0)), _or(note, None))
+
+
+def _or(option: Any, otherwise: Any) -> Any:
+    return option.get() if option.isDefined() else otherwise
 
 
 def compact(spark: "SparkSession", path: str) -> bool:

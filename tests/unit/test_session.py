@@ -1,12 +1,14 @@
 """The session of the jobs: what spark-submit was told stands, and what cells depend on is not told otherwise."""
 
+import threading
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from jobs.cli import JobError
-from jobs.spark.session import PARTS, session
+from jobs.spark.session import PARTS, session, side_by_side
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -44,3 +46,17 @@ def test_refuses_another_time_zone(told: Any) -> None:
     told.setProperty(ZONE, "Asia/Seoul")
     with pytest.raises(JobError, match="Asia/Seoul, and the marts are computed with UTC"):
         session("tests")
+
+
+def test_calls_run_at_the_same_time_until_one_fails(spark: "SparkSession") -> None:
+    both = threading.Barrier(2, timeout=20)
+    side_by_side(spark, both.wait, both.wait)
+
+    def fails() -> None:
+        while not spark.sparkContext.statusTracker().getActiveJobsIds():
+            time.sleep(0.01)
+        raise JobError("no")
+
+    endless = spark.range(10**15).selectExpr("count_if(hash(id) = 0)")
+    with pytest.raises(JobError, match="no"):
+        side_by_side(spark, endless.collect, fails)
