@@ -223,9 +223,9 @@ def test_an_engine_by_tls_lets_in_who_has_a_certificate_and_nobody_else(
     assert "TLS needs tls_client_key too" in said["a key is missing"]
 
 
-def test_a_container_that_no_retry_mends_fails_without_one(engine: TlsEngine, tmp_path: Path) -> None:
+def test_a_container_that_no_retry_mends_fails_without_one(engine: TlsEngine, execute: Execute) -> None:
     extra = tls_extra(engine.certificates)
-    ended = {code: str(execute(engine, extra, tmp_path, f"exit {code}")) for code in (1, 65)}
+    ended = {code: str(execute(f"exit {code}", extra)) for code in (1, 65)}
     assert ended[1].startswith("DockerContainerFailedException ")
     assert ended[65] == "AirflowFailException exit code 65: no retry would mend it; the reason stands above"
 
