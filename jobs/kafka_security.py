@@ -124,7 +124,8 @@ def refusal(brokers: str, security: Security, seconds: float = 5) -> str:
         while time.monotonic() < deadline:
             client.poll(0.1)
             said = {error.code(): error.str() for error in reversed(found)}
-            refused = [text for code, text in said.items() if code in refusing or "SSL alert" in text]
+            # On a busy machine librdkafka reports OpenSSL's reason as one of the transport.
+            refused = [text for code, text in said.items() if code in refusing or "SSL routines" in text]
             if refused or KafkaError._ALL_BROKERS_DOWN in said:
                 return "".join(refused[:1])
     except KafkaException:  # what is no address

@@ -11,9 +11,11 @@ import ssl
 import subprocess
 import threading
 from pathlib import Path
+from typing import Any
 
+import confluent_kafka
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import KafkaError, Producer
 from kafka.net.sasl.oauth import SaslMechanismOAuth
 
 from jobs import kafka_security, kafka_tokens
@@ -402,3 +404,21 @@ def test_librdkafka_is_told_the_same(tmp_path: Path) -> None:
 def test_where_no_broker_answers_none_refuses() -> None:
     assert kafka_security.refusal("127.0.0.1:1", kafka_security.PLAINTEXT) == ""
     assert kafka_security.refusal("127.0.0.1:port", kafka_security.PLAINTEXT) == ""
+
+
+def test_a_certificate_that_librdkafka_reports_as_a_fault_of_the_transport_is_a_refusal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As it does on a busy machine, before it says that all brokers are down."""
+    verify = "error:0A000086:SSL routines::certificate verify failed"
+
+    class Client:
+        def __init__(self, settings: dict[str, Any]) -> None:
+            self._tell = settings["error_cb"]
+
+        def poll(self, _: float) -> None:
+            self._tell(KafkaError(KafkaError._TRANSPORT, verify))
+            self._tell(KafkaError(KafkaError._ALL_BROKERS_DOWN))
+
+    monkeypatch.setattr(confluent_kafka, "Producer", Client)
+    assert kafka_security.refusal("b:1", kafka_security.PLAINTEXT) == verify
