@@ -22,6 +22,7 @@ from jobs.spark import kafka_records, streaming
 from jobs.spark import writer as writer_module
 from jobs.spark.archive_raw import ArchiveWriter
 from jobs.spark.kafka_records import archived_records, records, require_broker, require_topic
+from jobs.spark.session import shuffle_like
 from jobs.spark.streaming import Limits, run_rounds
 from jobs.spark.streaming_curated import CuratedWriter
 from jobs.spark.writer import compact, one_writer
@@ -362,6 +363,7 @@ def test_many_small_files_are_put_together(
     spark: "SparkSession", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = str(tmp_path / "table")
+    shuffle_like(spark.range(1))  # as the job's own session has it, not as a long history before this test wanted it
     spark.range(100).repartition(4).write.format("delta").save(path)
     assert not compact(spark, path)
     monkeypatch.setattr(writer_module, "COMPACT_FROM", 3)

@@ -15,7 +15,7 @@ from jobs.spark.partition_sql import INPUT, Queries, in_sql, statement
 
 def main(root: Path) -> None:
     """Compute them, and keep them in memory."""
-    database = duckdb.connect(config={"memory_limit": "3GB", "preserve_insertion_order": "false"})
+    database = duckdb.connect(config={"preserve_insertion_order": "false"})  # as much memory as it likes
     database.execute("SET TimeZone = 'UTC'")
 
     def read(source: str) -> None:
