@@ -27,7 +27,7 @@ class JobError(Exception):
 
 
 class NonRetryableError(JobError):
-    """What no other try mends: somebody has to look. Our operators then fail the task without its retries."""
+    """What no other try fixes: somebody has to look. Our operators then fail the task without its retries."""
 
     exit_code = NON_RETRYABLE
 
@@ -185,13 +185,17 @@ def _said(error: Any) -> str:
 
     Without Java's stack, which names classes that had no part in it.
     """
-    lines = [str(error).partition("\n\tat ")[0]]
-    cause = getattr(error, "java_exception", None) or getattr(error, "_origin", None)
-    while cause is not None:
-        lines.append(str(cause.toString()))
-        cause = cause.getCause()
+    java = getattr(error, "java_exception", None) or getattr(error, "_origin", None)
+    lines = [str(error).partition("\n\tat ")[0], *java_causes(java)]
     converted = getattr(error, "_cause", None)  # of one that PySpark has no class for
     return "\n".join([*lines, _said(converted)] if converted else lines)
+
+
+def java_causes(exception: Any) -> Iterator[str]:
+    """The class and the words of a Java exception, and of each one that caused it."""
+    while exception is not None:
+        yield str(exception.toString())
+        exception = exception.getCause()
 
 
 def say(message: str) -> None:

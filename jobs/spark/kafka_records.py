@@ -3,7 +3,7 @@
 import socket
 from typing import TYPE_CHECKING, Any, Final
 
-from jobs.cli import JobError, NonRetryableError
+from jobs.cli import JobError, NonRetryableError, java_causes
 from jobs.kafka_security import PLAINTEXT, Security
 
 if TYPE_CHECKING:
@@ -72,9 +72,7 @@ def _settings(jvm: Any, brokers: str, security: Security, **others: str) -> Any:
 
 def _causes(exception: Any) -> str:
     """What Java says of the causes below an exception, the first and the last one."""
-    causes = []
-    while exception := exception.getCause():
-        causes.append(str(exception.toString()))
+    causes = list(java_causes(exception.getCause()))
     return " ← ".join(dict.fromkeys([causes[0], causes[-1]])) if causes else ""
 
 

@@ -12,7 +12,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -132,7 +132,7 @@ class Lease:
         self._ended.set()
         with self._lock:
             if not self._lost and self._make(self._number + 1, replace(self.state, released=True)):
-                self._clear(self._number)
+                self._clear(self._numbers(), self._number)
 
     def _keep_renewing(self) -> None:
         while not self._ended.wait(RENEW_S):
@@ -157,11 +157,12 @@ class Lease:
         if not self.files.create(f"{number:012}", content):
             return False
         self._number = number  # also when the storage then stops answering: this number is ours
-        if max(self._numbers()) > number:  # it was long gone, and its file deleted
+        numbers = self._numbers()
+        if max(numbers) > number:  # it was long gone, and its file deleted
             self.files.delete(f"{number:012}")
             return False
         self._renewed = started
-        self._clear(number - _KEEP)
+        self._clear(numbers, number - _KEEP)
         return True
 
     def _newest(self) -> tuple[int, State | None]:
@@ -174,8 +175,8 @@ class Lease:
     def _numbers(self) -> list[int]:
         return [int(name) for name in self.files.names() if _NUMBER.fullmatch(name)]
 
-    def _clear(self, before: int) -> None:
-        for number in self._numbers():
+    def _clear(self, numbers: Iterable[int], before: int) -> None:
+        for number in numbers:
             if number < before:
                 self.files.delete(f"{number:012}")
 

@@ -10,7 +10,8 @@ import shutil
 import subprocess
 import sys
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -150,6 +151,25 @@ def parser():
 """
 
 
+@contextmanager
+def in_airflow(
+    api: AirflowApi, dags: set[str], added: Mapping[Path, str], defaults: Path, changed: str
+) -> Iterator[None]:
+    """These DAGs are in Airflow while the block runs, by the files that are added and the changed defaults.yaml."""
+    right = defaults.read_text(encoding="utf-8")
+    defaults.write_text(changed, encoding="utf-8")
+    for path, text in added.items():
+        path.write_text(text, encoding="utf-8")
+    try:
+        api.wait(lambda: dags <= set(api.dags()), f"{', '.join(sorted(dags))}: in Airflow")
+        yield
+    finally:
+        for path in added:
+            path.unlink()
+        defaults.write_text(right, encoding="utf-8")
+        api.wait(lambda: dags.isdisjoint(api.dags()), f"{', '.join(sorted(dags))}: gone")
+
+
 @pytest.fixture
 def words(project: Path, api: AirflowApi) -> Iterator[str]:
     """A DAG with a param for each hostile text, which goes to a job by SSH and to one in a container."""
@@ -190,17 +210,9 @@ def words(project: Path, api: AirflowApi) -> Iterator[str]:
     right = defaults.read_text(encoding="utf-8")
     changed = right.replace("operators:\n", f"operators:\n  Words: {json.dumps(operator)}\n", 1)
     added = {project / "jobs/words.py": WORDS_JOB, project / "pipelines/words.yaml": json.dumps(pipeline)}
-    defaults.write_text(changed + "".join(f"  {k}: {json.dumps(v)}\n" for k, v in commands.items()), encoding="utf-8")
-    for path, text in added.items():
-        path.write_text(text, encoding="utf-8")
-    try:
-        api.wait(lambda: "words" in api.dags(), "the DAG is there")
+    changed += "".join(f"  {k}: {json.dumps(v)}\n" for k, v in commands.items())
+    with in_airflow(api, {"words"}, added, defaults, changed):
         yield "words"
-    finally:
-        for path in added:
-            path.unlink()
-        defaults.write_text(right, encoding="utf-8")
-        api.wait(lambda: "words" not in api.dags(), "the DAG is gone")
 
 
 def test_what_is_typed_into_a_form_reaches_the_job_as_text(
@@ -314,17 +326,8 @@ def told(project: Path, api: AirflowApi, tmp_path: Path) -> Iterator[Path]:
         project / "pipelines/late.yaml": LATE.format(read=tmp_path / "read"),
         project / "pipelines/on_time.yaml": ON_TIME,
     }
-    for path, text in added.items():
-        path.write_text(text, encoding="utf-8")
-    defaults.write_text(f"{right}notifiers: {json.dumps(notifiers)}\n", encoding="utf-8")
-    try:
-        api.wait(lambda: {"late", "on_time"} <= set(api.dags()), "both DAGs are there")
+    with in_airflow(api, {"late", "on_time"}, added, defaults, f"{right}notifiers: {json.dumps(notifiers)}\n"):
         yield file
-    finally:
-        for path in added:
-            path.unlink()
-        defaults.write_text(right, encoding="utf-8")
-        api.wait(lambda: "late" not in api.dags(), "they are gone")
 
 
 def test_a_deadline_that_is_missed_is_told_and_one_that_is_kept_is_not(
