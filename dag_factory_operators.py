@@ -129,7 +129,7 @@ class SSHOperator(RenderingNamesVariables, AirflowSSHOperator):
 def _fail_for_good(exit_code: int) -> None:
     """AirflowFailException, which uses up no retries, when the job says that another try would end like this one."""
     if exit_code in {USAGE, NON_RETRYABLE}:
-        raise AirflowFailException(f"exit code {exit_code}: no retry would mend it; the reason stands above")
+        raise AirflowFailException(f"exit code {exit_code}: no retry would fix it; the reason stands above")
 
 
 def _refuse_what_cannot_travel(command: str) -> None:
@@ -149,7 +149,7 @@ def connection_environment(connection: Connection) -> dict[str, str]:
 
 
 def on_failure(context: Context, notifiers: Sequence[dict[str, Any]]) -> None:
-    """A line in the log for a task that is red for good; then each notifier is called."""
+    """A line in the log for a task that has failed after all retries; then each notifier is called."""
     task = context["task_instance"]
     reason = " ".join(str(context.get("exception") or "ended from outside").split())
     log.error("FAILED %s.%s, try %s, run %s: %s", task.dag_id, task.task_id, task.try_number, task.run_id, reason)

@@ -227,7 +227,7 @@ def test_a_container_that_no_retry_mends_fails_without_one(engine: TlsEngine, ex
     extra = tls_extra(engine.certificates)
     ended = {code: str(execute(f"exit {code}", extra)) for code in (1, 65)}
     assert ended[1].startswith("DockerContainerFailedException ")
-    assert ended[65] == "AirflowFailException exit code 65: no retry would mend it; the reason stands above"
+    assert ended[65] == "AirflowFailException exit code 65: no retry would fix it; the reason stands above"
 
 
 def test_a_container_ends_with_its_worker(engine: TlsEngine, client: docker.DockerClient, tmp_path: Path) -> None:
