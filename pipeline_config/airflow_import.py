@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from pipeline_config.checks.context import texts
 from pipeline_config.errors import CommandError
-from pipeline_config.project import PLACEHOLDER, Environment, Project, expand
+from pipeline_config.project import Environment, Project, expand, unset
 
 
 def variables(environment: Environment) -> dict[str, str]:
-    """Every variable of an environment, `${…}` filled in."""
-    values: dict[str, str] = expand(environment.data.get("variables", {}))
-    return values
+    """Every variable of an environment, `${…}` filled in; raises CommandError when one has no value here."""
+    return _filled(environment, "variables")
 
 
 def connections(project: Project, environment: Environment) -> dict[str, dict[str, Any]]:
-    """Every connection's address by id: conn_type, host, port, login, schema, extra; never a password."""
+    """Every connection's address by id: conn_type, host, port, login, schema, extra; never a password.
+
+    Raises CommandError when a `${…}` of one has no value here.
+    """
     catalog = project.catalog.data["connections"]
     result: dict[str, dict[str, Any]] = {}
-    for name, address in environment.data.get("connections", {}).items():
-        fields = expand(address)
+    for name, fields in _filled(environment, "connections").items():
         if "port" in fields:
             fields["port"] = int(fields["port"])
         result[name] = {"conn_type": catalog[name]["type"], "description": catalog[name]["description"], **fields}
@@ -39,10 +39,6 @@ def pools(project: Project) -> dict[str, dict[str, Any]]:
 
 def write(project: Project, environment: Environment, folder: Path) -> list[Path]:
     """Write variables.json, connections.json and pools.json into `folder`, which is made if need be."""
-    if unset := sorted(_unset(environment.data)):
-        raise CommandError(
-            f"{', '.join(unset)}: {environment.name}.yaml reads it and has no default; set it and export it"
-        )
     contents = {
         folder / "variables.json": variables(environment),
         folder / "connections.json": connections(project, environment),
@@ -57,7 +53,10 @@ def write(project: Project, environment: Environment, folder: Path) -> list[Path
     return list(contents)
 
 
-def _unset(value: Any) -> set[str]:
-    """The ${NAME} in the texts of `value` that have neither a value here nor a default."""
-    found = (PLACEHOLDER.finditer(text) for _, text in texts(value, ()))
-    return {match[1] for matches in found for match in matches if match[2] is None and match[1] not in os.environ}
+def _filled(environment: Environment, kind: str) -> dict[str, Any]:
+    data = environment.data.get(kind, {})
+    if missing := sorted(name for _, text in texts(data, ()) for name in unset(text)):
+        names = ", ".join(dict.fromkeys(missing))
+        raise CommandError(f"{names}: {environment.name}.yaml reads it and has no default; set it and export it")
+    filled: dict[str, Any] = expand(data)
+    return filled

@@ -26,6 +26,27 @@ class TaskFlow:
     writes: tuple[Data, ...]
 
 
+def variables_of_options(pipeline: dict[str, Any]) -> Iterator[tuple[int, str, str]]:
+    """Each option of a task that is given a variable and nothing else: the task's number, the option, the variable."""
+    for index, task in enumerate(pipeline["tasks"]):
+        for option, value in task.get("arguments", {}).items():
+            if match := _VARIABLE.fullmatch(str(value)):
+                yield index, option, match[1]
+
+
+_VARIABLE = re.compile(r"\{\{\s*var\.value\.(\w+)\s*\}\}")
+
+
+def fits(option: str, variable: str) -> bool:
+    """Whether the name of a variable has all words of the option's."""
+    return set(option.upper().split("-")) <= set(variable.split("_"))
+
+
+def is_known(data: Data) -> bool:
+    """Whether its whole name is known before a run: no template and no other task's result is left in it."""
+    return "{" not in data.name and "<" not in data.name
+
+
 def flows(project: Project, pipeline: dict[str, Any]) -> list[TaskFlow]:
     """The tasks of a checked pipeline that read or write something, in the file's order.
 

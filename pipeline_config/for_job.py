@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -12,11 +11,10 @@ from pipeline_config import parsers, templates
 from pipeline_config.checks.commands import TAKES
 from pipeline_config.checks.data import ONE_WRITER, connection_types
 from pipeline_config.errors import CommandError
-from pipeline_config.flows import flows
+from pipeline_config.flows import fits, flows, variables_of_options
 from pipeline_config.project import Project
 from pipeline_config.schema import did_you_mean
 
-_VARIABLE = re.compile(r"\{\{\s*var\.value\.(\w+)\s*\}\}")
 YESTERDAY = "{{{{ params.{} or (dag_run.run_after - macros.timedelta(days=1)) | ds }}}}"
 
 
@@ -103,12 +101,11 @@ def _arguments(project: Project, parser: argparse.ArgumentParser) -> tuple[dict[
 
 def _variable(project: Project, option: str) -> str | None:
     """The variable that most tasks give to an option of this name; or the one whose name has all of its words."""
-    given = (task.get("arguments", {}).get(option) for document in _pipelines(project) for task in document["tasks"])
-    found = Counter(match[1] for value in given if (match := _VARIABLE.fullmatch(str(value))))
+    given = [read for pipeline in _pipelines(project) for read in variables_of_options(pipeline)]
+    found = Counter(variable for _, its_option, variable in given if its_option == option)
     if found:
         return found.most_common(1)[0][0]
-    words = set(option.upper().split("-"))
-    named = [name for name in project.catalog.data["variables"] if words <= set(name.split("_"))]
+    named = [name for name in project.catalog.data["variables"] if fits(option, name)]
     return named[0] if len(named) == 1 else None
 
 

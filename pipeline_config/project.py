@@ -20,7 +20,7 @@ ROOT = Path(__file__).parent.parent
 SHARED_FILES = {"catalog.yaml", "defaults.yaml"}
 SUFFIX = ".yaml"
 ALSO_MEANT = (".yaml", ".yml")  # in any case: what people call YAML, and what is not read is said
-PLACEHOLDER = re.compile(r"\$\{([A-Z][A-Z0-9_]*)(?::-([^}]*))?\}")
+PLACEHOLDER = re.compile(r"\$\{([A-Z][A-Z0-9_]*)(?::-([^{}]*))?\}")
 
 
 @dataclass(frozen=True)
@@ -179,3 +179,8 @@ def expand(value: Any) -> Any:
     if isinstance(value, str):
         return PLACEHOLDER.sub(lambda match: os.environ.get(match[1], match[2] or ""), value)
     return value
+
+
+def unset(text: str) -> set[str]:
+    """The ${NAME} of a text that have neither a value here nor a default: what it becomes, nobody here can know."""
+    return {match[1] for match in PLACEHOLDER.finditer(text) if match[2] is None and match[1] not in os.environ}

@@ -62,8 +62,12 @@ def resolved(schema: dict[str, Any], file: str) -> tuple[dict[str, Any], str]:
 def check_schema(document: Document, name: str) -> Iterator[Problem]:
     """What `schemas/<name>.schema.json` says of a document."""
     if document.data is not None:
-        for error in validator(name).iter_errors(document.data):
-            yield from _explain(document, error)
+        errors = list(validator(name).iter_errors(document.data))
+        misplaced = {tuple(error.absolute_path) for error in errors if error.validator == "not"}
+        for error in errors:
+            path = tuple(error.absolute_path)
+            if error.validator == "not" or not any(path[: len(place)] == place for place in misplaced):
+                yield from _explain(document, error)
 
 
 def refusals(param: dict[str, Any], value: Any) -> list[str]:

@@ -58,7 +58,12 @@ PIPELINE_CHECKS: tuple[Callable[[Context], Iterator[Problem]], ...] = (
 )
 # What another error may be the cause of: only where there is none.
 CONSEQUENCES: tuple[Callable[[Context], Iterator[Problem]], ...] = (declared.unused, data.unneeded_connections)
-ACROSS: tuple[Callable[[Sequence[Context]], Iterator[Problem]], ...] = (data.unwritten, data.writers, data.order)
+ACROSS: tuple[Callable[[Sequence[Context]], Iterator[Problem]], ...] = (
+    data.unwritten,
+    data.writers,
+    data.order,
+    data.odd_variable,
+)
 
 
 def check(project: Project) -> list[Problem]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -10,7 +11,7 @@ from jobs.cli import Data
 from pipeline_config.checks.context import Context
 from pipeline_config.checks.operators import before
 from pipeline_config.compiler import JOB_CONNECTION_TYPES, upstream
-from pipeline_config.flows import TaskFlow
+from pipeline_config.flows import TaskFlow, fits, is_known, variables_of_options
 from pipeline_config.problem import Problem
 from pipeline_config.project import Project, expand
 
@@ -24,7 +25,7 @@ def unwritten(contexts: Sequence[Context]) -> Iterator[Problem]:
     every = [(context, task) for context in contexts for task in context.flows]
     written = {data for _, task in every for data in task.writes}
     for context, task in every:
-        missing = [data for data in task.reads if data not in written and data.kind != OUTSIDE]
+        missing = [data for data in task.reads if is_known(data) and data not in written and data.kind != OUTSIDE]
         if missing:
             more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
             what = f"{WORDS[missing[0].kind]} {missing[0].name}{more}"
@@ -43,14 +44,16 @@ def writers(contexts: Sequence[Context]) -> Iterator[Problem]:
             writer = Writer(context, index, context.tasks[index].get("pool"))
             for data in flow.writes:
                 other = first.setdefault(data, writer)
-                if data.kind not in ONE_WRITER or other is writer or (writer.pool and writer.pool == other.pool):
+                same_pool = writer.pool and writer.pool == other.pool
+                if data.kind not in ONE_WRITER or not is_known(data) or other is writer or same_pool:
                     continue
                 wrong, right = (other, writer) if writer.pool and not other.pool else (writer, other)
                 if id(wrong) not in warned:
                     warned.add(id(wrong))
-                    message = f"writes {WORDS[data.kind]} {data.name}, as {right.context.data['dag_id']} does"
+                    task_id = wrong.context.tasks[wrong.task]["task_id"]
+                    what = f"{WORDS[data.kind]} {data.name}, as {right.context.data['dag_id']} does"
                     hint = f"give it the pool {right.pool}" if right.pool else "give both the same pool"
-                    yield wrong.context.warning(("tasks", wrong.task), f"task {flow.task_id!r} {message}", hint)
+                    yield wrong.context.warning(("tasks", wrong.task), f"task {task_id!r} writes {what}", hint)
 
 
 class Writer(NamedTuple):
@@ -77,6 +80,29 @@ def order(contexts: Sequence[Context]) -> Iterator[Problem]:
                     yield context.warning(("tasks", index, "trigger_dag_id"), message, "swap them")
 
 
+def odd_variable(contexts: Sequence[Context]) -> Iterator[Problem]:
+    """Warnings: an option reads one variable in every other task and another one here."""
+    given: dict[str, list[tuple[str, Context, int]]] = {}
+    for context in contexts:
+        for index, option, variable in variables_of_options(context.data):
+            given.setdefault(option, []).append((variable, context, index))
+    for option, places in given.items():
+        usual, odd = _odd_one_out(option, Counter(variable for variable, *_ in places))
+        for variable, context, index in places:
+            if variable == odd:
+                message = f"{option} reads {odd}, and {usual} in every other task"
+                yield context.warning(("tasks", index, "arguments", option), message, f"write var.value.{usual}")
+
+
+def _odd_one_out(option: str, counts: Counter[str]) -> tuple[str, str]:
+    """The variable of all tasks but one, and that one's, of two the one whose name has the option's words; or ""."""
+    if len(counts) != 2:
+        return "", ""
+    usual, odd = sorted(counts, key=lambda name: (counts[name], fits(option, name)), reverse=True)
+    told_apart = counts[usual] > 1 or fits(option, usual) != fits(option, odd)
+    return (usual, odd) if counts[odd] == 1 and told_apart else ("", "")
+
+
 def job_connections(context: Context) -> Iterator[Problem]:
     """A job over SSH is given a connection of each type that its data need."""
     catalog = context.catalog("connections")
@@ -101,14 +127,12 @@ def unneeded_connections(context: Context) -> Iterator[Problem]:
 
 
 def _needed(context: Context, *, anywhere: bool = False) -> dict[str, TaskFlow]:
-    """The types of connections that the jobs over SSH need, each with a task; nothing while a name is unknown.
+    """The types of connections that the jobs over SSH need, each with a task.
 
     `anywhere`: wherever the lake may lie, for an environment's paths decide about no pipeline.
     """
     remote = {task["task_id"] for task in context.tasks if context.operator(task).get("connection_type") == "ssh"}
     tasks = [task for task in context.flows if task.task_id in remote]
-    if any("{" in data.name for task in tasks for data in [*task.reads, *task.writes]):
-        return {}  # a template or an option is wrong, and is reported
     return {kind: task for task in tasks for kind in connection_types(context.project, task, anywhere=anywhere)}
 
 

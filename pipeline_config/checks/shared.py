@@ -10,9 +10,10 @@ from typing import Any
 from pipeline_config import classes, templates
 from pipeline_config.checks.context import FORMS, texts
 from pipeline_config.checks.dag import zone
+from pipeline_config.checks.declared import SHELL_ARGUMENTS
 from pipeline_config.errors import RenderError, UnknownError
 from pipeline_config.problem import Problem
-from pipeline_config.project import PLACEHOLDER, Project, active_environment, expand
+from pipeline_config.project import PLACEHOLDER, Project, active_environment, expand, unset
 from pipeline_config.reader import Document, KeyPath
 from pipeline_config.schema import did_you_mean
 from pipeline_config.stand_ins import IN_CALLBACKS
@@ -65,24 +66,34 @@ def environments(project: Project) -> Iterator[Problem]:
 
 
 def _values(project: Project, document: Document) -> Iterator[Problem]:
-    for path, text in texts(document.data, ()):
-        rest = PLACEHOLDER.sub("", text)
-        if "${" in rest:
-            hint = "write ${NAME} or ${NAME:-default}, the name in capitals"
-            yield document.within(path, text, text.index("${"), "this is no ${…} that can be filled in", hint)
+    yield from _placeholders(document)
     for name, value in document.data.get("variables", {}).items():
         entry = project.catalog.data["variables"].get(name)
         form, hint = FORMS[entry["type"]] if entry else FORMS["text"]
         filled = expand(value)
-        unset = not filled and PLACEHOLDER.search(value)  # `import-airflow` says so
-        if entry and not unset and not form.fullmatch(filled) and "${" not in filled:
+        # Commands that need a value which is not set here say so.
+        if entry and not unset(value) and not form.fullmatch(filled) and "${" not in filled:
             message = f"{name} is of type {entry['type']}, {value!r} is not"
             yield document.problem(("variables", name), message, hint, at_value=True)
     for name, address in document.data.get("connections", {}).items():
-        port = expand(str(address.get("port", 1)))
-        if not port.isdecimal() or not 0 < int(port) < 65536:
+        given = str(address.get("port", 1))
+        port = expand(given)
+        if not unset(given) and not (port.isdecimal() and 0 < int(port) < 65536):
             message = f"port {address['port']!r} is no number from 1 to 65535"
             yield document.problem(("connections", name, "port"), message, at_value=True)
+
+
+def _placeholders(document: Document) -> Iterator[Problem]:
+    """Each `${…}` is one that is filled in; a warning where none is."""
+    for path, text in texts(document.data, ()):
+        rest = PLACEHOLDER.sub(lambda found: " " * len(found[0]), text)
+        if path[0] in ("variables", "connections"):
+            if "${" in rest:
+                hint = "write ${NAME} or ${NAME:-default}, the name in capitals, the default without braces"
+                yield document.within(path, text, rest.index("${"), "this is no ${…} that can be filled in", hint)
+        elif rest != text and path[-1] not in (*SHELL_ARGUMENTS, "description"):
+            message = f"{text!r} stays as it is: ${{…}} is filled in under variables and connections only"
+            yield document.problem(path, message, "write the value itself", at_value=True, severity="warning")
 
 
 def timezone(project: Project) -> Iterator[Problem]:
@@ -98,7 +109,8 @@ def one_place(project: Project) -> Iterator[Problem]:
     for name, document in project.environments.items():
         first: dict[str, str] = {}
         for variable, value in project.environment(name).data.get("variables", {}).items():
-            if catalog.get(variable, {}).get("type") == "path" and (folder := expand(value).rstrip("/")):
+            is_path = catalog.get(variable, {}).get("type") == "path" and not unset(value)
+            if is_path and (folder := expand(value).rstrip("/")):
                 other = first.setdefault(folder, variable)
                 if other != variable:
                     message = f"{variable} and {other} are the same folder {folder}"
