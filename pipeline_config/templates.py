@@ -46,7 +46,9 @@ GONE = {
     "tomorrow_ds_nodash": "macros.ds_add(ds, 1)",
     "conf": "dag_run.conf",
 }
-SECRET_FIELDS = frozenset({"password", "get_password", "get_uri", "uri", "as_json", "get_extra", "extra"})
+# What of a connection is no secret, and the keys of its extra that are one.
+OPEN_FIELDS = frozenset({"conn_id", "conn_type", "description", "host", "login", "port", "schema"})
+_SECRET_EXTRA = re.compile(r"(?i)passw|passphrase|secret|token|credential|(?:^|_)key$|keyfile")
 _MACROS = """
     datetime datetime_diff_for_humans dateutil ds_add ds_format ds_format_locale json random time timedelta uuid yaml
     """
@@ -165,6 +167,9 @@ def _reads(text: str) -> Reads:
             found.uncertain[name] = offset
     for chain in _chains(tree):
         _note(found, chain, words)
+    for chain in _whole_chains(tree):
+        if chain[0] == "conn":
+            found.unknown += _not_to_be_read(chain, words)
     return found
 
 
@@ -197,20 +202,28 @@ def _note(found: Reads, chain: list[str], words: dict[str, int]) -> None:
             found.variables.setdefault(name, words.get(name, 0))
             if form == "json":
                 found.as_json.setdefault(name, words.get(name, 0))
-        case ["conn", name, *fields]:
+        case ["conn", name, *_]:
             found.connections.setdefault(name, words.get(name, 0))
-            if fields and fields[0] in SECRET_FIELDS:
-                message = f"conn.{name}.{fields[0]} is a secret, and a rendered field, a log and a process list show it"
-                fix = "declare the connection, the operator hands it on"
-                found.unknown.append(Unknown(fields[0], message, words.get(fields[0], 0), [], fix))
-            elif fields and fields[0] not in CONNECTION:
-                message = f"a connection has no {fields[0]!r}"
-                found.unknown.append(Unknown(fields[0], message, words.get(fields[0], 0), sorted(CONNECTION)))
         case ["params", name, *_]:
             found.params.setdefault(name, words.get(name, 0))
         case [root, name, *_] if root in ATTRIBUTES and name not in ATTRIBUTES[root]:
             message = f"{root} has no {name!r}"
             found.unknown.append(Unknown(name, message, words.get(name, 0), sorted(ATTRIBUTES[root])))
+
+
+def _not_to_be_read(chain: list[str], words: dict[str, int]) -> Iterator[Unknown]:
+    """Why a template may not read this of a connection: it is a secret, or holds one, or there is no such field."""
+    match chain[2:]:
+        case [field, *_] if field in OPEN_FIELDS:
+            return
+        case ["extra_dejson", key, *_] if not _SECRET_EXTRA.search(key):
+            return  # its region, say
+        case [field, *_] if field not in CONNECTION:
+            yield Unknown(field, f"a connection has no {field!r}", words.get(field, 0), sorted(OPEN_FIELDS))
+        case _:
+            message = f"{'.'.join(chain)} is a secret, and a rendered field, a log and a process list show it"
+            fix = "declare the connection, the operator hands it on"
+            yield Unknown(chain[-1], message, words.get(chain[-1], 0), [], fix)
 
 
 def unquoted_params(text: str) -> Iterator[tuple[str, int]]:
@@ -279,6 +292,15 @@ def _chains(tree: nodes.Template) -> Iterator[list[str]]:
         names = _chain(node)
         if len(names) > 1 and names[-1] != "get":
             yield names
+
+
+def _whole_chains(node: nodes.Node) -> Iterator[list[str]]:
+    """Each chain that is part of no longer one, a name alone too."""
+    if names := _chain(node):
+        yield names
+    else:
+        for child in node.iter_child_nodes():
+            yield from _whole_chains(child)
 
 
 def _chain(node: nodes.Node) -> list[str]:

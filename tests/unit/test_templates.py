@@ -41,6 +41,23 @@ MISSPELT = {
     "{{ macros.ds_ad(ds, 1) }}": "macros has no 'ds_ad'",
     "{{ dag_run.config }}": "dag_run has no 'config'",
 }
+SECRETS = [
+    "conn.gold.password",
+    "conn['gold']['password']",
+    "conn.get('gold').password",
+    "conn.gold.get_uri()",
+    "conn.gold.aget_uri()",
+    "conn.gold.as_json()",
+    "conn.gold.to_dict()['password']",
+    "conn.gold.get_hook().get_uri()",
+    "conn.gold.extra",
+    "conn.gold.extra_dejson",
+    "conn.gold.extra_dejson['private_key']",
+    "conn.gold.extra_dejson.get('aws_secret_access_key')",
+    "conn.gold | attr('password')",
+    "conn[params.which].password",
+    "conn.get(params.which).password",
+]
 VARIABLES = {"NAME": "a b", "LIMITS": '{"high": 7}'}
 
 
@@ -70,3 +87,16 @@ def test_what_no_run_can_render_says_why(text: str) -> None:
 @pytest.mark.parametrize("text", MISSPELT)
 def test_a_name_that_is_not_there_is_said(text: str) -> None:
     assert [message.removeprefix("Jinja: ") for _, message, _ in what_is_wrong(text)] == [MISSPELT[text]]
+
+
+@pytest.mark.parametrize("read", SECRETS)
+def test_a_secret_of_a_connection_is_not_to_be_read_whatever_it_is_called(read: str) -> None:
+    for text in (f"{{{{ {read} }}}}", f"{{% set it = {read} %}}postgresql://x:{{{{ it }}}}@gold"):
+        ((_, message, hint),) = what_is_wrong(text)
+        assert message.endswith(" is a secret, and a rendered field, a log and a process list show it"), text
+        assert hint == "declare the connection, the operator hands it on"
+
+
+def test_what_is_no_secret_of_a_connection_may_be_read() -> None:
+    text = "{{ conn.gold.host }}:{{ conn['gold'].port }}/{{ conn.get('gold').schema.lower() }}"
+    assert list(what_is_wrong(f"{text} {{{{ conn.aws_s3.extra_dejson.region_name }}}}")) == []
