@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -38,14 +40,20 @@ def pools(project: Project) -> dict[str, dict[str, Any]]:
 
 
 def write(project: Project, environment: Environment, folder: Path) -> list[Path]:
-    """Write variables.json, connections.json and pools.json into `folder`, which is made if need be."""
+    """Write variables.json, connections.json and pools.json into `folder`, which is made if need be.
+
+    CommandError also when somebody else may write there: what Airflow imports then would be theirs.
+    """
     contents = {
         folder / "variables.json": variables(environment),
         folder / "connections.json": connections(project, environment),
         folder / "pools.json": pools(project),
     }
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = folder.stat()
+        if found.st_uid != os.geteuid() or found.st_mode & stat.S_IWOTH:
+            raise CommandError(f"{folder}: somebody else may write there; choose a folder that is yours alone")
         for path, content in contents.items():
             path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     except OSError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -94,6 +95,27 @@ def test_import_airflow_writes_addresses_and_no_secret(tmp_path: Path, monkeypat
     assert connections["postgres_gold"]["conn_type"] == "postgres"
     assert isinstance(connections["postgres_gold"]["port"], int)
     assert not any("password" in connection for connection in connections.values())
+
+
+@pytest.mark.parametrize(("owner", "mode"), [(os.geteuid(), 0o1777), (65534, 0o755)], ids=["of all", "of another"])
+def test_import_airflow_writes_where_nobody_else_does(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], owner: int, mode: int
+) -> None:
+    folder = tmp_path / "theirs"
+    folder.mkdir()
+    folder.chmod(mode)
+    if os.geteuid() == 0:
+        os.chown(folder, owner, -1)
+    elif owner != os.geteuid():
+        pytest.skip("only root can make a folder of somebody else")
+    assert main(["import-airflow", "--environment", "local", "--output", str(folder)]) == 2
+    assert f"{folder}: somebody else may write there" in capsys.readouterr().err
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("page", [*ROOT.glob("README*.md"), *ROOT.glob("docs/*.md")], ids=lambda page: page.name)
+def test_no_command_of_a_document_uses_a_folder_that_is_everybodys(page: Path) -> None:
+    assert "/tmp/" not in page.read_text(encoding="utf-8")  # noqa: S108
 
 
 def test_unknown_environment_names_those_there_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
