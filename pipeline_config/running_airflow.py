@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -59,11 +60,15 @@ def client() -> Get:
     if not address.startswith(("http://", "https://")):
         raise CommandError(f"{ADDRESS}: {address!r} is no address, write it as https://airflow.example.org")
 
+    # The token of an Airflow on this machine is no proxy's affair.
+    ours = urllib.parse.urlsplit(address).hostname in ("127.0.0.1", "localhost", "::1")
+    opener = urllib.request.build_opener(*([urllib.request.ProxyHandler({})] if ours else []))
+
     def get(path: str) -> Any:
         headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
         request = urllib.request.Request(f"{address}/api/v2/{path}", headers=headers)  # noqa: S310 (http or https)
         try:
-            with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:  # noqa: S310
+            with opener.open(request, timeout=TIMEOUT_SECONDS) as response:
                 return json.load(response)
         except urllib.error.HTTPError as error:
             hint = f"; is {TOKEN} a token that is valid, and whose user may read?" if error.code in (401, 403) else ""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stack.errors import StackError
+from stack.server import open_directly
 
 TIMEOUT_SECONDS = 30
 POLL_SECONDS = 0.5
@@ -108,7 +109,7 @@ class AirflowApi:
             headers={"Content-Type": "application/json", "Accept": "application/json", **headers},
             method=method,
         )
-        with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:  # noqa: S310
+        with open_directly(request, timeout=TIMEOUT_SECONDS) as response:
             return json.loads(response.read() or b"null")
 
 

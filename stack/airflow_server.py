@@ -71,7 +71,7 @@ class Airflow(Server):
 
     def environment(self) -> dict[str, str]:
         """The caller's environment without its own Airflow; tasks that are local processes find our Python."""
-        outer = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
+        outer = {name: value for name, value in super().environment().items() if not name.startswith("AIRFLOW")}
         return {
             **outer,
             **self.values,
@@ -79,8 +79,6 @@ class Airflow(Server):
             "PATH": f"{Path(sys.executable).parent}:{outer.get('PATH', '')}",
             "PYTHONPATH": str(self.project),
             "PIPELINE_ENVIRONMENT": self.pipeline_environment,
-            "NO_PROXY": f"{HOST},localhost",
-            "no_proxy": f"{HOST},localhost",
         }
 
     def prepare(self) -> None:

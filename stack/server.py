@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+import urllib.request
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,8 +13,11 @@ from typing import ClassVar
 from stack.errors import StackError
 from stack.home import Home
 from stack.process import Daemon, memory
+from stack.settings import HOST
 
 POLL_SECONDS = 0.2
+# Of a client of ours: no proxy of the environment hears what is said to a server of this machine.
+open_directly = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
 LAST_LINES = 8
 
 
@@ -43,8 +47,8 @@ class Server(ABC):
         """One real exchange with the server; False or any exception means: not ready."""
 
     def environment(self) -> dict[str, str]:
-        """The environment of its processes."""
-        return dict(os.environ)
+        """The environment of its processes: the caller's, whose proxies do not hear what they say to each other."""
+        return os.environ | dict.fromkeys(("no_proxy", "NO_PROXY"), without_proxy())
 
     def claim(self) -> None:
         """Take its ports, unless it runs on them already."""
@@ -113,6 +117,12 @@ class Server(ABC):
             time.sleep(POLL_SECONDS)
         logs = "\n".join(tail(daemon.log) for daemon in self.daemons())
         raise StackError(f"{self.name} does not answer within {self.start_limit:.0f} s{why}.\n{logs}")
+
+
+def without_proxy() -> str:
+    """What no_proxy has to be: this machine, and what the caller has there. Of two spellings, libraries read one."""
+    named = (os.environ.get(name, "") for name in ("no_proxy", "NO_PROXY"))
+    return ",".join(dict.fromkeys([HOST, "localhost", *(host for text in named for host in text.split(",") if host)]))
 
 
 def tail(log: Path, lines: int = LAST_LINES) -> str:

@@ -2,17 +2,15 @@
 
 import hashlib
 import json
-import os
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
-from urllib.request import urlopen
 
 from stack.errors import StackError
 from stack.home import Home, write_private
 from stack.postgresql import PostgreSql
-from stack.server import Server
+from stack.server import Server, open_directly
 from stack.settings import DASHBOARDS, DATABASE, HOST, SUPERSET_LOCK, SUPERSET_VENV
 
 ADMIN, VIEWER = "admin", "viewer"
@@ -50,14 +48,14 @@ class Superset(Server):
 
     def environment(self) -> dict[str, str]:
         """Its settings and secrets; nothing of another Python."""
-        outer = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "SUPERSET"))}
+        mine = super().environment().items()
+        outer = {name: value for name, value in mine if not name.startswith(("PYTHON", "SUPERSET"))}
         return {
             **outer,
             "SUPERSET_CONFIG_PATH": str(self._folder / "superset_config.py"),
             "SUPERSET_METADATA": f"sqlite:///{self._folder / 'superset.db'}",
             "SUPERSET_SECRET_KEY": self.home.secret("superset_secret_key", 42),
             "SUPERSET_HOME": str(self._folder),
-            "NO_PROXY": f"{HOST},localhost",
         }
 
     def commands(self) -> dict[str, Sequence[str]]:
@@ -86,7 +84,7 @@ class Superset(Server):
 
     def probe(self) -> bool:
         """Its health page."""
-        with urlopen(f"{self.address}/health", timeout=5) as answer:  # noqa: S310  (http, on this machine)
+        with open_directly(f"{self.address}/health", timeout=5) as answer:
             return bool(answer.read() == b"OK")
 
     @property

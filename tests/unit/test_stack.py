@@ -17,6 +17,9 @@ from typing import TypeVar
 
 import pytest
 
+from pipeline_config import running_airflow
+from pipeline_config.errors import CommandError
+from stack.airflow_api import AirflowApi
 from stack.docker_engine import mounts_below
 from stack.errors import StackError
 from stack.home import Home, free_port, is_free
@@ -248,6 +251,40 @@ def test_a_server_that_ends_while_it_starts_shows_the_end_of_its_log(fake: _Fake
     fake.start_limit = 5  # type: ignore[misc]
     with pytest.raises(StackError, match=r"fake ended while it started(.|\n)*fake\.log\n  \| no room left"):
         fake.start()
+
+
+@pytest.fixture
+def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
+    """What the environment names as the proxy of all."""
+    with socket.create_server((HOST, 0)) as listener:
+        listener.setblocking(False)
+        for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("http_proxy", f"http://{HOST}:{listener.getsockname()[1]}")
+        yield listener
+
+
+def test_a_proxy_hears_nothing_of_what_is_said_to_this_machine(
+    proxy: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = f"http://{HOST}:{free_port()}"
+    with pytest.raises(StackError, match=r"does not answer: .*refused"):
+        AirflowApi(address, "admin", "a password").dags()
+    for name, value in ((running_airflow.ADDRESS, address), (running_airflow.TOKEN, "a token")):
+        monkeypatch.setenv(name, value)
+    with pytest.raises(CommandError, match=r"does not answer: .*refused"):
+        running_airflow.client()("dags")
+    with pytest.raises(BlockingIOError):
+        proxy.accept()
+
+
+def test_servers_keep_the_callers_proxy_and_what_it_leaves_out(
+    fake: _Fake, proxy: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("no_proxy", "intranet,localhost")
+    environment = fake.environment()
+    assert environment["http_proxy"].endswith(str(proxy.getsockname()[1]))
+    assert environment["no_proxy"] == environment["NO_PROXY"] == "127.0.0.1,localhost,intranet"
 
 
 def test_tail_shows_the_last_lines_and_where_the_rest_is(tmp_path: Path) -> None:
