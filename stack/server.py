@@ -1,5 +1,6 @@
 """What every server of the stack has in common: start, wait until it answers, stop."""
 
+import http.client
 import os
 import signal
 import time
@@ -16,8 +17,6 @@ from stack.process import Daemon, memory
 from stack.settings import HOST
 
 POLL_SECONDS = 0.2
-# Of a client of ours: no proxy of the environment hears what is said to a server of this machine.
-open_directly = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
 LAST_LINES = 8
 
 
@@ -117,6 +116,13 @@ class Server(ABC):
             time.sleep(POLL_SECONDS)
         logs = "\n".join(tail(daemon.log) for daemon in self.daemons())
         raise StackError(f"{self.name} does not answer within {self.start_limit:.0f} s{why}.\n{logs}")
+
+
+def open_directly(request: str | urllib.request.Request, timeout: float) -> http.client.HTTPResponse:
+    """As urlopen, and no proxy of the environment hears what is said to a server of this machine."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    response: http.client.HTTPResponse = opener.open(request, timeout=timeout)
+    return response
 
 
 def without_proxy() -> str:
