@@ -11,7 +11,8 @@ import yaml
 from pipeline_config.errors import CommandError
 from pipeline_config.key_order import Keys
 from pipeline_config.layout import Atom, Block, Entry, LayoutError, Reader
-from pipeline_config.reader import Document, parse
+from pipeline_config.problem import Problem
+from pipeline_config.reader import Document, line_and_column, parse
 from pipeline_config.schema import schema_of
 from pipeline_config.yaml_text import INDENT
 
@@ -44,12 +45,26 @@ def formatted(document: Document) -> str:
     text = document.text.removeprefix("\ufeff").replace("\r\n", "\n")
     try:
         head, top, end = Reader(text, Keys(schema_of(schema), schema)).whole()
-    except (LayoutError, yaml.YAMLError):
-        raise CommandError(f"{document.file}: cannot be formatted") from None
+    except LayoutError as error:
+        raise _refusal(document, text, error) from None
     result = "\n".join(_tidy([*head, *_lines(top, 0), *end])) + "\n"
     if parse(Document(document.file), result.encode()).data != document.data:
-        raise CommandError(f"{document.file}: cannot be formatted")
+        raise _refusal(document, text, _another_meaning(text))
     return result
+
+
+def _refusal(document: Document, text: str, error: LayoutError) -> CommandError:
+    place = line_and_column(text[: error.position])
+    return CommandError(str(Problem(document.file, *place, "", f"cannot be formatted: {error.why}", error.hint)))
+
+
+def _another_meaning(text: str) -> LayoutError:
+    """Why a file means another thing, or nothing, with its keys in their order."""
+    alias = next((event for event in yaml.parse(text, yaml.CSafeLoader) if isinstance(event, yaml.AliasEvent)), None)
+    if alias is None:
+        return LayoutError(0, "it would not mean the same", "write it more simply")
+    hint = "write the value in both places"
+    return LayoutError(alias.start_mark.index, "in their order, this alias may stand before its anchor", hint)
 
 
 def _tidy(lines: list[str]) -> Iterator[str]:

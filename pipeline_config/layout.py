@@ -19,11 +19,17 @@ _PROPERTIES = re.compile(r"(?:[&!]\S*\s+)*")
 _MODELINE = "# yaml-language-server:"
 _BLANK_LINES = re.compile(r"(?:\n *)+\Z")
 _DASH = re.compile(r"^ *(?P<dash>-)(?=\s|$)", re.MULTILINE)
-_PUNCTUATION = re.compile(r"[\s:?-]*")
+_NO_PUNCTUATION = re.compile(r"[^\s:?-]")
 
 
 class LayoutError(Exception):
-    """What stands between two events is neither punctuation nor a comment."""
+    """Why a file cannot be laid out, what to do, and how many characters into the file that is."""
+
+    def __init__(self, position: int, why: str, hint: str) -> None:
+        super().__init__(why)
+        self.position = position
+        self.why = why
+        self.hint = hint
 
 
 @dataclass
@@ -62,7 +68,7 @@ class Block:
 
 
 class Reader:
-    """Reads a file whose top is a mapping without brackets. Raises LayoutError, yaml.YAMLError."""
+    """Reads a file, valid YAML, whose top is a mapping without brackets. Raises LayoutError."""
 
     def __init__(self, text: str, keys: Keys) -> None:
         self.text = text
@@ -78,14 +84,15 @@ class Reader:
         """The lines of comment that head the file, its keys, and the lines of comment at its end."""
         while not isinstance(self.events[self.number], yaml.MappingStartEvent):
             self.number += 1
-        self._gap(self.events[self.number].start_mark.index)
+        start = self.events[self.number].start_mark.index
+        self._gap(start)
         paragraph = len(self.waiting) - [*reversed(self.waiting), ""].index("")
         own = max(paragraph, 1 if self.waiting and self.waiting[0].startswith(_MODELINE) else 0)
         head, self.waiting = self.waiting[:own], self.waiting[own:]
         top = Entry(0, [])
         self._value(top, self.keys)
         if not isinstance(top.value, Block):
-            raise LayoutError
+            raise LayoutError(start, "the whole file is one mapping in braces", "write each key on a line of its own")
         self._gap(len(self.text))
         return head, top.value, self.waiting
 
@@ -124,8 +131,10 @@ class Reader:
     def _gap(self, start: int) -> int:
         """Read the comments up to `start`; the column of what begins there, a dash included."""
         gap, before = self.text[self.position : start], self.position
-        if not _PUNCTUATION.fullmatch(_COMMENT.sub("", gap)):
-            raise LayoutError
+        rest = _COMMENT.sub(lambda comment: " " * len(comment[0]), gap)
+        if odd := _NO_PUNCTUATION.search(rest):
+            word = gap[odd.start() :].split()[0]
+            raise LayoutError(before + odd.start(), f"{word} is neither a key, a value nor a comment", "remove it")
         dash = _DASH.search(gap)
         first = before + dash.start("dash") if dash else start
         column = first - (self.text.rfind("\n", 0, first) + 1)

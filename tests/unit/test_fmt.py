@@ -165,6 +165,17 @@ def test_fmt_writes_what_has_another_form_and_leaves_what_cannot_be_read(
     assert broken.read_text(encoding="utf-8") == "dag_id: 'x\n"
 
 
-def test_what_is_between_the_values_and_not_understood_is_left_alone() -> None:
-    with pytest.raises(CommandError, match="cannot be formatted"):
-        formatted(read("%YAML 1.1\n---\ndag_id: x\n"))
+@pytest.mark.parametrize(
+    ("text", "why"),
+    {
+        "%YAML 1.1\n---\ndag_id: x\n": "1:1: cannot be formatted: %YAML is neither a key, a value nor a comment",
+        "dag_id: x  # ...\n...\n": "2:1: cannot be formatted: ... is neither a key, a value nor a comment",
+        "# all\n{dag_id: x}\n": "2:1: cannot be formatted: the whole file is one mapping in braces",
+        "params: &p {}\ndag_id: x\ntask_groups: *p\ndeadline: *p\n": (
+            "3:14: cannot be formatted: in their order, this alias may stand before its anchor"
+        ),
+    }.items(),
+)
+def test_a_file_that_cannot_be_formatted_is_left_alone_and_says_why_and_where(text: str, why: str) -> None:
+    with pytest.raises(CommandError, match=f"^pipelines/odd.yaml:{re.escape(why)}"):
+        formatted(read(text))
