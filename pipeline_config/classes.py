@@ -129,6 +129,11 @@ def may_be_code(path: str) -> bool:
     return module.split(".")[0] in sys.stdlib_module_names or bool(module and has_module(module))
 
 
+def is_import_path(text: str) -> bool:
+    """Whether a text has the form of one: `module.name`."""
+    return "." in text and all(part.isidentifier() for part in text.split("."))
+
+
 def has_module(module: str) -> bool:
     """Whether there is a module of that name."""
     return all(part.isidentifier() for part in module.split(".")) and _source(module)[0] is not None

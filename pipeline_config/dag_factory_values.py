@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import datetime as dt
+import itertools
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -69,9 +71,9 @@ def day(value: Any) -> str | None:
 
 
 def assets(value: Any) -> Any:
-    """A schedule of assets as ours: a list of URIs, or `any:` or `all:` of them; None for what is none."""
+    """A schedule of assets as ours: URIs, or `any:` or `all:` of them; None for what is none."""
     if isinstance(value, str):
-        return value if "://" in value else None
+        return _condition(value) if "://" in value else None
     if isinstance(value, list):
         items = [assets(item) for item in value]
         return items if items and all(isinstance(item, str) for item in items) else None
@@ -83,3 +85,39 @@ def assets(value: Any) -> Any:
         inner = [assets(item) for item in items] if ours and isinstance(items, list) else [None]
         return {ours: inner} if all(inner) else None
     return None
+
+
+def _condition(text: str) -> Any:
+    """`(s3://a & s3://b) | s3://c` as ours; one URI as it is."""
+    uris = _URI.findall(text)
+    if text in uris or not all("://" in uri for uri in uris):
+        return text if text in uris else None
+    number = itertools.count()
+    try:
+        tree = ast.parse(_URI.sub(lambda _: f"_{next(number)}", text), mode="eval").body
+    except SyntaxError:
+        return None
+    return _joined(tree, uris)
+
+
+_URI = re.compile(r"[^\s()&|]+")
+
+
+def _joined(node: ast.expr, uris: list[str]) -> Any:
+    match node:
+        case ast.Name(id=name):
+            return uris[int(name[1:])]
+        case ast.BinOp(op=ast.BitAnd() | ast.BitOr()):
+            key = "all" if isinstance(node.op, ast.BitAnd) else "any"
+            sides = [_joined(node.left, uris), _joined(node.right, uris)]
+            same = [side[key] if isinstance(side, dict) and key in side else [side] for side in sides]
+            return {key: [item for items in same for item in items]} if all(sides) else None
+    return None
+
+
+def cron(value: Any) -> tuple[str, str] | None:
+    """Expression and time zone ("" for none) of Airflow's timetable of a cron expression; None for what is none."""
+    if not isinstance(value, Unknown) or not str(value[TYPE]).endswith(".CronTriggerTimetable"):
+        return None
+    expression = value.get("cron") or next(iter(value.get("__args__", [])), None)
+    return (str(expression), str(value.get("timezone") or "")) if expression else None

@@ -13,7 +13,8 @@ import yaml
 
 from pipeline_config import dag_factory_values, new, yaml_text
 from pipeline_config.checks import check
-from pipeline_config.dag_factory_values import Param, Unknown, assets, day, minutes
+from pipeline_config.compiler import MARKER, upstream
+from pipeline_config.dag_factory_values import Param, assets, day, minutes
 from pipeline_config.errors import CommandError
 from pipeline_config.migrate_tasks import CALLBACK, migrated
 from pipeline_config.problem import Problem
@@ -21,6 +22,7 @@ from pipeline_config.project import Project, load_project, merge
 from pipeline_config.reader import Document, KeyPath, content_of, parse
 from pipeline_config.schema import kind, schema_of
 
+SCHEDULES = ("schedule", "schedule_interval", "timetable")
 SAME = ("catchup", "max_active_runs", "is_paused_upon_creation", "tags")
 SAME_ARGS = ("owner", "retries", "retry_exponential_backoff", "depends_on_past", "priority_weight")
 DURATIONS = {
@@ -43,6 +45,7 @@ SHAPE: dict[str, Any] = {
         }
     }
 }
+START, END = "start", "end"
 _VARIABLE = re.compile(r"\bvar\.(?:value|json)\.(\w+)")
 
 
@@ -125,7 +128,7 @@ class Dag:
         if description := self.take("description"):
             self.pipeline["description"] = " ".join(str(description).split())
         self.rest.pop("dag_id", None)
-        self._schedule("schedule" if "schedule" in self.rest else "schedule_interval")
+        self._schedule()
         for key in SAME:
             if key in self.rest:
                 self.pipeline[key] = self.take(key)
@@ -142,20 +145,32 @@ class Dag:
         for key in [key for key in self.rest if CALLBACK.fullmatch(key)]:
             self._callback((key,), key, self.take(key))
 
-    def _schedule(self, key: str) -> None:
+    def _schedule(self) -> None:
+        key = next((key for key in SCHEDULES if key in self.rest), SCHEDULES[0])
         value = self.take(key)
-        if isinstance(value, Unknown) and str(value[dag_factory_values.TYPE]).endswith(".CronTriggerTimetable"):
-            if zone := value.get("timezone"):
-                self.pipeline["timezone"] = zone
-            value = value.get("cron") or next(iter(value.get("__args__", [])), None)
         if isinstance(value, str) and value.strip().lower() == "none":
             value = None
-        if not isinstance(value, str | None) or "://" in (value or ""):
-            found = None if isinstance(value, str) else assets(value)
-            if found is None:
-                self.note((key,), "this schedule has no form here", "the pipeline has none; write cron, or assets")
-            value = found
-        self.pipeline["schedule"] = value
+        self.pipeline["schedule"] = found = self._ours(value)
+        if value is not None and found is None:
+            self.note((key,), "this schedule has no form here", "the pipeline has none; write cron, or assets")
+
+    def _ours(self, value: Any) -> Any:
+        """A schedule as ours; None for what has no form here."""
+        if isinstance(value, str) and "://" not in value:
+            return value
+        if isinstance(value, dict) and set(value) == {"datasets", "timetable"}:
+            condition = assets(value["datasets"])
+            condition = {"all": condition} if isinstance(condition, list) else condition
+            cron = self._cron(value["timetable"]) if isinstance(condition, dict) else None
+            return {**condition, "cron": cron} if cron else None
+        found = self._cron(value) or assets(value)
+        return [found] if isinstance(found, str) and "://" in found else found
+
+    def _cron(self, value: Any) -> str | None:
+        expression, zone = dag_factory_values.cron(value) or (None, "")
+        if zone:
+            self.pipeline["timezone"] = zone
+        return expression
 
     def _date(self, key: str, value: Any, path: KeyPath) -> None:
         if value is None:
@@ -164,7 +179,7 @@ class Dag:
             self.pipeline.setdefault(key, date)
         else:
             hint = "that of defaults.yaml is taken" if key == "start_date" else ""
-            self.note(path, f"{key} {value!r} is no day that stays", hint)
+            self.note(path, f"{key} {value!r} is not a fixed date", hint)
 
     def _param(self, name: str, value: Any) -> dict[str, Any]:
         given = dict(value.schema) if isinstance(value, Param) else {"default": value}
@@ -221,6 +236,19 @@ class Dag:
                 self.note((*path, key), message, hint)
 
             self.pipeline["tasks"].append(migrated(name, task, note))
+        self._connect()
+
+    def _connect(self) -> None:
+        """Tasks of which one is connected to no other stand between a start and an end here."""
+        tasks, graph = self.pipeline["tasks"], upstream(self.pipeline)
+        waited_for = {name for names in graph.values() for name in names}
+        last = [name for name in graph if name not in waited_for]
+        if len(graph) > 1 and not {START, END} & graph.keys() and any(not graph[name] for name in last):
+            for task in tasks:
+                if not graph[task["task_id"]]:
+                    task["dependencies"] = [START]
+            tasks.insert(0, {"task_id": START, "operator": MARKER})
+            tasks.append({"task_id": END, "operator": MARKER, "dependencies": last})
 
     def _declare(self) -> None:
         """The variables and connections that the tasks read; those that the catalog lacks are said."""

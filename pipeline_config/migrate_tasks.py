@@ -119,7 +119,9 @@ class _Task:
         outlets = assets(self.rest.get("outlets"))
         if isinstance(outlets, list):
             self.task["outlets"] = outlets
-            del self.rest["outlets"]
+        elif "outlets" in self.rest:
+            self.note("outlets", "these outlets have no form here", "write a list of URIs")
+        self.rest.pop("outlets", None)
         for key in [key for key in self.rest if CALLBACK.fullmatch(key)]:
             del self.rest[key]
             hint = "declare a notifier in pipelines/defaults.yaml, and name it in on_failure, on_retry or on_success"
@@ -168,9 +170,8 @@ def _mapped(values: Any) -> Any:
     """A list as it is; the id of the task whose result is mapped over."""
     if not isinstance(values, str):
         return values
-    return (
-        values.removeprefix("+").removesuffix(".output").removeprefix("XcomArg(").removesuffix(")").rpartition(".")[2]
-    )
+    task = values.partition("[")[0].removeprefix("+").removesuffix(".output")
+    return task.removeprefix("XcomArg(").removesuffix(")").rpartition(".")[2]
 
 
 def _is_code(value: Any) -> bool:

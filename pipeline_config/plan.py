@@ -63,7 +63,7 @@ def _against_airflow(root: Path, environment: str | None) -> list[str]:
 
 def _right(root: Path) -> Project:
     project = load_project(root)
-    _refuse([found for found in check(project) if found.severity == "error"], "the files", "mend them first")
+    _refuse([found for found in check(project) if found.severity == "error"], "the files", "fix them first")
     return project
 
 

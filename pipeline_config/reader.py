@@ -107,7 +107,7 @@ def content_of(path: Path) -> Content:
     """A file's bytes, MAX_BYTES and one at the most; or why it cannot be read."""
     try:
         if path.exists() and not path.is_file():
-            return IsADirectoryError(EISDIR, "it is a folder" if path.is_dir() else "it is no regular file")
+            return IsADirectoryError(EISDIR, "it is a folder" if path.is_dir() else "it is not a regular file")
         with path.open("rb") as file:
             return file.read(MAX_BYTES + 1)
     except OSError as error:
@@ -288,7 +288,7 @@ class _Builder:
             if key in result:
                 first = self.document.positions[here][0]
                 self.document.positions[here] = place
-                self._refuse(here, f"key {key!r} stands twice", f"the first is in line {first}")
+                self._refuse(here, f"key {key!r} is duplicated", f"the first is in line {first}")
                 continue
             self.document.positions[here] = place
             result[key] = self.build(value_node, here)

@@ -58,7 +58,7 @@ def client() -> Get:
     if missing:
         raise CommandError(f"set {' and '.join(missing)}: Airflow's address, https://…, and a token of its /auth/token")
     if not address.startswith(("http://", "https://")):
-        raise CommandError(f"{ADDRESS}: {address!r} is no address, write it as https://airflow.example.org")
+        raise CommandError(f"{ADDRESS}: {address!r} is not an address, write it as https://airflow.example.org")
 
     # The token of an Airflow on this machine is no proxy's affair.
     ours = urllib.parse.urlsplit(address).hostname in ("127.0.0.1", "localhost", "::1")
@@ -76,7 +76,7 @@ def client() -> Get:
         except (OSError, http.client.HTTPException) as error:
             raise CommandError(f"{address} does not answer: {getattr(error, 'reason', error)}") from None
         except ValueError:
-            raise CommandError(f"{address} is no Airflow 3: /api/v2/{path} is not JSON") from None
+            raise CommandError(f"{address} is not an Airflow 3: /api/v2/{path} is not JSON") from None
 
     return get
 

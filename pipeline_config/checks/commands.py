@@ -99,7 +99,7 @@ def _form(context: Context, index: int, name: str, template: Any, value: Any) ->
         form, hint = FORMS[kind]
         if not form.fullmatch(value):
             path: KeyPath = ("tasks", index, "arguments", name)
-            yield context.problem(path, f"{name} would be {value!r}, which is no {kind}", hint)
+            yield context.problem(path, f"{name} would be {value!r}, which is not valid for the type {kind}", hint)
 
 
 def _known(context: Context, given: dict[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -41,7 +41,7 @@ def file_name(context: Context) -> Iterator[Problem]:
         yield context.problem(("dag_id",), f"dag_id {dag_id!r} is not the file's name", f"rename one: {stem!r}")
     for other in context.index.by_dag_id[dag_id]:
         if other is not context.document:
-            yield context.problem(("dag_id",), f"dag_id {dag_id!r} stands in {other.file} too", "each DAG has its own")
+            yield context.problem(("dag_id",), f"dag_id {dag_id!r} is also in {other.file}", "each DAG has its own")
 
 
 def schedule(context: Context) -> Iterator[Problem]:
@@ -111,7 +111,7 @@ def _wrong_fields(context: Context, path: KeyPath, text: str, reader: type) -> I
         try:
             reader(" ".join(alone))
         except ValueError:  # croniter's own errors are ValueErrors
-            message = f"cron {text!r}: {fields[number]!r} is no {name}"
+            message = f"cron {text!r}: {fields[number]!r} is not a valid {name}"
             yield context.document.within(path, text, offset, message, f"it is {allowed}")
         offset += len(fields[number])
 

@@ -75,7 +75,10 @@ def _taken(document: Document, path: KeyPath, class_path: str, values: list[Any]
     if argument == "weight_rule":
         yield from _weight_rule(document, path, values)
     wrong = [value for value in values if not isinstance(values, str) and not _fits(value, wanted)]
-    if wrong:
+    if wrong and isinstance(wrong[0], str) and "code" in wanted and classes.is_import_path(wrong[0]):
+        message = f"{argument}: there is no Python module {wrong[0].rpartition('.')[0]!r}"
+        yield document.problem(path, message, WHERE_CODE_LIES, at_value=True)
+    elif wrong:
         words = " or ".join(sorted(WORDS.get(one, OTHER_WORDS.get(one, "")) for one in wanted))
         yield document.problem(path, f"{argument}: must be {words}, is {kind(wrong[0])}", hint, at_value=True)
 
@@ -89,6 +92,7 @@ def _weight_rule(document: Document, path: KeyPath, values: list[Any] | str) -> 
 
 WEIGHT_RULES = ("absolute", "downstream", "upstream")
 DURATION_AS_TEXT = "execution_delta"  # the one that dag-factory reads
+WHERE_CODE_LIES = "put it where Python finds its modules, such as Airflow's plugins folder"
 MINUTES_TYPES = frozenset({"number", "null"})
 CALLBACK = frozenset({"code", "object"})  # as dag-factory reads it
 OTHER_WORDS = {"duration": "a duration as text", "code": "the import path of a function"}
@@ -138,7 +142,7 @@ def limits(context: Context) -> Iterator[Problem]:
         limited = key in task or key in operator.get("arguments", {}) or key in everywhere
         if not limited and (operator.get("connection_type") in REMOTE_TYPES or _has_connection(task)):
             hint = f"add {key}: to the task, or to its operator in pipelines/defaults.yaml"
-            yield context.problem((*path, "operator"), f"task {task['task_id']!r} may run for ever", hint)
+            yield context.problem((*path, "operator"), f"task {task['task_id']!r} has no timeout", hint)
         if "pool" in task and task["operator"] == MARKER:
             hint = "move it to the task that does the work"
             yield context.warning((*path, "pool"), f"an {MARKER} does nothing, and holds no slot of a pool", hint)
@@ -159,7 +163,7 @@ def mapping(context: Context) -> Iterator[Problem]:
             path: KeyPath = ("tasks", index, "for_each", name)
             both = task.get("arguments", {}).keys() | task.get("advanced", {}).keys()
             if name in both:
-                yield context.document.problem(path, f"{name!r} stands in arguments too", "give it in one place")
+                yield context.document.problem(path, f"{name!r} is also in arguments", "give it in one place")
             if isinstance(values, str) and not is_class_path(task["operator"]):
                 yield context.problem(
                     path, "must be a list here", "only a task of a class can map over another's result"

@@ -73,13 +73,13 @@ def _values(project: Project, document: Document) -> Iterator[Problem]:
         filled = expand(value)
         # Commands that need a value which is not set here say so.
         if entry and not unset(value) and not form.fullmatch(filled) and "${" not in filled:
-            message = f"{name} is of type {entry['type']}, {value!r} is not"
+            message = f"{name}: {value!r} is not valid for the type {entry['type']}"
             yield document.problem(("variables", name), message, hint, at_value=True)
     for name, address in document.data.get("connections", {}).items():
         given = str(address.get("port", 1))
         port = expand(given)
         if not unset(given) and not (port.isdecimal() and 0 < int(port) < 65536):
-            message = f"port {address['port']!r} is no number from 1 to 65535"
+            message = f"port {address['port']!r} is not a number from 1 to 65535"
             yield document.problem(("connections", name, "port"), message, at_value=True)
 
 
@@ -90,7 +90,7 @@ def _placeholders(document: Document) -> Iterator[Problem]:
         if path[0] in ("variables", "connections"):
             if "${" in rest:
                 hint = "write ${NAME} or ${NAME:-default}, the name in capitals, the default without braces"
-                yield document.within(path, text, rest.index("${"), "this is no ${…} that can be filled in", hint)
+                yield document.within(path, text, rest.index("${"), "this ${…} cannot be filled in", hint)
         elif rest != text and path[-1] not in (*SHELL_ARGUMENTS, "description"):
             message = f"{text!r} stays as it is: ${{…}} is filled in under variables and connections only"
             yield document.problem(path, message, "write the value itself", at_value=True, severity="warning")

@@ -22,7 +22,7 @@ def names(context: Context) -> Iterator[Problem]:
     for index, task in enumerate(context.tasks):
         path: KeyPath = ("tasks", index)
         if Counter(ids[:index])[task["task_id"]]:
-            yield context.problem((*path, "task_id"), f"task_id {task['task_id']!r} stands twice")
+            yield context.problem((*path, "task_id"), f"task_id {task['task_id']!r} is duplicated")
         if task["task_id"] in groups:
             yield context.problem((*path, "task_id"), f"{task['task_id']!r} is a task group too", "rename one")
         if "group" in task and task["group"] not in groups:
@@ -64,7 +64,7 @@ def connected(context: Context) -> Iterator[Problem]:
     graph = upstream(context.data)
     ids = [task["task_id"] for task in context.tasks]
     if len(graph) < len(ids) or not {name for names in graph.values() for name in names} <= graph.keys():
-        return  # `names` says which is missing or stands twice
+        return  # `names` says which is missing or is duplicated
     cycle = find_cycle(graph)
     if cycle:
         path: KeyPath = ("tasks", ids.index(cycle[0]), "dependencies")
@@ -78,19 +78,19 @@ def connected(context: Context) -> Iterator[Problem]:
         marker = next((other for other in first if other in markers and other in downstream), None)
         if marker and name != marker:
             hint = f"add it: dependencies: [{marker}]"
-            yield context.problem(("tasks", ids.index(name)), f"nothing leads from {marker!r} to task {name!r}", hint)
+            yield context.problem(("tasks", ids.index(name)), f"task {name!r} is not reachable from {marker!r}", hint)
     for name in last:
         marker = next((other for other in last if other in markers and graph[other]), None)
         if marker and name != marker:
             hint = f"name it in the dependencies of {marker!r}, or of a task before it"
             yield context.problem(("tasks", ids.index(name)), f"{marker!r} does not wait for task {name!r}", hint)
     if len(ids) > 1 and ids[0] in markers and not any(name in markers and graph[name] for name in last):
-        message = f"the pipeline starts with {ids[0]!r} and has no such task at its end: is the file cut off?"
+        message = f"the pipeline starts with {ids[0]!r} and has no such task at its end: is the file truncated?"
         hint = f"add a task `end`, an {MARKER}, that waits for the last ones"
         yield context.problem(("tasks", len(ids) - 1), message, hint)
     if len(ids) > 1:
         for name in set(first) & set(last):
-            message = f"task {name!r} stands alone: nothing reaches it, and it reaches nothing"
+            message = f"task {name!r} is connected to no other task"
             yield context.problem(("tasks", ids.index(name)), message, "give it dependencies, or a file of its own")
 
 

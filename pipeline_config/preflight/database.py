@@ -35,7 +35,7 @@ def _rights(settings: Settings, name: str) -> str:
     try:
         session = _connect(settings, name)
     except Failure:
-        raise Failure(f"not tried, since {name} failed", f"mend {name} first") from None
+        raise Failure(f"not tried, since {name} failed", f"fix {name} first") from None
     with session:
         user = settings.connection(name).login
         found = set_up(session)

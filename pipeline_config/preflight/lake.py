@@ -89,7 +89,7 @@ class Lake:
         answers = [line.split("\t") for line in done.output.splitlines() if line.count("\t") == 2]
         found = {path: why for mark, path, why in answers if mark == "preflight"}
         if not found:
-            raise Failure(f"spark-submit failed: {done.last_line}", f"mend {self._login.what} Spark first")
+            raise Failure(f"spark-submit failed: {done.last_line}", f"fix {self._login.what} Spark first")
         return found
 
     def _key(self) -> dict[str, str]:

@@ -76,7 +76,7 @@ class Once(Generic[T]):
         try:
             return self.own()
         except Failure:
-            raise Failure(f"not tried, since {self.what} failed", f"mend {self.what} first") from None
+            raise Failure(f"not tried, since {self.what} failed", f"fix {self.what} first") from None
 
 
 def run_all(probes: Sequence[Probe]) -> Iterator[Outcome]:

@@ -245,14 +245,14 @@ def test_each_thing_that_is_wrong_is_named_with_its_fix(
     words = {
         "topic missing": ["there is no such topic", f"makes the topic with {PARTITIONS} partitions"],
         "image tripclick-preflight:missing": ["no such image", "docker build -f jobs/producer/Dockerfile -t tripclick"],
-        "WEBSERVER_INGESTION_PATH": ["not tried", "mend image tripclick-preflight:missing first"],
+        "WEBSERVER_INGESTION_PATH": ["not tried", "fix image tripclick-preflight:missing first"],
         "spark_ssh Spark": ["version 4.2.0 instead of 4.1.9", "install pyspark==4.1.9 there"],
         "spark_ssh jobs": ["jobs/spark/clicks.py differs;", f"check out the same commit in {there} there"],
         "spark_ssh jars": ["13 jars are missing: analyticsaccelerator-s3-1.3.1.jar", "mvn -f jobs/spark/pom.xml"],
         "S3_CHECKPOINT_PATH": ["not writable on spark_ssh: Not a directory", "give its user the right"],
         "S3_ARCHIVE_RAW_PATH": ["lake/archive_raw is relative", "write S3_ARCHIVE_RAW_PATH from the root on"],
         "postgres_gold": ["password authentication failed", "correct login or password of postgres_gold"],
-        "postgres_gold rights": ["not tried", "mend postgres_gold first"],
+        "postgres_gold rights": ["not tried", "fix postgres_gold first"],
         "aws_s3": ["half a key: password is empty", "give aws_s3 both login and password"],
     }
     assert found.keys() == words.keys()
@@ -273,7 +273,7 @@ def test_another_host_key_missing_rights_and_a_missing_folder(
     assert code == 1
     assert "shows another host key" in found["spark_ssh"]
     assert f"ssh-keyscan -p {stack.home.port('ssh')} 127.0.0.1" in found["spark_ssh"]
-    assert found["spark_ssh jobs"] == "not tried, since spark_ssh failed; mend spark_ssh first"
+    assert found["spark_ssh jobs"] == "not tried, since spark_ssh failed; fix spark_ssh first"
     assert f"{READER} may not become {OWNER}, who owns the tables; as superuser: " in found["postgres_gold rights"]
     assert f'; GRANT {OWNER} TO "{READER}"; ' in found["postgres_gold rights"]
     assert "make that folder on the engine's host" in found["WEBSERVER_INGESTION_PATH"]
@@ -422,7 +422,7 @@ def test_what_does_not_answer_is_said_in_time(
         # On a busy machine the limit of the question may come before the client's own.
         assert fix in lines[what] or (silent and "no answer within 10 s" in lines[what]), lines[what]
         assert silent or "refused" in lines[what] or what in ("KAFKA_BROKERS", "spark_ssh"), lines[what]
-    assert lines["spark_ssh jobs"].endswith("not tried, since spark_ssh failed; mend spark_ssh first")
+    assert lines["spark_ssh jobs"].endswith("not tried, since spark_ssh failed; fix spark_ssh first")
     assert connections["postgres_gold"]["password"] not in done.stdout
 
 

@@ -129,7 +129,7 @@ ACCIDENTS: dict[str, tuple[Callable[[Path], None], int, str]] = {
         8,
         "pipelines/mart/y.yaml:1:1: cannot be read: No such file or directory",
     ),
-    "a pipe": (closed, 8, "pipelines/mart/pipe.yaml:1:1: cannot be read: it is no regular file"),
+    "a pipe": (closed, 8, "pipelines/mart/pipe.yaml:1:1: cannot be read: it is not a regular file"),
     "an odd name": (odd_name, 8, r"pipelines/mart/od\udcffd\n.yaml:1:1: key 'description' is missing"),
     "another ending": (
         lambda root: hidden(root, "pipelines/mart/ninth.yml", b"dag_id: ninth\n"),

@@ -35,7 +35,7 @@ FILES = {
         TEXT.replace(VALUE, VALUE + "".join(f"\n      a{number}: {number}" for number in range(20_000))),
         "more than 100 problems of one kind",
     ),
-    "the same key again and again": (TEXT + "zz: 1\n" * 100_000, "key 'zz' stands twice"),
+    "the same key again and again": (TEXT + "zz: 1\n" * 100_000, "key 'zz' is duplicated"),
     "a comment of 200,000 characters": (TEXT + f"# {'a.b+' * 50_000}\n", ""),
     "a comment that is all URLs": (TEXT + f"# {'https://a:' * 20_000}\n", ""),
 }

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline_config.__main__ import main
+from pipeline_config.dag_factory_values import assets
 from pipeline_config.project import ROOT, load_project
 
 WHOLE = """\
@@ -204,13 +205,65 @@ def test_a_file_that_has_a_form_here_becomes_pipelines_that_pass_the_check(
     assert follows["tasks"] == [{"task_id": "only", "operator": "EmptyOperator"}]
 
 
+APART = """\
+apart:
+  timetable:
+    __type__: airflow.timetables.trigger.CronTriggerTimetable
+    __args__: [0 1 * * 3]
+    timezone: Asia/Seoul
+  tasks:
+    one: {operator: airflow.operators.bash.BashOperator, bash_command: "true"}
+    two: {operator: airflow.operators.bash.BashOperator, bash_command: "true"}
+    three: {operator: airflow.operators.bash.BashOperator, bash_command: "true", dependencies: [two]}
+both:
+  schedule:
+    datasets: (s3://a/x & s3://a/y & s3://a/z) | s3://b/x
+    timetable: {__type__: airflow.timetables.trigger.CronTriggerTimetable, cron: 0 1 * * 5, timezone: UTC}
+  tasks: {only: {operator: airflow.operators.empty.EmptyOperator}}
+"""
+
+
+def test_timetables_conditions_and_tasks_that_are_connected_to_no_other_have_a_form(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    migrated(root, APART, 0, capsys)
+    project = load_project(root)
+    apart, both = project.pipeline("apart"), project.pipeline("both")
+    assert (apart["schedule"], apart["timezone"]) == ("0 1 * * 3", "Asia/Seoul")
+    assert {task["task_id"]: task.get("dependencies") for task in apart["tasks"]} == {
+        "start": None,
+        "one": ["start"],
+        "two": ["start"],
+        "three": ["two"],
+        "end": ["one", "three"],
+    }
+    assert both["schedule"] == {
+        "any": [{"all": ["s3://a/x", "s3://a/y", "s3://a/z"]}, "s3://b/x"],
+        "cron": "0 1 * * 5",
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    {
+        "s3://a/x?y=1&z=2": None,
+        "s3://a/x": "s3://a/x",
+        "s3://a/x & (": None,
+        "s3://a/x - s3://a/y": None,
+        "s3://a/x | s3://a/y": {"any": ["s3://a/x", "s3://a/y"]},
+    }.items(),
+)
+def test_a_condition_of_assets_as_text(text: str, found: object) -> None:
+    assert assets(text) == found
+
+
 def test_what_has_no_form_here_is_said_at_its_place(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     said = migrated(root, PARTLY, 1, capsys)
     assert [line.split(" (")[0] for line in said if line.startswith("factory.yml")] == [
         "factory.yml:1:1: warning: connection elsewhere is not in pipelines/catalog.yaml",
         "factory.yml:1:1: warning: pool nobodys is not in pipelines/catalog.yaml",
         "factory.yml:2:3: warning: this schedule has no form here",
-        "factory.yml:4:5: warning: start_date '2 days' is no day that stays",
+        "factory.yml:4:5: warning: start_date '2 days' is not a fixed date",
         "factory.yml:5:5: warning: the callback on_failure_callback my.callback is not carried over",
         "factory.yml:6:3: warning: concurrency has no key here",
         "factory.yml:13:7: warning: task 'code': a function is named by its import path, code.run",

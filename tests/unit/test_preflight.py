@@ -83,7 +83,7 @@ def test_what_several_probes_need_is_made_once_and_its_failure_is_told_once() ->
         login.own()
     with pytest.raises(Failure, match="not tried, since the server failed") as failure:
         login.needed()
-    assert (failure.value.fix, len(tries)) == ("mend the server first", 1)
+    assert (failure.value.fix, len(tries)) == ("fix the server first", 1)
 
 
 @pytest.mark.parametrize(

@@ -189,7 +189,7 @@ def test_groups_have_fewer_edges_in_airflow_and_change_nothing() -> None:
     ("settings", "words"),
     [
         ({running_airflow.TOKEN: ""}, f"set {running_airflow.TOKEN}: Airflow's address"),
-        ({running_airflow.ADDRESS: "airflow:8080"}, "'airflow:8080' is no address, write it as https://"),
+        ({running_airflow.ADDRESS: "airflow:8080"}, "'airflow:8080' is not an address, write it as https://"),
         ({running_airflow.ADDRESS: "http://127.0.0.1:1"}, "http://127.0.0.1:1 does not answer: [Errno 111]"),
         ({running_airflow.TOKEN: "wrong"}, "answers 401 Unauthorized to /api/v2/dags?limit=100&offset=0; is AIRFLOW"),
     ],
