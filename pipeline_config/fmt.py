@@ -60,11 +60,12 @@ def _refusal(document: Document, text: str, error: LayoutError) -> CommandError:
 
 def _another_meaning(text: str) -> LayoutError:
     """Why a file means another thing, or nothing, with its keys in their order."""
-    alias = next((event for event in yaml.parse(text, yaml.CSafeLoader) if isinstance(event, yaml.AliasEvent)), None)
-    if alias is None:
+    events = yaml.parse(text, yaml.CSafeLoader)
+    aliases = [event.start_mark for event in events if isinstance(event, yaml.AliasEvent) and event.start_mark]
+    if not aliases:
         return LayoutError(0, "it would not mean the same", "write it more simply")
     hint = "write the value in both places"
-    return LayoutError(alias.start_mark.index, "in their order, this alias may stand before its anchor", hint)
+    return LayoutError(aliases[0].index, "in their order, this alias may stand before its anchor", hint)
 
 
 def _tidy(lines: list[str]) -> Iterator[str]:
