@@ -18,6 +18,7 @@ from jobs import kafka_tls, kafka_tokens, properties
 from jobs.cli import NonRetryableError
 
 FILE = "client.properties"
+BYTE_ORDER_MARK = "\ufeff"
 PROTOCOLS = ("SSL", "SASL_SSL", "SASL_PLAINTEXT")
 _LOGIN = "org.apache.kafka.common.security"
 LOGIN_MODULES = {
@@ -137,10 +138,11 @@ def _values(file: Path) -> tuple[dict[str, str], list[str]]:
     """The keys that say how to sign in, paths made absolute; and what is wrong with them."""
     values: dict[str, str] = {}
     unknown = []
-    for number, given, value in properties.parse(_text(file)):
+    text = _text(file)
+    for number, given, value in properties.parse(text.removeprefix(BYTE_ORDER_MARK)):
         key = ALIASES.get(given, given)
         if key in KEYS or _TIMES.fullmatch(key):
-            values[key] = value
+            values[key] = value.strip()  # as Kafka's own clients do
         elif not _OTHERS.fullmatch(key):
             # What is no key may begin in the midst of a secret.
             unknown.append(key if _NAME.fullmatch(key) else f"line {number}")
@@ -150,6 +152,8 @@ def _values(file: Path) -> tuple[dict[str, str], list[str]]:
         if kafka_tls.other_kind(values, store):  # whose conversion is said, and that its password goes then
             unknown = [key for key in unknown if key != f"{store}.password"]
     wrong = [f"{name} is not one of the keys it may have: {', '.join(KEYS)}; remove it" for name in unknown]
+    if text.startswith(BYTE_ORDER_MARK):  # Java would take it for a part of the first key
+        wrong.insert(0, "line 1 begins with a byte order mark (U+FEFF): save the file as UTF-8 without one")
     wrong += _one_of(values, "security.protocol", PROTOCOLS)
     if values.get("security.protocol", "").startswith("SASL"):
         wrong += _one_of(values, "sasl.mechanism", LOGIN_MODULES)

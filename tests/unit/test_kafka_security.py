@@ -106,6 +106,10 @@ def test_the_file_is_read_as_java_reads_it_and_no_secret_is_in_what_java_gets(tm
             "security.protocol=SSL\nssl.endpoint.identification.algorithm=none",
             "ssl.endpoint.identification.algorithm has another value: set it to https or nothing",
         ),
+        (
+            "\ufeffsecurity.protocol=SSL",
+            ": line 1 begins with a byte order mark (U+FEFF): save the file as UTF-8 without one",
+        ),
     ],
 )
 def test_a_file_that_is_wrong_is_one_line_that_names_the_key_and_shows_no_value(
@@ -184,6 +188,10 @@ def test_what_confluent_cloud_hands_out_is_read_whole(text: str, tmp_path: Path)
     assert found.librdkafka["sasl.username"] == "KEY"
     assert set(found.java) - set(kafka_security.PROVIDER) == {"security.protocol", "sasl.mechanism", "sasl.jaas.config"}
     assert "not-to-be-shown" not in f"{found}{found.java}"
+
+
+def test_blanks_at_a_values_end_mean_nothing(tmp_path: Path) -> None:
+    assert read(tmp_path, CONFLUENT.replace("=PLAIN\n", "=PLAIN \t\n")).java["sasl.mechanism"] == "PLAIN"
 
 
 def test_java_reads_a_login_in_librdkafkas_form_itself(tmp_path: Path) -> None:
