@@ -3,6 +3,11 @@
 set -eu
 cd "$(dirname "$0")/.."
 
+if [ "$(uname -s)" != Linux ]; then
+    echo "error: everything here runs on Linux: on $(uname -s) start it in a Debian 12 container or virtual machine" >&2
+    exit 1
+fi
+
 find_python() {
     for python in python3.11 python3.12 python3; do
         if "$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null; then

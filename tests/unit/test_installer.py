@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -20,6 +21,18 @@ def test_it_runs_before_any_package_is_installed() -> None:
     bare = [sys.executable, "-S", "-c", f"import {modules}"]  # -S: without site-packages
     done = subprocess.run(bare, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_another_system_than_linux_is_told_where_it_runs(tmp_path: Path) -> None:
+    uname = tmp_path / "uname"
+    uname.write_text("#!/bin/sh\necho Darwin\n", encoding="ascii")
+    uname.chmod(0o755)
+    env = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run(
+        ["sh", "stack/install.sh"], cwd=REPOSITORY, env=env, capture_output=True, text=True, check=False
+    )
+    words = "error: everything here runs on Linux: on Darwin start it in a Debian 12 container or virtual machine\n"
+    assert (done.returncode, done.stderr) == (1, words)
 
 
 def test_of_two_that_want_the_same_environment_one_makes_it_and_the_other_waits(
