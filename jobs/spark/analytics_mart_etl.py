@@ -12,7 +12,8 @@ import inspect
 import sys
 import time
 import uuid
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
 
 from jobs.cli import Data, JobError, flow, main, say, true_or_false
 from jobs.spark import tables
@@ -21,6 +22,21 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
     from jobs.spark.mart import Mart, Run, Written
+
+# By which the rows of the marts are made, and an incremental run knows which ones to make again.
+DEFINING: Final = (
+    "jobs.event",
+    "jobs.spark.anomaly_rules",
+    "jobs.spark.arrow",
+    "jobs.spark.clicks",
+    "jobs.spark.cold_marts",
+    "jobs.spark.cold_writer",
+    "jobs.spark.incremental",
+    "jobs.spark.mart",
+    "jobs.spark.month_parts",
+    "jobs.spark.partition_sql",
+    "jobs.spark.tables",
+)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -73,16 +89,18 @@ def run_of_now(spark: "SparkSession", curated_path: str) -> "Run":
 
 
 def definitions() -> str:
-    """A digest of the code that defines the marts, whatever its comments say, and of the engines that compute them."""
+    """A digest of the code and the columns of the marts, without comments and meanings, and of the engines."""
     import duckdb
     import pyspark
 
-    from jobs import event
-    from jobs.spark import anomaly_rules, clicks, cold_marts, cold_writer, columns_cold, month_parts, partition_sql
+    from jobs.spark import columns_cold
+    from jobs.spark.cold_marts import schema
+    from jobs.spark.session import FIXED
 
-    modules = (anomaly_rules, clicks, cold_marts, cold_writer, columns_cold, event, month_parts, partition_sql)
-    code = [without_words(inspect.getsource(module)) for module in modules]
-    return hashlib.sha256("\0".join([pyspark.__version__, duckdb.__version__, *code]).encode()).hexdigest()
+    code = [without_words(inspect.getsource(import_module(name))) for name in DEFINING]
+    columns = [(table.name, table.key, schema(table)) for table in columns_cold.COLD]
+    all_of_it = [pyspark.__version__, duckdb.__version__, repr(columns), repr(FIXED), *code]
+    return hashlib.sha256("\0".join(all_of_it).encode()).hexdigest()
 
 
 def without_words(source: str) -> str:

@@ -1,12 +1,17 @@
 """When the incremental ETL does not go on from what a mart has, and what a commit's note says."""
 
+import ast
 import datetime as dt
+from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from jobs.cli import JobError
-from jobs.spark.analytics_mart_etl import definitions, refuse, without_words
+from jobs.spark import columns_cold
+from jobs.spark.analytics_mart_etl import DEFINING, definitions, refuse, without_words
 from jobs.spark.incremental import touched
 from jobs.spark.mart import Run, Snapshot, Written, changed_since
 
@@ -66,3 +71,41 @@ def test_the_definitions_are_those_of_the_code_and_not_its_comments() -> None:
     code = 'def f():\n    """What it does."""\n    return 1'
     assert without_words(code) == without_words("def f():  # as before\n    return 1")
     assert without_words(code) != without_words(code.replace("1", "2"))
+
+
+def test_the_definitions_are_those_of_all_modules_that_the_rows_are_made_by() -> None:
+    around = {"jobs.cli", "jobs.spark.session", "jobs.spark.writer"}
+    known = {"jobs.spark.columns", "jobs.spark.columns_cold"}  # by what they hold
+    found, left = set[str](), {"jobs.spark.cold_writer", "jobs.spark.incremental"}
+    while left:
+        found |= left
+        left = {name for module in left for name in imported(module)} - found - around
+    assert found - known == set(DEFINING)
+
+
+def imported(module: str) -> Iterator[str]:
+    """The modules of `jobs` that a module imports, where it does so not for its types alone."""
+    tree = ast.parse(Path(f"{module.replace('.', '/')}.py").read_text("utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            node.body.clear()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("jobs"):
+            names = [f"{node.module}.{name.name}" for name in node.names]
+            modules = [name for name in names if Path(f"{name.replace('.', '/')}.py").exists()]
+            yield from modules or [str(node.module)]
+
+
+def test_the_definitions_have_the_columns_and_not_what_the_dictionary_says_of_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def with_column(**changes: Any) -> str:
+        table = columns_cold.DAILY_TRAFFIC
+        first, *others = table.columns
+        changed = replace(table, columns=(replace(first, **changes), *others), meaning=str(changes))
+        monkeypatch.setattr(columns_cold, "COLD", (changed,))
+        return definitions()
+
+    assert with_column() == with_column(meaning="other words", unit="other words")
+    assert with_column() != with_column(name="another")
+    assert with_column() != with_column(type="timestamptz")
