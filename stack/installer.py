@@ -152,20 +152,33 @@ def _install_environment(what: str, folder: Path, lock: Path) -> None:
 
 
 def install_jars(pom: Path, folder: Path) -> None:
-    """Make `folder` hold just the jars that `pom` names."""
-    stamp = folder / ".stamp"
-    wanted = _fingerprint(pom, MAVEN_PLUGIN)
+    """Make `folder` hold just the jars that `pom` names and the jars.sha256 beside it lists, to the byte."""
+    stamp, checksums = folder / ".stamp", pom.with_name("jars.sha256")
+    wanted = _fingerprint(pom, MAVEN_PLUGIN, checksums.read_text(encoding="ascii"))
     if _is_stamped(stamp, wanted):
         return
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    maven = ["mvn", "--batch-mode", "--file", str(pom), f"{MAVEN_PLUGIN}:copy-dependencies"]
+    maven = ["mvn", "--batch-mode", "--strict-checksums", "--file", str(pom), f"{MAVEN_PLUGIN}:copy-dependencies"]
     _run(
         f"Jars of {pom.relative_to(REPOSITORY)}",
         [*maven, f"-DoutputDirectory={folder}"],
         ("Downloaded", "[INFO] Copying"),
     )
+    _verify(folder, checksums)
     stamp.write_text(wanted, encoding="ascii")
+
+
+def _verify(folder: Path, checksums: Path) -> None:
+    """Raise StackError unless the jars of a folder are those of a list that sha256sum has written."""
+    listed = {name: digest for digest, name in map(str.split, checksums.read_text(encoding="ascii").splitlines())}
+    found = {f"{folder.name}/{jar.name}": hashlib.sha256(jar.read_bytes()).hexdigest() for jar in folder.glob("*.jar")}
+    if others := sorted(name for name, _ in listed.items() ^ found.items()):
+        place = checksums.parent.relative_to(REPOSITORY)
+        raise StackError(
+            f"{', '.join(dict.fromkeys(others))}: not as {place}/{checksums.name} lists it; after a change of pom.xml "
+            f"that is right, list them anew: (cd {place} && sha256sum {folder.name}/*.jar > {checksums.name})"
+        )
 
 
 def archive_classes(what: str, module: str, archive: Path, made_of: Path, python: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -71,3 +72,30 @@ def test_an_installation_fails_when_one_of_its_parts_does(monkeypatch: pytest.Mo
     with pytest.raises(StackError, match="no jars"):
         installer.install()
     assert done == ["python"]
+
+
+def test_jars_are_those_of_the_list_to_the_byte(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def download(*_: object, **__: object) -> None:
+        for name, content in repository.items():
+            (folder / name).write_text(content, encoding="ascii")
+
+    monkeypatch.setattr(installer, "_run", download)
+    monkeypatch.setattr(installer, "REPOSITORY", tmp_path)
+    pom, folder = tmp_path / "job" / "pom.xml", tmp_path / "job" / "jars"
+    pom.parent.mkdir()
+    pom.write_text("<project/>", encoding="ascii")
+    right = {"a-1.jar": "a", "b-1.jar": "b"}
+    lines = [f"{hashlib.sha256(content.encode()).hexdigest()}  jars/{name}\n" for name, content in right.items()]
+    (pom.parent / "jars.sha256").write_text("".join(lines), encoding="ascii")
+    for held, wrong in (
+        (right | {"a-1.jar": "evil"}, "jars/a-1.jar: not as job/jars.sha256 lists it"),
+        (right | {"c-1.jar": "c"}, "jars/c-1.jar: not as"),
+        ({"a-1.jar": "a"}, "jars/b-1.jar: not as"),
+    ):
+        repository = held
+        with pytest.raises(StackError, match=wrong):
+            installer.install_jars(pom, folder)
+        assert not (folder / ".stamp").exists()
+    repository = right
+    installer.install_jars(pom, folder)
+    assert (folder / ".stamp").exists()
