@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -99,3 +100,11 @@ def test_jars_are_those_of_the_list_to_the_byte(monkeypatch: pytest.MonkeyPatch,
     repository = right
     installer.install_jars(pom, folder)
     assert (folder / ".stamp").exists()
+
+
+def test_the_documents_build_the_image_on_a_base_that_its_digest_names() -> None:
+    page = (REPOSITORY / "docs" / "operations.md").read_text(encoding="utf-8")
+    builds = re.findall(r"^ *docker build (?:.*\\\n)*.*", page, re.MULTILINE)
+    assert builds
+    for build in builds:
+        assert re.search(r"BASE_IMAGE=\S+@sha256:[0-9a-f]{64} ", build), build
