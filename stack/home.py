@@ -4,12 +4,14 @@ import json
 import os
 import secrets
 import socket
+import stat
 import threading
 from pathlib import Path
 
 from stack.errors import StackError
 from stack.settings import HOST, PORTS, default_home
 
+OWNERS_ALONE = 0o700
 SERVER_PORTS = range(20_000, 32_768)
 
 
@@ -22,9 +24,15 @@ class Home:
         self._lock = threading.RLock()
 
     def folder(self, *names: str) -> Path:
-        """A folder below the root, made when it is missing."""
+        """A folder below the root, made when it is missing. The root is its owner's alone: the log is in it."""
         path = self.root.joinpath(*names)
-        path.mkdir(parents=True, exist_ok=True)
+        try:
+            self.root.mkdir(mode=OWNERS_ALONE, parents=True, exist_ok=True)
+            if stat.S_IMODE(self.root.stat().st_mode) != OWNERS_ALONE:
+                self.root.chmod(OWNERS_ALONE)
+            path.mkdir(parents=True, exist_ok=True)
+        except PermissionError as error:
+            raise StackError(f"{self.root} is another user's: set STACK_HOME to a folder of your own") from error
         return path
 
     def log(self, process: str) -> Path:

@@ -17,8 +17,13 @@ from stack.settings import DATABASE, DATABASE_LOGIN, HOST, postgres_binaries
 SUPERUSER = "postgres"
 SHARED_BUFFERS_MIB = 64
 READER_LIMIT = "30s"  # no chart waits longer, and no forgotten query holds the server
-# Capabilities that let a process pass folders that are closed to its user, the weaker one first: (name, bit).
-PASS_FOLDERS = (("dac_read_search", 2), ("dac_override", 1))
+# Nobody but its owner passes the stack's folder, nor need PostgreSQL's user: it is handed the data folder, and the
+# file with the first password, as open descriptors, and no capability.
+_AS_SERVER_USER = """\
+exec 3<"$1" 4<"$2"
+shift 2
+exec setpriv --reuid=postgres --regid=postgres --init-groups --inh-caps=-all --no-new-privs "$@"
+"""
 
 
 class PostgreSql(Server):
@@ -62,9 +67,7 @@ class PostgreSql(Server):
             "timezone": "UTC",
         }
         options = [f"--{name}={value}" for name, value in settings.items()]
-        return {
-            self.name: [*self._as_server_user(), str(postgres_binaries() / "postgres"), "-D", str(self._data), *options]
-        }
+        return {self.name: self._as_server_user("postgres", *options)}
 
     def prepare(self) -> None:
         """Make the data folder the first time."""
@@ -135,38 +138,19 @@ class PostgreSql(Server):
             user = pwd.getpwnam(SUPERUSER)
             for path in (self._data, password):
                 os.chown(path, user.pw_uid, user.pw_gid)
-        options = ["--username", SUPERUSER, "--pwfile", str(password), "--auth=scram-sha-256"]
+        options = ["--username", SUPERUSER, "--auth=scram-sha-256"]
         locale = ["--encoding=UTF8", "--locale=C.UTF-8", "--no-instructions"]
-        command = [
-            *self._as_server_user(),
-            str(postgres_binaries() / "initdb"),
-            "-D",
-            str(self._data),
-            *options,
-            *locale,
-        ]
+        command = self._as_server_user("initdb", *options, *locale, password=password)
         done = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/")
         password.unlink()
         if done.returncode:
             raise StackError(f"the PostgreSQL data folder cannot be made:\n{done.stdout}{done.stderr}")
 
-    def _as_server_user(self) -> list[str]:
-        """The prefix that runs a command as user postgres: PostgreSQL refuses to run as root."""
+    def _as_server_user(self, program: str, *options: str, password: Path | None = None) -> list[str]:
+        """The command that runs a program on the data folder, as user postgres: PostgreSQL refuses to run as root."""
+        command = [str(postgres_binaries() / program), *options, "-D"]
         if os.geteuid() != 0:
-            return []
-        user = ["setpriv", f"--reuid={SUPERUSER}", f"--regid={SUPERUSER}", "--init-groups"]
-        if subprocess.run([*user, "test", "-x", self._data.parent], check=False).returncode == 0:
-            return user
-        # The repository lies below a folder that is closed to this user, such as a home folder: let it pass.
-        held = int(_status_field("CapEff"), 16)
-        capability = next((name for name, bit in PASS_FOLDERS if held >> bit & 1), None)
-        if capability is None:
-            raise StackError(
-                f"user {SUPERUSER} cannot reach {self._data.parent}: set STACK_HOME to a folder that it can reach"
-            )
-        return [*user, f"--inh-caps=+{capability}", f"--ambient-caps=+{capability}"]
-
-
-def _status_field(name: str) -> str:
-    lines = Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
-    return next(line.split()[1] for line in lines if line.startswith(f"{name}:"))
+            return [*command, str(self._data), *([f"--pwfile={password}"] if password else [])]
+        opened = [str(self._data), str(password or os.devnull)]
+        given = ["--pwfile=/proc/self/fd/4"] if password else []
+        return ["sh", "-c", _AS_SERVER_USER, "sh", *opened, *command, "/proc/self/fd/3", *given]

@@ -14,7 +14,7 @@ from kafka.admin import NewTopic
 from jobs.spark.migrations import OWNER
 from stack.home import Home
 from stack.kafka_broker import KafkaBroker
-from stack.postgresql import PostgreSql
+from stack.postgresql import SUPERUSER, PostgreSql
 from stack.process import read_process
 from stack.sshd import SshServer
 
@@ -71,6 +71,19 @@ def test_postgres_refuses_a_wrong_password(postgres: dict[str, str]) -> None:
             user=postgres["PGUSER"],
             password="wrong",
         )
+
+
+def test_postgres_has_no_capability_and_one_folder_alone(postgres_server: PostgreSql) -> None:
+    for process in postgres_server.daemons()[0].members():
+        status = dict(line.split(":\t") for line in Path(f"/proc/{process.pid}/status").read_text("ascii").splitlines())
+        assert {status[f"Cap{name}"] for name in ("Inh", "Prm", "Eff", "Amb")} == {f"{0:016x}"}, status["Name"]
+    secret = postgres_server.home.root / "secrets" / "postgres_password"
+    superuser = {"user": SUPERUSER, "password": postgres_server.home.secret("postgres_superuser")}
+    with psycopg.connect(**(postgres_server.login | superuser), autocommit=True) as session:
+        for way in (secret, "../../secrets/postgres_password"):  # from the folder that it has been given
+            with pytest.raises(psycopg.errors.ExternalRoutineException):
+                session.execute(f"COPY (SELECT 1) TO PROGRAM 'cat {way}'".encode())
+        session.execute("COPY (SELECT 1) TO PROGRAM 'cat PG_VERSION'")
 
 
 def test_both_come_back_after_they_were_killed(kafka_server: KafkaBroker, postgres_server: PostgreSql) -> None:

@@ -8,6 +8,7 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import uuid
@@ -187,6 +188,34 @@ def test_stop_is_idempotent(daemon: Daemon) -> None:
     daemon.stop(signal.SIGTERM, 1)
     daemon.stop(signal.SIGTERM, 1)
     assert daemon.pid is None
+
+
+def as_another_user(*command: str) -> subprocess.CompletedProcess[str]:
+    """What a command does that somebody else runs on this machine."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can be somebody else")
+    nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    return subprocess.run([*nobody, *command], capture_output=True, text=True, check=False, cwd="/")
+
+
+def test_the_folder_is_its_owners_alone_also_one_of_an_earlier_version(open_folder: Path) -> None:
+    root = open_folder / "stack"
+    root.mkdir(mode=0o755)
+    (root / "ingestion").mkdir()
+    (root / "ingestion" / "2020-10-01.json").write_text("a line", encoding="ascii")
+    seen = ["cat", str(root / "ingestion" / "2020-10-01.json")]
+    assert as_another_user(*seen).stdout == "a line"
+    assert Home(root).folder("ingestion").is_dir()
+    assert "Permission denied" in as_another_user(*seen).stderr
+    assert stat.S_IMODE(Home(open_folder / "new").folder("run").parent.stat().st_mode) == 0o700
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that every user of this machine may pass; pytest's own are closed."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
 
 
 # Servers
