@@ -10,7 +10,7 @@ from airflow.sdk import Asset, AssetAll, AssetAny, AssetOrTimeSchedule, CronTrig
 from airflow.sdk.definitions.callback import SyncCallback
 from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 
-from pipeline_config.schedules import clock, until
+from pipeline_config.schedules import clock
 from pipeline_config.templates import expression
 
 
@@ -46,10 +46,9 @@ def _assets(condition: str | dict[str, Any]) -> Asset | AssetAny | AssetAll:
 def deadlines(config: dict[str, Any]) -> list[DeadlineAlert] | None:
     """Airflow's alerts for `deadline`; they run where tasks run, since the triggerer does not see the DAGs folder."""
     own = config.get("deadline", {})
-    cron = clock(config["schedule"])
     ends = {}
-    if "by" in own and cron:
-        ends[f"by {own['by']}"] = DeadlineReference.DAGRUN_LOGICAL_DATE, until(cron, own["by"])
+    if "after" in own:
+        ends[f"by {own['by']}"] = DeadlineReference.DAGRUN_LOGICAL_DATE, own["after"]
     if "within" in own:
         ends[f"within {own['within'].total_seconds() / 60:g} min"] = DeadlineReference.DAGRUN_QUEUED_AT, own["within"]
     callback = SyncCallback(MISSED, {"notifiers": own.get("notifiers", [])})

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from pipeline_config.project import Environment, Project, merge
-from pipeline_config.schedules import clock
+from pipeline_config.schedules import clock, until
 
 MINUTES = "_minutes"
 MARKER = "EmptyOperator"  # `start` and `end`: what has nothing to do but to be first or last
@@ -57,7 +57,7 @@ def compile_pipeline(project: Project, pipeline: dict[str, Any], environment: En
             task["task_id"]: _Task(project, pipeline, task, environment).compiled() for task in pipeline["tasks"]
         },
     }
-    config |= _deadline(project, pipeline, config["schedule"])
+    config |= _deadline(project, pipeline)
     if "task_groups" in pipeline:
         config["task_groups"] = {name: _group(group) for name, group in pipeline["task_groups"].items()}
     return {pipeline["dag_id"]: config}
@@ -103,10 +103,13 @@ def _notifiers(project: Project, names: list[str]) -> list[dict[str, Any]]:
     return [project.defaults.data["notifiers"][name] for name in names]
 
 
-def _deadline(project: Project, pipeline: dict[str, Any], schedule: Any) -> dict[str, Any]:
-    """`deadline` with its notifiers; without a clock no time of the day is one."""
+def _deadline(project: Project, pipeline: dict[str, Any]) -> dict[str, Any]:
+    """`deadline` with its notifiers; `by` as what passes from the schedule's time to it, `after`, too."""
     own = durations(pipeline.get("deadline", {}))
-    ends = {key: own[key] for key in ("by", "within") if key in own and (key != "by" or clock(schedule))}
+    ends = {key: own[key] for key in ("by", "within") if key in own}
+    cron = clock(pipeline["schedule"])
+    if "by" in own and cron:
+        ends["after"] = until(cron, own["by"])
     return {"deadline": {**ends, "notifiers": _notifiers(project, own["notify"])}} if ends else {}
 
 

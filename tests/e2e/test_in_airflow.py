@@ -281,8 +281,8 @@ class Tell(BaseNotifier):
 LATE = """\
 dag_id: late
 description: Is tried twice, and ends when somebody has read that it is late
-schedule: null
-deadline: {{within_minutes: 0.02, notify: [late]}}
+schedule: "0 15 * * *"
+deadline: {{by: "15:30", within_minutes: 0.02, notify: [late]}}
 default_args: {{retry_delay_minutes: 0.01, retry_exponential_backoff: false}}
 tasks:
   - task_id: work
@@ -313,7 +313,7 @@ def told(project: Path, api: AirflowApi, tmp_path: Path) -> Iterator[Path]:
     """The file in which the notifiers of two DAGs, late and on_time, write; `late` ends when `read` lies beside it."""
     file = tmp_path / "told"
     lines = {
-        "late": "late {{ dag_run.dag_id }} {{ run_id }}",
+        "late": "late {{ dag_run.dag_id }} {{ run_id }} {{ deadline.deadline_time }}",
         "retried": "retried {{ ti.task_id }} {{ ti.try_number }}",
         "done": "done {{ ti.task_id }} {{ ti.try_number }}",
     }
@@ -333,16 +333,28 @@ def told(project: Path, api: AirflowApi, tmp_path: Path) -> Iterator[Path]:
 def test_a_deadline_that_is_missed_is_told_and_one_that_is_kept_is_not(
     told: Path, api: AirflowApi, pytestconfig: pytest.Config
 ) -> None:
-    on_time, late = api.trigger("on_time", {}), api.trigger("late", {})
+    on_time, late = api.trigger("on_time", {}), "of_a_day"
+    run = {"dag_run_id": late, "logical_date": "2024-05-05T15:00:00Z"}
+    api.call("POST", "dags/late/dagRuns", run)
     said = partial(_lines, told)
-    api.wait(lambda: f"late late {late}" in said(), "the missed deadline is told while the run goes on")
+
+    def missed() -> list[str]:
+        return sorted(line for line in said() if line.startswith(f"late late {late} "))
+
+    api.wait(lambda: len(missed()) == 2, "both missed deadlines are told while the run goes on")
+    by, within = missed()
+    assert re.search(r" 2024-05-05.15:30", by), "counted from the run's logical date"
+    assert " 2024-05-05" not in within, "counted from the run's start"
     assert api.run_state("late", late) == "running"
     (told.parent / "read").touch()
     with shown(pytestconfig):
         follow(api, [("on_time", on_time), ("late", late)], "Deadlines")
-    assert sorted(said()) == ["done work 2", f"late late {late}", "retried work 1"]
+    assert sorted(said()) == ["done work 2", by, within, "retried work 1"]
     deadlines = {dag_id: _deadlines(api, dag_id, run_id) for dag_id, run_id in (("late", late), ("on_time", on_time))}
-    assert deadlines == {"late": [True], "on_time": []}  # whether it was missed; Airflow forgets one that was kept
+    assert deadlines == {
+        "late": [True, True],
+        "on_time": [],
+    }  # whether it was missed; Airflow forgets one that was kept
 
 
 def _lines(file: Path) -> list[str]:
