@@ -106,7 +106,7 @@ def _notifiers(project: Project, names: list[str]) -> list[dict[str, Any]]:
 def _deadline(project: Project, pipeline: dict[str, Any]) -> dict[str, Any]:
     """`deadline` with its notifiers; `by` as what passes from the schedule's time to it, `after`, too."""
     own = durations(pipeline.get("deadline", {}))
-    ends = {key: own[key] for key in ("by", "within") if key in own}
+    ends: dict[str, Any] = {key: own[key] for key in ("by", "within") if key in own}
     cron = clock(pipeline["schedule"])
     if "by" in own and cron:
         ends["after"] = until(cron, own["by"])

@@ -6,9 +6,11 @@ import datetime as dt
 import difflib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
+from pipeline_config.compiler import compile_pipeline
+from pipeline_config.project import Environment, Project
 from pipeline_config.render import MASK, SECRET
 
 Difference = tuple[str, str]  # a sign (+ added, - removed, ~ changed) and what it is
@@ -32,6 +34,34 @@ _WORD = re.compile(r"""(?:\{\{.*?\}\}|\{%.*?%\}|'[^']*'|"[^"]*"|\S)+""", re.DOTA
 _QUOTING = re.compile(r"\{% (?:filter shell_quote|endfilter) %\}")
 _OPTION = re.compile(r"(--[^=\s]+)=(.*)", re.DOTALL)
 _NAME = re.compile(r"--?[^=\s]+")
+
+
+def view(project: Project, pipeline: dict[str, Any], environment: Environment | None) -> dict[str, Any] | str:
+    """What of a pipeline is compared, or why it cannot be."""
+    if environment is None:
+        return "its environment extends what is not there, or itself"
+    try:
+        (config,) = compile_pipeline(project, pipeline, environment).values()
+        tasks = {task_id: _task(task) for task_id, task in config["tasks"].items()}
+        declared = {kind: [*pipeline.get(kind, [])] for kind in ("variables", "connections")}
+    except Exception as error:  # noqa: BLE001 (files of an older dialect may lack anything)
+        return f"today's compiler cannot read it ({type(error).__name__}: {error})"
+    return {**config, "tasks": tasks, **declared}
+
+
+def _task(config: dict[str, Any]) -> dict[str, Any]:
+    """A compiled task with `commands`, one for each instance, in place of `command` or `expand.command`."""
+    each = dict(config.get("expand", {}))
+    commands = [config["command"]] if "command" in config else each.pop("command", [])
+    rest = {key: value for key, value in config.items() if key not in ("command", "expand")}
+    return {**rest, "for_each": each, "commands": commands}
+
+
+def compared(old: dict[str, Any] | str, new: dict[str, Any] | str) -> Iterable[Difference]:
+    """The differences of two views."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        return differences(old, new)
+    return [("~", f"the old file cannot be compared: {old}")]  # the new one has passed the check
 
 
 def differences(old: dict[str, Any], new: dict[str, Any], name: str = "") -> Iterator[Difference]:

@@ -18,6 +18,11 @@ def markdown(document: Document) -> str:
     return "\n".join([*parts, f"Declared in `{document.file}`:", "```yaml", document.text, "```"])
 
 
+def yaml_of(page: str | None) -> str:
+    """The YAML on a page that `markdown` made, "" on another one."""
+    return (page or "").partition("```yaml\n")[2].rpartition("\n```")[0]
+
+
 def flow(graph: dict[str, list[str]]) -> str:
     """The tasks in the order in which they can start, those that run side by side in parentheses: `a → (b, c) → d`."""
     steps: list[list[str]] = []

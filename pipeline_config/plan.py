@@ -14,8 +14,7 @@ from typing import Any
 
 from pipeline_config import running_airflow
 from pipeline_config.checks import check
-from pipeline_config.compiler import compile_pipeline
-from pipeline_config.differences import Difference, differences, text
+from pipeline_config.differences import Difference, compared, differences, text, view
 from pipeline_config.errors import CommandError
 from pipeline_config.problem import Problem
 from pipeline_config.project import Environment, Project, active_environment, load_project
@@ -78,7 +77,7 @@ def _lines(old: Project, new: Project, names: list[str]) -> Iterator[str]:
     before, after = _pipelines(old), _pipelines(new)
     sides = [(_environment(old, name), _environment(new, name)) for name in both] or [(_NO_ENVIRONMENT,) * 2]
     old_views, new_views = (
-        {dag_id: [_view(project, pipeline, side) for side in at] for dag_id, pipeline in pipelines.items()}
+        {dag_id: [view(project, pipeline, side) for side in at] for dag_id, pipeline in pipelines.items()}
         for project, pipelines, at in zip((old, new), (before, after), zip(*sides, strict=True), strict=True)
     )
     removed = {dag_id: views for dag_id, views in old_views.items() if dag_id not in after}
@@ -86,7 +85,7 @@ def _lines(old: Project, new: Project, names: list[str]) -> Iterator[str]:
         if dag_id in removed:
             yield f"- {dag_id}: the DAG is removed, what it ran stays in Airflow's history"
         elif dag_id in before:
-            found = _by_place(both, map(_compared, old_views[dag_id], new_views[dag_id]))
+            found = _by_place(both, map(compared, old_views[dag_id], new_views[dag_id]))
             for (sign, what), places in found.items():
                 where = f" (in {', '.join(places)})" if len(places) < len(both) else ""
                 yield f"{sign} {dag_id}: {what}{where}"
@@ -112,33 +111,6 @@ def _environment(project: Project, name: str) -> Environment | None:
         return project.environment(name)
     except (CommandError, RecursionError):
         return None
-
-
-def _view(project: Project, pipeline: dict[str, Any], environment: Environment | None) -> dict[str, Any] | str:
-    """What of a pipeline is compared, or why it cannot be."""
-    if environment is None:
-        return "its environment extends what is not there, or itself"
-    try:
-        (config,) = compile_pipeline(project, pipeline, environment).values()
-        tasks = {task_id: _task(task) for task_id, task in config["tasks"].items()}
-        declared = {kind: [*pipeline.get(kind, [])] for kind in ("variables", "connections")}
-    except Exception as error:  # noqa: BLE001 (files of an older dialect may lack anything)
-        return f"today's compiler cannot read it ({type(error).__name__}: {error})"
-    return {**config, "tasks": tasks, **declared}
-
-
-def _task(config: dict[str, Any]) -> dict[str, Any]:
-    """A compiled task with `commands`, one for each instance, in place of `command` or `expand.command`."""
-    each = dict(config.get("expand", {}))
-    commands = [config["command"]] if "command" in config else each.pop("command", [])
-    rest = {key: value for key, value in config.items() if key not in ("command", "expand")}
-    return {**rest, "for_each": each, "commands": commands}
-
-
-def _compared(old: dict[str, Any] | str, new: dict[str, Any] | str) -> Iterable[Difference]:
-    if isinstance(old, dict) and isinstance(new, dict):
-        return differences(old, new)
-    return [("~", f"the old file cannot be compared: {old}")]  # the new one has passed the check
 
 
 def _by_place(places: list[str], found: Iterable[Iterable[Difference]]) -> dict[Difference, list[str]]:

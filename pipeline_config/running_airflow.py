@@ -8,15 +8,17 @@ import os
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from pipeline_config import airflow_import
 from pipeline_config.checks.operators import before
 from pipeline_config.compiler import compile_pipeline, upstream
-from pipeline_config.differences import differences
+from pipeline_config.differences import Difference, compared, differences, view
+from pipeline_config.documentation import yaml_of
 from pipeline_config.errors import CommandError
 from pipeline_config.project import Environment, Project
+from pipeline_config.reader import Document, parse
 
 NAME = "airflow"
 ADDRESS, TOKEN = "AIRFLOW_API_URL", "AIRFLOW_API_TOKEN"
@@ -40,15 +42,30 @@ Get = Callable[[str], Any]  # the answer to a path below /api/v2/
 def lines(project: Project, environment: Environment, get: Get) -> Iterator[str]:
     """A line for each difference, `+` what only the files have: DAGs first, then variables, connections, pools."""
     here, there = _dags_of_files(project, environment), _dags_of_airflow(get)
+    documents = {document.data["dag_id"]: document for document in project.pipelines}
     for dag_id in sorted({*here, *there}):
         if dag_id not in here:
             yield f"- {dag_id}: Airflow has this DAG, the files have not"
         elif dag_id not in there:
             yield f"+ {dag_id}: the files have this DAG, Airflow has not"
         else:
-            found = differences(there[dag_id](here[dag_id]), here[dag_id])
-            yield from (f"{sign} {dag_id}: {what}" for sign, what in found)
+            page = get(f"dags/{dag_id}/details")["doc_md"]
+            found = [
+                *differences(there[dag_id](here[dag_id]), here[dag_id]),
+                *_of_its_file(project, environment, documents[dag_id], yaml_of(page)),
+            ]
+            yield from dict.fromkeys(f"{sign} {dag_id}: {what}" for sign, what in found)
     yield from (f"{sign} {what}" for sign, what in differences(*_settings(project, environment, get)))
+
+
+def _of_its_file(project: Project, environment: Environment, document: Document, known: str) -> Iterable[Difference]:
+    """What the file says otherwise than when Airflow read it: commands and arguments, which the API does not have."""
+    if known in ("", document.text):
+        return ()
+    before = parse(Document(document.file), known.encode())
+    if before.problems:
+        return [("~", f"Airflow has read another file, of an older dialect: {before.problems[0].message}")]
+    return compared(*(view(project, data, environment) for data in (before.data, document.data)))
 
 
 def client() -> Get:
@@ -103,7 +120,11 @@ def _dags_of_files(project: Project, environment: Environment) -> dict[str, dict
             "max_active_runs": config["max_active_runs"],
             "tags": sorted(config["tags"]),
             "tasks": {
-                name: {"pool": task.get("pool", OWN_POOL), "dependencies": _nearest(graph, name)}
+                name: {
+                    "pool": task.get("pool", OWN_POOL),
+                    "retries": task.get("retries", config["default_args"].get("retries", 0)),
+                    "dependencies": _nearest(graph, name),
+                }
                 for name, task in config["tasks"].items()
             },
         }
@@ -137,14 +158,18 @@ def _summary(text: str | None) -> str | None:
 
 
 def _tasks(tasks: list[dict[str, Any]]) -> dict[str, Any]:
-    """Pool and dependencies of each task; the names of the groups that it lies in are no part of its own here."""
+    """Pool, retries and dependencies of each task; the groups that it lies in are no part of its name here."""
     names = {task["task_id"]: task["task_id"].rpartition(".")[2] for task in tasks}
     graph: dict[str, list[str]] = {name: [] for name in names.values()}
     for task in tasks:
         for later in task["downstream_task_ids"] or ():
             graph[names[later]].append(names[task["task_id"]])
     return {
-        names[task["task_id"]]: {"pool": task["pool"], "dependencies": _nearest(graph, names[task["task_id"]])}
+        names[task["task_id"]]: {
+            "pool": task["pool"],
+            "retries": int(task["retries"] or 0),
+            "dependencies": _nearest(graph, names[task["task_id"]]),
+        }
         for task in tasks
     }
 

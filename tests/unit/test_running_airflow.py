@@ -14,6 +14,7 @@ import pytest
 
 from pipeline_config import running_airflow
 from pipeline_config.__main__ import main
+from pipeline_config.documentation import markdown
 from pipeline_config.project import load_project
 
 DAY = "tripclick_daily_pipeline"
@@ -28,6 +29,7 @@ class Airflow(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Answers)
         self.has: dict[str, list[dict[str, Any]]] = {"dags": [], "variables": [], "connections": [], "pools": []}
         self.tasks: dict[str, list[dict[str, Any]]] = {}
+        self.pages: dict[str, str] = {}
         self.asked: list[str] = []
 
 
@@ -42,8 +44,11 @@ class Answers(http.server.BaseHTTPRequestHandler):
         self.server.asked.append(self.path)
         query = dict(urllib.parse.parse_qsl(url.query))
         name, _, rest = url.path.removeprefix("/api/v2/").partition("/")
-        if rest:
-            answer: dict[str, Any] = {"tasks": self.server.tasks[rest.partition("/")[0]]}
+        dag_id, _, what = rest.partition("/")
+        if what == "details":
+            answer: dict[str, Any] = {"doc_md": self.server.pages[dag_id]}
+        elif rest:
+            answer = {"tasks": self.server.tasks[dag_id]}
         else:
             start, every = int(query["offset"]), self.server.has[name]
             answer = {name: every[start : start + int(query["limit"])], "total_entries": len(every)}
@@ -89,11 +94,13 @@ def fill(airflow: Airflow) -> None:
                 "tags": [{"name": tag, "dag_id": data["dag_id"]} for tag in ["dagfactory", *data.get("tags", [])]],
             }
         )
+        airflow.pages[data["dag_id"]] = markdown(document)
         groups = {task["task_id"]: f"{task['group']}." if "group" in task else "" for task in data["tasks"]}
         airflow.tasks[data["dag_id"]] = [
             {
                 "task_id": groups[task["task_id"]] + task["task_id"],
                 "pool": task.get("pool", "default_pool"),
+                "retries": 2.0,
                 "downstream_task_ids": [
                     groups[later["task_id"]] + later["task_id"]
                     for later in data["tasks"]
@@ -144,7 +151,7 @@ def test_each_difference_is_a_line_in_both_directions(airflow: Airflow, capsys: 
     for task in airflow.tasks[DAY]:
         task["downstream_task_ids"] = [name for name in task["downstream_task_ids"] if name != "trigger_batch"]
     stream = airflow.tasks["tripclick_streaming_curated"]
-    stream[1]["pool"] = "default_pool"
+    stream[1] |= {"pool": "default_pool", "retries": 5.0}
     has["variables"] = [one for one in has["variables"] if one["key"] != "SPARK_CORES"]
     has["variables"] += [{"key": "API_TOKEN", "value": "hunter2"}, {"key": "OLD", "value": "x"}]
     next(one for one in has["connections"] if one["connection_id"] == "spark_ssh")["host"] = "elsewhere"
@@ -159,6 +166,7 @@ def test_each_difference_is_a_line_in_both_directions(airflow: Airflow, capsys: 
         "+ tripclick_load_postgres: the files have this DAG, Airflow has not",
         "~ tripclick_streaming_curated: task streaming_to_curated_stream: "
         'pool "default_pool" → "curated_stream_writer"',
+        "~ tripclick_streaming_curated: task streaming_to_curated_stream: retries 5 → 2",
         "- variable API_TOKEN ***",
         '- variable OLD "x"',
         '+ variable SPARK_CORES "2"',
@@ -167,6 +175,25 @@ def test_each_difference_is_a_line_in_both_directions(airflow: Airflow, capsys: 
         "~ pool curated_stream_writer: slots 3 → 1",
     ]
     assert sum("example_" in line for line in planned(capsys, 2)) == 120
+
+
+def test_a_command_that_the_api_does_not_have_is_compared_by_the_yaml_on_the_dags_page(
+    airflow: Airflow, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill(airflow)
+    pages = airflow.pages
+    pages[DAY] = pages[DAY].replace("until_caught_up: true", "until_caught_up: false").replace("15 * * *", "16 * * *")
+    pages["tripclick_load_postgres"] = "Somebody else's page"
+    pages["tripclick_producer_batch"] = "```yaml\n- what\n```"
+    pages["tripclick_streaming_curated"] = pages["tripclick_streaming_curated"].replace(
+        "run-minutes: ", "# for so long\n      run-minutes: "
+    )
+    assert planned(capsys, 2) == [
+        '~ tripclick_daily_pipeline: schedule "0 16 * * *" → "0 15 * * *"',
+        "~ tripclick_daily_pipeline: task trigger_streaming: conf.until_caught_up false → true",
+        "~ tripclick_producer_batch: Airflow has read another file, of an older dialect: "
+        "must be a mapping of keys to values at the top",
+    ]
 
 
 def test_groups_have_fewer_edges_in_airflow_and_change_nothing() -> None:
@@ -179,10 +206,13 @@ def test_groups_have_fewer_edges_in_airflow_and_change_nothing() -> None:
     }
     assert running_airflow._tasks(
         [
-            {"task_id": "start", "pool": "p", "downstream_task_ids": ["words.inner.say"]},
-            {"task_id": "words.inner.say", "pool": "p", "downstream_task_ids": []},
+            {"task_id": "start", "pool": "p", "retries": 2.0, "downstream_task_ids": ["words.inner.say"]},
+            {"task_id": "words.inner.say", "pool": "p", "retries": 0.0, "downstream_task_ids": []},
         ]
-    ) == {"start": {"pool": "p", "dependencies": []}, "say": {"pool": "p", "dependencies": ["start"]}}
+    ) == {
+        "start": {"pool": "p", "retries": 2, "dependencies": []},
+        "say": {"pool": "p", "retries": 0, "dependencies": ["start"]},
+    }
 
 
 @pytest.mark.parametrize(
