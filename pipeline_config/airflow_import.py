@@ -8,7 +8,7 @@ import stat
 from pathlib import Path
 from typing import Any
 
-from pipeline_config.checks.context import texts
+from pipeline_config.checks.context import texts as texts_in
 from pipeline_config.errors import CommandError
 from pipeline_config.project import Environment, Project, expand, unset
 
@@ -42,7 +42,8 @@ def pools(project: Project) -> dict[str, dict[str, Any]]:
 def write(project: Project, environment: Environment, folder: Path) -> list[Path]:
     """Write variables.json, connections.json and pools.json into `folder`, which is made if need be.
 
-    CommandError also when somebody else may write there: what Airflow imports then would be theirs.
+    CommandError also when somebody else may write there: what Airflow imports then would be theirs; and when one of the
+    files is there and says something else: Airflow's own export has these names.
     """
     contents = {
         folder / "variables.json": variables(environment),
@@ -54,8 +55,12 @@ def write(project: Project, environment: Environment, folder: Path) -> list[Path
         found = folder.stat()
         if found.st_uid != os.geteuid() or found.st_mode & stat.S_IWOTH:
             raise CommandError(f"{folder}: somebody else may write there; choose a folder that is yours alone")
-        for path, content in contents.items():
-            path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        texts = {path: json.dumps(content, indent=2, sort_keys=True) + "\n" for path, content in contents.items()}
+        for path, text in texts.items():
+            if path.exists() and path.read_bytes() != text.encode():
+                raise CommandError(f"{path}: is there already, and says something else; remove it first")
+        for path, text in texts.items():
+            path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise CommandError(f"{error.filename}: cannot be written: {error.strerror}") from error
     return list(contents)
@@ -63,7 +68,7 @@ def write(project: Project, environment: Environment, folder: Path) -> list[Path
 
 def _filled(environment: Environment, kind: str) -> dict[str, Any]:
     data = environment.data.get(kind, {})
-    if missing := sorted(name for _, text in texts(data, ()) for name in unset(text)):
+    if missing := sorted(name for _, text in texts_in(data, ()) for name in unset(text)):
         names = ", ".join(dict.fromkeys(missing))
         raise CommandError(f"{names}: {environment.name}.yaml reads it and has no default; set it and export it")
     filled: dict[str, Any] = expand(data)

@@ -111,6 +111,8 @@ def write(path: Path, text: str) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("x", encoding="utf-8") as file:
             file.write(text)
+    except FileExistsError as error:
+        raise CommandError(f"{error.filename}: is there already") from error
     except OSError as error:
         raise CommandError(f"{error.filename}: cannot be written: {error.strerror}") from error
     return path

@@ -106,10 +106,22 @@ def active_environment() -> str:
 def contents_of(root: Path) -> dict[str, Content]:
     """The files below `root`/pipelines that are, or mean to be, YAML: by path below `root`, in order.
 
-    What is hidden is left out: editors' locks, macOS's `._` files, Kubernetes' `..data`, `.ipynb_checkpoints`.
+    What is hidden is left out: editors' locks, macOS's `._` files, Kubernetes' `..data`, `.ipynb_checkpoints`. Links to
+    folders are followed, to each folder once; a folder that cannot be read is in it too.
     """
     found: dict[str, Content] = {}
-    for folder, folders, files in os.walk(root / "pipelines"):
+    seen: set[str] = set()
+
+    def unreadable(error: OSError) -> None:
+        path = Path(os.fsdecode(error.filename))
+        if path != root / "pipelines":  # without it no file is there, which each of them says
+            found[printable(path.relative_to(root).as_posix())] = error
+
+    for folder, folders, files in os.walk(root / "pipelines", onerror=unreadable, followlinks=True):
+        if (place := os.path.realpath(folder)) in seen:
+            folders.clear()
+            continue
+        seen.add(place)
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in (*files, *folders):
             path = Path(folder, name)
@@ -137,11 +149,11 @@ def load_project(
         if known is not None:
             return known[file]
         result = Document(file)
-        if not file.endswith(SUFFIX):
+        content = files.get(file, FileNotFoundError(ENOENT, os.strerror(ENOENT)))
+        if not file.endswith(SUFFIX) and not isinstance(content, OSError):
             hint = f"rename it to {Path(file).with_suffix(SUFFIX).name}"
             result.problems.append(result.problem((), "is not read: its name does not end in .yaml", hint))
             return result
-        content = files.get(file, FileNotFoundError(ENOENT, os.strerror(ENOENT)))
         result.problems += guarded(result, lambda: _read(result, content))
         if with_schema:
             result.problems += guarded(result, lambda: check_schema(result, schema))

@@ -6,6 +6,7 @@ import hashlib
 import http.client
 import json
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -104,6 +105,7 @@ class Airflow(Server):
         Only when they have changed, so that what somebody edits in Airflow's UI stays.
         """
         folder = self._folder / "import"
+        shutil.rmtree(folder, ignore_errors=True)  # the values of another time
         writer = [sys.executable, "-m", "pipeline_config", "import-airflow", "--environment", self.pipeline_environment]
         self._run("pipeline_config import-airflow", [*writer, "--output", str(folder)])
         connections = json.loads((folder / "connections.json").read_text(encoding="utf-8"))

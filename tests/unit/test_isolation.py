@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -97,6 +97,16 @@ def closed(root: Path) -> None:
     os.mkfifo(root / "pipelines/mart/pipe.yaml")
 
 
+def linked_folder(root: Path) -> None:
+    """A link to a folder with a broken pipeline, in which a link leads back."""
+    elsewhere = root / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "again").symlink_to(root / "pipelines")
+    (root / LOAD).rename(elsewhere / Path(LOAD).name)
+    edit(root, f"elsewhere/{Path(LOAD).name}", "schedule: null\n", "")
+    (root / "pipelines/weekly").symlink_to(elsewhere)
+
+
 def no_function(root: Path) -> None:
     call = (
         "  - task_id: call\n"
@@ -123,6 +133,11 @@ ACCIDENTS: dict[str, tuple[Callable[[Path], None], int, str]] = {
         lambda root: (root / "pipelines/mart/x.yaml").mkdir(),
         8,
         "pipelines/mart/x.yaml:1:1: cannot be read: it is a folder",
+    ),
+    "a folder elsewhere": (
+        linked_folder,
+        7,
+        "pipelines/weekly/tripclick_load_postgres.yaml:2:1: key 'schedule' is missing",
     ),
     "a dangling link": (
         lambda root: link(root, "pipelines/mart/y.yaml", "nowhere"),
@@ -295,3 +310,15 @@ def parser():
     assert not isinstance(parser, str)
     with pytest.raises(parsers.RefusedError, match="KeyError: 'x'"):
         parsers.parse(parser, ["--a", "x"])
+
+
+def test_a_folder_that_nobody_may_read_is_a_problem(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scandir = os.scandir
+
+    def closed(path: str) -> Any:
+        if str(path).endswith("pipelines/mart"):
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", closed)  # root reads everything
+    assert "pipelines/mart:1:1: cannot be read: Permission denied" in map(str, load_project(root).problems)

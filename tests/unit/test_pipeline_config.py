@@ -172,10 +172,10 @@ def test_aliases_that_unfold_without_end_are_refused(tmp_path: Path) -> None:
         (["check", "pipelines/nosuch.yaml"], "pipelines/nosuch.yaml: there is no such file"),
         (["check", "jobs"], "jobs: the check reads pipelines/**/*.yaml"),
         (["check", "README.md"], "README.md: the check reads pipelines/**/*.yaml"),
-        (["new", "catalog"], "catalog.yaml: cannot be written: File exists"),
+        (["new", "catalog"], "catalog.yaml: is there already"),
         (["new", "production", "--folder", "environments"], "--folder environments: there are environments in it"),
         (["new", "x", "--folder", "../../elsewhere"], "--folder ../../elsewhere: it is outside of "),
-        (["new", "x", "--folder", "catalog.yaml"], "catalog.yaml: cannot be written: File exists"),
+        (["new", "x", "--folder", "catalog.yaml"], "catalog.yaml: is there already"),
         (["new", "x", "--folder", ".hidden"], "--folder .hidden: hidden folders are not read"),
         (["new", "x.yaml", "--folder", "mart"], "'x.yaml': write the dag_id alone, without .yaml"),
         (["import-airflow", "--output", "README.md"], "README.md: cannot be written: File exists"),
@@ -220,6 +220,11 @@ def test_import_airflow_wants_files_that_are_right_and_every_value(
     assert not (tmp_path / "out").exists()
     monkeypatch.setenv("LOG_USER", "web")
     assert main(command) == 0
+    assert main(command) == 0
+    (tmp_path / "out" / "pools.json").write_text("{}", encoding="utf-8")
+    assert main(command) == 2
+    assert "pools.json: is there already, and says something else; remove it first" in capsys.readouterr().err
+    assert (tmp_path / "out" / "pools.json").read_text(encoding="utf-8") == "{}"
 
 
 def test_paths_for_github_count_from_the_repositorys_root(broken: Path, capsys: pytest.CaptureFixture[str]) -> None:
