@@ -227,13 +227,30 @@ def _not_to_be_read(chain: list[str], words: dict[str, int]) -> Iterator[Unknown
 
 
 def unquoted_params(text: str) -> Iterator[tuple[str, int]]:
-    """Each param that a text of the shell holds as it is, `{{ params.day }}`, and where it stands."""
+    """Each param that a text of the shell holds unquoted, `{{ params.day }}`, and where it stands."""
     if "params" in text:
         for output in _parsed(text).find_all(nodes.Output):
-            for node in output.nodes:
-                match _chain(node):
-                    case ["params", name]:
-                        yield name, _words(text).get(name, 0)
+            for name in {name for node in output.nodes for name in _unquoted(node)}:
+                yield name, _words(text).get(name, 0)
+
+
+def _unquoted(node: nodes.Node | None) -> Iterator[str]:
+    """The params whose text is in what an expression becomes."""
+    match node:
+        case nodes.Filter(name="shell_quote" | "length" | "int" | "float"):
+            return
+        case nodes.Filter(node=inner):
+            yield from _unquoted(inner)
+        case nodes.Concat(nodes=parts):
+            for part in parts:
+                yield from _unquoted(part)
+        case nodes.CondExpr(expr1=one, expr2=other) | nodes.BinExpr(left=one, right=other):
+            yield from _unquoted(one)
+            yield from _unquoted(other)
+        case nodes.Node():
+            match _chain(node):
+                case ["params", name]:
+                    yield name
 
 
 def _words(text: str) -> dict[str, int]:

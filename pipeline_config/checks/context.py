@@ -14,7 +14,8 @@ from pipeline_config.problem import Problem
 from pipeline_config.project import Project
 from pipeline_config.reader import Document, KeyPath
 
-_BROKER = r"(?:[\w.-]+|\[[0-9a-fA-F:.]+\]):\d{1,5}"
+_PORT = r"(?:[1-9]\d{0,3}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d{2}|655[0-2]\d|6553[0-5])"
+_BROKER = rf"(?:[\w.-]+|\[[0-9a-fA-F:.]+\]):{_PORT}"
 # What the value of a variable looks like, by its type in the catalog; `${…}` is filled in by its default first.
 FORMS = {
     "brokers": (re.compile(rf"{_BROKER}(,{_BROKER})*"), "host:port,host:port without blanks; IPv6 as [::1]:9092"),
@@ -23,10 +24,17 @@ FORMS = {
     "number": (re.compile(r"[1-9]\d*"), "a whole number above 0"),
     "path": (re.compile(r"(?:/|s3a://[^/\s]|\.)\S*(?: \S+)*"), "an absolute path or s3a://bucket/…"),
     "spark_master": (
-        re.compile(r"local\[([1-9]\d*|\*)\]|spark://[^\s:,/]+:\d{1,5}(,[^\s:,/]+:\d{1,5})*|yarn|k8s://\S+"),
+        re.compile(rf"local\[([1-9]\d*|\*)\]|spark://[^\s:,/]+:{_PORT}(,[^\s:,/]+:{_PORT})*|yarn|k8s://\S+"),
         "local[cores], spark://host:port, yarn or k8s://…",
     ),
     "text": (re.compile(r".*", re.DOTALL), ""),
+}
+# The host of a connection, by its type in the catalog; others may have any.
+_HOST = r"[\w.-]+|[0-9a-fA-F]*:[0-9a-fA-F:.]+"
+HOSTS = {
+    "docker": (re.compile(rf"(?:tcp|https?|ssh)://\S+|unix:///\S+|{_HOST}"), "tcp://host:2375, unix:///path or a host"),
+    "ssh": (re.compile(_HOST), "a host name or an IP address, the port by itself"),
+    "postgres": (re.compile(_HOST), "a host name or an IP address, the port by itself"),
 }
 
 

@@ -6,10 +6,11 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from pipeline_config import parsers
+import jinja2
+
+from pipeline_config import parsers, templates
 from pipeline_config.checks.context import Context
 from pipeline_config.problem import Problem
-from pipeline_config.reader import KeyPath
 from pipeline_config.schema import refusals
 
 _PARAM = re.compile(r"\{\{\s*params\.(\w+)\s*\}\}")
@@ -53,12 +54,23 @@ def _probes(schema: dict[str, Any]) -> Iterator[Any]:
 
 
 def crossed(context: Context) -> Iterator[Problem]:
-    """Warnings: an option gets another param although a param has the name of the option."""
-    for index, _, option, name in _read(context):
-        own = option.replace("-", "_")
-        if own != name and own in context.data["params"]:
-            path: KeyPath = ("tasks", index, "arguments", option)
-            yield context.warning(path, f"{option} gets params.{name}, though there is a param {own}", "swap them")
+    """Warnings: an option or a key of a conf gets another param although a param has its name."""
+    params = context.data.get("params", {})
+    for index, task in enumerate(context.tasks):
+        for key in ("arguments", "conf"):
+            for option, value in task.get(key, {}).items():
+                own, read = option.replace("-", "_"), _params_of(value)
+                if own in params and len(read) == 1 and read <= params.keys() - {own}:
+                    message = f"{option} gets params.{next(iter(read))}, though there is a param {own}"
+                    yield context.warning(("tasks", index, key, option), message, "swap them")
+
+
+def _params_of(value: Any) -> set[str]:
+    """The params that a template reads; none of one that cannot be read, which is said elsewhere."""
+    try:
+        return set(templates.reads(value).params) if isinstance(value, str) else set()
+    except jinja2.TemplateSyntaxError:
+        return set()
 
 
 def run_time(context: Context) -> Iterator[Problem]:
@@ -67,7 +79,8 @@ def run_time(context: Context) -> Iterator[Problem]:
         schema = context.data["params"][name]
         longest = max(schema["default"], schema.get("maximum", 0)) if option == RUN_TIME else 0
         key = "execution_timeout_minutes"
-        limit = task.get(key) or context.operator(task).get("arguments", {}).get(key)
+        everywhere = {**context.project.defaults.data["default_args"], **context.data.get("default_args", {})}
+        limit = task.get(key) or context.operator(task).get("arguments", everywhere).get(key, everywhere.get(key))
         if limit and isinstance(longest, int | float) and longest >= limit:
             message = f"{name} may be {longest:g} minutes, and the task is killed after {limit:g}"
             hint = f"raise {key}, or lower the param"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import subprocess
+import unicodedata
 from collections.abc import Iterator
 from typing import Any
 
 from pipeline_config import classes, templates
-from pipeline_config.checks.context import FORMS, texts
+from pipeline_config.checks.context import FORMS, HOSTS, texts
 from pipeline_config.checks.dag import zone
 from pipeline_config.checks.declared import SHELL_ARGUMENTS
 from pipeline_config.errors import RenderError, UnknownError
@@ -67,15 +68,26 @@ def environments(project: Project) -> Iterator[Problem]:
 
 def _values(project: Project, document: Document) -> Iterator[Problem]:
     yield from _placeholders(document)
+    yield from _invisible(document)
     for name, value in document.data.get("variables", {}).items():
         entry = project.catalog.data["variables"].get(name)
         form, hint = FORMS[entry["type"]] if entry else FORMS["text"]
         filled = expand(value)
         # Commands that need a value which is not set here say so.
-        if entry and not unset(value) and not form.fullmatch(filled) and "${" not in filled:
+        known = value.isprintable() and not unset(value) and "${" not in filled
+        if entry and known and not form.fullmatch(filled):
             message = f"{name}: {value!r} is not valid for the type {entry['type']}"
             yield document.problem(("variables", name), message, hint, at_value=True)
+    yield from _addresses(project, document)
+
+
+def _addresses(project: Project, document: Document) -> Iterator[Problem]:
     for name, address in document.data.get("connections", {}).items():
+        host, kind = address.get("host", ""), project.catalog.data["connections"].get(name, {}).get("type")
+        known = host.isprintable() and not unset(host)
+        if host and known and kind in HOSTS and not HOSTS[kind][0].fullmatch(expand(host)):
+            path: KeyPath = ("connections", name, "host")
+            yield document.problem(path, f"{host!r} is not a valid host of {kind}", HOSTS[kind][1], at_value=True)
         given = str(address.get("port", 1))
         port = expand(given)
         if not unset(given) and not (port.isdecimal() and 0 < int(port) < 65536):
@@ -83,11 +95,24 @@ def _values(project: Project, document: Document) -> Iterator[Problem]:
             yield document.problem(("connections", name, "port"), message, at_value=True)
 
 
+def _invisible(document: Document) -> Iterator[Problem]:
+    """No character that nobody sees is in a value or an address."""
+    for path, text in texts({key: document.data.get(key, {}) for key in FILLED_IN}, ()):
+        odd = next((letter for letter in text.replace("\n", "") if not letter.isprintable()), None)
+        if odd:
+            name = unicodedata.name(odd, "control character").lower()
+            message = f"{path[1]} holds a {name} (U+{ord(odd):04X}), which nobody sees"
+            yield document.within(path, text, text.index(odd), message, "remove it, or write a space")
+
+
+FILLED_IN = ("variables", "connections")  # of an environment
+
+
 def _placeholders(document: Document) -> Iterator[Problem]:
     """Each `${…}` is one that is filled in; a warning where none is."""
     for path, text in texts(document.data, ()):
         rest = PLACEHOLDER.sub(lambda found: " " * len(found[0]), text)
-        if path[0] in ("variables", "connections"):
+        if path[0] in FILLED_IN:
             if "${" in rest:
                 hint = "write ${NAME} or ${NAME:-default}, the name in capitals, the default without braces"
                 yield document.within(path, text, rest.index("${"), "this ${…} cannot be filled in", hint)
@@ -179,11 +204,11 @@ def command_templates(project: Project) -> Iterator[Problem]:
     for name, template in project.defaults.data["commands"].items():
         key = "shell" if "shell" in template else "argv"
         words = [template["shell"]] if key == "shell" else template["argv"]
-        found = [match for word in words for match in _FILLED_IN.findall(word)]
+        found = [match for word in words for match in _PLACE.findall(word)]
         path: KeyPath = ("commands", name, key)
-        unknown_names = sorted(set(found) - set(FILLED_IN))
+        unknown_names = sorted(set(found) - set(PLACES))
         for unknown in unknown_names:
-            message, hint = f"{{{unknown}}} is not filled in", did_you_mean(unknown, list(FILLED_IN))
+            message, hint = f"{{{unknown}}} is not filled in", did_you_mean(unknown, list(PLACES))
             yield project.defaults.problem(path, message, hint, at_value=True)
         if "arguments" not in found and not unknown_names:
             message = "a template without {arguments} drops the options of its tasks"
@@ -196,10 +221,24 @@ def command_templates(project: Project) -> Iterator[Problem]:
             yield project.defaults.problem(("commands", name, "module"), message, at_value=True)
         if key == "shell" and (wrong := _syntax_error(project, template["shell"])):
             yield project.defaults.problem(path, f"the shell cannot read it: {wrong}", at_value=True)
+        elif key == "shell" and _goes_on(template["shell"]):
+            message = "each line is a command by itself, and the next one runs though it fails"
+            hint = "write >- for one line, && at the end of each, or set -e before them"
+            yield project.defaults.problem(path, message, hint, at_value=True, severity="warning")
 
 
-FILLED_IN = ("job", "arguments")
-_FILLED_IN = re.compile(r"(?<!\{)\{(\w+)\}(?!\})")
+PLACES = ("job", "arguments")
+_PLACE = re.compile(r"(?<!\{)\{(\w+)\}(?!\})")
+
+
+def _goes_on(shell: str) -> bool:
+    """Whether a line ends a command that others follow whatever it ends with."""
+    *lines, _ = shell.strip().split("\n")
+    return not _STOPS.search(shell) and any(line.strip() and not _CONTINUED.search(line) for line in lines)
+
+
+_STOPS = re.compile(r"\bset -[a-z]*e")
+_CONTINUED = re.compile(r"(?:\\|&&|\|\|?|[({]|\b(?:do|then|else))[ \t]*$")
 
 
 def _syntax_error(project: Project, shell: str) -> str:
