@@ -12,11 +12,12 @@ from pipeline_config.problem import Problem
 from pipeline_config.reader import Document, line_and_column
 
 HINT = "move it to the connection in Airflow, and rotate it: it is exposed"
-_KEY = r"(?:passw(?:or)?d | passphrase | pass | pwd | secret | token | (?:api|access|private|account)_?key)"
+_KEY = r"""(?: passw(?:or)?[dt] | passphrase | (?<!com)(?<!by)pass | pwd | secret | token | 비밀번호 | 암호
+    | (?:api|access|private|account|secret)[_.-]?key )"""
 # A key whose name says so, as YAML or a program's option has it, with its value and what follows that in the line.
 _NAMED = re.compile(
     rf"""(?imx)
-    (?: (?: ^ | [\s{{,"'&;?] ) [\w-]{{0,60}} {_KEY} ["']? \s* [:=] | \s --? {_KEY} [\s=] )
+    (?: (?: ^ | [\s{{,"'&;?] ) [\w.-]{{0,60}} {_KEY} ["']? \s* [:=] | \s --? {_KEY} [\s=] )
     [^\S\n]* (?P<value> (?P<quote>["']?) (?P<found> [^\s,}}"'\#] [^\s,}}"']* ) (?P=quote) ) (?= (?P<rest> [^\n]* ) )""",
 )
 _NO_VALUE = re.compile(
@@ -29,7 +30,9 @@ _STRONG = re.compile(r"(?=.*[A-Za-z])(?=.*[\d!@#$%^&*+/=]).{6,}")  # no word of 
 _PROSE = re.compile(r"""["']?[^\S\n]+[^\s#]""")  # more words follow
 _FORMS = {
     "a password in a URL": r"(?i)\b[a-z][a-z0-9+.-]{0,30}://[^\s:/@{}$]{0,200}:(?P<found>[^\s:/@{}$]{1,200})@",
-    "a password": r"\s-u\s+[\w.@-]{1,100}:(?P<found>[^\s:{}$]{3,})",
+    "a password": (
+        r"(?:\s(?:-u|--user)\s+[\w.@-]{1,100}:|\bsshpass\s+-p\s*|\bAuthorization:\s*Basic\s+)(?P<found>[^\s:{}$]{3,})"
+    ),
     "a webhook, whose URL is the password": (
         r"(?P<found>https://(?:hooks\.slack\.com/services|discord(?:app)?\.com/api/webhooks"
         r"|[\w-]{1,60}\.webhook\.office\.com/webhookb2)/[\w/@-]{10,})"
@@ -37,7 +40,8 @@ _FORMS = {
     "a private key": r"(?P<found>-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----)",
     "an AWS access key": r"\b(?P<found>(?:AKIA|ASIA)[0-9A-Z]{16})\b",
     "an access token": (
-        r"\b(?P<found>(?:gh[pousr]_|github_pat_|xox[abprs]-|glpat-)[\w-]{10,}"
+        r"\b(?P<found>(?:gh[pousr]_|github_pat_|xox[abprs]-|glpat-|[rs]k_live_|pypi-)[\w-]{10,}"
+        r"|AIza[\w-]{35}|(?:npm|hf)_\w{30,}|dapi[0-9a-f]{32}"
         r"|eyJ[\w-]{8,2000}\.[\w-]{4,}\.[\w-]{4,}|(?<=[Bb]earer )[\w.~+/-]{16,})"
     ),
 }
