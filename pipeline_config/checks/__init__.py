@@ -18,14 +18,13 @@ from pipeline_config.project import Project
 __all__ = ["PIPELINE_CHECKS", "PROJECT_CHECKS", "check"]
 
 PROJECT_CHECKS: tuple[Callable[[Project], Iterator[Problem]], ...] = (
-    shared.active,
+    shared.examples,
     shared.environments,
     operators.shared,
     shared.timezone,
     shared.one_place,
     shared.templates_of_defaults,
     shared.command_templates,
-    shared.unused,
 )
 PIPELINE_CHECKS: tuple[Callable[[Context], Iterator[Problem]], ...] = (
     dag.file_name,
@@ -75,7 +74,8 @@ def check(project: Project) -> list[Problem]:
     for document in [*project.shared, *project.pipelines]:
         problems += guarded(document, partial(secrets.secrets, document))
     if not (project.catalog.problems or project.defaults.problems):
-        problems += guarded(project.catalog, partial(shared.extends, project))
+        for one_check in (shared.extends, shared.active):
+            problems += guarded(project.catalog, partial(one_check, project))
         problems = _across_files(project.with_whole_environments(), problems)
     return sorted(set(problems))
 
@@ -83,15 +83,18 @@ def check(project: Project) -> list[Problem]:
 def _across_files(project: Project, problems: list[Problem]) -> list[Problem]:
     """`problems` and those of a project whose shared files can be used."""
     index = Index.of(project)
-    contexts = [Context(project, document, index) for document in project.pipelines if not document.problems]
     for one_check in PROJECT_CHECKS:
         problems += guarded(project.defaults, partial(one_check, project))
+    paths = [problem.path.split(".") for problem in problems if problem.file == project.defaults.file]
+    broken = frozenset(path[1] for path in paths if path[0] == "commands" and len(path) > 1)
+    right = [document for document in project.pipelines if not document.problems]
+    contexts = [Context(project, document, index, broken) for document in right]
     problems += _of_each(contexts, PIPELINE_CHECKS)
     wrong = {problem.file for problem in problems if problem.severity == "error"}
     if not wrong.intersection(document.file for document in project.shared):
-        right = [context for context in contexts if context.document.file not in wrong]
-        problems += _of_each(right, CONSEQUENCES)
+        problems += _of_each([context for context in contexts if context.document.file not in wrong], CONSEQUENCES)
     if not any(problem.severity == "error" for problem in problems):
+        problems += guarded(project.catalog, partial(shared.unused, project))
         for across in ACROSS:
             problems += guarded(project.catalog, partial(across, contexts))
     return problems

@@ -32,6 +32,8 @@ def commands(context: Context) -> Iterator[Problem]:
             path: KeyPath = ("tasks", index, "command")
             yield context.problem(path, f"no command template is called {task['command']!r}", hint)
             continue
+        if task["command"] in context.broken_commands:
+            continue  # which is said there
         template = context.commands[task["command"]]
         kind, wanted = context.operator(task).get("connection_type"), "argv" if "argv" in template else "shell"
         if kind in TAKES and TAKES[kind] != wanted:
@@ -90,14 +92,13 @@ def _refused(
 
 
 def _form(context: Context, index: int, name: str, template: Any, value: Any) -> Iterator[Problem]:
-    """An argument that reads a variable has the form of that variable's type: nothing stands around it by mistake."""
-    read = templates.reads(template).variables if isinstance(template, str) else {}
-    types = {
-        context.catalog("variables")[variable]["type"] for variable in read if variable in context.catalog("variables")
-    }
-    for kind in types:
+    """An argument that reads one variable has the form of that variable's type: nothing stands around it by mistake."""
+    read = [*templates.reads(template).variables] if isinstance(template, str) else []
+    entry = context.catalog("variables").get(read[0]) if len(read) == 1 else None
+    if entry:
+        kind = entry["type"]
         form, hint = FORMS[kind]
-        if not form.fullmatch(value):
+        if form.fullmatch(entry["example"]) and not form.fullmatch(value):
             path: KeyPath = ("tasks", index, "arguments", name)
             yield context.problem(path, f"{name} would be {value!r}, which is not valid for the type {kind}", hint)
 

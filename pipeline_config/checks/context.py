@@ -67,11 +67,12 @@ class Index:
 
 @dataclass(frozen=True)
 class Context:
-    """One pipeline among the others; its document has passed the schema."""
+    """One pipeline among the others; its document has passed the schema. `broken_commands` have errors themselves."""
 
     project: Project
     document: Document
     index: Index
+    broken_commands: frozenset[str] = frozenset()
 
     @property
     def data(self) -> dict[str, Any]:

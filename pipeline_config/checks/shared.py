@@ -42,13 +42,22 @@ def extends(project: Project) -> Iterator[Problem]:
 
 
 def active(project: Project) -> Iterator[Problem]:
-    """A warning when the environment that Airflow would take is not there."""
+    """A warning when the environment that Airflow would take is not there. Of all environments, broken ones too."""
     name = active_environment()
     if name not in project.environments:
         file = f"pipelines/environments/{name}.yaml"
         there = ", ".join(sorted(project.environments)) or "none"
-        message = "the environment that Airflow takes is not there, or cannot be used"
+        message = "the environment that Airflow takes is not there"
         yield Problem(file, 1, 1, "", message, f"set PIPELINE_ENVIRONMENT; there is: {there}", "warning")
+
+
+def examples(project: Project) -> Iterator[Problem]:
+    """The example of each variable is one of its type: the checks fill it in."""
+    for name, entry in project.catalog.data["variables"].items():
+        form, hint = FORMS[entry["type"]]
+        if not form.fullmatch(entry["example"]):
+            message = f"{name}: the example {entry['example']!r} is not valid for the type {entry['type']}"
+            yield project.catalog.problem(("variables", name, "example"), message, hint, at_value=True)
 
 
 def environments(project: Project) -> Iterator[Problem]:
@@ -63,6 +72,11 @@ def environments(project: Project) -> Iterator[Problem]:
             for unknown in sorted(document.data.get(kind, {}).keys() - catalog.keys()):
                 hint = did_you_mean(unknown, list(catalog))
                 yield document.problem((kind, unknown), f"{word} {unknown} is not in pipelines/catalog.yaml", hint)
+        for connection, entry in project.catalog.data["connections"].items():
+            address = data.get("connections", {}).get(connection, {"host": ""})
+            if entry["type"] in HOSTS and "host" not in address:
+                hint = HOSTS[entry["type"]][1]
+                yield document.problem(("connections", connection), f"connection {connection} has no host", hint)
         yield from _values(project, document)
 
 
@@ -83,9 +97,9 @@ def _values(project: Project, document: Document) -> Iterator[Problem]:
 
 def _addresses(project: Project, document: Document) -> Iterator[Problem]:
     for name, address in document.data.get("connections", {}).items():
-        host, kind = address.get("host", ""), project.catalog.data["connections"].get(name, {}).get("type")
-        known = host.isprintable() and not unset(host)
-        if host and known and kind in HOSTS and not HOSTS[kind][0].fullmatch(expand(host)):
+        host, kind = address.get("host"), project.catalog.data["connections"].get(name, {}).get("type")
+        known = host is not None and host.isprintable() and not unset(host)
+        if known and kind in HOSTS and not HOSTS[kind][0].fullmatch(expand(host)):
             path: KeyPath = ("connections", name, "host")
             yield document.problem(path, f"{host!r} is not a valid host of {kind}", HOSTS[kind][1], at_value=True)
         given = str(address.get("port", 1))
@@ -144,9 +158,7 @@ def one_place(project: Project) -> Iterator[Problem]:
 
 
 def unused(project: Project) -> Iterator[Problem]:
-    """Warnings: what catalog.yaml and defaults.yaml have and no pipeline uses."""
-    if any(document.problems for document in project.pipelines):
-        return  # what a broken file would use, nobody knows
+    """Warnings: what catalog.yaml and defaults.yaml have and no pipeline uses. Of a project without any error."""
     used = _uses(project)
     for document, kind in (
         (project.catalog, "variables"),
@@ -241,11 +253,14 @@ _STOPS = re.compile(r"\bset -[a-z]*e")
 _CONTINUED = re.compile(r"(?:\\|&&|\|\|?|[({]|\b(?:do|then|else))[ \t]*$")
 
 
+_UNKNOWN = re.compile(r"<[a-z][\w.]*>")  # what only a run knows is shown as
+
+
 def _syntax_error(project: Project, shell: str) -> str:
     """What `sh -n` says of a template that is filled in with the catalog's examples; "" when it can be read."""
     filled = shell.replace("{job}", "job").replace("{arguments}", "--option=1")
     try:
-        command = templates.render(filled, _examples(project), {}, shown=True)
+        command = _UNKNOWN.sub("unknown", templates.render(filled, _examples(project), {}, shown=True))
     except RenderError:
         return ""  # a name that only a run, or nobody, knows
     done = subprocess.run(["sh", "-n"], input=command, capture_output=True, text=True, timeout=5, check=False)
