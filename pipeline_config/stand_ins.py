@@ -12,6 +12,7 @@ import shlex
 import time
 import uuid
 from collections.abc import Callable, Mapping
+from functools import cache
 from importlib import import_module
 from typing import Any, NoReturn
 
@@ -127,6 +128,9 @@ def _macros(unknown: Unknown) -> Unknown:
     return unknown
 
 
+_NOW_AS = {name: form(NOW) for name, form in FILTERS.items()}
+
+
 def context(variables: Mapping[str, str], params: Mapping[str, Any], *, shown: bool = False) -> dict[str, Any]:
     """Airflow's template context with these variables and params; `shown` prints what is unknown by its name."""
 
@@ -139,7 +143,7 @@ def context(variables: Mapping[str, str], params: Mapping[str, Any], *, shown: b
     return {
         **{name: unknown(name) for name in (*UNKNOWN, *IN_CALLBACKS)},
         **times,
-        **{name: form(NOW) for name, form in FILTERS.items()},
+        **_NOW_AS,
         "var": {
             "value": _Names(variables, unknown("var.value")),
             "json": _Names(readable(variables), unknown("var.json")),
@@ -167,10 +171,15 @@ UNKNOWN = """
 IN_CALLBACKS = frozenset({"exception", "reason", "deadline"})
 
 
-def readable(variables: Mapping[str, str]) -> dict[str, Any]:
-    """The variables that are JSON."""
+def readable(variables: Mapping[str, str]) -> Mapping[str, Any]:
+    """The variables that are JSON, to be read only."""
+    return _readable(tuple(variables.items()))
+
+
+@cache
+def _readable(variables: tuple[tuple[str, str], ...]) -> dict[str, Any]:
     found = {}
-    for name, text in variables.items():
+    for name, text in variables:
         try:
             found[name] = json.loads(text)
         except ValueError:  # the check says so
