@@ -113,11 +113,15 @@ def _ds_add(ds: str, days: int) -> str:
     return (dt.date.fromisoformat(ds) + dt.timedelta(days=days)).isoformat()
 
 
+# What Airflow has as macros.time, but for waiting.
+_TIME = {name: value for name, value in vars(time).items() if not name.startswith("_") and name != "sleep"}
+
+
 def _macros(unknown: Unknown) -> Unknown:
     known = {
         "datetime": dt.datetime,
         "timedelta": dt.timedelta,
-        "time": time,
+        "time": Unknown("macros.time", _TIME, shown=False),
         "json": json,
         "uuid": uuid,
         "random": random.random,

@@ -77,7 +77,7 @@ ATTRIBUTES = {
     "ti": frozenset(_TASK_INSTANCE.split()),
     "task_instance": frozenset(_TASK_INSTANCE.split()),
 }
-MAX_RENDERED = 10_000_000  # characters of a text, bits of a number: far above what any command takes
+MAX_RENDERED = 1_000_000  # characters of a text, bits of a number: far above what any command takes
 MAX_SECONDS = 1
 MAX_TEMPLATE = 10_000  # characters of a template: Jinja reads a longer one by recursion without end
 
@@ -113,17 +113,25 @@ class Reads:
 class _Bounded(SandboxedEnvironment):
     """Jinja whose arithmetic ends soon: `10 ** 10 ** 10` or `"x" * 10 ** 9` is a slip, not a wish."""
 
-    intercepted_binops = frozenset(["*", "**"])
+    intercepted_binops = frozenset(["*", "**", "%"])
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
-        numbers = isinstance(left, int) and isinstance(right, int)
-        if operator == "**":
-            size = left.bit_length() * abs(right) if numbers else 0
-        else:
-            size = 0 if numbers else _length(left) * _length(right)
-        if size > MAX_RENDERED:
+        if _size(operator, left, right) > MAX_RENDERED:
             raise RenderError(f"{operator} would make more than {MAX_RENDERED:,} characters or bits")
         return super().call_binop(context, operator, left, right)
+
+
+def _size(operator: str, left: Any, right: Any) -> int:
+    """How many characters, items or bits an operation makes; 0 where that is no question."""
+    numbers = isinstance(left, int) and isinstance(right, int)
+    if operator == "%":
+        return max(map(int, _WIDTH.findall(left)), default=0) if isinstance(left, str) else 0
+    if operator == "**":
+        return left.bit_length() * abs(right) if numbers else 0
+    return 0 if numbers else _length(left) * _length(right)
+
+
+_WIDTH = re.compile(r"\d{1,4000}")  # of "%9d" and the like
 
 
 def _length(value: Any) -> int:
@@ -136,7 +144,26 @@ def environment() -> SandboxedEnvironment:
     """Jinja as Airflow has it, with the filters that the operators add; undefined names are errors."""
     jinja = _Bounded(undefined=jinja2.StrictUndefined, extensions=["jinja2.ext.do"])
     jinja.filters.update(stand_ins.FILTERS, shell_quote=stand_ins.shell_quote)
+    jinja.globals[_TICK] = _CLOCK.tick
     return jinja
+
+
+class _Clock:
+    """Ends what takes too long."""
+
+    deadline = 0.0
+
+    def start(self) -> None:
+        """MAX_SECONDS from now on."""
+        self.deadline = time.monotonic() + MAX_SECONDS
+
+    def tick(self) -> None:
+        """RenderError when they are over."""
+        if time.monotonic() > self.deadline:
+            raise RenderError(f"it takes longer than {MAX_SECONDS} s")
+
+
+_CLOCK, _TICK = _Clock(), "_tick"
 
 
 _NOTHING = Reads()
@@ -372,7 +399,8 @@ def render(text: str, variables: dict[str, str], params: dict[str, Any], *, show
 
 @contextmanager
 def _said() -> Iterator[None]:
-    """Whatever a template raises as RenderError or UnknownError."""
+    """Whatever a template raises as RenderError or UnknownError; it has MAX_SECONDS."""
+    _CLOCK.start()
     try:
         yield
     except RenderError:
@@ -387,16 +415,20 @@ UNKNOWN_VALUE = stand_ins.Unknown.__name__  # in the words of Python's own funct
 
 
 def _bounded(parts: Iterator[str]) -> Iterator[str]:
-    size, deadline = 0, time.monotonic() + MAX_SECONDS
+    size = 0
     for part in parts:
         size += len(part)
         if size > MAX_RENDERED:
             raise RenderError(f"it becomes longer than {MAX_RENDERED:,} characters")
-        if time.monotonic() > deadline:
-            raise RenderError(f"it takes longer than {MAX_SECONDS} s")
+        _CLOCK.tick()
         yield part
 
 
 @cache
 def _compiled(text: str) -> jinja2.Template:
-    return environment().from_string(_parsed(text))
+    """A template whose loops end in time, also those that make no text."""
+    tree = _parsed(text)
+    for loop in tree.find_all(nodes.For):
+        tick = nodes.ExprStmt(nodes.Call(nodes.Name(_TICK, "load"), [], [], None, None), lineno=loop.lineno)
+        loop.body.insert(0, tick.set_environment(environment()))
+    return environment().from_string(tree)

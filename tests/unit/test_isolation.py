@@ -194,7 +194,7 @@ ACCIDENTS: dict[str, tuple[Callable[[Path], None], int, str]] = {
     "a number without end": (
         lambda root: edit(root, STREAM, MINUTES, '"{{ params.run_minutes ** (10 ** 10) }}"'),
         7,
-        f"{MINUTES_AT}: Jinja: cannot be rendered: ** would make more than 10,000,000 characters or bits",
+        f"{MINUTES_AT}: Jinja: cannot be rendered: ** would make more than 1,000,000 characters or bits",
     ),
     "a loop without end": (
         lambda root: edit(
@@ -204,7 +204,7 @@ ACCIDENTS: dict[str, tuple[Callable[[Path], None], int, str]] = {
             "\"{% for i in range(params.run_minutes * 999) %}{{ 'x' * 999 }}{% endfor %}\"",
         ),
         7,
-        f"{MINUTES_AT}: Jinja: cannot be rendered: it becomes longer than 10,000,000 characters",
+        f"{MINUTES_AT}: Jinja: cannot be rendered: it becomes longer than 1,000,000 characters",
     ),
     "a function that is not there": (
         no_function,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from pipeline_config import templates
 from pipeline_config.errors import RenderError, UnknownError
 from pipeline_config.templates import render, what_is_wrong
 
@@ -36,6 +37,12 @@ WRONG = {
     "{{ macros.timedelta(day=1) }}": "'day' is an invalid keyword argument for __new__()",
     "{{ ds.strftime('%d') }}": "'str object' has no attribute 'strftime'",
 }
+LOOPS = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
+ENDLESS = [
+    LOOPS,
+    "{% filter shell_quote %}" + LOOPS + "{% endfilter %}",
+    "{% macro f() %}" + LOOPS + "{% endmacro %}{{ f() }}",
+]
 MISSPELT = {
     "{{ ti.xcom_pul('x') }}": "ti has no 'xcom_pul'",
     "{{ macros.ds_ad(ds, 1) }}": "macros has no 'ds_ad'",
@@ -100,3 +107,16 @@ def test_a_secret_of_a_connection_is_not_to_be_read_whatever_it_is_called(read: 
 def test_what_is_no_secret_of_a_connection_may_be_read() -> None:
     text = "{{ conn.gold.host }}:{{ conn['gold'].port }}/{{ conn.get('gold').schema.lower() }}"
     assert list(what_is_wrong(f"{text} {{{{ conn.aws_s3.extra_dejson.region_name }}}}")) == []
+
+
+@pytest.mark.parametrize("text", ENDLESS)
+def test_what_would_never_end_is_ended(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(templates, "MAX_SECONDS", 0.01)
+    with pytest.raises(RenderError, match="it takes longer than"):
+        render(text, {}, {})
+
+
+def test_a_format_is_as_large_as_another_text() -> None:
+    assert render("{{ '%03d' % 5 }}{{ 7 % 3 }}", {}, {}) == "0051"
+    with pytest.raises(RenderError, match="% would make more than"):
+        render("{{ '%1000000000d' % 1 }}", {}, {})
