@@ -39,6 +39,8 @@ def what_is_wrong(path: str) -> tuple[str, str]:
         top = module.split(".")[0]
         if missing == top:
             return f"there is no Python package {top!r}", "is it installed, and spelt right?"
+        if new := path.startswith(("airflow.operators.", "airflow.sensors.")) and in_standard(name):
+            return f"there is no Python module {missing!r}", f"in Airflow 3 write {new}"
         return f"there is no Python module {missing!r}", did_you_mean(missing.rpartition(".")[2], _siblings(missing))
     text = file.read_text(encoding="utf-8", errors="replace")
     classes = [cls for cls, *_ in _NAMES.findall(text) if cls]
@@ -46,6 +48,21 @@ def what_is_wrong(path: str) -> tuple[str, str]:
     if name in classes or name in imported or "def __getattr__" in text:
         return "", ""
     return f"{module} has no class {name!r}", did_you_mean(name, [cls for cls in classes if not cls.startswith("_")])
+
+
+@cache
+def in_standard(name: str) -> str:
+    """The import path of an operator or sensor that lies in Airflow's standard provider; "" when it does not."""
+    name = "EmptyOperator" if name == "DummyOperator" else name
+    for kind in ("operators", "sensors"):
+        package, _ = _source(f"{STANDARD}.{kind}")
+        for file in sorted(package.parent.glob("*.py")) if package else ():
+            if re.search(rf"^class {re.escape(name)}\b", file.read_text(encoding="utf-8"), re.MULTILINE):
+                return f"{STANDARD}.{kind}.{file.stem}.{name}"
+    return ""
+
+
+STANDARD = "airflow.providers.standard"
 
 
 @cache

@@ -167,6 +167,11 @@ def _not_yaml(document: Document, error: yaml.YAMLError) -> Problem:
     if isinstance(error, yaml.MarkedYAMLError) and (mark := error.problem_mark or error.context_mark):
         # libyaml looks for the end of what was opened up to the file's end, one line below its last
         lines = lines_of(document.text)
+        first = error.context_mark.line if error.context_mark else mark.line
+        for number, line_of in enumerate(lines[first : mark.line + 1], first):
+            if unclosed := _UNCLOSED.match(line_of):
+                message, hint = "a quote opens here and does not end in its line", "close it"
+                return Problem(document.file, number + 1, unclosed.start("quote") + 1, "", f"not YAML: {message}", hint)
         if error.context_mark and "unexpected end of stream" in str(error.problem):
             mark = error.context_mark  # a quote that is not closed: where it opens
         line = min(mark.line, len(lines) - 1)
@@ -190,6 +195,11 @@ _ODD = re.compile(
     | ^[ ]* [\w-]+ (?P<colon> \uff1a )
     | ^[ ]* (?:-[ ]+)? [\w-]+ : (?P<space> [\u00a0\u2007\u202f\u3000] )
     | ^[ ]* (?P<indent> [\u00a0\u2007\u202f\u3000] )"""
+)
+# A value, or the first item of a list, whose quote is open at the end of the line.
+_UNCLOSED = re.compile(
+    r"""(?x) [ ]* (?:-[ ]+)? (?:[\w-]+:[ ]+)? [\[{]? (?:[\w-]+:[ ]+)?
+    (?P<quote>["']) (?: (?<=") (?:[^"\\]|\\.)* | (?<=') (?:[^']|'')* ) [\r\n]* \Z"""
 )
 _NO_BREAK = "replace it by a space"
 _ODD_WORDS = {

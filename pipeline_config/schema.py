@@ -29,6 +29,17 @@ WORDS = {
 }
 
 
+# Keys of Airflow, dag-factory and others, by ours: a word that nothing here looks like.
+ELSEWHERE = {
+    "task_group_name": "group",
+    "parent_group_name": "group",
+    "tooltip": "description",
+    "doc_md": "description",
+    **dict.fromkeys(("upstream", "upstream_tasks", "depends_on", "needs"), "dependencies"),
+    "sla": "deadline",
+}
+
+
 @cache
 def schema_of(name: str) -> dict[str, Any]:
     """`schemas/<name>.schema.json`, to be read only: cached."""
@@ -61,13 +72,23 @@ def resolved(schema: dict[str, Any], file: str) -> tuple[dict[str, Any], str]:
 
 def check_schema(document: Document, name: str) -> Iterator[Problem]:
     """What `schemas/<name>.schema.json` says of a document."""
-    if document.data is not None:
+    if name == "pipeline" and (theirs := _of_dag_factory(document.data)):
+        hint = "move the file elsewhere; `python -m pipeline_config migrate FILE` writes it as a pipeline"
+        yield document.problem((theirs,), f"{theirs!r} is a DAG in dag-factory's own dialect", hint)
+    elif document.data is not None:
         errors = list(validator(name).iter_errors(document.data))
         misplaced = {tuple(error.absolute_path) for error in errors if error.validator == "not"}
         for error in errors:
             path = tuple(error.absolute_path)
             if error.validator == "not" or not any(path[: len(place)] == place for place in misplaced):
                 yield from _explain(document, error)
+
+
+def _of_dag_factory(data: Any) -> str | None:
+    """The first DAG of a file in dag-factory's own dialect, in which each has its tasks below its dag_id."""
+    if not isinstance(data, dict) or "tasks" in data:
+        return None
+    return next((key for key, value in data.items() if isinstance(value, dict) and "tasks" in value), None)
 
 
 def refusals(param: dict[str, Any], value: Any) -> list[str]:
@@ -87,8 +108,12 @@ def _explain(document: Document, error: jsonschema.ValidationError) -> Iterable[
     if error.validator == "additionalProperties":
         known = list(error.schema["properties"])  # type: ignore[index]
         unknown = [key for key in error.instance if key not in known]  # type: ignore[union-attr]
-        hint = _advanced if _is_of_a_class(error.instance) else did_you_mean
-        return (document.problem((*path, key), f"unknown key {key!r}", hint(key, known)) for key in unknown)
+        near = _advanced if _is_of_a_class(error.instance) else did_you_mean
+        hints = {key: f"did you mean {ours!r}?" for key, ours in ELSEWHERE.items() if ours in known}
+        return (
+            document.problem((*path, key), f"unknown key {key!r}", hints.get(key) or near(key, known))
+            for key in unknown
+        )
     if error.validator == "propertyNames" or (error.parent and error.parent.validator == "propertyNames"):
         key = str(error.instance)
         return [document.problem((*path, key), f"key {key!r} does not have the form {error.validator_value}")]

@@ -32,7 +32,8 @@ def operators(context: Context) -> Iterator[Problem]:
             else:
                 yield from _arguments(context, path, task)
         elif name not in context.operators:
-            hint = did_you_mean(name, list(context.operators))
+            standard = classes.in_standard(name)
+            hint = f"write its import path, {standard}" if standard else did_you_mean(name, list(context.operators))
             yield context.problem((*path, "operator"), f"no operator is called {name!r}", hint)
         else:
             yield from _connection(context, path, task)
