@@ -35,9 +35,10 @@ def _at(data: Any, path: KeyPath) -> Any:
 
 def _instead(data: Any, path: KeyPath, problem: Problem, hint: re.Match[str]) -> None:
     """The word that the message names becomes the one of the hint, as key or in the value."""
-    words = [*problem.message.replace("'", "").split(), *re.findall(r"\w[\w-]*", problem.message)]
-    (wrong,) = difflib.get_close_matches(hint[1], words, n=1, cutoff=0.5)
     holder, key = _at(data, path[:-1]), path[-1]
+    words = [*problem.message.replace("'", "").split(), *re.findall(r"\w[\w-]*", problem.message)]
+    named = [str(key)] if problem.message == f"unknown key {key!r}" else []
+    (wrong,) = named or difflib.get_close_matches(hint[1], words, n=1, cutoff=0.5)
     if key == wrong:
         holder[hint[1]] = holder.pop(key)
     else:
@@ -91,6 +92,7 @@ REMEDIES: dict[str, Fix] = {
     r"add it to (variables|connections):": _declare,
     r"for example (.+)": _example,
     r"rename one: '(.+)'": _rename,
+    r"(?:write its import path,|in Airflow 3 write) (\S+)": _rename,
     r"add it: dependencies: \[(\w+)\]": _wait,
     r"write advanced: instead|put an argument of the class under advanced:": _advanced,
     r"remove it there, and write (\w+): in the task": _in_task,
