@@ -67,7 +67,7 @@ def as_github(problems: Iterable[Problem], root: Path) -> str:
     below = root.relative_to(top)
     return "\n".join(
         f"::{found.severity} file={(below / found.file).as_posix()},line={found.line},col={found.column}::"
-        f"{_escaped(f'{found.message} {found.hint}'.strip())}"
+        f"{_escaped(f'{found.message} ({found.hint})' if found.hint else found.message)}"
         for found in problems
     )
 

@@ -86,11 +86,13 @@ def _odd(context: Context, path: KeyPath, text: str) -> Iterator[Problem]:
     for (name, _), field in zip(CRON_FIELDS.items(), fields, strict=True):
         step = re.fullmatch(r"\*/(\d+)", field)
         if step and name in SIZES and SIZES[name] % int(step[1]):
-            whole = int(step[1]) >= SIZES[name]
-            message = f"cron {text!r}: {field} is {'only the first' if whole else 'no even step'} {name} of each round"
-            yield context.warning(path, message, f"a round has {SIZES[name]}")
+            size = SIZES[name]
+            does = "is the same as 0" if int(step[1]) >= size else f"does not divide {size}, so its steps are uneven"
+            yield context.warning(path, f"cron {text!r}: {field} {does}", f"write a divisor of {size}")
     if "*" not in day and "*" not in weekday:
-        message = f"cron {text!r} fires on the day of the month and on the day of the week, not on days that are both"
+        message = (
+            f"cron {text!r} fires when either the day of the month or the day of the week matches"
+        )
         yield context.warning(path, message, "set one of the two to *")
     if minute == "*" and hour != "*":
         message = f"cron {text!r} fires 60 times in the hour"
