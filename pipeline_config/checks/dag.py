@@ -90,9 +90,7 @@ def _odd(context: Context, path: KeyPath, text: str) -> Iterator[Problem]:
             does = "is the same as 0" if int(step[1]) >= size else f"does not divide {size}, so its steps are uneven"
             yield context.warning(path, f"cron {text!r}: {field} {does}", f"write a divisor of {size}")
     if "*" not in day and "*" not in weekday:
-        message = (
-            f"cron {text!r} fires when either the day of the month or the day of the week matches"
-        )
+        message = f"cron {text!r} fires when either the day of the month or the day of the week matches"
         yield context.warning(path, message, "set one of the two to *")
     if minute == "*" and hour != "*":
         message = f"cron {text!r} fires 60 times in the hour"
