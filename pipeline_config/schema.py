@@ -9,10 +9,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import jsonschema
-from jsonschema.exceptions import best_match
 from referencing import Registry, Resource
 
+from pipeline_config.json_schema import jsonschema
 from pipeline_config.problem import Problem
 from pipeline_config.reader import Document, KeyPath
 
@@ -103,7 +102,7 @@ def _explain(document: Document, error: jsonschema.ValidationError) -> Iterable[
         is_mapping = isinstance(error.instance, dict)  # else its type is wrong, which is said
         return [document.problem(tuple(error.absolute_path), *_too_many(error))] if is_mapping else []
     if error.validator in ("anyOf", "oneOf") and error.context:
-        error = best_match(error.context) or error
+        error = jsonschema.exceptions.best_match(error.context) or error
     path: KeyPath = tuple(error.absolute_path)
     if error.validator == "additionalProperties":
         known = list(error.schema["properties"])  # type: ignore[index]

@@ -145,7 +145,7 @@ def context(variables: Mapping[str, str], params: Mapping[str, Any], *, shown: b
     run_id = f"manual__{NOW.isoformat()}"
     instance = unknown("ti", run_id=run_id, try_number=1)
     return {
-        **{name: unknown(name) for name in (*UNKNOWN, *IN_CALLBACKS)},
+        **_unknown_names(shown=shown),
         **times,
         **_NOW_AS,
         "var": {
@@ -173,6 +173,11 @@ UNKNOWN = """
 
 # What only notifiers may read: what failed, and the deadline that was missed.
 IN_CALLBACKS = frozenset({"exception", "reason", "deadline"})
+
+
+@cache
+def _unknown_names(*, shown: bool) -> dict[str, Any]:
+    return {name: Unknown(name, {}, shown=shown) for name in (*UNKNOWN, *IN_CALLBACKS)}
 
 
 def readable(variables: Mapping[str, str]) -> Mapping[str, Any]:
