@@ -11,16 +11,20 @@ from stack.errors import StackError
 from stack.home import Home, write_private
 from stack.postgresql import PostgreSql
 from stack.server import Server, open_directly
-from stack.settings import DASHBOARDS, DATABASE, HOST, SUPERSET_LOCK, SUPERSET_VENV
+from stack.settings import DASHBOARDS, DATABASE, HOST, REPOSITORY, SUPERSET_LOCK, SUPERSET_VENV
 
 ADMIN, VIEWER = "admin", "viewer"
 SETUP = Path(__file__).with_name("superset_setup.py")
-_SETTINGS = """\
+VIEWERS = [Path(__file__).with_name(name) for name in ("superset_viewers.py", "chart_queries.py")]
+_SETTINGS = f"""\
 import os
+import sys
+
+sys.path.append({str(REPOSITORY)!r})
+from stack.superset_viewers import CUSTOM_SECURITY_MANAGER, FEATURE_FLAGS, TALISMAN_CONFIG
 
 SECRET_KEY = os.environ["SUPERSET_SECRET_KEY"]
 SQLALCHEMY_DATABASE_URI = os.environ["SUPERSET_METADATA"]
-FEATURE_FLAGS = {"DASHBOARD_RBAC": True}  # a viewer reads through the dashboards of its role, and nothing else
 RATELIMIT_STORAGE_URI = "memory://"
 SQLLAB_BACKEND_PERSISTENCE = False
 """
@@ -101,7 +105,7 @@ class Superset(Server):
     def _fingerprint(self) -> str:
         """Of all that the set-up makes."""
         content = [SUPERSET_LOCK.read_bytes(), SETUP.read_bytes(), _SETTINGS.encode(), self._wanted().encode()]
-        content += [path.read_bytes() for path in sorted(DASHBOARDS.rglob("*.yaml"))]
+        content += [path.read_bytes() for path in (*VIEWERS, *sorted(DASHBOARDS.rglob("*.yaml")))]
         return hashlib.sha256(b"\0".join(content)).hexdigest()
 
     def _wanted(self) -> str:

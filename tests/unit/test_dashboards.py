@@ -1,13 +1,91 @@
-"""The dashboards' own files: text is drawn as text."""
+"""The dashboards' own files: what a page may ask with them, and that it draws text as text."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import pytest
 import yaml
 
+from stack.chart_queries import chart_refusal, filter_refusal, filters, narrowed_by
 from stack.settings import DASHBOARDS
 
 CHARTS = {path.stem: yaml.safe_load(path.read_text(encoding="utf-8")) for path in DASHBOARDS.glob("charts/*.yaml")}
+BY_DAY = CHARTS["report_document_days"]["params"]
+FILTERED = {"clinical_area", *narrowed_by(BY_DAY)}
+AXIS = {"columnType": "BASE_AXIS", "sqlExpression": "event_date", "label": "event_date", "timeGrain": "P1D"}
+SQL: dict[str, Any] = {"expressionType": "SQL", "sqlExpression": "max(version())", "label": "clicks"}
+# A query as Superset has it of the chart BY_DAY, one document of which was clicked.
+ASKED: dict[str, Any] = {
+    "annotation_layers": [],
+    "columns": [AXIS, "title"],
+    "extras": {"having": "", "where": "", "time_grain_sqla": "P1D"},
+    "filter": [
+        {"col": "event_date", "op": "TEMPORAL_RANGE", "val": "No filter"},
+        {"col": "title", "op": "IN", "val": ["Sepsis"]},
+    ],
+    "granularity": None,
+    "metrics": ["clicks"],
+    "orderby": [["clicks", False]],
+    "post_processing": [{"operation": "pivot", "options": {}}, {"operation": "flatten"}],
+    "result_type": "full",
+    "row_limit": 10000,
+    "row_offset": 0,
+    "series_columns": ["title"],
+    "series_limit_metric": "clicks",
+    "time_offsets": [],
+    "time_shift": None,
+}
+# One change each, and the part of the query that is refused.
+FOREIGN: list[tuple[str, Any]] = [
+    ("columns", ["title"]),
+    ("columns", [AXIS, "title", "document_id"]),
+    ("columns", [AXIS | {"sqlExpression": "version()"}, "title"]),
+    ("columns", [SQL, "title"]),
+    ("metrics", [SQL]),
+    ("metrics", ["clicks", "sessions"]),
+    ("metrics", None),
+    ("row_limit", 10001),
+    ("row_offset", 1),
+    ("orderby", [["version()", True]]),
+    ("orderby", [[SQL, True]]),
+    ("series_columns", [SQL]),
+    ("series_limit_metric", SQL),
+    ("granularity", "version()"),
+    ("filters", [{"col": SQL, "op": "==", "val": 1}]),
+    ("filters", [{"col": "session_id", "op": "==", "val": 1}]),
+    ("extras", {"where": "version() = ''"}),
+    ("extras", {"having": "count(*) > 1"}),
+    ("post_processing", [{"operation": "resample", "options": {"rule": "1ns"}}]),
+    ("result_type", "samples"),
+    ("annotation_layers", [{"name": "x"}]),
+    ("time_offsets", ["1 year ago"]),
+    ("time_shift", "1 year"),
+]
+
+
+def test_a_charts_query_is_its_own_however_it_is_narrowed_and_no_other_is() -> None:
+    assert chart_refusal(ASKED, BY_DAY, FILTERED) == ""
+    for what, value in FOREIGN:
+        changed = ASKED | {"filter" if what == "filters" else what: value}
+        assert chart_refusal(changed, BY_DAY, FILTERED) == what, (what, value)
+
+
+def test_a_filter_offers_the_values_of_its_column_and_no_others() -> None:
+    asked = ASKED | {"columns": ["title"], "metrics": [], "orderby": [["title", True]], "filter": []}
+    asked |= {"series_columns": [], "series_limit_metric": None}
+    assert filter_refusal(asked, "title") == ""
+    assert filter_refusal(asked, "clinical_area") == "columns"
+    assert filter_refusal(asked, "") == "columns"
+    assert filter_refusal(asked | {"metrics": [SQL]}, "title") == "columns"
+    assert filter_refusal(asked | {"extras": {"where": "version() = ''"}}, "title") == "extras"
+
+
+def test_filters_are_those_that_offer_a_column() -> None:
+    offered = {"id": "area", "targets": [{"datasetId": 7, "column": {"name": "clinical_area"}}]}
+    metadata = {"native_filter_configuration": [{"id": "days", "targets": [{}]}, offered]}
+    assert list(filters(metadata)) == [("area", 7, "clinical_area")]
+    assert list(filters({})) == []
 
 
 @pytest.mark.parametrize("chart", CHARTS)
