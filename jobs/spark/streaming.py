@@ -159,10 +159,8 @@ def _explained(error: Exception, checkpoint: str) -> Exception:
 @contextmanager
 def _signals(spark: "SparkSession", stop: Stop) -> Iterator[None]:
     """Signals set `stop`, also in the JVM: that is spark-submit's own process, and it would halt at once."""
-    from pyspark.java_gateway import ensure_callback_server_started
-
     gateway: Any = spark.sparkContext._gateway
-    ensure_callback_server_started(gateway)  # type: ignore[no-untyped-call]
+    take_calls_with_a_token(gateway)
     in_jvm, handler = gateway.jvm.sun.misc.Signal, _JvmSignalHandler(stop)
     before = {name: in_jvm.handle(in_jvm(name), handler) for name in SIGNALS}
     numbers = [getattr(signal, f"SIG{name}") for name in SIGNALS]
@@ -174,6 +172,29 @@ def _signals(spark: "SparkSession", stop: Stop) -> Iterator[None]:
             signal.signal(number, old)
         for name, old in before.items():
             in_jvm.handle(in_jvm(name), old)
+
+
+def take_calls_with_a_token(gateway: Any) -> None:
+    """Let Python's callback server, which the JVM calls, take no call of anybody else on this host.
+
+    PySpark starts it without a token, and Py4J's copy of the JVM's client for its port would know none.
+    """
+    from py4j.java_gateway import JavaObject
+    from pyspark.java_gateway import ensure_callback_server_started
+
+    parameters, token = gateway.callback_server_parameters, gateway.gateway_parameters.auth_token
+    if parameters.auth_token == token:
+        return
+    parameters.auth_token = token
+    ensure_callback_server_started(gateway)  # type: ignore[no-untyped-call]
+    java, server = gateway.jvm, JavaObject("GATEWAY_SERVER", gateway._gateway_client)
+    old, inner = server.getCallbackClient(), server.getGateway()
+    seconds, sockets = java.java.util.concurrent.TimeUnit.SECONDS, java.javax.net.SocketFactory.getDefault()
+    where = (old.getPort(), old.getAddress(), 30, seconds, sockets)
+    client = java.py4j.PythonClient(inner, None, *where, server, True, 0, token)
+    place = inner.getClass().getDeclaredField("cbClient")
+    place.setAccessible(True)
+    place.set(inner, client)
 
 
 class _JvmSignalHandler:

@@ -1,5 +1,6 @@
 """The session of the jobs: what spark-submit was told stands, and what cells depend on is not told otherwise."""
 
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ import pytest
 
 from jobs.cli import JobError
 from jobs.spark.session import PARTS, session, side_by_side
+from jobs.spark.streaming import Stop, _signals
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -60,3 +62,25 @@ def test_calls_run_at_the_same_time_until_one_fails(spark: "SparkSession") -> No
     endless = spark.range(10**15).selectExpr("count_if(hash(id) = 0)")
     with pytest.raises(JobError, match="no"):
         side_by_side(spark, endless.collect, fails)
+
+
+def test_nobody_without_the_token_calls_python(spark: "SparkSession") -> None:
+    stop = Stop()
+    with _signals(spark, stop):
+        gateway: Any = spark.sparkContext._gateway
+        for name in [name for name in gateway.gateway_property.pool.dict if name != "t"]:
+            for before in ("", "A\nguessed\ne\n"):
+                with socket.create_connection(("127.0.0.1", gateway._callback_server.port), timeout=20) as stranger:
+                    stranger.sendall(f"{before}c\n{name}\nhandle\nn\ne\n".encode())
+                    assert "yv" not in _all_of(stranger)
+        assert not stop.signalled.is_set()
+        in_jvm: Any = gateway.jvm.sun.misc.Signal
+        getattr(in_jvm, "raise")(in_jvm("HUP"))  # whose handler, in the JVM, has the token
+        assert stop.signalled.wait(20)
+
+
+def _all_of(connection: socket.socket) -> str:
+    try:
+        return connection.makefile("rb").read().decode()
+    except ConnectionResetError:
+        return ""
