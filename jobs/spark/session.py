@@ -52,7 +52,10 @@ def session(app_name: str, settings: Mapping[str, str] | None = None) -> "SparkS
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # of the workers
     told = _told()
     builder = SparkSession.builder.appName(app_name)
-    for name, value in {**SETTINGS, **(settings or {})}.items():
+    wanted = {**SETTINGS, **(settings or {})}
+    if {**wanted, **told}.get("spark.master", "").startswith("local"):
+        wanted["spark.authenticate"] = "true"  # a cluster's hosts have to be given its secret
+    for name, value in wanted.items():
         if name not in told:
             builder = builder.config(name, value)
     spark = builder.getOrCreate()

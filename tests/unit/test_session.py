@@ -64,6 +64,11 @@ def test_calls_run_at_the_same_time_until_one_fails(spark: "SparkSession") -> No
         side_by_side(spark, endless.collect, fails)
 
 
+def test_a_driver_lets_nobody_in_by_its_own_ports(spark: "SparkSession") -> None:
+    jvm: Any = spark._jvm
+    assert jvm.org.apache.spark.SparkEnv.get().securityManager().isAuthenticationEnabled()
+
+
 def test_nobody_without_the_token_calls_python(spark: "SparkSession") -> None:
     stop = Stop()
     with _signals(spark, stop):
