@@ -231,7 +231,7 @@ class DockerOperator(RenderingNamesVariables, AirflowDockerOperator):
         connection = BaseHook.get_connection(self.engine_conn_id)
         extra = connection.extra_dejson
         self.docker_url = engine_url(connection.host, connection.port, extra)
-        return Engine(base_url=self.docker_url, tls=engine_tls(extra), timeout=self.timeout)
+        return Engine(base_url=self.docker_url, tls=engine_tls(self.docker_url, extra), timeout=self.timeout)
 
     def execute(self, context: Context) -> Any:
         """Run the container to its end; red when it ends with anything but 0.

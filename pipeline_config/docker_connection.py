@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 from docker import APIClient
 from docker.tls import TLSConfig
 
 # Extras of the connection: paths of PEM files on the Airflow host, named as DockerOperator's own arguments.
 TLS_EXTRAS = ("tls_ca_cert", "tls_client_cert", "tls_client_key")
+PLAINTEXT = "plaintext"  # the extra that says: TCP without TLS is meant
 
 
 def engine_url(host: str | None, port: int | None, extra: Mapping[str, Any]) -> str:
@@ -18,6 +19,11 @@ def engine_url(host: str | None, port: int | None, extra: Mapping[str, Any]) -> 
     if "://" not in host:
         return f"tcp://{host}:{port or (2376 if _given(extra) else 2375)}"
     return f"{host}:{port}" if port else host
+
+
+def is_plaintext(url: str, extra: Mapping[str, Any]) -> bool:
+    """Whether everybody who reaches the engine, or sits between, may do with it what we do."""
+    return url.startswith(("tcp://", "http://")) and not _given(extra)
 
 
 class Tls(TLSConfig):  # type: ignore[misc]  # docker-py has no types
@@ -29,14 +35,31 @@ class Tls(TLSConfig):  # type: ignore[misc]  # docker-py has no types
         client.trust_env = False
 
 
-def engine_tls(extra: Mapping[str, Any]) -> Tls | Literal[False]:
-    """As docker-py's clients take it: False where the connection names no file.
+class Plaintext(Tls):
+    """No TLS, as docker-py's `tls=False`; and no proxy of the environment is told what the engine is told."""
 
-    ValueError when only some of the three are named; docker-py's TLSParameterError when a file is not there.
+    def __bool__(self) -> bool:
+        return False
+
+    def configure_client(self, client: APIClient) -> None:
+        """Keep the environment out."""
+        client.trust_env = False
+
+
+def engine_tls(url: str, extra: Mapping[str, Any]) -> Tls:
+    """As docker-py's clients take it: Plaintext where the connection names no file.
+
+    ValueError when only some of the three are named, or the URL is plaintext and the extra does not say that this is
+    meant; docker-py's TLSParameterError when a file is not there.
     """
     given = _given(extra)
     if not given:
-        return False
+        if is_plaintext(url, extra) and str(extra.get(PLAINTEXT)).lower() != "true":
+            raise ValueError(
+                f"without TLS whoever reaches it is root on its host: name {', '.join(TLS_EXTRAS)} in the connection's "
+                f'extra, or take ssh:// or unix://; if it is meant, say "{PLAINTEXT}": true there'
+            )
+        return Plaintext()
     if missing := [name for name in TLS_EXTRAS if name not in given]:
         raise ValueError(f"TLS needs {', '.join(missing)} too: add it to the connection's extra")
     authority, certificate, key = (str(extra[name]) for name in TLS_EXTRAS)

@@ -4,14 +4,15 @@ import hashlib
 import os
 import re
 import shutil
+import socket
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
 from stack.errors import StackError
+from stack.home import OWNERS_ALONE
 from stack.server import Server
-from stack.settings import HOST
 
 NONE = "none"
 # containerd's socket lies in the engine's run folder, and a socket's path has at most 107 characters.
@@ -19,10 +20,12 @@ LONGEST_RUN_FOLDER = 70
 
 
 class DockerEngine(Server):
-    """The engine that runs the producers; `address` is its URL, or `none`."""
+    """The engine that runs the producers; `address` is its URL, or `none`.
+
+    Whoever reaches an engine is root: one of our own listens in a folder that is closed to everybody else.
+    """
 
     name = "docker"
-    ports = ("docker",)
     start_limit: ClassVar[float] = 60.0
     stop_limit: ClassVar[float] = 40.0  # it stops its containers first
 
@@ -40,9 +43,6 @@ class DockerEngine(Server):
     def process_names(self) -> tuple[str, ...]:
         """No process of ours when the engine is the machine's own, or none."""
         return (self.name,) if self.address == self._own_address() else ()
-
-    def claim(self) -> None:
-        """The port is claimed only when an engine of our own is started."""
 
     def start(self) -> None:
         """Find an engine or start one; never fails: without an engine the producers run as local processes."""
@@ -77,14 +77,15 @@ class DockerEngine(Server):
             "exec-root": self._run_folder,
             "pidfile": folder / "dockerd.pid",
         }
-        network = ["--bridge=none", "--iptables=false", "--ip6tables=false", "--tls=false"]
+        network = ["--bridge=none", "--iptables=false", "--ip6tables=false"]
         options = [f"--{name}={path}" for name, path in paths.items()]
-        return {self.name: ["dockerd", f"--host={self.address}", *options, *network, "--log-level=warn"]}
+        where = [f"--host={self.address}", "--group=root"]
+        return {self.name: ["dockerd", *where, *options, *network, "--log-level=warn"]}
 
     def prepare(self) -> None:
         """Forget the pid file of an engine that was killed: it would refuse to start."""
         (self.home.folder("docker") / "dockerd.pid").unlink(missing_ok=True)
-        self._run_folder.mkdir(parents=True, exist_ok=True)
+        self._run_folder.mkdir(mode=OWNERS_ALONE, parents=True, exist_ok=True)
 
     def probe(self) -> bool:
         """It answers a ping."""
@@ -110,8 +111,6 @@ class DockerEngine(Server):
             raise StackError(
                 "no Docker engine answers, and dockerd is not installed (Debian: apt-get install docker.io)"
             )
-        if not self.is_running() or not self.process_names():
-            self.home.claim_port("docker")
         self._decide(self._own_address())
         super().start()
 
@@ -120,10 +119,7 @@ class DockerEngine(Server):
         (self._record.parent / "why_none").write_text(why, encoding="utf-8")
 
     def _own_address(self) -> str:
-        try:
-            return f"tcp://{HOST}:{self.home.port('docker')}"
-        except StackError:
-            return ""
+        return f"unix://{self._run_folder}/docker.sock"
 
     @property
     def _record(self) -> Path:
@@ -138,10 +134,10 @@ class DockerEngine(Server):
 
 
 def machine_engines() -> list[str]:
-    """Where an engine of this machine may answer."""
+    """Where an engine of this machine may answer. No engine of another one sees our folders and servers."""
     sockets = [Path("/var/run/docker.sock"), Path(f"/run/user/{os.geteuid()}/docker.sock")]
-    named = os.environ.get("DOCKER_HOST")
-    return [*([named] if named else []), *(f"unix://{path}" for path in sockets if path.exists())]
+    named = os.environ.get("DOCKER_HOST", "")
+    return [*([named] if named.startswith("unix://") else []), *(f"unix://{path}" for path in sockets if path.exists())]
 
 
 def mounts_below(folder: Path, table: Path = Path("/proc/self/mounts")) -> list[Path]:
@@ -175,6 +171,8 @@ def _answers(url: str) -> bool:
     import docker
 
     try:
+        with socket.socket(socket.AF_UNIX) as knock:  # docker-py leaves one open that nobody answers
+            knock.connect(url.removeprefix("unix://"))
         client = docker.DockerClient(base_url=url, timeout=5)
     except (docker.errors.DockerException, OSError):
         return False

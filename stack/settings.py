@@ -46,7 +46,6 @@ PORTS = {
     "kafka-controller": Port(19093, "STACK_KAFKA_CONTROLLER_PORT"),
     "postgres": Port(15432, "STACK_POSTGRES_PORT"),
     "ssh": Port(12222, "STACK_SSH_PORT"),
-    "docker": Port(12375, "STACK_DOCKER_PORT"),
     "airflow": Port(18080, "STACK_AIRFLOW_PORT"),
     "superset": Port(18088, "STACK_SUPERSET_PORT"),
 }

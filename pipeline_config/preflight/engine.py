@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pipeline_config.preflight.probe import ANSWER_SECONDS, LIMIT_SECONDS, Failure, Once, Probe
+from pipeline_config.preflight.probe import ANSWER_SECONDS, LIMIT_SECONDS, Caution, Failure, Once, Probe
 from pipeline_config.preflight.settings import Connection, Settings
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def probes(settings: Settings, name: str, images: dict[str, list[str]]) -> list[
     fix = f"look at the engine and its firewall, and at the address in {name}"
 
     def engine() -> str:
-        return f"{engine_url(settings.connection(name))}, Docker {client.own().version()['Version']}"
+        return _engine(settings.connection(name), client.own())
 
     found = [Probe(name, engine, fix)]
     for image, folders in images.items():
@@ -40,6 +40,17 @@ def engine_url(connection: Connection) -> str:
     return docker_connection.engine_url(connection.host, connection.port, connection.extra)
 
 
+def _engine(connection: Connection, client: DockerClient) -> str:
+    """Which one it is; Caution when it speaks plaintext."""
+    from pipeline_config import docker_connection
+
+    url = engine_url(connection)
+    found = f"{url}, Docker {client.version()['Version']}"
+    if docker_connection.is_plaintext(url, connection.extra):
+        raise Caution(f"{found}, in plaintext: whoever reaches it is root there", "let it speak TLS, or take ssh://")
+    return found
+
+
 def _client(connection: Connection, name: str) -> DockerClient:
     import docker
 
@@ -47,7 +58,7 @@ def _client(connection: Connection, name: str) -> DockerClient:
 
     url = engine_url(connection)
     try:
-        tls = docker_connection.engine_tls(connection.extra)
+        tls = docker_connection.engine_tls(url, connection.extra)
         client = docker.DockerClient(base_url=url, tls=tls, timeout=ANSWER_SECONDS)
         client.ping()
     except (docker.errors.DockerException, OSError, ValueError) as error:
@@ -77,7 +88,7 @@ def _folder(settings: Settings, client: Once[DockerClient], image: Once[str], va
     mount = docker.types.Mount(target=folder, source=folder, type="bind", read_only=True)
     try:
         client.needed().containers.run(
-            identity, entrypoint=["ls", folder], mounts=[mount], network_mode="host", stderr=True, remove=True
+            identity, entrypoint=["ls", folder], mounts=[mount], network_mode="none", stderr=True, remove=True
         )
     except docker.errors.ContainerError as error:
         why = (error.stderr or b"").decode(errors="replace").strip()

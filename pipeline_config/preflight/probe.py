@@ -22,6 +22,10 @@ class Failure(Exception):  # noqa: N818 (what a probe found, not a fault of ours
         self.fix = fix
 
 
+class Caution(Failure):
+    """What answers as it must, and had better be otherwise."""
+
+
 @dataclass(frozen=True)
 class Probe:
     """`run` returns what was found or raises Failure; `fix` is what to do when it does not return within `limit` s."""
@@ -34,7 +38,10 @@ class Probe:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The answer to one probe: `found` is what there is or what is wrong, `fix` is empty when all is well."""
+    """The answer to one probe: `found` is what there is or what is wrong, `fix` is empty when all is well.
+
+    `ok` with a fix is a warning.
+    """
 
     what: str
     ok: bool
@@ -43,7 +50,7 @@ class Outcome:
     seconds: float
 
     def __str__(self) -> str:
-        status = "ok    " if self.ok else "failed"
+        status = "failed" if not self.ok else "warn  " if self.fix else "ok    "
         fix = f"; {self.fix}" if self.fix else ""
         return f"{status} {self.seconds:5.1f} s  {self.what}: {self.found}{fix}"
 
@@ -106,7 +113,7 @@ class _Running:
         try:
             self._outcome = self._answer(True, self.probe.run(), "")
         except Failure as failure:
-            self._outcome = self._answer(False, str(failure), failure.fix)
+            self._outcome = self._answer(isinstance(failure, Caution), str(failure), failure.fix)
         except Exception as error:  # noqa: BLE001 (a client library may fail in any way; the line says how)
             self._outcome = self._answer(False, f"{type(error).__name__}: {error}", self.probe.fix)
 

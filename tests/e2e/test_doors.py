@@ -74,6 +74,14 @@ def test_every_server_listens_on_127_0_0_1_only(stack: Stack, api: AirflowApi) -
     assert {address for address, _ in found} == {"127.0.0.1"}, found
 
 
+def test_the_docker_engine_listens_nowhere_but_in_a_folder_of_its_owners(stack: Stack) -> None:
+    processes = {process.pid for daemon in stack.docker.daemons() for process in daemon.members()}
+    assert listening(processes) == {}
+    if processes:  # else it is the machine's own
+        folder = Path(stack.docker.address.removeprefix("unix://")).parent
+        assert folder.stat().st_mode & 0o077 == 0
+
+
 def test_airflow_answers_nobody_without_a_login(stack: Stack, api: AirflowApi) -> None:
     assert api.call("GET", "dags")["total_entries"] >= 8
     doors = [f"/api/v2/{name}" for name in ("dags", "variables", "connections", "config", "pools", "eventLogs")]

@@ -400,7 +400,7 @@ def test_what_does_not_answer_is_said_in_time(
         port = listener.getsockname()[1]
         if not silent:
             servers.close()
-        connections["docker_server0"]["host"] = f"tcp://127.0.0.1:{port}"
+        connections["docker_server0"] |= {"host": f"tcp://127.0.0.1:{port}", "extra": {"plaintext": True}}
         for name in ("spark_ssh", "postgres_gold"):
             connections[name]["port"] = port
         monkeypatch.setenv("AIRFLOW_VAR_KAFKA_BROKERS", f"127.0.0.1:{port}")

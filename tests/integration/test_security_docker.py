@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -20,7 +21,7 @@ import pytest
 from pipeline_config.docker_connection import engine_tls
 from pipeline_config.project import ROOT, load_project
 from stack.docker_engine import DockerEngine
-from stack.home import Home
+from stack.home import Home, free_port
 from stack.settings import HOST
 from tests.airflow_environment import airflow_environment
 from tests.airflow_process import AirflowProcess
@@ -53,19 +54,28 @@ cat /logs/2020-10-01.json
 
 
 class TlsEngine(DockerEngine):
-    """An engine that lets in whoever shows a certificate of its authority."""
+    """An engine that also lets in by TCP whoever shows a certificate of its authority."""
+
+    def claim(self) -> None:
+        """The port of TLS."""
+        self.tls_address = f"tcp://{HOST}:{free_port()}"
 
     def commands(self) -> dict[str, Sequence[str]]:
         """dockerd with --tlsverify."""
-        words = [word for word in super().commands()[self.name] if word != "--tls=false"]
         files = {"tlscacert": "ca.pem", "tlscert": "server.pem", "tlskey": "server.key"}
-        return {self.name: [*words, "--tlsverify", *(f"--{k}={self.certificates / v}" for k, v in files.items())]}
+        tls = ["--tlsverify", *(f"--{name}={self.certificates / file}" for name, file in files.items())]
+        return {self.name: [*super().commands()[self.name], f"--host={self.tls_address}", *tls]}
+
+    def connect(self) -> docker.DockerClient:
+        """A client by TLS."""
+        tls = engine_tls(self.tls_address, tls_extra(self.certificates))
+        return docker.DockerClient(base_url=self.tls_address, tls=tls)
 
     def probe(self) -> bool:
-        """It answers a ping by TLS."""
-        client = docker.DockerClient(base_url=self.address, tls=engine_tls(tls_extra(self.certificates)))
+        """It answers a ping by its socket and by TLS."""
+        client = self.connect()
         try:
-            return bool(client.ping())
+            return super().probe() and bool(client.ping())
         finally:
             client.close()
 
@@ -97,25 +107,28 @@ def make_certificates(folder: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TlsEngine]:
-    """An engine by TLS that has an image with a shell."""
-    engine = TlsEngine(Home(tmp_path_factory.mktemp("engine"), any_port=True))
+def engine() -> Iterator[TlsEngine]:
+    """An engine by TLS that has an image with a shell, below a folder that everybody may pass."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o755)
+    engine = TlsEngine(Home(folder / "stack", any_port=True))
     make_certificates(engine.certificates)
     try:
         engine._start_own()
-        client = docker.DockerClient(base_url=engine.address, tls=engine_tls(tls_extra(engine.certificates)))
+        client = engine.connect()
         repository, tag = IMAGE.split(":")
         client.api.import_image_from_data(shell_image(), repository=repository, tag=tag)
         client.close()
         yield engine
     finally:
         engine.stop()
+        shutil.rmtree(folder)
 
 
 @pytest.fixture
 def client(engine: TlsEngine) -> Iterator[docker.DockerClient]:
     """A client of it."""
-    client = docker.DockerClient(base_url=engine.address, tls=engine_tls(tls_extra(engine.certificates)))
+    client = engine.connect()
     yield client
     client.close()
 
@@ -148,7 +161,7 @@ def given(
     arguments = {name: own[name] for name in names} | {"image": IMAGE, "entrypoint": list(entrypoint)}
     arguments["read_only_folders"] = list(folders)
     arguments["mounts"] = [{"target": "/logs", "source": str(folder), "type": "bind", "read_only": True}]
-    connection = {"conn_type": "docker", "host": engine.address, "extra": extra}
+    connection = {"conn_type": "docker", "host": engine.tls_address, "extra": extra}
     asked = {"instance": INSTANCE, "arguments": arguments}
     return {"AIRFLOW_CONN_DOCKER_SERVER0": json.dumps(connection)}, json.dumps(asked)
 
@@ -202,6 +215,25 @@ def test_a_folder_is_mounted_at_its_own_path_to_be_read_and_an_empty_one_is_none
     assert lines == ["a line", "refused"]
 
 
+def test_nobody_else_on_this_machine_reaches_an_engine_of_ours(engine: TlsEngine) -> None:
+    socket_of = engine.address.removeprefix("unix://")
+    reach = f"import socket; socket.socket(socket.AF_UNIX).connect({socket_of!r}); print('in')"
+    nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    for prefix, said in (([], "in\n"), (nobody, "")):
+        done = subprocess.run(
+            [*prefix, "/usr/bin/python3", "-c", reach], capture_output=True, text=True, cwd="/", check=False
+        )
+        assert done.stdout == said
+        assert ("PermissionError" in done.stderr) == bool(prefix), done.stderr
+
+
+def test_plaintext_is_refused_unless_the_connection_says_that_it_is_meant(execute: Execute, engine: TlsEngine) -> None:
+    assert "plaintext" in str(execute("echo in", {}))
+    meant = str(execute("echo in", {"plaintext": True}))
+    assert "HTTP request to an HTTPS server" in meant, "it has asked"
+    assert str(engine.tls_address) in meant
+
+
 def test_an_engine_by_tls_lets_in_who_has_a_certificate_and_nobody_else(
     engine: TlsEngine, execute: Execute, tmp_path: Path
 ) -> None:
@@ -219,7 +251,7 @@ def test_an_engine_by_tls_lets_in_who_has_a_certificate_and_nobody_else(
     }
     said = {case: execute("echo in", extra) for case, extra in refused.items()}
     for case, words in said.items():
-        assert str(words).startswith(f"AirflowException error: Docker engine {engine.address}"), (case, words)
+        assert str(words).startswith(f"AirflowException error: Docker engine {engine.tls_address}"), (case, words)
     assert "TLS needs tls_client_key too" in said["a key is missing"]
 
 
@@ -233,7 +265,8 @@ def test_a_container_that_no_retry_mends_fails_without_one(engine: TlsEngine, ex
 def test_a_container_ends_with_its_worker(engine: TlsEngine, client: docker.DockerClient, tmp_path: Path) -> None:
     happened = happening(client, "start", "destroy")
     reads = ["sh", "-c", "[ -p /dev/stdin ] || sleep 600; cat"]
-    env, text = given(engine, tls_extra(engine.certificates), tmp_path, reads)
+    _, text = given(engine, {}, tmp_path, reads)
+    env = {"AIRFLOW_CONN_DOCKER_SERVER0": json.dumps({"conn_type": "docker", "host": engine.address})}  # its socket
     env |= os.environ | airflow_environment(tmp_path / "airflow", ROOT, "local")
     words = [sys.executable, "-W", "ignore", "-c", RUN]
     with subprocess.Popen(words, cwd=ROOT, env=env, stdin=subprocess.PIPE, text=True) as worker:

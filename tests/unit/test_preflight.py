@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import http.server
 import subprocess
 import sys
 import threading
 import time
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -14,6 +16,7 @@ from pipeline_config import preflight
 from pipeline_config.errors import CommandError
 from pipeline_config.preflight import kafka_cluster
 from pipeline_config.preflight.engine import engine_url
+from pipeline_config.preflight.engine import probes as engine_probes
 from pipeline_config.preflight.needs import Reader, probes
 from pipeline_config.preflight.probe import Failure, Once, Outcome, Probe, run_all
 from pipeline_config.preflight.settings import Connection, Settings, connection_of, from_environment, printed_json
@@ -214,6 +217,38 @@ def test_a_pool_that_airflow_does_not_have_is_named() -> None:
     assert outcomes["pool curated_stream_writer"].ok
     assert outcomes["pool archive_raw_writer"].found.startswith("Airflow has no such pool")
     assert "airflow pools import" in outcomes["pool archive_raw_writer"].fix
+
+
+def test_an_engine_in_plaintext_is_refused_and_where_that_is_meant_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")  # who would be told, and does not answer
+
+    class Plain(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            body = b"OK" if self.path.endswith("_ping") else b'{"Version": "28", "ApiVersion": "1.44"}'
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Plain) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        extras: tuple[dict[str, Any], ...] = ({}, {"plaintext": "false"}, {"plaintext": True}, {"plaintext": "true"})
+        said = []
+        for extra in extras:
+            connection = Connection("127.0.0.1", server.server_address[1], extra=extra)
+            settings = Settings({}, {"engine": connection}, "Airflow")
+            said += [str(outcome) for outcome in run_all(engine_probes(settings, "engine", {}))]
+        server.shutdown()
+    assert all(line.startswith("failed") and "whoever reaches it is root on its host" in line for line in said[:2])
+    assert all(
+        line.startswith("warn  ") and "in plaintext: whoever reaches it is root there" in line for line in said[2:]
+    )
 
 
 @pytest.mark.parametrize(
