@@ -21,6 +21,7 @@ PROJECT_CHECKS: tuple[Callable[[Project], Iterator[Problem]], ...] = (
     shared.examples,
     shared.environments,
     operators.shared,
+    operators.required,
     shared.timezone,
     shared.one_place,
     shared.templates_of_defaults,

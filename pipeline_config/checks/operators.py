@@ -8,9 +8,9 @@ from typing import Any
 from pipeline_config import classes
 from pipeline_config.checks.context import Context
 from pipeline_config.checks.dag import unknown_notifiers
-from pipeline_config.compiler import MARKER, MINUTES, OWN_ARGUMENTS, is_class_path, upstream
+from pipeline_config.compiler import MARKER, MINUTES, OWN_ARGUMENTS, is_class_path, operator_of, upstream
 from pipeline_config.problem import Problem
-from pipeline_config.project import Project
+from pipeline_config.project import Environment, Project
 from pipeline_config.reader import Document, KeyPath
 from pipeline_config.schema import WORDS, did_you_mean, kind
 
@@ -188,17 +188,45 @@ def before(graph: dict[str, list[str]], task_id: str) -> set[str]:
 
 def shared(project: Project) -> Iterator[Problem]:
     """The classes of operators and notifiers are there and take their arguments; default_args name what is declared."""
-    defaults = project.defaults.data
+    known = project.defaults.data["operators"]
+    for section in ("operators", "notifiers"):
+        for name, entry in project.defaults.data.get(section, {}).items():
+            yield from _class(project.defaults, (section, name), entry["class"], entry)
+    for environment, document in project.environments.items():
+        for name, change in document.data.get("operators", {}).items():
+            if name in known:
+                whole = operator_of(project, name, project.environment(environment))
+                # Another class is given what the environments say that this one extends, too.
+                entry = {**change, "arguments": whole.get("arguments", {})} if "class" in change else change
+                yield from _class(document, ("operators", name), whole["class"], entry)
+            else:
+                hint = did_you_mean(name, list(known))
+                yield document.problem(("operators", name), f"defaults.yaml has no operator {name!r}", hint)
     for document in (project.defaults, *project.environments.values()):
-        for section in ("operators", "notifiers"):
-            for name, entry in document.data.get(section, {}).items():
-                class_path = entry.get("class") or defaults.get(section, {}).get(name, {}).get("class")
-                if class_path:
-                    yield from _class(document, (section, name), class_path, entry)
         yield from unknown_notifiers(project, document, ("default_args",), document.data.get("default_args", {}))
-        for name in document.data.get("operators", {}).keys() - defaults["operators"].keys():
-            hint = did_you_mean(name, list(defaults["operators"]))
-            yield document.problem(("operators", name), f"defaults.yaml has no operator {name!r}", hint)
+
+
+def required(project: Project) -> Iterator[Problem]:
+    """What a class cannot do without is given: to operators here or by each task, to notifiers here."""
+    places = [(project.defaults, Environment("", {}))]
+    places += [(document, project.environment(name)) for name, document in project.environments.items()]
+    for document, environment in places:
+        for name, change in document.data.get("operators", {}).items():
+            if "class" in change and name in project.defaults.data["operators"]:
+                operator = operator_of(project, name, environment)
+                given = {operator.get("connection_argument"), "command", *OWN_ARGUMENTS}
+                yield from _missing(document, ("operators", name), operator, given)
+    for name, notifier in project.defaults.data.get("notifiers", {}).items():
+        yield from _missing(project.defaults, ("notifiers", name), notifier, set())
+
+
+def _missing(document: Document, path: KeyPath, entry: dict[str, Any], given: set[Any]) -> Iterator[Problem]:
+    known = classes.parameters(entry["class"])
+    bare = {name.removesuffix(MINUTES) for name in entry.get("arguments", {})}
+    if known is not None and bare <= known.keys():  # else the one that is missing may be misspelt
+        for missing in sorted(classes.required(entry["class"]) - bare - given):
+            message = f"{_name(entry['class'])} needs the argument {missing!r}"
+            yield document.problem(path, message, f"write arguments: {{{missing}: …}}")
 
 
 def _class(document: Document, path: KeyPath, class_path: str, entry: dict[str, Any]) -> Iterator[Problem]:
