@@ -141,12 +141,12 @@ def load_project(
 ) -> Project:
     """Read every file below `root`/pipelines; nothing raises, each document carries its problems.
 
-    `contents` are those of `contents_of`. `known` are the documents as they were read before: they are not parsed then.
+    `contents` are those of `contents_of`. `known` are documents as they were read before: they are not parsed then.
     """
     files = contents_of(root) if contents is None else contents
 
     def document(file: str, schema: str) -> Document:
-        if known is not None:
+        if known is not None and file in known:
             return known[file]
         result = Document(file)
         content = files.get(file, FileNotFoundError(ENOENT, os.strerror(ENOENT)))

@@ -14,8 +14,9 @@ from pipeline_config.checks.context import Context, Index
 from pipeline_config.guard import guarded
 from pipeline_config.problem import Problem
 from pipeline_config.project import Project
+from pipeline_config.reader import Document
 
-__all__ = ["PIPELINE_CHECKS", "PROJECT_CHECKS", "check"]
+__all__ = ["PIPELINE_CHECKS", "PROJECT_CHECKS", "check", "check_again"]
 
 PROJECT_CHECKS: tuple[Callable[[Project], Iterator[Problem]], ...] = (
     shared.examples,
@@ -71,34 +72,59 @@ def check(project: Project) -> list[Problem]:
 
     The checks across files wait until catalog and defaults can be used; an environment that cannot be used is left out.
     """
-    problems = [*project.problems]
-    for document in [*project.shared, *project.pipelines]:
-        problems += guarded(document, partial(secrets.secrets, document))
-    if not (project.catalog.problems or project.defaults.problems):
-        for one_check in (shared.extends, shared.active):
-            problems += guarded(project.catalog, partial(one_check, project))
-        problems = _across_files(project.with_whole_environments(), problems)
+    problems = [*project.problems, *_secrets([*project.shared, *project.pipelines])]
+    if is_usable(project):
+        for of_environments in (shared.extends, shared.active):
+            problems += guarded(project.catalog, partial(of_environments, project))
+        project = project.with_whole_environments()
+        for one_check in PROJECT_CHECKS:
+            problems += guarded(project.defaults, partial(one_check, project))
+        contexts = _contexts(project, project.pipelines, problems)
+        problems += _of_pipelines(project, contexts, problems)
+        if not any(problem.severity == "error" for problem in problems):
+            problems += guarded(project.catalog, partial(shared.unused, project))
+            for across in ACROSS:
+                problems += guarded(project.catalog, partial(across, contexts))
     return sorted(set(problems))
 
 
-def _across_files(project: Project, problems: list[Problem]) -> list[Problem]:
-    """`problems` and those of a project whose shared files can be used."""
+def check_again(project: Project, changed: Sequence[Document], others: Sequence[Problem]) -> list[Problem]:
+    """The errors of a project of which only those pipelines have changed, and nothing that other files see of them.
+
+    `others` are the problems that all other files had. Warnings may be missing, or too many.
+    """
+    problems = [*others, *(problem for document in changed for problem in document.problems), *_secrets(changed)]
+    if is_usable(project):
+        project = project.with_whole_environments()
+        problems += _of_pipelines(project, _contexts(project, changed, problems), problems)
+    return sorted(set(problems))
+
+
+def is_usable(project: Project) -> bool:
+    """Whether catalog and defaults are, without which no pipeline means anything."""
+    return not (project.catalog.problems or project.defaults.problems)
+
+
+def _secrets(documents: Sequence[Document]) -> Iterator[Problem]:
+    for document in documents:
+        yield from guarded(document, partial(secrets.secrets, document))
+
+
+def _contexts(project: Project, pipelines: Sequence[Document], problems: Sequence[Problem]) -> list[Context]:
+    """Those that can be read, among all others; `problems` are those of the shared files."""
     index = Index.of(project)
-    for one_check in PROJECT_CHECKS:
-        problems += guarded(project.defaults, partial(one_check, project))
     paths = [problem.path.split(".") for problem in problems if problem.file == project.defaults.file]
     broken = frozenset(path[1] for path in paths if path[0] == "commands" and len(path) > 1)
-    right = [document for document in project.pipelines if not document.problems]
-    contexts = [Context(project, document, index, broken) for document in right]
-    problems += _of_each(contexts, PIPELINE_CHECKS)
-    wrong = {problem.file for problem in problems if problem.severity == "error"}
+    return [Context(project, document, index, broken) for document in pipelines if not document.problems]
+
+
+def _of_pipelines(project: Project, contexts: Sequence[Context], problems: Sequence[Problem]) -> list[Problem]:
+    """What is wrong in each pipeline; `problems` are those found before."""
+    found = list(_of_each(contexts, PIPELINE_CHECKS))
+    wrong = {problem.file for problem in [*problems, *found] if problem.severity == "error"}
     if not wrong.intersection(document.file for document in project.shared):
-        problems += _of_each([context for context in contexts if context.document.file not in wrong], CONSEQUENCES)
-    if not any(problem.severity == "error" for problem in problems):
-        problems += guarded(project.catalog, partial(shared.unused, project))
-        for across in ACROSS:
-            problems += guarded(project.catalog, partial(across, contexts))
-    return problems
+        found += _of_each([context for context in contexts if context.document.file not in wrong], CONSEQUENCES)
+    return found
 
 
 def _of_each(

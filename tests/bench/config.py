@@ -11,6 +11,7 @@ import datetime as dt
 import gc
 import importlib
 import importlib.util
+import itertools
 import json
 import os
 import pprint
@@ -152,10 +153,10 @@ def _loader_of_the_eight(report: Report, folder: Path, runs: int) -> None:
     others.mkdir()
     for dag_id, config in _compiled(load_project()).items():
         (others / f"{dag_id}.py").write_text(hand_written(dag_id, config), encoding="utf-8")
-    first, again, other = _build(report, ours, others, runs)
+    _, edited, again, other = _build(report, ours, others, runs)
     report.line("eight hand-written DAG files", other)
     report.ceiling("loader again : hand-written", again / other, HAND_WRITTEN_RATIO, "×")
-    report.ceiling("loader after an edit : hand-written", first / other, EDITED_RATIO, "×")
+    report.ceiling("loader after an edit : hand-written", edited / other, EDITED_RATIO, "×")
 
 
 def _loader_of_many(report: Report, folder: Path, runs: int) -> None:
@@ -166,7 +167,7 @@ def _loader_of_many(report: Report, folder: Path, runs: int) -> None:
     for dag_id, config in _compiled(load_project(ours)).items():
         text = yaml.safe_dump({dag_id: dag_factory_config(config)}, allow_unicode=True, sort_keys=False)
         (others / f"{dag_id}.yaml").write_text(text, encoding="utf-8")
-    first, _, other = _build(report, ours, others, runs)
+    first, _, _, other = _build(report, ours, others, runs)
     report.line("dag-factory, its own YAML", other)
     report.ceiling("loader for the first time : dag-factory", first / other, DAG_FACTORY_RATIO, "×")
 
@@ -229,9 +230,9 @@ def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, list) else value
 
 
-def _build(report: Report, ours: Path, others: Path, runs: int) -> tuple[float, float, float]:
-    """Seconds in which the loader of the project `ours` builds its DAGs, for the first time and again, and in which
-    those of `others` are built.
+def _build(report: Report, ours: Path, others: Path, runs: int) -> tuple[float, float, float, float]:
+    """Seconds in which the loader of the project `ours` builds its DAGs, for the first time, after an edit and again,
+    and in which those of `others` are built.
     """
     from tests.airflow_environment import airflow_environment  # the script below runs where there is no tests package
 
@@ -242,10 +243,11 @@ def _build(report: Report, ours: Path, others: Path, runs: int) -> tuple[float, 
     }
     script = [sys.executable, "-W", "ignore", __file__, "--runs", str(runs), "--build", str(ours), str(others)]
     result = subprocess.run(script, cwd=ours, env=environment, check=True, stdout=subprocess.PIPE, text=True)
-    first, again, other = json.loads(result.stdout.splitlines()[-1])
+    first, edited, again, other = json.loads(result.stdout.splitlines()[-1])
     report.line("dag_factory_loader.py, for the first time", first)
+    report.line("dag_factory_loader.py, after an edit of one file", edited)
     report.line("dag_factory_loader.py, again", again)
-    return first, again, other
+    return first, edited, again, other
 
 
 def _build_times(ours: Path, others: Path, runs: int) -> list[float]:
@@ -263,12 +265,20 @@ def _build_times(ours: Path, others: Path, runs: int) -> list[float]:
         shutil.rmtree(ours / "__pycache__", ignore_errors=True)
         return again()
 
+    path = next((ours / "pipelines" / "mart").glob("*.yaml"))
+    text, edits = path.read_text(encoding="utf-8"), itertools.count()
+
+    def edited() -> float:
+        new = re.sub(r"(?m)^description: .*$", f"description: Edited for the {next(edits)}th time", text)
+        path.write_text(new, encoding="utf-8")
+        return again()
+
     def other() -> float:
         return _seconds(lambda: _run_others(others), expected)
 
-    for side in (first, other):
+    for side in (first, edited, other):
         side()  # imports what it needs
-    return list(_medians({"first": first, "again": again, "other": other}, runs).values())
+    return list(_medians({"first": first, "edited": edited, "again": again, "other": other}, runs).values())
 
 
 def _run_others(folder: Path) -> dict[str, Any]:

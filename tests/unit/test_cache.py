@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from random import Random
 
 import pytest
 
 from pipeline_config import cache
 from pipeline_config.checks import check
 from pipeline_config.problem import Problem
-from pipeline_config.project import ROOT, Project
+from pipeline_config.project import ROOT, Project, load_project
+from tests.mutations.mutate import KINDS, Source, mutant
 
 MEMORY = "__pycache__/pipelines.json"
 
@@ -68,6 +70,39 @@ def test_a_changed_value_of_an_environment_is_seen(
     monkeypatch.setenv("STACK_KAFKA_PORT", "no port")
     cache.load_checked(root)
     assert counted.calls == 2
+
+
+def errors(problems: list[Problem]) -> list[Problem]:
+    return [problem for problem in problems if problem.severity == "error"]
+
+
+def test_an_edit_that_no_other_file_sees_is_checked_alone(root: Path, counted: Counted) -> None:
+    path = root / "pipelines/mart/tripclick_load_postgres.yaml"
+    right = path.read_text(encoding="utf-8").replace("colour: red\n", "")
+    path.write_text(right, encoding="utf-8")
+    cache.load_checked(root)
+    path.write_text(right.replace("mart-path:", "mart-pth:"), encoding="utf-8")
+    project, found = cache.load_checked(root)
+    assert counted.calls == 1
+    assert errors(found) == errors(check(load_project(root)))
+    assert [problem.path for problem in errors(found)] == ["tasks[1].arguments.mart-pth"]
+    assert project.pipeline("tripclick_load_postgres")["tasks"][1]["arguments"].keys() >= {"mart-pth"}
+    assert cache.load_checked(root)[1] == found
+    path.write_text(right.replace("in_full", "whole"), encoding="utf-8")  # a param, which others may set
+    cache.load_checked(root)
+    assert counted.calls == 2
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_after_an_edit_the_errors_are_those_of_the_whole_check(root: Path, kind: str) -> None:
+    random = Random(7)  # noqa: S311 (to be repeated, not to be secret)
+    files = sorted((root / "pipelines").glob("*/tripclick_*.yaml"))
+    cache.load_checked(root)
+    for _ in range(3):
+        path = random.choice(files)
+        path.write_bytes(mutant(Source(path.read_text(encoding="utf-8")), kind, random))
+        assert errors(cache.load_checked(root)[1]) == errors(check(load_project(root)))
+        shutil.copy(ROOT / path.relative_to(root), path)
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"key": 1}'])
