@@ -16,7 +16,19 @@ from stack.settings import DATABASE, DATABASE_LOGIN, HOST, postgres_binaries
 
 SUPERUSER = "postgres"
 SHARED_BUFFERS_MIB = 64
-READER_LIMIT = "30s"  # no chart waits longer, and no forgotten query holds the server
+READER_CONNECTIONS = 16  # of dashboards: two for each thread of Superset
+READER_SETTINGS = {
+    "default_transaction_read_only": "on",
+    "statement_timeout": "'30s'",  # no chart waits longer, and no forgotten query holds the server
+    "temp_file_limit": "'1GB'",  # which a role cannot change, unlike the two above
+}
+# Large objects would stay, and locks fill a table that is everybody's.
+_NO_WRITING_FUNCTIONS = r"""
+DO $$ DECLARE name regprocedure; BEGIN
+  FOR name IN SELECT oid::regprocedure FROM pg_proc WHERE pronamespace = 'pg_catalog'::regnamespace
+    AND proname ~ '^(lo_|loread|lowrite|pg_(try_)?advisory_)'
+  LOOP EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', name); END LOOP;
+END $$"""
 # Nobody but its owner passes the stack's folder, nor need PostgreSQL's user: it is handed the data folder, and the
 # file with the first password, as open descriptors, and no capability.
 _AS_SERVER_USER = """\
@@ -98,11 +110,12 @@ class PostgreSql(Server):
         for role, kind in roles.items():
             if not self._execute("postgres", "SELECT 1 FROM pg_roles WHERE rolname = %s", role):
                 self._execute("postgres", f"CREATE ROLE {role} {kind}")
-        self._execute("postgres", f"ALTER ROLE {READER} SET default_transaction_read_only = on")
-        self._execute("postgres", f"ALTER ROLE {READER} SET statement_timeout = '{READER_LIMIT}'")
         if not self._execute("postgres", "SELECT 1 FROM pg_database WHERE datname = %s", database):
             self._execute("postgres", f'CREATE DATABASE "{database}" OWNER {OWNER}')
-        for statement in owner_sql(DATABASE_LOGIN, database, "public"):
+        # What the reader may have changed of itself, its password too, is as it was.
+        self._execute("postgres", f"ALTER ROLE {READER} PASSWORD '{self.reader[1]}'")
+        self._execute("postgres", "REVOKE CONNECT ON DATABASE postgres, template1 FROM PUBLIC")
+        for statement in (*owner_sql(DATABASE_LOGIN, database, "public"), ";\n".join(reader_sql(database))):
             self._execute(database, statement)
 
     def is_readable(self, table: str) -> bool:
@@ -154,3 +167,15 @@ class PostgreSql(Server):
         opened = [str(self._data), str(password or os.devnull)]
         given = ["--pwfile=/proc/self/fd/4"] if password else []
         return ["sh", "-c", _AS_SERVER_USER, "sh", *opened, *command, "/proc/self/fd/3", *given]
+
+
+def reader_sql(database: str) -> list[str]:
+    """What leaves READER nothing but reading, as far as PostgreSQL can take it from a role; a superuser runs it."""
+    return [
+        f"ALTER ROLE {READER} CONNECTION LIMIT {READER_CONNECTIONS}",
+        f"ALTER ROLE {READER} RESET ALL",
+        f'ALTER ROLE {READER} IN DATABASE "{database}" RESET ALL',
+        *(f"ALTER ROLE {READER} SET {name} = {value}" for name, value in READER_SETTINGS.items()),
+        f'REVOKE TEMPORARY ON DATABASE "{database}" FROM PUBLIC',
+        _NO_WRITING_FUNCTIONS.strip(),
+    ]

@@ -14,6 +14,7 @@ from jobs.cli import JobError
 from jobs.spark import dictionary, migrations
 from jobs.spark.migrations import ANALYZE, HISTORY, MIGRATIONS, OWNER, RIGHTS, migrate
 from stack.postgresql import SUPERUSER, PostgreSql
+from stack.settings import DATABASE, DATABASE_LOGIN
 from tests.integration.databases import as_owner, database, rows_of  # noqa: F401  (a fixture)
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("database")]
@@ -34,6 +35,18 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = shutil.copytree(MIGRATIONS, tmp_path / "sql")
     monkeypatch.setattr(migrations, "MIGRATIONS", folder)
     return folder
+
+
+def as_superuser(server: PostgreSql) -> psycopg.Connection[Any]:
+    """A connection of the superuser to the database of the environment, in autocommit mode."""
+    password = server.home.secret("postgres_superuser")
+    return psycopg.connect("", user=SUPERUSER, password=password, autocommit=True)
+
+
+def as_reader(server: PostgreSql, **more: Any) -> psycopg.Connection[Any]:
+    """A connection of who reads dashboards, in autocommit mode."""
+    user, password = server.reader
+    return psycopg.connect("", user=user, password=password, autocommit=True, **more)
 
 
 def owners(connection: psycopg.Connection[Any]) -> dict[str, str]:
@@ -84,8 +97,11 @@ def test_the_owner_analyzes_for_the_login_and_for_nobody_else(
 ) -> None:
     migrate(login)
     login.execute("INSERT INTO daily_traffic VALUES ('2020-01-01', 1, 1, 1, 1)")
-    # A temporary table of the same name is not the one.
-    login.execute("CREATE TEMPORARY TABLE daily_traffic (event_date date)")
+    # A temporary table of the same name, where somebody lets the login make one, is not the one.
+    with as_superuser(postgres_server) as superuser:
+        superuser.execute(f"GRANT TEMPORARY ON DATABASE {DATABASE} TO {DATABASE_LOGIN}".encode())
+        login.execute("CREATE TEMPORARY TABLE daily_traffic (event_date date)")
+        superuser.execute(f"REVOKE TEMPORARY ON DATABASE {DATABASE} FROM {DATABASE_LOGIN}".encode())
     login.execute(f"SELECT {ANALYZE}".encode())
     ((schema,),) = rows_of("SELECT current_schema()")
     counted = "SELECT reltuples FROM pg_class WHERE oid = %s::regclass"
@@ -142,8 +158,7 @@ def test_a_table_of_somebody_else_is_named_with_the_way_out(
 ) -> None:
     migrate(login)
     ((schema,),) = rows_of("SELECT current_schema()")
-    admin: dict[str, Any] = {"user": SUPERUSER, "password": postgres_server.home.secret("postgres_superuser")}
-    with psycopg.connect("", **admin, autocommit=True) as superuser:
+    with as_superuser(postgres_server) as superuser:
         superuser.execute(f"ALTER TABLE {schema}.daily_traffic OWNER TO {SUPERUSER}".encode())
         with pytest.raises(JobError, match="must be owner of table daily_traffic: run as superuser: ALTER") as caught:
             migrate(login)
@@ -176,9 +191,45 @@ def test_a_reader_holds_no_migration_up(login: psycopg.Connection[Any], postgres
         for statement in (f"LOCK TABLE {HISTORY} IN ACCESS SHARE MODE", "LOCK TABLE daily_traffic IN ROW SHARE MODE"):
             with pytest.raises(psycopg.errors.InsufficientPrivilege), reader.transaction():
                 reader.execute(statement.encode())
-        reader.execute("SELECT pg_advisory_lock(7201310)")  # which once was that of migrations
         login.execute(f"SET statement_timeout = '{LIMIT_SECONDS}s'".encode())
         migrate(login)
+
+
+NOT_READING = """
+    CREATE TEMPORARY TABLE mine AS SELECT 1
+    CREATE TABLE public.mine (id int)
+    CREATE SCHEMA mine
+    DELETE FROM daily_traffic
+    SELECT lo_create(0)
+    SELECT lo_from_bytea(0, 'anything')
+    SELECT pg_advisory_lock(1)
+    SELECT pg_try_advisory_xact_lock_shared(1, 2)
+    COPY (SELECT 1) TO PROGRAM 'cat'
+    SELECT pg_read_file('PG_VERSION')
+    SET temp_file_limit = -1
+    ALTER ROLE CURRENT_USER SET temp_file_limit = -1
+    ALTER ROLE CURRENT_USER CONNECTION LIMIT -1
+    SET ROLE tripclick_owner
+    CREATE ROLE mine
+"""
+
+
+def test_who_reads_dashboards_does_nothing_besides_whatever_it_sets(
+    login: psycopg.Connection[Any], postgres_server: PostgreSql
+) -> None:
+    migrate(login)
+    with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
+        as_reader(postgres_server, dbname="postgres", options="")
+    with as_reader(postgres_server) as reader:
+        reader.execute("SET default_transaction_read_only = off")
+        for statement in NOT_READING.strip().splitlines():
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                reader.execute(statement.encode())
+        # What PostgreSQL lets every role do to itself lasts until the server's next start.
+        reader.execute("ALTER ROLE CURRENT_USER PASSWORD 'mine'; ALTER ROLE CURRENT_USER SET statement_timeout = 0")
+    postgres_server.complete()
+    with as_reader(postgres_server) as reader:
+        assert reader.execute("SHOW statement_timeout").fetchone() == ("30s",)
 
 
 def test_an_open_transaction_of_a_reader_stops_a_deployment_and_no_reader(

@@ -25,12 +25,12 @@ from stack.docker_engine import mounts_below
 from stack.errors import StackError
 from stack.home import Home, free_port, is_free
 from stack.kafka_broker import new_cluster_id
-from stack.postgresql import PostgreSql
+from stack.postgresql import PostgreSql, reader_sql
 from stack.process import Daemon, Process, memory, read_process
 from stack.producer_image import NoImageError, context_files, fingerprint
 from stack.progress import Progress
 from stack.server import Server, tail
-from stack.settings import HOST, PORTS
+from stack.settings import DATABASE, HOST, PORTS, REPOSITORY
 from stack.stack import Stack
 from stack.superset import Superset
 
@@ -216,6 +216,13 @@ def open_folder() -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as name:
         Path(name).chmod(0o755)
         yield Path(name)
+
+
+def test_operators_are_given_the_sql_that_leaves_the_reader_nothing_but_reading() -> None:
+    page = " ".join((REPOSITORY / "docs" / "operations.md").read_text(encoding="utf-8").split())
+    for statement in reader_sql(DATABASE):
+        if "RESET ALL" not in statement:
+            assert f"{' '.join(statement.replace(chr(34), '').split())};" in page
 
 
 # Servers
