@@ -1,4 +1,4 @@
-"""The embedded servers: Kafka, PostgreSQL, an SSH server for Spark, a Docker engine and Airflow, on 127.0.0.1 only.
+"""The embedded servers: Kafka, PostgreSQL, an SSH server for Spark, a Docker engine and Airflow; on this machine only.
 
 `python -m stack up|down|status`; everything that they write lives in one folder, `.stack/` (or `STACK_HOME`).
 """
