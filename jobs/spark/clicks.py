@@ -10,7 +10,7 @@ REPEATS: Final = """
 SELECT rowid AS id
 FROM input
 WHERE event_id IN (SELECT event_id FROM input GROUP BY event_id HAVING count(*) > 1)
-QUALIFY row_number() OVER (PARTITION BY event_id ORDER BY topic, "partition", "offset", event_ts) > 1
+QUALIFY row_number() OVER (PARTITION BY event_id ORDER BY kafka_ts, topic, "partition", "offset", event_ts) > 1
 """
 
 

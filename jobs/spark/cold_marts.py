@@ -102,37 +102,63 @@ GROUP BY event_date
 """
 }
 
-# The runs of records in quarantine: how many, right behind which record of Kafka.
-BEHIND: Final = {
-    "runs": """
-SELECT topic, "partition", "offset",
-    "offset" - dense_rank() OVER (PARTITION BY topic, "partition" ORDER BY "offset") AS run
-FROM input
+# A topic that was deleted and recreated counts its offsets from 0 again. `records` are those of `input`, which has the
+# first record of each such topic and partition besides, and from when (`since`) until when (`until`) Kafka had what has
+# its offsets in the same topic.
+_RECORDS: Final = {
+    "starts": """
+SELECT topic, "partition", 0 AS since FROM input
+UNION
+SELECT topic, "partition", kafka_ts FROM input WHERE "offset" = 0
 """,
+    "topics": f"""
+SELECT *, lead(since, 1, {2**63 - 1}) OVER (PARTITION BY topic, "partition" ORDER BY since) AS until FROM starts
+""",
+    "records": """
+SELECT input.*, since, until
+FROM input
+JOIN topics USING (topic, "partition")
+WHERE kafka_ts >= since AND kafka_ts < until
+""",
+}
+_RUNS: Final = """
+SELECT topic, "partition", "offset", since, until,
+    "offset" - dense_rank() OVER (PARTITION BY topic, "partition", since ORDER BY "offset") AS run
+"""
+
+# The runs of records in quarantine (`is_bad`): how many, right behind which record of Kafka.
+BEHIND: Final = {
+    **_RECORDS,
+    "runs": f"{_RUNS}FROM records WHERE is_bad",
     "behind": """
-SELECT topic, "partition", min("offset") - 1 AS "offset", count(*) AS records
+SELECT topic, "partition", min("offset") - 1 AS "offset", since, until, count(*) AS records
 FROM runs
-GROUP BY topic, "partition", run
+GROUP BY topic, "partition", since, until, run
 """,
 }
 
 # The places right before the runs that hold a record which came into the quarantine or left it: `input` has all records
 # that it holds, and by `came` (1 or -1) those that moved.
 MOVED: Final = {
+    **_RECORDS,
     "moved": """
-SELECT topic, "partition", "offset"
-FROM input
+SELECT topic, "partition", "offset", since, until
+FROM records
 WHERE came IS NOT NULL
-GROUP BY topic, "partition", "offset", kafka_ts
+GROUP BY topic, "partition", "offset", since, until, kafka_ts
 HAVING sum(came) <> 0
 """,
-    "places": 'SELECT DISTINCT topic, "partition", "offset" FROM input WHERE came IS NULL UNION FROM moved',
-    "runs": BEHIND["runs"].replace("FROM input", "FROM places"),
+    "places": """
+SELECT DISTINCT topic, "partition", "offset", since, until FROM records WHERE is_bad AND came IS NULL
+UNION
+FROM moved
+""",
+    "runs": f"{_RUNS}FROM places",
     "before": """
-SELECT topic, "partition", min("offset") - 1 AS "offset"
+SELECT topic, "partition", min("offset") - 1 AS "offset", since, until
 FROM runs
-GROUP BY topic, "partition", run
-HAVING count_if((topic, "partition", "offset") IN (FROM moved)) > 0
+GROUP BY topic, "partition", since, until, run
+HAVING count_if((topic, "partition", "offset", since, until) IN (FROM moved)) > 0
 """,
 }
 
@@ -140,8 +166,8 @@ HAVING count_if((topic, "partition", "offset") IN (FROM moved)) > 0
 # `visited` and `behind` are what the queries of these names have found.
 DAYS: Final = {
     **in_visits(
-        'event_date, is_earlier, session_id, event_id, topic, "partition", "offset", event_ts, source_ts, document_id, '
-        "query, click_rank, clinical_areas"
+        'event_date, is_earlier, session_id, event_id, topic, "partition", "offset", kafka_ts, event_ts, source_ts, '
+        "document_id, query, click_rank, clinical_areas"
     ),
     # -- daily_traffic
     "days": """
@@ -174,7 +200,8 @@ GROUP BY event_date
     # By the order in which the records of a day of a replay came.
     "came": """
 SELECT event_date, max(ms) OVER (
-        PARTITION BY event_date, topic, "partition", ms - source_ts // 1000 ORDER BY "offset", event_id
+        PARTITION BY event_date, topic, "partition", ms - source_ts // 1000
+        ORDER BY kafka_ts, "offset", event_id
         ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
     ) - ms AS behind_ms
 FROM clicks
@@ -184,6 +211,7 @@ FROM clicks
 SELECT event_date, sum(behind.records) AS quarantined_count
 FROM input
 JOIN behind USING (topic, "partition", "offset")
+WHERE kafka_ts >= since AND kafka_ts < until
 GROUP BY event_date
 """,
     DAILY_TRAFFIC.name: f"""

@@ -29,14 +29,19 @@ if TYPE_CHECKING:
 
 # What the marts need of a click; the rest of the curated stream is not even read.
 _OF_SESSIONS: Final = (
-    *("session_id", "event_id", "event_ts", "topic", "partition", "offset", "document_id", "clinical_areas", "query"),
-    "click_rank",
+    *("session_id", "event_id", "event_ts", *tables.PLACE, "document_id", "clinical_areas", "query", "click_rank"),
 )
 _OF_DAYS: Final = (*_OF_SESSIONS, "event_date", "source_ts", "title", "url", "doi", "documents")
 
 _DURATIONS: Final = ("bounce_rate", "median_duration_sec", "p95_duration_sec")
 VISITED_COLUMNS: Final = {"event_date": "date", **dict.fromkeys(_DURATIONS, "double")}
-BEHIND_COLUMNS: Final = {"topic": "string", "partition": "int", "offset": "bigint", "records": "bigint"}
+# A place in Kafka, of the topic that had it from `since` until `until` (in microseconds).
+OFFSET_COLUMNS: Final = {
+    "topic": "string",
+    "partition": "int",
+    **dict.fromkeys(("offset", "since", "until"), "bigint"),
+}
+BEHIND_COLUMNS: Final = {**OFFSET_COLUMNS, "records": "bigint"}
 
 
 def visits_of(clicks: "DataFrame", parts: int = 1) -> "DataFrame":
@@ -45,12 +50,22 @@ def visits_of(clicks: "DataFrame", parts: int = 1) -> "DataFrame":
     return by_partition(by_session, SESSIONS, schema(SESSION_ANALYSIS))
 
 
-def days_of(clicks: "DataFrame", parts: Mapping[int, int], visits: "DataFrame", quarantine: "DataFrame") -> "DataFrame":
+def places_of(clicks: "DataFrame", quarantine: "DataFrame") -> "DataFrame":
+    """PLACE and is_bad of all records in quarantine, and of the clicks with which a topic's partition begins."""
+    from pyspark.sql import functions as F
+
+    bad, starts = (rows.select(*tables.PLACE) for rows in (quarantine, clicks.where(F.col("offset") == 0)))
+    return bad.withColumn("is_bad", F.lit(True)).unionAll(starts.withColumn("is_bad", F.lit(False)))
+
+
+def days_of(clicks: "DataFrame", parts: Mapping[int, int], visits: "DataFrame", places: "DataFrame") -> "DataFrame":
     """The rows of the three tables by day, of the months in `parts` (see month_parts), and of which table each is.
 
-    `clicks` are those of these months and of the days before them, `visits` rows of session_analysis of these months.
+    `clicks` are those of these months and of the days before them, `visits` rows of session_analysis of these months,
+    `places` those of the whole quarantine.
     """
-    visited, behind = side_by_side(visits.sparkSession, partial(_visited, visits), partial(_behind, quarantine))
+    behind_places = partial(in_driver, places, BEHIND, BEHIND_COLUMNS)
+    visited, behind = side_by_side(visits.sparkSession, partial(_visited, visits), behind_places)
     small = {"visited": visited, "behind": behind}
     columns = {MART: "string", **schema(*BY_DAY)}
     return by_partition(in_parts(clicks.select(*_OF_DAYS), parts), DAYS_OF_ALL, columns, small)
@@ -68,12 +83,12 @@ def write_days(
     from pyspark import StorageLevel
 
     clicks = run.clicks.rows(mart.spark)
-    if months is not None:
-        clicks = clicks.where(clicks.event_date.isin(*with_days_before(months)))
     # Without the table the stream has quarantined nothing.
     no_records = mart.spark.createDataFrame([], tables.QUARANTINE_SCHEMA)
-    quarantine = run.quarantine.rows(mart.spark) if run.quarantine else no_records
-    rows = days_of(clicks, parts, visits, quarantine).persist(StorageLevel.DISK_ONLY)
+    places = places_of(clicks, run.quarantine.rows(mart.spark) if run.quarantine else no_records)
+    if months is not None:
+        clicks = clicks.where(clicks.event_date.isin(*with_days_before(months)))
+    rows = days_of(clicks, parts, visits, places).persist(StorageLevel.DISK_ONLY)
 
     def write(table: "Table") -> None:
         mart.write(table, rows.where(rows[MART] == table.name).select(*schema(table)), run, months)
@@ -83,7 +98,3 @@ def write_days(
 
 def _visited(visits: "DataFrame") -> "pa.Table":
     return in_driver(visits.select("event_date", "is_bounce", "session_duration_sec"), VISITED, VISITED_COLUMNS)
-
-
-def _behind(quarantine: "DataFrame") -> "pa.Table":
-    return in_driver(quarantine.select("topic", "partition", "offset"), BEHIND, BEHIND_COLUMNS)

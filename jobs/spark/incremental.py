@@ -110,6 +110,7 @@ def days_right_before_moved(spark: "SparkSession", this: "Run", last: "Run") -> 
     from pyspark.sql import functions as F
 
     from jobs.spark.cold_marts import MOVED
+    from jobs.spark.cold_writer import OFFSET_COLUMNS, places_of
     from jobs.spark.partition_sql import in_driver
 
     assert this.quarantine  # noqa: S101
@@ -119,15 +120,17 @@ def days_right_before_moved(spark: "SparkSession", this: "Run", last: "Run") -> 
     moved = this.quarantine.changes(spark, last.quarantine)
     # A replay of the quarantine rewrites those that stay: they left and came.
     came = F.when(F.col("_change_type") == "insert", 1).otherwise(-1)
-    all_places = this.quarantine.rows(spark).select(*tables.PLACE, F.lit(None).cast("int").alias("came"))
-    places = moved.select(*tables.PLACE, came.alias("came")).unionByName(all_places)
-    record = {name: tables.QUARANTINE_COLUMNS[name] for name in ("topic", "partition", "offset")}
-    before = [tuple(row.values()) for row in in_driver(places, MOVED, record).to_pylist()]
+    clicks = this.clicks.rows(spark)
+    there = places_of(clicks, this.quarantine.rows(spark)).withColumn("came", F.lit(None).cast("int"))
+    places = moved.select(*tables.PLACE, F.lit(True).alias("is_bad"), came.alias("came")).unionByName(there)
+    before = in_driver(places, MOVED, OFFSET_COLUMNS)
     if not before:
         return set()
-    wanted = spark.createDataFrame(before, ", ".join(f"`{name}` {kind}" for name, kind in record.items()))
+    wanted = F.broadcast(spark.createDataFrame(before))
     # By the range Delta passes over the files that hold none of them.
-    offsets = [offset for *_, offset in before]
-    near = this.clicks.rows(spark).where(F.col("offset").between(min(offsets), max(offsets)))
-    found = near.join(F.broadcast(wanted), on=list(record), how="left_semi").select("event_date").toArrow()
+    offsets = before["offset"].to_pylist()
+    near = clicks.where(F.col("offset").between(min(offsets), max(offsets)))
+    at = F.unix_micros("kafka_ts")
+    right_before = near.join(wanted, on=["topic", "partition", "offset"], how="inner")
+    found = right_before.where((at >= F.col("since")) & (at < F.col("until"))).select("event_date").toArrow()
     return set(found["event_date"].to_pylist())

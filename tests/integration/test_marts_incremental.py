@@ -64,12 +64,12 @@ def same_as_in_full(spark: "SparkSession", tmp_path: Path, etl: Etl) -> Callable
     return check
 
 
-def quarantined(offset: int) -> dict[str, Any]:
-    return {**came(offset), "kafka_ts": at(), "value": b"{", "shift_ms": 0, "reason": "not_json"}
+def quarantined(offset: int, day: int = 0) -> dict[str, Any]:
+    return {**came(offset, day), "value": b"{", "shift_ms": 0, "reason": "not_json"}
 
 
-def came(offset: int) -> dict[str, Any]:
-    return {"topic": "t", "partition": 0, "offset": offset}
+def came(offset: int, day: int = 0) -> dict[str, Any]:
+    return {"topic": "t", "partition": 0, "offset": offset, "kafka_ts": at(days=day)}
 
 
 def test_each_way_in_which_a_click_changes_other_rows(
@@ -92,6 +92,8 @@ def test_each_way_in_which_a_click_changes_other_rows(
     first = [click(at(0), "a", 1, query="x", click_rank=2, **came(0)), click(at(3000), "a", 2, query="y", **came(1))]
     first += [click(at(midnight + 600), "b", 1, clinical_areas=["Surgery", "Urology", "Oncology"], **came(2))]
     first += [click(at(days=day), f"c{day}", day % 3, **came(5 + day)) for day in range(9)]
+    recreated = 50  # the day from which on the topic is another one
+    first += [click(at(days=45), f"r{offset}", 1, **came(offset, recreated)) for offset in (0, 3)]
     send(first, [quarantined(3), quarantined(4)])
     assert "computes in full: there is no session_analysis" in etl()
     # Each way changes days of its own.
@@ -104,9 +106,10 @@ def test_each_way_in_which_a_click_changes_other_rows(
         ),
         "the same again": (first[8] | {"offset": 23}, [5]),  # c5's
     }
-    send([one for one, _ in arrivals.values()], [quarantined(14)])  # a bad record behind c8's click
+    # Bad records behind c8's click, and behind r3's, in the place of one in the old topic.
+    send([one for one, _ in arrivals.values()], [quarantined(14), quarantined(4, recreated)])
     assert f"read {len(arrivals)} changed clicks: " in etl()
-    assert changed() == sorted([8, *(day for _, days in arrivals.values() for day in days)])
+    assert changed() == sorted([8, 45, *(day for _, days in arrivals.values() for day in days)])
     vacuum(spark, str(tmp_path / "mart" / tables.DAILY_TRAFFIC))  # upkeep is no run
     assert "nothing has changed" in etl()
     path = tables.table_path(str(curated), tables.CLICKS)

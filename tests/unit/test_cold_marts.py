@@ -13,7 +13,7 @@ from jobs.spark.cold_marts import BEHIND, BY_DAY, DAYS_OF_ALL, MART, SESSIONS, V
 from jobs.spark.cold_writer import BEHIND_COLUMNS, VISITED_COLUMNS
 from jobs.spark.columns_cold import COLD, SESSION_ANALYSIS
 from jobs.spark.partition_sql import compute
-from jobs.spark.tables import CLICKS_COLUMNS, QUARANTINE_SCHEMA
+from jobs.spark.tables import CLICKS_COLUMNS, PLACE, QUARANTINE_SCHEMA
 from tests.clicks import at, click, frame
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ TYPES = {
     "bigint": pa.int64(),
     "timestamp": pa.int64(),
     "date": pa.date32(),
+    "boolean": pa.bool_(),
     "array<string>": pa.list_(pa.string()),
     "array<bigint>": pa.list_(pa.int64()),
 }
@@ -51,6 +52,15 @@ def found_in(
     return pa.Table.from_batches(compute(queries, columns, small)(iter(batches)))
 
 
+PLACES = {name: CLICKS_COLUMNS[name] for name in PLACE} | {"is_bad": "boolean"}
+
+
+def places(clicks: Iterable[dict[str, Any]], bad: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """As places_of makes them with Spark."""
+    starts = (one | {"is_bad": False} for one in clicks if one.get("offset") == 0)
+    return [*starts, *(one | {"is_bad": True} for one in bad)]
+
+
 def rows(mart: str, clicks: Sequence[dict[str, Any]], bad: Sequence[dict[str, Any]] = ()) -> list[dict[str, Any]]:
     """The rows of a mart, by its key. Without Spark, which takes a second for each: how it is asked, one test shows."""
     by_session = arrived(clicks, CLICKS_COLUMNS)
@@ -59,7 +69,7 @@ def rows(mart: str, clicks: Sequence[dict[str, Any]], bad: Sequence[dict[str, An
         return in_order(mart, visits.to_pylist())
     small = {
         "visited": found_in(visits, VISITED, VISITED_COLUMNS),
-        "behind": found_in(arrived(bad, BEHIND_COLUMNS), BEHIND, BEHIND_COLUMNS),
+        "behind": found_in(arrived(places(clicks, bad), PLACES), BEHIND, BEHIND_COLUMNS),
     }
     by_day = by_session.append_column("is_earlier", pa.array([False] * len(clicks)))
     found = found_in(by_day, DAYS_OF_ALL, {MART: "string", **schema(*BY_DAY)}, small)
@@ -68,11 +78,11 @@ def rows(mart: str, clicks: Sequence[dict[str, Any]], bad: Sequence[dict[str, An
 
 def rows_by_spark(spark: "SparkSession", clicks: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
     """The rows of the marts by day, as tasks of a month each compute them."""
-    from jobs.spark.cold_writer import days_of, visits_of
+    from jobs.spark.cold_writer import days_of, places_of, visits_of
     from jobs.spark.month_parts import count_by_month, packed
 
     curated = frame(spark, clicks)
-    records = spark.createDataFrame([], QUARANTINE_SCHEMA)
+    records = places_of(curated, spark.createDataFrame([], QUARANTINE_SCHEMA))
     found = days_of(curated, packed(count_by_month(curated)), visits_of(curated), records).collect()
     return {
         table.name: in_order(table.name, [row.asDict() for row in found if row[MART] == table.name]) for table in BY_DAY
@@ -305,7 +315,7 @@ def test_time_grows_with_a_sessions_clicks_and_a_clicks_areas_not_with_their_squ
 
 def test_the_quality_of_a_day() -> None:
     def came(offset: int, seconds: float, shift_s: float = 0) -> dict[str, Any]:
-        sent = {"topic": "t", "partition": 0, "offset": offset, "source_ts": at(seconds - shift_s)}
+        sent = {"topic": "t", "partition": 0, "offset": offset, "kafka_ts": at(), "source_ts": at(seconds - shift_s)}
         return click(at(seconds)) | sent
 
     next_day = 50_000
@@ -314,10 +324,28 @@ def test_the_quality_of_a_day() -> None:
     clicks += [came(11, 43_000), came(12, 42_000), came(15, 1, shift_s=86_400)]  # the last one of another replay
     # Behind nothing; two behind the late one; behind the next day's; the late one's copy; two, and one of this day's.
     offsets = (0, 5, 6, 8, 10, 13, 14, 16)
-    bad = [{"topic": "t", "partition": 0, "offset": offset, "shift_ms": 0} for offset in offsets]
+    bad = [{"topic": "t", "partition": 0, "offset": offset, "kafka_ts": at(), "shift_ms": 0} for offset in offsets]
     found = rows("daily_traffic", clicks, [*bad, bad[1] | {"partition": 1}])
     names = ("total_events", "duplicate_count", "late_count", "quarantined_count")
     assert columns(found, *names) == [(7, 1, 2, 6), (1, 0, 0, 1)]
+
+
+def test_equal_offsets_of_a_topic_that_was_recreated_are_other_places() -> None:
+    def came(offset: int, sent_at: dt.datetime) -> dict[str, Any]:
+        return {"topic": "t", "partition": 0, "offset": offset, "kafka_ts": sent_at}
+
+    def sent(seconds: float, event_id: str, offset: int, sent_at: dt.datetime) -> dict[str, Any]:
+        return click(at(seconds), event_id=event_id, source_ts=at(seconds)) | came(offset, sent_at)
+
+    old, new, day = at(), at(days=1), 86_400
+    clicks = [
+        *(sent(0, "first", 0, old), sent(3000, "b", 1, old), sent(3700, "c", 2, old), sent(5 * day, "d", 4, old)),
+        *(sent(3000, "b", 0, new), sent(3650, "a", 1, new), sent(9 * day, "e", 6, new)),
+    ]
+    bad = [*(came(offset, old) for offset in (3, 5, 6)), *(came(offset, new) for offset in (2, 3, 4))]
+    found = rows("daily_traffic", clicks, bad)
+    names = ("total_events", "duplicate_count", "late_count", "quarantined_count")
+    assert columns(found, *names) == [(4, 1, 0, 1 + 3), (1, 0, 0, 2), (1, 0, 0, 0)]
 
 
 def test_weights_of_a_day_add_up_to_its_clicks() -> None:

@@ -25,11 +25,14 @@ def main(root: Path) -> None:
         database.execute(f"CREATE TABLE {name} AS {statement(queries, in_sql(columns))}")
 
     quarantine = sorted(map(str, (root / tables.QUARANTINE).rglob("*.parquet")))
-    read(f'SELECT topic, "partition", "offset" FROM read_parquet({quarantine})')
-    compute("behind", BEHIND, BEHIND_COLUMNS)
     clicks = sorted(map(str, (root / tables.CLICKS).rglob("*.parquet")))
-    times = "epoch_us(event_ts) AS event_ts, epoch_us(source_ts) AS source_ts, event_ts::date AS event_date"
     every = f"read_parquet({clicks}, hive_partitioning = true)"
+    place = 'SELECT topic, "partition", "offset", epoch_us(kafka_ts) AS kafka_ts'
+    starts = f'{place}, false FROM {every} WHERE "offset" = 0'
+    read(f"{place}, true AS is_bad FROM read_parquet({quarantine}) UNION ALL {starts}")
+    compute("behind", BEHIND, BEHIND_COLUMNS)
+    moments = ", ".join(f"epoch_us({name}) AS {name}" for name in ("event_ts", "source_ts", "kafka_ts"))
+    times = f"{moments}, event_ts::date AS event_date"
     read(f"SELECT * REPLACE ({times}), false AS is_earlier FROM {every}")
     compute("session_analysis_rows", SESSIONS, schema(SESSION_ANALYSIS))
     database.execute(f"ALTER TABLE {INPUT} RENAME TO clicks_read")
