@@ -86,7 +86,12 @@ def state(spark: "SparkSession", path: str) -> Any:
     """Delta's own `Snapshot` of a table as it is now: SQL tells the same a hundred times slower."""
     jvm: Any = spark._jvm
     none = jvm.scala.Option.empty()
-    return jvm.org.apache.spark.sql.delta.DeltaLog.forTable(spark._jsparkSession, path).update(False, none, none)
+    return _log(spark, path).update(False, none, none)
+
+
+def _log(spark: "SparkSession", path: str) -> Any:
+    jvm: Any = spark._jvm
+    return jvm.org.apache.spark.sql.delta.DeltaLog.forTable(spark._jsparkSession, path)
 
 
 def batches(spark: "SparkSession", path: str) -> dict[str, int]:
@@ -171,12 +176,11 @@ def commits(spark: "SparkSession", path: str, version: int | None = None) -> Ite
     Each is one small file; SQL's DESCRIBE HISTORY starts a Spark job to read them.
     """
     jvm: Any = spark._jvm
-    table = state(spark, path)
-    log = table.deltaLog()
+    log = _log(spark, path)
     settings = log.newDeltaHadoopConf()
     files = log.logPath().getFileSystem(settings)
     delta = jvm.org.apache.spark.sql.delta
-    for number in range(table.version() if version is None else version, -1, -1):
+    for number in range(state(spark, path).version() if version is None else version, -1, -1):
         file = delta.util.FileNames.unsafeDeltaFile(log.logPath(), number)
         if not files.exists(file):
             return

@@ -17,7 +17,8 @@ import pytest
 
 from jobs.cli import JobError
 from jobs.generator.__main__ import write_day
-from jobs.spark import analytics_mart_etl, dictionary, load_postgres
+from jobs.spark import analytics_mart_etl, dictionary, load_postgres, writer
+from jobs.spark.mart import Mart
 from jobs.spark.migrations import MIGRATIONS, migrate
 from jobs.spark.tables import COLD_MARTS, HOT_MARTS, MART_PARTITION
 from stack.postgresql import PostgreSql
@@ -281,6 +282,20 @@ def test_a_mart_that_is_written_meanwhile_is_read_as_it_was(spark: "SparkSession
         migrate(connection)
         load_postgres.replace(connection, complete)
     assert rows_of("SELECT sum(total_events)::int FROM daily_traffic") == [(3,)]
+
+
+def test_each_table_is_asked_once_how_it_is(
+    spark: "SparkSession", small_once: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, state = list[str](), writer.state
+
+    def counted(spark: "SparkSession", path: str) -> Any:
+        asked.append(path)
+        return state(spark, path)
+
+    monkeypatch.setattr(writer, "state", counted)
+    Mart(spark, str(small_once / "mart")).written()
+    assert sorted(asked) == sorted(str(small_once / "mart" / table) for table in COLD_MARTS)
 
 
 def test_what_is_missing_is_said(spark: "SparkSession", tmp_path: Path) -> None:
