@@ -20,6 +20,7 @@ from jobs.spark.postgres import connect
 from jobs.spark.recent_clicks import RecentClicks
 from jobs.spark.tables import CLICKS
 from jobs.spark.writer import sql_name
+from stack.settings import REPOSITORY
 from tests import reference, reference_hot
 from tests.clicks import append, at, click, frame, of_logs
 from tests.integration.databases import as_owner, database, make_schema, rows_of  # noqa: F401  (a fixture)
@@ -168,8 +169,15 @@ def test_what_runs_again_writes_nothing(
     run(tmp_path)
     assert rows() == before
     assert "wrote 0 minutes, 0 top documents, 0 clinical areas, 0 new anomalies" in capsys.readouterr().out
+    page = (REPOSITORY / "docs/operations.md").read_text("utf-8").partition("## The hot tables' clock")[2]
+    reset = page.partition("```sql\n")[2].partition("```")[0]
     with as_owner() as owner:
-        owner.execute("DELETE FROM mart_realtime_batches")
+        for table, column in zip(TABLES, ("event_minute", "snapshot_ts", "snapshot_ts"), strict=False):
+            owner.execute(f"CREATE TEMP TABLE ahead AS SELECT * FROM {table} LIMIT 1".encode())
+            owner.execute(f"UPDATE ahead SET {column} = now() + interval '1 day'".encode())
+            owner.execute(f"INSERT INTO {table} SELECT * FROM ahead; DROP TABLE ahead".encode())
+        assert rows() != before
+        owner.execute(reset.encode())
     run(tmp_path)
     assert rows() == before
 
@@ -236,8 +244,9 @@ def test_one_click_dated_ahead_moves_nothing_and_shows_when_its_time_comes(
     assert minutes()[2:] == [(at(0, days=3), 1, 1, 1), (at(60, days=3), 1, 1, 1)]
 
 
-def test_a_click_counts_as_no_later_than_kafka_had_it(send: Send) -> None:
-    send(click(at(0), kafka_ts=at(1)), click(at(300), "ahead", kafka_ts=at(200)))
+def test_neither_a_click_nor_a_replay_that_ran_ahead_is_later_than_kafka_had_it(send: Send) -> None:
+    replay = [click(at(3600 * hour), f"r{hour}", kafka_ts=at(200)) for hour in range(1, 100)]
+    send(click(at(0), kafka_ts=at(1)), click(at(300), "ahead", kafka_ts=at(200)), *replay)
     assert [row[0] for row in hot_rows()["mart_realtime_top_docs_1h"]] == [at(240)]
     assert minutes() == [(at(0), 1, 1, 1)]
     send(click(at(301), "b", kafka_ts=at(302)))
@@ -271,7 +280,7 @@ def test_a_long_history_is_followed_from_the_horizon_on(
 
 
 def test_files_that_were_replaced_and_deleted_since_the_last_run_are_not_missed(
-    spark: "SparkSession", tmp_path: Path
+    spark: "SparkSession", tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     curated = tmp_path / "curated"
     append(frame(spark, [click(at(0))]), curated)
@@ -285,7 +294,9 @@ def test_files_that_were_replaced_and_deleted_since_the_last_run_are_not_missed(
     for file in files:
         if file.name not in kept:
             file.unlink()
+    capsys.readouterr()
     run(tmp_path)
+    assert "starts at 2026-05-02 12:01, 48 h before the newest click" in capsys.readouterr().out
     assert minutes() == [(at(0), 2, 1, 1)]
 
 
