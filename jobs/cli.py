@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any, Literal
@@ -164,8 +164,9 @@ def _terminate(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 (t
 
 
 def _watch_stdin() -> None:
-    while os.read(0, 1024):
-        pass
+    with suppress(OSError):  # of a terminal that is gone
+        while os.read(0, 1024):
+            pass
     os.kill(os.getpid(), signal.SIGTERM)
 
 
@@ -211,10 +212,22 @@ def day(text: str) -> dt.date:
         raise argparse.ArgumentTypeError(f"{text!r} is not a day, write it as 2020-10-31") from None
 
 
+def day_or_none(text: str) -> dt.date | None:
+    """YYYY-MM-DD, or None of an empty text."""
+    return day(text) if text else None
+
+
 def positive_int(text: str) -> int:
     """A whole number above 0."""
     if not text.isdecimal() or int(text) == 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
+def whole_number(text: str) -> int:
+    """A whole number, 0 or more."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
     return int(text)
 
 

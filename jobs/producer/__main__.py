@@ -10,6 +10,7 @@ from pathlib import Path
 
 from jobs import cli
 from jobs.event import TOPIC
+from jobs.kafka_topic import Declared
 
 
 def parser() -> argparse.ArgumentParser:
@@ -18,16 +19,17 @@ def parser() -> argparse.ArgumentParser:
     modes = top.add_subparsers(dest="mode", required=True)
     batch = modes.add_parser("batch", help="a range of days, as fast as it goes")
     realtime = modes.add_parser("realtime", help="days moved to the last seven, at the pace of event_ts")
-    for mode in (batch, realtime):
+    unless = "first day of the log; empty, every day until the last one that the log has and Kafka was never given"
+    for mode, day, says in ((batch, cli.day_or_none, unless), (realtime, cli.day, "first day of the log, YYYY-MM-DD")):
         mode.add_argument("--kafka-brokers", required=True, help="bootstrap servers, host:port with commas between")
         mode.add_argument("--kafka-security-path", default="", help="folder of client.properties; empty: plaintext")
         mode.add_argument("--ingestion-path", type=Path, required=True, help="folder of the log's files")
-        mode.add_argument("--first-date", type=cli.day, required=True, help="first day of the log, YYYY-MM-DD")
+        mode.add_argument("--first-date", type=day, required=mode is realtime, help=says)
         mode.add_argument("--last-date", type=cli.day, required=True, help="last day, itself included")
         mode.add_argument("--topic", default=TOPIC)
         again = "send again what is already sent and acknowledged; nothing counts twice"
         mode.add_argument("--again", type=cli.true_or_false, default=False, metavar="true|false", help=again)
-        mode.add_argument("--replication", type=cli.positive_int, default=1, help="of the topic, if it must be made")
+        _add_declared(mode)
         cli.flow(mode, reads=[cli.Data("log", "{ingestion-path}")], writes=[cli.Data("topic", "{topic}")])
     batch.add_argument("--shift-weeks", type=int, default=0, help="whole weeks to move event_ts by")
     realtime.add_argument("--speed", type=cli.positive_float, default=1.0, help="of the sending; event_ts stay")
@@ -35,29 +37,47 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def _add_declared(mode: argparse.ArgumentParser) -> None:
+    """What the topics must be."""
+    default = Declared()
+    for option, value, says in (
+        ("--replication", default.replication, "replicas of the topics"),
+        ("--min-insync-replicas", default.min_insync_replicas, "how many of them a record needs"),
+        ("--retention-days", default.retention_days, "how long Kafka keeps a click, at least"),
+    ):
+        mode.add_argument(option, type=cli.positive_int, default=value, help=says)
+
+
 def run(options: argparse.Namespace) -> None:
     """Send; raises JobError when anything was not sent. What is wrong with the log is said before Kafka is asked."""
     from jobs import kafka_security
+    from jobs.days import spans_text
     from jobs.producer import replay
-    from jobs.producer.log_files import days_between, files_of
+    from jobs.producer.log_files import files_of
     from jobs.producer.sender import Sender
 
-    days = days_between(options.first_date, options.last_date)
-    files, missing = files_of(options.ingestion_path, days)
+    declared = Declared(options.replication, options.min_insync_replicas, options.retention_days)
+    catch_up = options.first_date is None
+    if catch_up and options.again:
+        raise cli.NonRetryableError("--again without --first-date would send the whole log: say from which day on")
+    files, missing = files_of(options.ingestion_path, options.first_date, options.last_date)
     if options.mode == "batch":
-        replay.check_shift(days, options.shift_weeks, dt.datetime.now(dt.UTC).date())
+        replay.check_shift(files[-1].days[-1], options.shift_weeks, dt.datetime.now(dt.UTC).date())
     elif missing:
         raise cli.JobError(
-            f"no log of {', '.join(map(str, missing))} in {options.ingestion_path}: put it there, or replay other days"
+            f"no log of {spans_text(missing)} in {options.ingestion_path}: put it there, or replay other days"
         )
     # What kafka-python logs at every try of a connection stands once, and in plain words, in the JobError.
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
     security = kafka_security.read(options.kafka_security_path)
-    with Sender(options.kafka_brokers, options.topic, options.replication, security, again=options.again) as sender:
-        if options.mode == "batch":
-            replay.send_batch(sender, files, missing, options.shift_weeks)
-        else:
+    how = {"again": options.again, "catch_up": catch_up}
+    with Sender(options.kafka_brokers, options.topic, declared, security, **how) as sender:
+        if options.mode == "realtime":
             replay.send_realtime(sender, files, options.speed, options.run_minutes * 60)
+        elif catch_up:
+            replay.send_new(sender, files, options.last_date, options.shift_weeks)
+        else:
+            replay.send_batch(sender, files, missing, options.shift_weeks)
 
 
 if __name__ == "__main__":

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import calendar
 import datetime as dt
 import gzip
 import json
 import os
 import re
+import time
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -17,13 +19,16 @@ from typing import Any
 
 import msgspec
 
-from jobs.cli import JobError, NonRetryableError
+from jobs.cli import JobError, NonRetryableError, say
+from jobs.days import Span, gaps, spans_text
 
 # Kafka takes no longer record, as brokers come. What is longer is cut here to one byte more: a file without line ends,
 # or a small .gz of gigabytes, must not fill this machine's memory.
 MAX_LINE_BYTES = 1024 * 1024
 READ_BYTES = 256 * 1024
+GROWING_SECONDS = 600  # so long after the last write of a file its last line is whole, also without an end
 
+_NAME = re.compile(r"((\d{4})-(\d\d)(?:-(\d\d))?)\.json(?:\.gz)?", re.ASCII)
 _DATE = re.compile(r"/Date\((-?\d{1,18})(?:[+-]\d{4})?\)/", re.ASCII)
 
 _PLAIN_BYTES = 4096  # a longer line may hold a number that Python's parser refuses, and msgspec does not
@@ -43,26 +48,42 @@ class LogFileError(JobError):
     """A file that cannot be read to its end; the lines before that are good."""
 
 
-@dataclass(frozen=True)
+class BrokenFileError(LogFileError):
+    """One whose content is broken: reading it again does not help."""
+
+
+@dataclass
 class LogFile:
-    """One file and those of its days that were asked for."""
+    """One file and those of its days that were asked for.
+
+    `end` is how many of its bytes a reading of `blocks` to the end has taken, and has no meaning before that.
+    """
 
     path: Path
     days: tuple[dt.date, ...]
+    end: int = -1
+
+    @property
+    def stem(self) -> str:
+        """Its name, the same before and after it is packed."""
+        return self.path.name.removesuffix(".gz")
 
     def blocks(self) -> Iterator[tuple[dt.date, list[bytes]]]:
         """The lines of these days as they are, without their ends and without blank ones, in blocks of one day each.
 
         All lines of a day's file are of that day, whatever their dates say. In a month's file DateCreated (UTC)
         decides; a line with no date in that month goes with the line before it, so that none is lost. A line of more
-        than MAX_LINE_BYTES is cut to one more. Raises LogFileError when the file cannot be read.
+        than MAX_LINE_BYTES is cut to one more. A last line that is still being written is left to the next reading.
+        Raises LogFileError when the file cannot be read, BrokenFileError when a packed one is broken.
         """
-        monthly = self.path.name.startswith(f"{self.days[0]:%Y-%m}.")
+        monthly = self.path.name.startswith(f"{str(self.days[0])[:7]}.")
         try:
             with gzip.open(self.path) if self.path.suffix == ".gz" else self.path.open("rb") as file:
-                yield from self._by_day(file) if monthly else ((self.days[0], lines) for lines in _blocks(file))
+                yield from self._by_day(file) if monthly else ((self.days[0], lines) for lines in self._lines(file))
         except (OSError, EOFError, zlib.error) as error:
-            raise LogFileError(
+            is_content = isinstance(error, (EOFError, zlib.error, gzip.BadGzipFile))
+            self.end = self.path.stat().st_size if is_content else -1
+            raise (BrokenFileError if is_content else LogFileError)(
                 f"{self.path} cannot be read ({error}): fix or replace the file, then send its days again"
             ) from error
 
@@ -79,18 +100,28 @@ class LogFile:
             day = found if found and found.replace(day=1) == month else day
             return day
 
-        for lines in _blocks(file):
+        for lines in self._lines(file):
             yield from ((its, list(group)) for its, group in groupby(lines, day_of_next) if its in self.days)
 
+    def _lines(self, file: BufferedReader | gzip.GzipFile) -> Iterator[list[bytes]]:
+        """The lines, as many at once as a read has."""
+        rest, taken = b"", 0
+        while chunk := file.read1(READ_BYTES):
+            taken += len(chunk)
+            *lines, rest = (rest + chunk).split(b"\n")
+            rest = rest[: MAX_LINE_BYTES + 2]  # of an endless line, and its possible "\r"
+            yield _stripped(lines)
+        if self._is_growing(rest, file):
+            self.end = taken - len(rest)
+            say(f"{self.path.name}: its last line has no end yet, and waits for the next run")
+        else:
+            self.end = os.fstat(file.fileno()).st_size if self.path.suffix == ".gz" else taken
+            yield _stripped([rest])
 
-def _blocks(file: BufferedReader | gzip.GzipFile) -> Iterator[list[bytes]]:
-    """The lines of a file, as many at once as a read has."""
-    rest = b""
-    while chunk := file.read1(READ_BYTES):
-        *lines, rest = (rest + chunk).split(b"\n")
-        rest = rest[: MAX_LINE_BYTES + 2]  # of an endless line, and its possible "\r"
-        yield _stripped(lines)
-    yield _stripped([rest])
+    def _is_growing(self, rest: bytes, file: BufferedReader | gzip.GzipFile) -> bool:
+        """Whether somebody is just writing this last line: it is not whole, and the file was written lately."""
+        is_part = 0 < len(rest.strip()) <= MAX_LINE_BYTES and self.path.suffix != ".gz" and _object(rest) is None
+        return is_part and time.time() - os.fstat(file.fileno()).st_mtime < GROWING_SECONDS
 
 
 def _stripped(lines: list[bytes]) -> list[bytes]:
@@ -100,50 +131,63 @@ def _stripped(lines: list[bytes]) -> list[bytes]:
     return [line.rstrip(b"\r") for line in lines if line and not line.isspace()]
 
 
-def days_between(first: dt.date, last: dt.date) -> list[dt.date]:
-    """Every day from first to last, both included; raises JobError when there is none."""
-    if last < first:
-        raise NonRetryableError(f"--last-date {last} is before --first-date {first}: swap them")
-    return [first + dt.timedelta(days=number) for number in range((last - first).days + 1)]
-
-
-def files_of(folder: Path, days: list[dt.date]) -> tuple[list[LogFile], list[dt.date]]:
-    """The files of these days in order, and the days without one.
+def files_of(folder: Path, first: dt.date | None, last: dt.date) -> tuple[list[LogFile], list[Span]]:
+    """The files of these days in order, and the days without one; without `first` from the log's beginning on.
 
     A day's own file goes before its month's, a plain file before a packed one. Raises JobError when there is no
     folder, it is closed to this user, or it holds none of the days.
     """
+    if first and last < first:
+        raise NonRetryableError(f"--last-date {last} is before --first-date {first}: swap them")
     try:
         if not folder.is_dir():
             raise JobError(
                 f"no folder {folder}: WEBSERVER_INGESTION_PATH must name the log's folder on the producer's host"
             )
-        found = {day: path for day in days if (path := _file_of(folder, day))}
+        with os.scandir(folder) as entries:
+            names = {
+                entry.name: match for entry in entries if (match := _NAME.fullmatch(entry.name)) and entry.is_file()
+            }
     except PermissionError as error:
         raise JobError(f"{folder} is not readable by uid {os.getuid()}: let others read it (chmod o+rx)") from error
+    found = {
+        day: folder / name
+        for name in sorted(names, key=lambda name: (len(names[name][1]), -len(name)))
+        for day in _days_of(names[name])
+        if (first or day) <= day <= last
+    }
     if not found:
         raise JobError(
-            f"no log of {days[0]} to {days[-1]} in {folder} (as YYYY-MM-DD.json or YYYY-MM.json, also .gz): "
-            "choose other days or put the files there"
+            f"no log of {spans_text([(first or last, last)])} in {folder} (as YYYY-MM-DD.json or YYYY-MM.json, also "
+            ".gz): choose other days or put the files there"
         )
     by_path: dict[Path, list[dt.date]] = {}
-    for day, path in found.items():
+    for day, path in sorted(found.items()):
         by_path.setdefault(path, []).append(day)
-    return [LogFile(path, tuple(its)) for path, its in by_path.items()], [day for day in days if day not in found]
+    return [LogFile(path, tuple(its)) for path, its in by_path.items()], gaps(found, first or min(found), last)
 
 
-def _file_of(folder: Path, day: dt.date) -> Path | None:
-    names = (f"{stem}{ending}" for stem in (f"{day}", f"{day:%Y-%m}") for ending in (".json", ".json.gz"))
-    return next((path for name in names if (path := folder / name).is_file()), None)
+def _days_of(name: re.Match[str]) -> Iterator[dt.date]:
+    """The days of a file: one, or those of a month; none of a name that is no date."""
+    year, month = int(name[2]), int(name[3])
+    if not (dt.MINYEAR <= year and 1 <= month <= 12):
+        return
+    days = calendar.monthrange(year, month)[1]
+    numbers = range(1, days + 1) if name[4] is None else range(int(name[4]), int(name[4]) + 1)
+    yield from (dt.date(year, month, number) for number in numbers if 1 <= number <= days)
 
 
 def record_of(line: bytes) -> dict[str, Any]:
     """A line's JSON object as far as the producer needs it; empty when it is none (Spark says what is wrong)."""
+    return _object(line) or {}
+
+
+def _object(line: bytes) -> dict[str, Any] | None:
     try:
         record = json.loads(line.strip().removesuffix(b","))  # bytes: a BOM is taken
     except (ValueError, RecursionError):
-        return {}
-    return record if isinstance(record, dict) else {}
+        return None
+    return record if isinstance(record, dict) else None
 
 
 def session_keys(lines: Iterable[bytes]) -> list[bytes | None]:

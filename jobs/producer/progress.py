@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import json
 import time
@@ -11,6 +12,7 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from jobs.cli import say
+from jobs.days import spans_text
 from jobs.event import SHIFT_HEADER, event_id
 from jobs.kafka_security import PLAINTEXT, Security
 from jobs.producer.log_files import LogFile
@@ -22,15 +24,17 @@ STARTING = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE
 
 
 class Block:
-    """Lines sent one after another, which count as acknowledged once Kafka has all of them.
+    """Lines sent one after another, which count as acknowledged once Kafka has all of them that it takes.
 
     `first` and `last` hold the reports of their ends in each partition; a partition keeps the order of its lines.
+    `file_end` is how many bytes the file has if these are its last lines, `too_long` counts those that Kafka does not
+    take.
     """
 
-    def __init__(self, progress: Progress | None, failures: list[str]) -> None:
+    def __init__(self, progress: Progress | None, failures: list[str], file_end: int | None = None) -> None:
         """No line yet, of the file of this progress; `failures` takes why Kafka has one not."""
-        self.progress, self._failures = progress, failures
-        self.text, self.count, self.acknowledged = b"", 0, 0
+        self.progress, self._failures, self.file_end = progress, failures, file_end
+        self.text, self.count, self.acknowledged, self.too_long = b"", 0, 0, 0
         self.first: dict[int, Message] = {}
         self.last: dict[int, Message] = {}
 
@@ -52,28 +56,34 @@ class Block:
     @property
     def complete(self) -> bool:
         """Kafka has all of them."""
-        return self.acknowledged == self.count
+        return self.acknowledged + self.too_long == self.count
 
 
 class Progress:
     """The acknowledged lines of one file in one shift, from its first one on and without a gap.
 
-    `lines` counts them, `noted` those of which Kafka is told, `digest` is their SHA-256, and `ends` says where Kafka
-    holds them: partition → offset of the first one, offset of the last one, event_id of the last one.
+    `lines` counts them, those among them that are `too_long` and that Kafka has not, and those that are `unnoted`: of
+    which Kafka is not told. `digest` is their SHA-256, and `ends` says where Kafka holds them: partition → offset of
+    the first one, offset of the last one, event_id of the last one. `file_end`: they are all lines of the file, which
+    had so many bytes.
     """
 
     def __init__(self, file: LogFile, shift_ms: int, topic_id: str) -> None:
         """Nothing acknowledged yet."""
-        days = f"{file.days[0]}" if len(file.days) == 1 else f"{file.days[0]} to {file.days[-1]}"
-        self.key = f"{file.path.name}, {days}, {shift_ms} ms"
-        self.shift_ms, self.topic_id = shift_ms, topic_id
-        self.lines = self.noted = 0
+        self.file, self.shift_ms, self.topic_id = file, shift_ms, topic_id
+        self.key = f"{file.stem}, {spans_text([(file.days[0], file.days[-1])])}, {shift_ms} ms"
+        self.lines = self.too_long = self.unnoted = 0
+        self.file_end: int | None = None
         self.digest = hashlib.sha256()
         self.ends: dict[int, tuple[int, int, str]] = {}
 
     def add(self, block: Block) -> None:
         """The next lines, and where they are, as far as the broker says it: not of lines that it had before."""
         self.lines += block.count
+        self.too_long += block.too_long
+        self.unnoted += block.count
+        if block.file_end != self.file_end and block.file_end is not None:
+            self.file_end, self.unnoted = block.file_end, self.unnoted + 1
         self.digest.update(block.text)
         for partition, last in block.last.items():
             if (end := _offset(last)) >= 0:
@@ -83,7 +93,17 @@ class Progress:
 
     def value(self) -> bytes:
         """What is kept in Kafka."""
-        names = {"topic_id": self.topic_id, "lines": self.lines, "sha256": self.digest.hexdigest(), "ends": self.ends}
+        names = {
+            "file": self.file.stem,
+            "days": [str(self.file.days[0]), str(self.file.days[-1])],
+            "shift_ms": self.shift_ms,
+            "topic_id": self.topic_id,
+            "lines": self.lines,
+            "too_long": self.too_long,
+            "sha256": self.digest.hexdigest(),
+            "ends": self.ends,
+            "file_end": self.file_end,
+        }
         return json.dumps(names).encode()
 
     def take_over(self, kept: dict[str, Any], file: LogFile) -> bool:
@@ -94,7 +114,8 @@ class Progress:
             self.add(block)
             if self.lines == kept["lines"]:
                 break
-        self.noted = self.lines
+        self.unnoted = 0
+        self.too_long, self.file_end = kept.get("too_long", 0), kept.get("file_end")
         self.ends = {int(partition): tuple(end) for partition, end in kept["ends"].items()}
         return (self.lines, self.digest.hexdigest()) == (kept["lines"], kept["sha256"])
 
@@ -103,10 +124,20 @@ class Journal:
     """The topic that holds the progress, one record per file and shift, the newest of which counts."""
 
     def __init__(
-        self, brokers: str, topic: str, topic_id: str, security: Security = PLAINTEXT, *, again: bool = False
+        self,
+        brokers: str,
+        topic: str,
+        topic_id: str,
+        security: Security = PLAINTEXT,
+        *,
+        again: bool = False,
+        catch_up: bool = False,
     ) -> None:
-        """Read the progress of all files, or with `again` forget it; raises KafkaException."""
-        self._topic, self._topic_id = topic, topic_id
+        """Read the progress of all files, or with `again` forget it; raises KafkaException.
+
+        With `catch_up` what Kafka has dropped since, as its retention has it, is not sent again.
+        """
+        self._topic, self._topic_id, self._catch_up = topic, topic_id, catch_up
         self._consumer = Consumer(
             {
                 "bootstrap.servers": brokers,
@@ -127,6 +158,16 @@ class Journal:
         """Close the connection."""
         self._consumer.close()
 
+    def given(self, shift_ms: int) -> set[tuple[str, dt.date, int]]:
+        """What Kafka was given to the end, whether it still holds it or not: a file's stem, a day of it, its bytes."""
+        notes = [json.loads(value) for value in self._kept.values() if value]
+        return {
+            (note["file"], day, note["file_end"])
+            for note in notes
+            if note.get("file_end") is not None and (note["topic_id"], note["shift_ms"]) == (self._topic_id, shift_ms)
+            for day in _days(*map(dt.date.fromisoformat, note["days"]))
+        }
+
     def progress(self, file: LogFile, shift_ms: int) -> Progress:
         """Where an earlier run left this file, or its beginning, said loudly when what is kept does not hold any more.
 
@@ -137,7 +178,8 @@ class Journal:
             return new
         found = Progress(file, shift_ms, self._topic_id)
         kept: dict[str, Any] = json.loads(value)
-        if not (wrong := self._wrong(kept)) and not found.take_over(kept, file):
+        wrong = self._recreated(kept) or ("" if self._catch_up else self._dropped(kept))
+        if not wrong and not found.take_over(kept, file):
             wrong = "the file is not the one that was sent"
         if wrong:
             say(f"warning: {file.path.name}: {kept['lines']} lines were acknowledged, but {wrong}: sends all again")
@@ -145,10 +187,11 @@ class Journal:
         say(f"{file.path.name}: its first {found.lines} lines are already sent and acknowledged, goes on after them")
         return found
 
-    def _wrong(self, kept: dict[str, Any]) -> str:
+    def _recreated(self, kept: dict[str, Any]) -> str:
+        return "" if kept["topic_id"] == self._topic_id else f"topic {self._topic} was recreated since"
+
+    def _dropped(self, kept: dict[str, Any]) -> str:
         """Why Kafka does not hold these lines any more, or nothing."""
-        if kept["topic_id"] != self._topic_id:
-            return f"topic {self._topic} was recreated since"
         for number, (first, last, identity) in kept["ends"].items():
             partition = TopicPartition(self._topic, int(number))
             begin, end = bounds(self._consumer, partition)
@@ -175,6 +218,10 @@ class Journal:
                 reached = end if error else _offset(record) + 1
                 if not error and reached <= end:
                     yield record
+
+
+def _days(first: dt.date, last: dt.date) -> Iterator[dt.date]:
+    return (first + dt.timedelta(days=number) for number in range((last - first).days + 1))
 
 
 def bounds(consumer: Consumer, partition: TopicPartition) -> tuple[int, int]:

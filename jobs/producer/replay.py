@@ -12,8 +12,9 @@ from functools import cache
 from typing import Protocol
 
 from jobs.cli import JobError, NonRetryableError, say
+from jobs.days import Span, gaps, spans_of, spans_text
 from jobs.event import MAX_EVENT_AHEAD
-from jobs.producer.log_files import LogFile, LogFileError, source_ms
+from jobs.producer.log_files import BrokenFileError, LogFile, LogFileError, source_ms
 
 DAY_SECONDS = 24 * 3600
 WEEK_MS = 7 * DAY_SECONDS * 1000
@@ -31,8 +32,14 @@ class Sink(Protocol):
     def acknowledged(self) -> int:
         """How many lines are stored."""
 
+    def given(self, shift_ms: int) -> set[tuple[str, dt.date, int]]:
+        """What earlier runs sent to its end: a file's stem, a day of it, its bytes."""
+
     def resume(self, file: LogFile, shift_ms: int) -> int:
         """Begin a file: how many of its lines are stored already."""
+
+    def end_file(self, size: int) -> None:
+        """End that file, which has so many bytes."""
 
     def send(self, lines: Sequence[bytes], shift_ms: int) -> None:
         """Take lines."""
@@ -47,19 +54,33 @@ class Sink(Protocol):
         """Flush and say the sums."""
 
 
-def check_shift(days: list[dt.date], shift_weeks: int, today: dt.date) -> None:
+def check_shift(last: dt.date, shift_weeks: int, today: dt.date) -> None:
     """Raise JobError when the shift leads further ahead than the contract lets an event be."""
-    last = days[-1] + dt.timedelta(weeks=shift_weeks)
-    if last > today + MAX_EVENT_AHEAD:
+    if last.toordinal() + 7 * shift_weeks > (today + MAX_EVENT_AHEAD).toordinal():
         raise NonRetryableError(
-            f"--shift-weeks {shift_weeks} moves {days[-1]} to {last}, more than {MAX_EVENT_AHEAD.days} days ahead, "
+            f"--shift-weeks {shift_weeks} moves {last} more than {MAX_EVENT_AHEAD.days} days ahead of today, {today}, "
             "where every click would go to quarantine: shift less"
         )
 
 
-def send_batch(sink: Sink, files: list[LogFile], missing: list[dt.date], shift_weeks: int) -> None:
+def send_new(sink: Sink, files: list[LogFile], last: dt.date, shift_weeks: int) -> None:
+    """Of these files, which are all of the log until `last`, send the days that Kafka was never given, and say which.
+
+    A day of a file that has grown since is one of them. A day without a file is said, and is no error here.
+    """
+    given = sink.given(shift_weeks * WEEK_MS)
+    days = {day: LogFile(file.path, (day,)) for file in files for day in file.days}
+    new = [day for day, file in sorted(days.items()) if (file.stem, day, file.path.stat().st_size) not in given]
+    known = days.keys() | {day for _, day, _ in given}
+    if missing := gaps(known, min(known), last):
+        say(f"warning: no log of {spans_text(missing)}: put it there, and the next run sends it")
+    say(f"sends what Kafka was not given yet of the log until {last}: {spans_text(spans_of(new)) or 'nothing'}")
+    send_batch(sink, [days[day] for day in new], [], shift_weeks)
+
+
+def send_batch(sink: Sink, files: list[LogFile], missing: list[Span], shift_weeks: int) -> None:
     """Send every line of these files; then raise JobError if a day had no file or no line, or a file was unreadable."""
-    wrong = [f"{day} has no file" for day in missing]
+    wrong = [f"{spans_text(missing)} has no file"] if missing else []
     for file in files:
         read = Counter(dict.fromkeys(file.days, 0))
         try:
@@ -67,13 +88,15 @@ def send_batch(sink: Sink, files: list[LogFile], missing: list[dt.date], shift_w
                 sink.send(lines, shift_weeks * WEEK_MS)
         except LogFileError as error:
             wrong.append(str(error))
+            if isinstance(error, BrokenFileError):  # as it is, it has no more
+                sink.end_file(file.end)
         for day, count in sorted(read.items()):
             say(f"{day}: read {count} lines of {file.path.name}; {sink.acknowledged} sent and acknowledged in all")
         wrong += _empty_days(file, read)
     sink.finish(sum(len(file.days) for file in files))
     if wrong:
         # A file that is not there may come.
-        kind = JobError if len(wrong) == len(missing) else NonRetryableError
+        kind = JobError if missing and len(wrong) == 1 else NonRetryableError
         raise kind(f"{'; '.join(wrong)}: the rest is in Kafka; fix this, then send these days again")
 
 
@@ -87,6 +110,7 @@ def _blocks_left(
         if left := lines[already:]:
             yield day, left
         already = max(0, already - len(lines))
+    sink.end_file(file.end)
 
 
 def _empty_days(file: LogFile, read: Counter[dt.date]) -> Iterable[str]:

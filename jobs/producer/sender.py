@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -16,7 +17,8 @@ from jobs import cli
 from jobs.cli import JobError, NonRetryableError, say
 from jobs.event import SHIFT_HEADER
 from jobs.kafka_security import PLAINTEXT, Security
-from jobs.producer.log_files import MAX_LINE_BYTES, LogFile, session_keys
+from jobs.kafka_topic import Declared, Tools
+from jobs.producer.log_files import LogFile, session_keys
 from jobs.producer.progress import Block, Journal, Progress
 from jobs.producer.topics import connected, ensure_topics, progress_topic, reason
 
@@ -25,6 +27,7 @@ CLOSE_SECONDS = 10  # after an error or a signal
 # Lines sent whose acknowledgement is not noted yet: the most that a killed run sends again.
 MAX_WAITING = 30_000
 MAX_WAITING_BYTES = 64 * 1024 * 1024  # what a slow broker may fill of this machine's memory
+NAMED_LINES = 20  # of those that are too long, at most
 BLOCK_LINES = 1000  # taken, and counted as acknowledged, together
 NOTE_LINES, NOTE_SECONDS = 2000, 1.0  # how far a file is, is noted after so many lines or so long
 POLL_SECONDS = 0.2  # and a signal is heard
@@ -35,7 +38,6 @@ SETTINGS = {
     "enable.idempotence": True,
     "partitioner": "murmur2_random",  # as Kafka's Java clients and kafka-python have it
     "compression.type": "zstd",
-    "message.max.bytes": MAX_LINE_BYTES,
     "queue.buffering.max.messages": 2 * MAX_WAITING,
     "queue.buffering.max.kbytes": 4 * MAX_WAITING_BYTES // 1024,
     "reconnect.backoff.max.ms": 2000,  # librdkafka's own 10 seconds would outlast a broker's restart
@@ -44,21 +46,30 @@ SETTINGS = {
 
 
 class Sender:
-    """An open connection to Kafka, idempotent and acknowledged by all replicas.
+    """An open connection to Kafka, idempotent and acknowledged by all in-sync replicas.
 
     `sent`, `acknowledged` and `too_long` count the lines of this run, `already` those that an earlier run sent. Use it
     as a context manager: leaving it flushes.
     """
 
     def __init__(
-        self, brokers: str, topic: str, replication: int, security: Security = PLAINTEXT, *, again: bool = False
+        self,
+        brokers: str,
+        topic: str,
+        declared: Declared,
+        security: Security = PLAINTEXT,
+        *,
+        again: bool = False,
+        catch_up: bool = False,
     ) -> None:
         """Connect and see to the topics; raises JobError when no broker answers or the topics cannot be used.
 
-        With `again`, what earlier runs sent is sent once more.
+        With `again`, what earlier runs sent is sent once more; with `catch_up` not even what Kafka has dropped since.
         """
         self.topic = topic
         self.sent = self.too_long = self.already = 0
+        self._line = 0  # of the file at hand
+        self._left_out: Counter[str] = Counter()  # lines too long for Kafka, by the file's name
         self._stored = self._safe = 0  # of `sent`: acknowledged without a gap, and noted if they are to be
         self._blocks: deque[Block] = deque()
         self._waiting_bytes = 0
@@ -70,9 +81,10 @@ class Sender:
         self._finished = False
         admin = connected(brokers, security)
         try:
-            topic_id = ensure_topics(admin, topic, replication)
-            self._journal = Journal(brokers, topic, topic_id, security, again=again)
-            self._producer = _producer(brokers, security)
+            found = ensure_topics(admin, topic, declared, Tools(brokers, security))
+            self._longest = found.longest
+            self._journal = Journal(brokers, topic, found.id, security, again=again, catch_up=catch_up)
+            self._producer = _producer(brokers, security, found.longest)
         except (AdminError, KafkaException) as error:
             raise JobError(f"Kafka at {brokers} does not let us send to {topic}: {reason(error)}") from error
         finally:
@@ -95,7 +107,7 @@ class Sender:
 
     @property
     def acknowledged(self) -> int:
-        """Lines that all replicas have."""
+        """Lines that all in-sync replicas have."""
         return self._stored + sum(block.acknowledged for block in self._blocks)
 
     def resume(self, file: LogFile, shift_ms: int) -> int:
@@ -111,24 +123,30 @@ class Sender:
                 f"Kafka does not say how far {file.path.name} was sent ({reason(error)}): see that the broker runs, "
                 "then run the task again"
             ) from error
-        self.already += self._progress.lines
-        return self._progress.lines
+        self._line = self._progress.lines
+        self.already += self._line
+        if self._progress.too_long:
+            self._left_out[file.path.name] += self._progress.too_long
+        return self._line
+
+    def given(self, shift_ms: int) -> set[tuple[str, dt.date, int]]:
+        """What earlier runs sent to its end: a file's stem, a day of it, its bytes."""
+        return self._journal.given(shift_ms)
+
+    def end_file(self, size: int) -> None:
+        """The lines that were sent are all of the file at hand, which has so many bytes."""
+        self._blocks.append(Block(self._progress, self._failures, size))
 
     def send(self, lines: Sequence[bytes], shift_ms: int) -> None:
         """Send these lines as they are, each keyed by its SessionId, with the shift of their replay as a header.
 
         Raises JobError as soon as a line before them was lost: what comes after would be lost as well.
         """
-        while lines:
-            block = lines[:BLOCK_LINES]
+        for begin in range(0, len(lines), BLOCK_LINES):
             self._make_room()
             with cli.undivided():
-                taken = self._queue(block, shift_ms)
+                self._queue(lines[begin : begin + BLOCK_LINES], shift_ms)
             self._serve(self._producer.poll, 0)
-            if taken < len(block):
-                self._leave_out(block[taken])
-                taken += 1
-            lines = lines[taken:]
 
     def wait(self, seconds: float) -> None:
         """Take acknowledgements for so long; raises JobError when a line was lost."""
@@ -152,10 +170,11 @@ class Sender:
         self._finished = True
         before = f"; {self.already} were already sent" if self.already else ""
         say(f"sent {self.sent} lines of {days} days, acknowledged {self.acknowledged}, failed {self.too_long}{before}")
-        if self.too_long:
+        if self._left_out:
+            files = ", ".join(f"{count} of {name}" for name, count in self._left_out.items())
             raise NonRetryableError(
-                f"{self.too_long} of {self.sent} lines are longer than Kafka takes and were not stored, the others "
-                "were: look for a missing line end in the log"
+                f"{self._left_out.total()} lines are longer than Kafka takes and were not stored, the others were: "
+                f"{files}; look for a missing line end in the log"
             )
 
     def _make_room(self) -> None:
@@ -166,32 +185,41 @@ class Sender:
         ):
             self._serve(self._producer.poll, POLL_SECONDS)
 
-    def _queue(self, lines: Sequence[bytes], shift_ms: int) -> int:
-        """Give librdkafka the lines as one block, up to one that is too long; how many it took."""
+    def _queue(self, lines: Sequence[bytes], shift_ms: int) -> None:
+        """Give librdkafka the lines as one block, but for those that are too long."""
         block = Block(self._progress, self._failures)
         produce, topic, delivered = self._producer.produce, self.topic, block.delivered
         headers: list[tuple[str, str | bytes | None]] = [(SHIFT_HEADER, str(shift_ms).encode("ascii"))]
         taken = 0
-        try:
-            for line, key in zip(lines, session_keys(lines), strict=True):
-                produce(topic, line, key, headers=headers, on_delivery=delivered)
+        records = zip(lines, session_keys(lines), strict=True)
+        while taken < len(lines):
+            try:
+                for line, key in records:
+                    produce(topic, line, key, headers=headers, on_delivery=delivered)
+                    taken += 1
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError.MSG_SIZE_TOO_LARGE:
+                    self._failures.append(reason(error))
+                    break
+                self._leave_out(lines[taken], self._line + taken + 1)
                 taken += 1
-        except KafkaException as error:
-            if error.args[0].code() != KafkaError.MSG_SIZE_TOO_LARGE:
-                self._failures.append(reason(error))
+                block.too_long += 1
         block.close(lines[:taken])
         self._blocks.append(block)
         self.sent += taken
+        self._line += taken
         self._waiting_bytes += len(block.text)
-        return taken
 
-    def _leave_out(self, line: bytes) -> None:
+    def _leave_out(self, line: bytes, number: int) -> None:
         """Waiting or trying again would not help, and the lines after it are good."""
-        self.sent += 1
         self.too_long += 1
-        say(f"warning: line {self.sent} is longer than Kafka takes, {MAX_LINE_BYTES} bytes; it begins {line[:60]!r}")
-        self.flush()
-        self._progress = None  # the next run comes to this line again, and fails until it is fixed
+        name = self._progress.file.path.name if self._progress else "the log"
+        self._left_out[name] += 1
+        if self.too_long <= NAMED_LINES:
+            say(
+                f"warning: line {number} of {name}, blank ones not counted, is longer than Kafka takes, "
+                f"{self._longest} bytes; it begins {line[:60]!r}"
+            )
 
     def _serve(self, poll: Callable[[float], int], seconds: float, note_after: int = NOTE_LINES) -> None:
         """Take acknowledgements; raises JobError when one is a refusal."""
@@ -217,7 +245,7 @@ class Sender:
             if self._reached is not block.progress:
                 self._note(1)
                 self._reached = block.progress
-            self._stored += block.count
+            self._stored += block.acknowledged
             self._waiting_bytes -= len(block.text)
             if block.progress:
                 block.progress.add(block)
@@ -228,8 +256,8 @@ class Sender:
         progress, stored = self._reached, self._stored
         if not progress:
             self._safe = stored
-        elif progress.lines - progress.noted >= after:
-            progress.noted, self._noted_at = progress.lines, time.monotonic()
+        elif progress.unnoted >= after:
+            progress.unnoted, self._noted_at = 0, time.monotonic()
             self._noting += 1
             topic, key = progress_topic(self.topic), progress.key.encode()
             self._producer.produce(topic, progress.value(), key, on_delivery=partial(self._noted, stored))
@@ -243,13 +271,17 @@ class Sender:
 
     def _loss(self) -> JobError:
         lost = self.sent - self.acknowledged - self.too_long
+        fix = "see that the broker runs"
+        if "MSG_SIZE_TOO_LARGE" in self._failures[0]:  # which a topic whose settings we may read never says
+            fix = f"let this user read the settings of {self.topic} (DescribeConfigs)"
         return JobError(
-            f"{lost} of {self.sent} lines were not acknowledged by Kafka ({self._failures[0]}): see that the broker "
-            "runs, then run the task again; lines that arrived already count once"
+            f"{lost} of {self.sent} lines were not acknowledged by Kafka ({self._failures[0]}): {fix}, then run the "
+            "task again; lines that arrived already count once"
         )
 
 
-def _producer(brokers: str, security: Security) -> Producer:
+def _producer(brokers: str, security: Security, longest: int) -> Producer:
     limit = DELIVERY_SECONDS * 1000
     limits = {"delivery.timeout.ms": limit, "request.timeout.ms": min(30_000, limit) - 1000}
+    limits["message.max.bytes"] = longest  # of a line and its key; and so no batch is more than the topic takes
     return Producer({"bootstrap.servers": brokers, **SETTINGS, **limits, **security.librdkafka})

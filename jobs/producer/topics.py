@@ -1,8 +1,10 @@
-"""The topics as the contract declares them: made when they are missing, and compared with it when they are there."""
+"""The topics as the environment declares them: created when missing, and brought to that when they are there."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException
@@ -11,14 +13,22 @@ from kafka.errors import KafkaError as AdminError
 from kafka.errors import TopicAlreadyExistsError, UnknownTopicOrPartitionError
 
 from jobs.cli import JobError, NonRetryableError, say
-from jobs.event import PARTITIONS, RETENTION_DAYS
+from jobs.event import PARTITIONS
 from jobs.kafka_security import PLAINTEXT, Security, refusal
+from jobs.kafka_topic import DAY_MS, Declared, Tools, lacking
+from jobs.producer.log_files import MAX_LINE_BYTES
 
 CONNECT_SECONDS = 15
-_DAY_MS = 24 * 3600 * 1000
-_RETENTION = {"retention.ms": str(RETENTION_DAYS * _DAY_MS)}
-# Progress is worth nothing without the clicks, so it goes when they go. The open segment is never compacted.
-_PROGRESS = {"cleanup.policy": "compact,delete", "segment.bytes": str(4 * 1024 * 1024), **_RETENTION}
+RECORD_BYTES = 1024  # of a record, beside its line and its key, at most
+_DEFAULT_BATCH_BYTES = str(1024 * 1024 + 12)  # of a broker whose topic's settings this user may not read
+
+
+@dataclass(frozen=True)
+class Topic:
+    """The topic of clicks: its id, which changes when it is recreated, and the longest line that it takes, in bytes."""
+
+    id: str
+    longest: int
 
 
 def progress_topic(topic: str) -> str:
@@ -26,21 +36,25 @@ def progress_topic(topic: str) -> str:
     return f"{topic}.progress"
 
 
-def ensure_topics(admin: KafkaAdminClient, topic: str, replication: int) -> str:
-    """See to both topics, and the id of the one for clicks, which changes when it is recreated.
+def ensure_topics(admin: KafkaAdminClient, topic: str, declared: Declared, tools: Tools) -> Topic:
+    """See to both topics.
 
-    Says how a topic that is there differs from the contract; raises JobError when clicks would not be kept in it.
+    What they have less than declared is set, and said. NonRetryableError with Kafka's own command for what a person
+    must do: give more replicas, or what this user may not set.
     """
-    found = _found(admin, topic)
-    if not found:
-        _create(admin, topic, PARTITIONS, replication, _RETENTION)
-        say(f"created topic {topic} with {PARTITIONS} partitions, kept for {RETENTION_DAYS} days")
-        found = _found(admin, topic)
-    else:
-        _compare(admin, topic, found, replication)
-    if not _found(admin, progress_topic(topic)):
-        _create(admin, progress_topic(topic), 1, _replicas(found), _PROGRESS)
-    return str(found["topic_id"])
+    wanted = {topic: (PARTITIONS, declared.clicks), progress_topic(topic): (1, declared.progress)}
+    there = {name: found for name in wanted if (found := _found(admin, name))}
+    refused = [
+        problem
+        for name, found in there.items()
+        for problem in _see_to(admin, name, found, wanted[name], declared, tools)
+    ]
+    if refused:
+        raise NonRetryableError("; ".join(refused))
+    for name in (name for name in wanted if name not in there):
+        _create(admin, name, *wanted[name], declared.replication)
+    most = int(_settings(admin, topic).get("max.message.bytes", _DEFAULT_BATCH_BYTES))
+    return Topic(str(_found(admin, topic)["topic_id"]), max(RECORD_BYTES, min(MAX_LINE_BYTES, most - RECORD_BYTES)))
 
 
 def connected(brokers: str, security: Security = PLAINTEXT) -> KafkaAdminClient:
@@ -69,50 +83,75 @@ def reason(error: Exception | KafkaError) -> str:
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
+def _see_to(
+    admin: KafkaAdminClient,
+    topic: str,
+    found: dict[str, Any],
+    wanted: tuple[int, dict[str, str]],
+    declared: Declared,
+    tools: Tools,
+) -> Iterator[str]:
+    """Bring a topic to what is declared; what a person must do, with the command."""
+    partitions, settings = wanted
+    yield from _missing_replicas(admin, topic, found, declared.replication, tools)
+    yield from _weak_settings(admin, topic, settings, tools)
+    if (there := len(found["partitions"])) != partitions:  # a session stays in order in whatever number of them
+        say(f"warning: topic {topic} has {there} partitions, the contract declares {partitions}")
+
+
 def _found(admin: KafkaAdminClient, topic: str) -> dict[str, Any]:
     """What Kafka says of a topic; empty when there is none."""
     found: dict[str, Any] = admin.describe_topics([topic])[0]
     return {} if found["error_code"] == UnknownTopicOrPartitionError.errno else found
 
 
-def _create(admin: KafkaAdminClient, topic: str, partitions: int, replication: int, configs: dict[str, str]) -> None:
-    options = {"num_partitions": partitions, "replication_factor": replication, "configs": configs}
+def _create(admin: KafkaAdminClient, topic: str, partitions: int, settings: dict[str, str], replication: int) -> None:
+    options = {"num_partitions": partitions, "replication_factor": replication, "configs": settings}
     try:
         admin.create_topics({topic: options}, wait_for_metadata=True)
     except TopicAlreadyExistsError:  # another producer was faster
         admin.wait_for_topics([topic])
+    pairs = ", ".join(f"{name}={value}" for name, value in settings.items())
+    say(f"created topic {topic}: {partitions} partitions, {replication} replicas, {pairs}")
 
 
-def _replicas(found: dict[str, Any]) -> int:
-    return min(len(partition["replica_nodes"]) for partition in found["partitions"])
+def _missing_replicas(
+    admin: KafkaAdminClient, topic: str, found: dict[str, Any], declared: int, tools: Tools
+) -> Iterator[str]:
+    replicas = {each["partition_index"]: each["replica_nodes"] for each in found["partitions"]}
+    if (fewest := min(map(len, replicas.values()))) < declared:
+        nodes = sorted(broker["broker_id"] for broker in admin.describe_cluster()["brokers"])
+        way_out = tools.replicate(topic, replicas, nodes, declared)
+        yield f"topic {topic} has {fewest} replicas, --replication declares {declared}: {way_out}"
 
 
-def _compare(admin: KafkaAdminClient, topic: str, found: dict[str, Any], replication: int) -> None:
-    """One line for each difference; a session stays in order in whatever number of partitions."""
-    if (partitions := len(found["partitions"])) != PARTITIONS:
-        say(f"warning: topic {topic} has {partitions} partitions, the contract declares {PARTITIONS}")
-    if (copies := _replicas(found)) < replication:
-        say(f"warning: topic {topic} has {copies} replicas, --replication asks for {replication}")
-    resource = ConfigResource(ConfigResourceType.TOPIC, topic, ["retention.ms", "retention.bytes", "cleanup.policy"])
+def _weak_settings(admin: KafkaAdminClient, topic: str, declared: Mapping[str, str], tools: Tools) -> Iterator[str]:
+    has = _settings(admin, topic)
+    less = lacking(has, declared)
+    if "compact" in has.get("cleanup.policy", "") and declared["cleanup.policy"] == "delete":
+        yield f"topic {topic} is compacted and would keep one click of each session: {tools.set(topic, less)}"
+    elif less:
+        before = ", ".join(f"{name}={has[name]}" for name in less)
+        answers = admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, less)])
+        if (answer := answers["topic"][topic]) != "OK":
+            yield f"topic {topic} has {before}, and this user may not change that ({answer}): {tools.set(topic, less)}"
+        else:
+            say(f"topic {topic} had {before}: set {', '.join(f'{name}={value}' for name, value in less.items())}")
+    _warn_of_others(topic, has, declared)
+
+
+def _settings(admin: KafkaAdminClient, topic: str) -> dict[str, str]:
+    """The settings of a topic; empty where this user may not read them."""
+    resource = ConfigResource(ConfigResourceType.TOPIC, topic)
     described = admin.describe_configs([resource], config_filter="all").get("topic", {}).get(topic, {})
-    _check_retention(topic, {name: config["value"] for name, config in described.items()})
+    return {name: config["value"] for name, config in described.items()}
 
 
-def _check_retention(topic: str, configs: dict[str, str]) -> None:
-    """`configs` is empty where this user may not read them."""
-    days = int(configs.get("retention.ms", _RETENTION["retention.ms"])) / _DAY_MS
-    way_out = f"set it with kafka-configs.sh --alter --topic {topic} --add-config"
-    if "compact" in configs.get("cleanup.policy", ""):
-        raise NonRetryableError(
-            f"topic {topic} is compacted and would keep one click of each session: {way_out} cleanup.policy=delete"
-        )
-    if 0 <= days < RETENTION_DAYS:
-        raise NonRetryableError(
-            f"topic {topic} keeps records for {days:g} days, the contract declares {RETENTION_DAYS}, and clicks could "
-            f"be gone before they are archived: {way_out} retention.ms={_RETENTION['retention.ms']}"
-        )
-    if days != RETENTION_DAYS:
+def _warn_of_others(topic: str, has: Mapping[str, str], declared: Mapping[str, str]) -> None:
+    """Of what a topic may have more than declared, or beside it."""
+    days = int(has.get("retention.ms", 0)) / DAY_MS
+    if "retention.ms" in declared and not 0 <= days <= int(declared["retention.ms"]) / DAY_MS:
         kept = "for ever" if days < 0 else f"for {days:g} days"
-        say(f"warning: topic {topic} keeps records {kept}, the contract declares {RETENTION_DAYS} days")
-    if (most := configs.get("retention.bytes", "-1")) != "-1":
-        say(f"warning: topic {topic} keeps at most {most} bytes of a partition, the contract declares no such limit")
+        say(f"warning: topic {topic} keeps records {kept}, --retention-days declares less")
+    if (most := has.get("retention.bytes", "-1")) != "-1":
+        say(f"warning: topic {topic} keeps at most {most} bytes of a partition, and no such limit is declared")

@@ -149,6 +149,13 @@ def _explained(error: Exception, checkpoint: str) -> Exception:
         ),
         Known(".Concurrent", f"another job writes the same table or checkpoint {checkpoint}: end one of the two"),
         Known(
+            "java.lang.ArithmeticException: long overflow",  # of Spark's source, which counts in microseconds
+            "Kafka holds a record with a time that no clock has, which Spark cannot read. Let a producer run, so that "
+            "the topic takes the broker's time; delete the records up to that one (kafka-delete-records.sh) and "
+            f"{checkpoint}; then send the days of the deleted ones again: counted once",
+            NonRetryableError,
+        ),
+        Known(
             "org.apache.kafka.common.errors.TimeoutException",
             "Kafka stopped answering: run it again, the stream goes on where it was",
         ),

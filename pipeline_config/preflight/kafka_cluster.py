@@ -1,33 +1,57 @@
-"""Kafka: brokers that answer, and topics with the partitions that the contract declares."""
+"""Kafka: brokers that answer, and topics as the contract and the environment declare them."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jobs import kafka_security
 from jobs.cli import JobError
 from jobs.event import PARTITIONS
-from jobs.kafka_security import Security
+from jobs.kafka_security import PLAINTEXT, Security
+from jobs.kafka_topic import Declared, Tools, lacking
 from jobs.spark.kafka_records import require_broker
 from pipeline_config.preflight.probe import ANSWER_SECONDS, Failure, Once, Probe
 from pipeline_config.preflight.settings import Settings
+from pipeline_config.templates import reads
+
+if TYPE_CHECKING:
+    from kafka.admin import KafkaAdminClient
+
+DECLARED = ("replication", "min-insync-replicas", "retention-days")  # options of the producers
+
+
+@dataclass(frozen=True)
+class Topic:
+    """The brokers of each partition, and the settings, as far as this login may read them."""
+
+    replicas: dict[int, list[int]]
+    settings: dict[str, str]
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """What the brokers say: how many they are, and the partitions of each topic that there is."""
+    """What the brokers say: their numbers, and the topics that there are."""
 
-    brokers: int
-    partitions: dict[str, int]
+    nodes: list[int]
+    topics: dict[str, Topic]
 
 
-def probes(settings: Settings, variable: str, topics: list[str], security: str | None = None) -> list[Probe]:
+def probes(
+    settings: Settings,
+    variable: str,
+    topics: list[str],
+    security: str | None = None,
+    declared: Mapping[str, str] | None = None,
+) -> list[Probe]:
     """One of the brokers that `variable` names, one of each topic, and one of the variable of their client.properties.
 
     That lies on the jobs' hosts: where this machine has none, no more than a connection to the brokers is tried.
+    `declared` is what the producers are given of DECLARED.
     """
     cluster = Once(variable, lambda: _ask(settings, variable, topics, security))
     fix = f"start the brokers, or correct {variable}"
@@ -36,11 +60,14 @@ def probes(settings: Settings, variable: str, topics: list[str], security: str |
         found = cluster.own()
         if found is None:
             return f"{settings.variable(variable)} takes a connection; {_untried(settings, security)}"
-        return f"{settings.variable(variable)}, a cluster of {found.brokers}"
+        return f"{settings.variable(variable)}, a cluster of {len(found.nodes)}"
 
     def topic(name: str) -> str:
         found = cluster.needed()
-        return _untried(settings, security) if found is None else _topic(found, name)
+        if found is None:
+            return _untried(settings, security)
+        tools = Tools(settings.variable(variable), _security(settings, security) or PLAINTEXT)
+        return _topic(found, name, _declared(settings, declared or {}), tools)
 
     return [
         Probe(variable, brokers, fix),
@@ -106,11 +133,8 @@ def _describe(brokers: str, variable: str, topics: list[str], security: Security
             **security.python,
         )
         try:
-            found = admin.describe_topics(topics)
-            return Cluster(
-                len(admin.describe_cluster()["brokers"]),
-                {topic["name"]: len(topic["partitions"]) for topic in found if not topic["error_code"]},
-            )
+            nodes = sorted(broker["broker_id"] for broker in admin.describe_cluster()["brokers"])
+            return Cluster(nodes, _topics(admin, topics))
         finally:
             admin.close()
     except (KafkaError, OSError, ValueError) as error:
@@ -121,11 +145,46 @@ def _describe(brokers: str, variable: str, topics: list[str], security: Security
         raise Failure(why, fix) from error
 
 
-def _topic(cluster: Cluster, topic: str) -> str:
-    found = cluster.partitions.get(topic)
-    if found is None:
+def _topics(admin: KafkaAdminClient, names: list[str]) -> dict[str, Topic]:
+    from kafka.admin import ConfigResource, ConfigResourceType
+
+    found = [topic for topic in admin.describe_topics(names) if not topic["error_code"]]
+    asked = [ConfigResource(ConfigResourceType.TOPIC, topic["name"]) for topic in found]
+    settings = admin.describe_configs(asked, config_filter="all").get("topic", {}) if asked else {}
+    return {
+        topic["name"]: Topic(
+            {partition["partition_index"]: partition["replica_nodes"] for partition in topic["partitions"]},
+            {name: setting["value"] for name, setting in settings.get(topic["name"], {}).items()},
+        )
+        for topic in found
+    }
+
+
+def _declared(settings: Settings, given: Mapping[str, str]) -> Declared:
+    """What the producers would declare; their options are given a variable or a number."""
+    values = {option: _number(settings, text) for option, text in given.items()}
+    try:
+        return Declared(**{option.replace("-", "_"): int(value) for option, value in values.items()})
+    except (JobError, ValueError) as error:
+        raise Failure(str(error), "correct these variables: whole numbers above 0") from None
+
+
+def _number(settings: Settings, text: str) -> str:
+    return text if text.isdecimal() else settings.variable(min(reads(text).variables))
+
+
+def _topic(cluster: Cluster, name: str, declared: Declared, tools: Tools) -> str:
+    topic = cluster.topics.get(name)
+    if topic is None:
         raise Failure("there is no such topic", f"run a producer once: it makes the topic with {PARTITIONS} partitions")
+    found, fewest = len(topic.replicas), min(map(len, topic.replicas.values()))
     if found != PARTITIONS:
         fix = "add partitions with kafka-topics.sh --alter" if found < PARTITIONS else "make the topic anew"
         raise Failure(f"{found} partitions instead of {PARTITIONS}", f"{fix}; jobs/event.py declares their number")
-    return f"{found} partitions"
+    if fewest < declared.replication:
+        fix = tools.replicate(name, topic.replicas, cluster.nodes, declared.replication)
+        raise Failure(f"{fewest} replicas instead of {declared.replication}", fix)
+    if less := lacking(topic.settings, declared.clicks):
+        has = ", ".join(f"{name}={topic.settings[name]} instead of {value}" for name, value in less.items())
+        raise Failure(has, f"run a producer, which sets it where it may, or {tools.set(name, less)}")
+    return f"{found} partitions, {fewest} replicas"

@@ -28,6 +28,7 @@ class Used:
     pools: list[str] = field(default_factory=list)
     topics: dict[str, list[str]] = field(default_factory=dict)  # by the variable of the brokers
     security: dict[str, str] = field(default_factory=dict)  # the variable of client.properties, likewise
+    declared: dict[str, dict[str, str]] = field(default_factory=dict)  # what producers are told of topics, likewise
     spark: dict[str, Needs] = field(default_factory=dict)  # by the connection of the server
     containers: dict[str, dict[str, list[str]]] = field(default_factory=dict)  # by connection and image: folders
     local_folders: list[str] = field(default_factory=list)
@@ -62,6 +63,9 @@ class Reader:
             if "{{" not in topic:
                 _add(topics, topic)
             self.used.security.update((brokers, name) for name in self._of_type("kafka_security", variables))
+            given = {name: str(arguments[name]) for name in kafka_cluster.DECLARED if name in arguments}
+            known = {name: text for name, text in given.items() if text.isdecimal() or len(reads(text).variables) == 1}
+            self.used.declared.setdefault(brokers, {}).update(known)
         paths = self._of_type("path", variables)
         operator = operator_of(self.project, task["operator"], self.environment)
         if operator.get("connection_type") == "ssh":
@@ -97,7 +101,8 @@ def probes(project: Project, environment: Environment, settings: Settings) -> li
 
 def _servers(root: Path, used: Used, settings: Settings) -> Iterator[Probe]:
     for variable, topics in used.topics.items():
-        yield from kafka_cluster.probes(settings, variable, topics, used.security.get(variable))
+        security, declared = used.security.get(variable), used.declared.get(variable)
+        yield from kafka_cluster.probes(settings, variable, topics, security, declared)
     for connection, images in used.containers.items():
         yield from engine.probes(settings, connection, images)
     for variable in used.local_folders:

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from kafka import KafkaAdminClient, KafkaProducer
-from kafka.admin import NewTopic
+from kafka.admin import ConfigResource, ConfigResourceType, NewTopic
 from pyspark.errors.exceptions.captured import convert_exception
 
 from jobs.cli import JobError, NonRetryableError, Terminated
 from jobs.event import PARTITIONS, SHIFT_HEADER, event_id
+from jobs.kafka_topic import Declared
 from jobs.spark import kafka_records, streaming
 from jobs.spark import writer as writer_module
 from jobs.spark.archive_raw import ArchiveWriter
@@ -52,15 +53,15 @@ class Lake:
         self.spark, self.brokers, self.root = spark, brokers, root
         self.topic = f"test.{uuid.uuid4().hex}"
         admin = KafkaAdminClient(bootstrap_servers=brokers)
-        admin.create_topics([NewTopic(self.topic, PARTITIONS, 1)])
+        admin.create_topics([NewTopic(self.topic, PARTITIONS, 1, topic_configs=Declared().clicks)])
         admin.close()
 
-    def send(self, values: Sequence[bytes]) -> None:
+    def send(self, values: Sequence[bytes], timestamp_ms: int | None = None) -> None:
         """One record a value, to the partitions in turn."""
         producer = KafkaProducer(bootstrap_servers=self.brokers, acks="all")
         for number, value in enumerate(values):
-            headers = [(SHIFT_HEADER, b"604800000")]
-            producer.send(self.topic, value, key=b"k", partition=number % PARTITIONS, headers=headers)
+            place = {"partition": number % PARTITIONS, "timestamp_ms": timestamp_ms}
+            producer.send(self.topic, value, key=b"k", headers=[(SHIFT_HEADER, b"604800000")], **place)
         producer.flush()
         producer.close()
 
@@ -123,6 +124,23 @@ def test_each_record_is_a_click_or_in_quarantine(lake: Lake, capsys: pytest.Capt
     assert sorted(row.event_id for row in clicks) == sorted(event_id(line(n), 604800000) for n in (0, 0, 1))
     assert [(bytes(row.value), bytes(row.key), row.reason, row.topic, row.partition, row.offset, row.shift_ms)
             for row in quarantined] == [(BROKEN, b"k", "not_json", lake.topic, 2, 0, 604800000)]  # fmt: skip
+
+
+def test_no_time_that_a_producer_makes_up_stops_a_stream(lake: Lake) -> None:
+    for number, timestamp_ms in enumerate((0, -(10**15), -(10**17))):
+        lake.send([line(number)], timestamp_ms)
+    lake.run(lake.curated())
+    lake.run(lake.archive(), "archive_ck")
+    assert [len(lake.rows(table)) for table in ("clicks", "archive")] == [3, 3]
+    admin = KafkaAdminClient(bootstrap_servers=lake.brokers)
+    by_producers = {"message.timestamp.type": "CreateTime"}
+    admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, lake.topic, by_producers)])
+    admin.close()
+    lake.send([line(3)], -(10**17))
+    with pytest.raises(
+        NonRetryableError, match=r"a time that no clock has.*kafka-delete-records\.sh.*/archive_ck; then"
+    ):
+        lake.run(lake.archive(), "archive_ck")
 
 
 def test_second_run_reads_only_what_is_new(lake: Lake) -> None:

@@ -22,6 +22,9 @@ import pytest
 from kafka import KafkaAdminClient
 
 from jobs.event import PARTITIONS, TOPIC
+from jobs.kafka_security import PLAINTEXT
+from jobs.kafka_topic import Declared, Tools
+from jobs.producer.topics import ensure_topics
 from jobs.spark.migrations import OWNER, migrate
 from pipeline_config import airflow_import, preflight
 from pipeline_config.preflight import database
@@ -43,6 +46,7 @@ pytestmark = pytest.mark.integration
 IMAGE = "tripclick-preflight:test"
 DATABASE = "preflight"
 READER = "preflight_reader"
+SHORT = {**Declared().clicks, "retention.ms": "3600000"}
 COMMAND = """
 import sys
 from pathlib import Path
@@ -73,10 +77,10 @@ def stack(stack_home: Home, kafka_server: KafkaBroker, postgres_server: PostgreS
 
 
 def make_topic(brokers: str) -> None:
-    """The topic as a producer would make it, unless another test's producer has."""
+    """The topic as a producer makes it, unless another test's producer has, and one that is not as it must be."""
     admin = KafkaAdminClient(bootstrap_servers=brokers)
-    if TOPIC not in admin.list_topics():
-        admin.create_topics({TOPIC: {"num_partitions": PARTITIONS, "replication_factor": 1}})
+    ensure_topics(admin, TOPIC, Declared(), Tools(brokers, PLAINTEXT))
+    admin.create_topics({"short": {"num_partitions": PARTITIONS, "replication_factor": 1, "configs": SHORT}})
     admin.close()
 
 
@@ -195,6 +199,9 @@ def test_all_is_there(run: Run) -> None:
         "SPARK_CORES",
         "KAFKA_BROKERS",
         "KAFKA_SECURITY_PATH",
+        "KAFKA_REPLICATION",
+        "KAFKA_MIN_INSYNC_REPLICAS",
+        "KAFKA_RETENTION_DAYS",
         f"topic {TOPIC}",
         "docker_server0",
         f"image {IMAGE}",
@@ -227,6 +234,11 @@ def test_each_thing_that_is_wrong_is_named_with_its_fix(
         "run-minutes:",
         "topic: missing\n      run-minutes:",
     )
+    edit(
+        here / "pipelines/processing/tripclick_spark_archive_raw_batch.yaml",
+        "checkpoint-path:",
+        "topic: short\n      checkpoint-path:",
+    )
     edit(here / "pyproject.toml", "pyspark==4.2.0", "pyspark==4.1.9")
     edit(there / "jobs/spark/clicks.py", "import", "import  ")
     (there / "jobs/spark/jars").unlink()
@@ -243,6 +255,10 @@ def test_each_thing_that_is_wrong_is_named_with_its_fix(
     assert code == 1
     found = failed(outcomes)
     words = {
+        "topic short": [
+            "retention.ms=3600000 instead of 604800000;",
+            "--topic short --add-config retention.ms=604800000",
+        ],
         "topic missing": ["there is no such topic", f"makes the topic with {PARTITIONS} partitions"],
         "image tripclick-preflight:missing": ["no such image", "docker build -f jobs/producer/Dockerfile -t tripclick"],
         "WEBSERVER_INGESTION_PATH": ["not tried", "fix image tripclick-preflight:missing first"],

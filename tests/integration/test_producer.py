@@ -20,17 +20,19 @@ from pathlib import Path
 
 import pytest
 from kafka import KafkaProducer
-from kafka.admin import KafkaAdminClient
+from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 from kafka.partitioner import murmur2
 
-from jobs.cli import JobError
+from jobs.cli import JobError, NonRetryableError
 from jobs.event import PARTITIONS, SHIFT_HEADER, TOPIC, event_id
 from jobs.generator.__main__ import write_day
+from jobs.kafka_topic import Declared
 from jobs.producer import sender as sender_module
 from jobs.producer import topics as topics_module
 from jobs.producer.log_files import record_of, source_ms
 from jobs.producer.replay import WEEK_MS
 from jobs.producer.sender import Sender
+from jobs.producer.topics import progress_topic
 from stack.kafka_broker import KafkaBroker
 from stack.settings import REPOSITORY
 from tests.kafka_runs import command, lines_of, records_of
@@ -113,7 +115,7 @@ def test_a_batch_is_in_kafka_line_by_line_and_a_resend_has_the_same_identities(
 def test_each_key_goes_where_kafka_python_would_send_it(kafka: str, topic: str) -> None:
     chance = random.Random(1)  # noqa: S311
     keys = [f"{chance.getrandbits(bits):x}" for bits in range(1, 101) for _ in range(100)]
-    with Sender(kafka, topic, 1) as sender:
+    with Sender(kafka, topic, Declared()) as sender:
         sender.send([json.dumps({"SessionId": key}).encode() for key in keys], 0)
         sender.finish(1)
     records = records_of(kafka, topic)
@@ -220,19 +222,49 @@ def test_an_unknown_broker_is_one_line_within_30_seconds(log: Path, topic: str) 
 def test_an_address_that_is_none_is_one_line(brokers: str, topic: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(topics_module, "CONNECT_SECONDS", 1)
     with pytest.raises(JobError, match="no Kafka broker answers at"):
-        Sender(brokers, topic, 1)
+        Sender(brokers, topic, Declared())
 
 
-def test_the_topic_is_made_as_the_contract_declares_it(kafka: str, topic: str) -> None:
-    for _ in range(2):
-        with Sender(kafka, topic, 1):
-            pass
+def settings_of(kafka: str, topic: str) -> dict[str, str]:
+    """The settings that a topic was given."""
     admin = KafkaAdminClient(bootstrap_servers=kafka)
     try:
-        assert len(admin.describe_topics([topic])[0]["partitions"]) == PARTITIONS
+        found = admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)])["topic"][topic]
+        return {name: setting["value"] for name, setting in found.items()}
     finally:
         admin.close()
+
+
+def test_the_topics_are_created_as_they_are_declared(
+    kafka: str, topic: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    declared = Declared(retention_days=2)
+    for _ in range(2):
+        with Sender(kafka, topic, declared) as sender:
+            sender.send([b"{}"], 0)
+            sender.finish(1)
+    assert settings_of(kafka, topic).items() >= declared.clicks.items()
+    assert settings_of(kafka, progress_topic(topic)).items() >= declared.progress.items()
+    assert {record.partition for record in records_of(kafka, topic)} <= set(range(PARTITIONS))
+    assert capsys.readouterr().out.count("created topic ") == 2
     assert TOPIC == "tripclick.clicks"
+
+
+def test_what_a_topic_has_less_than_declared_is_set_and_said(
+    kafka: str, topic: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_topic(kafka, topic, PARTITIONS, {"retention.ms": "3600000"})
+    make_topic(kafka, progress_topic(topic), 1, {"cleanup.policy": "compact,delete"})
+    with Sender(kafka, topic, Declared()):
+        pass
+    said = capsys.readouterr().out
+    before, after = "retention.ms=3600000, message.timestamp.type=CreateTime", "retention.ms=604800000, message.timest"
+    assert f"topic {topic} had {before}: set {after}amp.type=LogAppendTime" in said
+    assert f"topic {topic}.progress had cleanup.policy=compact,delete: set cleanup.policy=compact" in said
+    assert settings_of(kafka, topic)["message.timestamp.type"] == "LogAppendTime"
+    with Sender(kafka, topic, Declared()):
+        pass
+    assert capsys.readouterr().out == ""
 
 
 def make_topic(kafka: str, topic: str, partitions: int, configs: dict[str, str] | None = None) -> None:
@@ -245,54 +277,41 @@ def make_topic(kafka: str, topic: str, partitions: int, configs: dict[str, str] 
         admin.close()
 
 
-def test_a_topic_that_differs_is_used_and_reported(kafka: str, topic: str, capsys: pytest.CaptureFixture[str]) -> None:
-    make_topic(kafka, topic, 1)
-    with Sender(kafka, topic, 2) as sender:
-        sender.send([b"{}"], 0)
-        sender.finish(1)
-    said = capsys.readouterr().out
-    assert f"warning: topic {topic} has 1 partitions, the contract declares {PARTITIONS}" in said
-    assert f"warning: topic {topic} has 1 replicas, --replication asks for 2" in said
-    assert len(records_of(kafka, topic)) == 1
-
-
-@pytest.mark.parametrize(
-    ("configs", "message"),
-    [
-        ({"retention.ms": "3600000"}, r"keeps records for 0\.0416\d* days, the contract declares 7, and clicks could"),
-        ({"cleanup.policy": "compact"}, "is compacted and would keep one click of each session"),
-    ],
-)
-def test_a_topic_that_would_not_keep_the_clicks_is_refused(
-    configs: dict[str, str], message: str, kafka: str, topic: str
-) -> None:
-    make_topic(kafka, topic, PARTITIONS, configs)
-    with pytest.raises(JobError, match=f"topic {topic} {message}.*: set it with kafka-configs.sh --alter"):
-        Sender(kafka, topic, 1)
+def test_what_only_a_person_can_give_a_topic_is_refused_with_the_command(kafka: str, topic: str) -> None:
+    make_topic(kafka, topic, PARTITIONS, {"cleanup.policy": "compact", "message.timestamp.type": "LogAppendTime"})
+    with pytest.raises(NonRetryableError) as refused:
+        Sender(kafka, topic, Declared(replication=2))
+    to = f"--bootstrap-server {kafka}"
+    assert str(refused.value) == (
+        f"topic {topic} has 1 replicas, --replication declares 2: the cluster has 1 brokers: start more, or lower "
+        f"KAFKA_REPLICATION; topic {topic} is compacted and would keep one click of each session: "
+        f"kafka-configs.sh {to} --alter --topic {topic} --add-config cleanup.policy=delete"
+    )
 
 
 def test_a_topic_that_keeps_them_otherwise_is_used_and_reported(
     kafka: str, topic: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    make_topic(kafka, topic, PARTITIONS + 1, {"retention.ms": "-1", "retention.bytes": "1000000"})
-    with Sender(kafka, topic, 1):
+    more = {"retention.ms": "-1", "retention.bytes": "1000000", "message.timestamp.type": "LogAppendTime"}
+    make_topic(kafka, topic, PARTITIONS + 1, more)
+    with Sender(kafka, topic, Declared()):
         pass
     said = capsys.readouterr().out
     assert f"warning: topic {topic} has {PARTITIONS + 1} partitions, the contract declares {PARTITIONS}" in said
-    assert f"warning: topic {topic} keeps records for ever, the contract declares 7 days" in said
+    assert f"warning: topic {topic} keeps records for ever, --retention-days declares less" in said
     assert f"warning: topic {topic} keeps at most 1000000 bytes of a partition" in said
-    assert said.count("\n") == 3
+    assert said.count("\n") == 4, "the topic of progress was created"
 
 
 def test_a_topic_that_cannot_be_made_is_said(kafka: str, topic: str) -> None:
     with pytest.raises(JobError, match=rf"does not let us send to {topic}: .*[Rr]eplication"):
-        Sender(kafka, topic, 5)
+        Sender(kafka, topic, Declared(replication=5))
 
 
 def test_a_line_that_kafka_does_not_take_costs_no_other_line(kafka: str, topic: str) -> None:
-    with Sender(kafka, topic, 1) as sender:
+    with Sender(kafka, topic, Declared()) as sender:
         sender.send([b"{}", b"x" * 2_000_000, b"{ }"], 0)
-        with pytest.raises(JobError, match="1 of 3 lines are longer than Kafka takes"):
+        with pytest.raises(JobError, match="1 lines are longer than Kafka takes"):
             sender.finish(1)
     assert sorted(record.value for record in records_of(kafka, topic)) == [b"{ }", b"{}"]
 
@@ -303,7 +322,7 @@ def test_a_batch_sends_some_thousand_lines_a_second_in_bounded_memory(
     monkeypatch.setattr(sender_module, "MAX_WAITING", 3000)
     lines = (lines_of(log) * 40)[:20_000]
     most = 0
-    with Sender(kafka, topic, 1) as sender:
+    with Sender(kafka, topic, Declared()) as sender:
         started = time.monotonic()
         for line in lines:
             sender.send([line], 0)
@@ -317,7 +336,7 @@ def test_a_batch_sends_some_thousand_lines_a_second_in_bounded_memory(
 
 def test_a_broker_that_restarts_costs_no_line_and_doubles_none(mortal_kafka: KafkaBroker, topic: str) -> None:
     lines = [json.dumps({"SessionId": f"s{n % 50}", "n": n}).encode() for n in range(3000)]
-    with Sender(mortal_kafka.address, topic, 1) as sender:
+    with Sender(mortal_kafka.address, topic, Declared()) as sender:
         for line in lines[:1500]:
             sender.send([line], 0)
         mortal_kafka.stop()
@@ -336,7 +355,7 @@ def test_a_broker_that_stays_away_ends_a_run_with_what_was_lost_and_a_signal_ano
     monkeypatch.setattr(sender_module, "DELIVERY_SECONDS", 4)
     with (
         started_replay(mortal_kafka.address, log, topic) as replay,
-        Sender(mortal_kafka.address, f"{topic}.sent", 1) as sender,
+        Sender(mortal_kafka.address, f"{topic}.sent", Declared()) as sender,
     ):
         sender.send([b"{}"], 0)
         sender.flush()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import re
 import signal
@@ -18,9 +19,10 @@ from kafka import TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 
 from jobs import cli
-from jobs.cli import JobError
+from jobs.cli import JobError, NonRetryableError
 from jobs.event import event_id
 from jobs.generator.__main__ import write_day
+from jobs.kafka_topic import Declared
 from jobs.producer import __main__ as producer
 from jobs.producer import sender as sender_module
 from jobs.producer.log_files import files_of
@@ -62,7 +64,7 @@ def produce(log: Path, topic: str, capsys: pytest.CaptureFixture[str]) -> Produc
 
 def sent(said: str) -> int:
     """How many lines a run sent."""
-    return int(re.findall(r"sent (\d+) lines of 2 days", said)[0])
+    return int(re.findall(r"sent (\d+) lines of \d days", said)[0])
 
 
 def limit(kafka: str, topic: str, size: int) -> None:
@@ -123,9 +125,9 @@ def test_a_run_ended_by_a_signal_leaves_exactly_the_rest(kafka: str, log: Path, 
 
 
 def test_an_error_leaves_exactly_the_rest_too(kafka: str, log: Path, topic: str) -> None:
-    (file, *_), _ = files_of(log, [cli.day(DAY)])
+    (file, *_), _ = files_of(log, cli.day(DAY), cli.day(DAY))
     for number in range(3):
-        with suppress(ZeroDivisionError), Sender(kafka, topic, 1) as sender:
+        with suppress(ZeroDivisionError), Sender(kafka, topic, Declared()) as sender:
             assert sender.resume(file, 0) == 5 * number
             for _, line in islice(file.lines(), 5 * number, 5 * number + 5):
                 sender.send([line], 0)
@@ -182,34 +184,73 @@ def _lose_the_end(broker: KafkaBroker, topic: str) -> None:
     segment.write_bytes(segment.read_bytes()[:-20])
 
 
-def test_a_line_too_long_for_kafka_is_red_each_time_and_what_is_before_it_sent_once(
+def test_a_line_too_long_for_kafka_is_red_each_time_and_all_others_are_sent_once(
     kafka: str, log: Path, topic: str, produce: Produce, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = log / f"{DAY}.json"
     lines = path.read_bytes().splitlines()
-    path.write_bytes(b"\n".join([*lines[:50], b"x" * 2_000_000, *lines[50:]]))
-    for before in (0, 50):
-        with pytest.raises(JobError, match=r"1 of \d+ lines are longer than Kafka takes"):
+    path.write_bytes(b"\n".join([*lines[:50], b"x" * 2_000_000, *lines[50:], b""]))
+    for again in (False, True):
+        with pytest.raises(NonRetryableError, match=rf"1 lines are longer than Kafka takes .*: 1 of {DAY}\.json"):
             produce(kafka)
-        assert (f"its first {before} lines are already sent" in capsys.readouterr().out) == bool(before)
-    path.write_bytes(b"\n".join(lines))
-    assert f"{DAY}.json: its first 50 lines are already sent" in produce(kafka)
-    assert {record.value for record in records_of(kafka, topic)} == set(lines_of(log))
+        said = capsys.readouterr().out
+        assert (f"warning: line 51 of {DAY}.json" in said) != again
+        assert (f"its first {len(lines) + 1} lines are already sent" in said) == again
+    assert Counter(record.value for record in records_of(kafka, topic)) == Counter(lines_of(log)) - Counter(
+        [b"x" * 2_000_000]
+    )
+    assert sent(produce(kafka, "--first-date=")) == 0, "and no daily run comes to it again"
+
+
+def test_a_line_too_long_for_the_topic_only_costs_no_other_line(
+    kafka: str, log: Path, topic: str, produce: Produce
+) -> None:
+    produce(kafka)
+    limit(kafka, topic, 10_000)
+    path = log / f"{DAY}.json"
+    long = os.urandom(10_000).hex().encode()
+    others = [os.urandom(100).hex().encode() for _ in range(500)]  # whose batches must not be too large either
+    with path.open("ab") as file:
+        file.write(b"\n".join([long, *others, b""]))
+    with pytest.raises(NonRetryableError, match=rf"1 lines are longer than Kafka takes .*: 1 of {DAY}\.json"):
+        produce(kafka)
+    assert Counter(record.value for record in records_of(kafka, topic)) == Counter(lines_of(log)) - Counter([long])
 
 
 def test_only_what_is_acknowledged_is_noted(kafka: str, log: Path, topic: str) -> None:
-    (file, *_), _ = files_of(log, [cli.day(DAY)])
+    (file, *_), _ = files_of(log, cli.day(DAY), cli.day(DAY))
     first, *_ = lines_of(log)
     file.path.write_bytes(first + b"\n" + os.urandom(20_000).hex().encode() + b"\n")
-    for already in (0, 1):
-        with suppress(JobError), Sender(kafka, topic, 1) as sender:
-            limit(kafka, topic, 10_000)
-            assert sender.resume(file, 0) == already
-            for _, line in islice(file.lines(), already, None):
-                sender.flush()
-                sender.send([line], 0)
-            with pytest.raises(JobError, match=r"1 of \d lines were not acknowledged by Kafka \(MSG_SIZE_TOO_LARGE"):
-                sender.flush()
+    with suppress(JobError), Sender(kafka, topic, Declared()) as sender:
+        limit(kafka, topic, 10_000)  # of which it knows nothing
+        assert sender.resume(file, 0) == 0
+        for _, line in file.lines():
+            sender.flush()
+            sender.send([line], 0)
+        with pytest.raises(
+            JobError, match=r"1 of 2 lines were not .* \(MSG_SIZE_TOO_LARGE.*: let this user read the set"
+        ):
+            sender.flush()
+    with Sender(kafka, topic, Declared()) as sender:
+        assert sender.resume(file, 0) == 1
+
+
+def test_a_daily_run_sends_what_is_new_and_nothing_that_kafka_was_given(
+    kafka: str, log: Path, topic: str, produce: Produce
+) -> None:
+    assert sent(produce(kafka, f"--last-date={DAY}")) == len((log / f"{DAY}.json").read_bytes().splitlines())
+    admin = KafkaAdminClient(bootstrap_servers=kafka)
+    try:
+        admin.delete_records({TopicPartition(topic, number): -1 for number in range(3)})  # as retention does
+    finally:
+        admin.close()
+    (log / f"{DAY}.json.gz").write_bytes(gzip.compress((log / f"{DAY}.json").read_bytes()))
+    (log / f"{DAY}.json").unlink()
+    said = produce(kafka, "--first-date=", "--last-date=2020-10-05")
+    assert f"sends what Kafka was not given yet of the log until 2020-10-05: {DAY} to {NEXT_DAY}\n" in said
+    assert "warning: no log of 2020-10-03 to 2020-10-05" in said
+    assert sent(said) == len((log / f"{NEXT_DAY}.json").read_bytes().splitlines()), "packed, it is the same file"
+    assert "2020-10-05: nothing\n" in produce(kafka, "--first-date=", "--last-date=2020-10-05")
 
 
 def test_progress_that_cannot_be_kept_is_red(

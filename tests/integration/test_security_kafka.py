@@ -376,7 +376,7 @@ def test_preflight_signs_in_where_the_file_is_and_says_so_where_it_is_not(
 
     assert asked(folder) == {
         "KAFKA_BROKERS": [True, f"{broker.address}, a cluster of 1", ""],
-        f"topic {topic}": [True, f"{PARTITIONS} partitions", ""],
+        f"topic {topic}": [True, f"{PARTITIONS} partitions, 1 replicas", ""],
         "KAFKA_SECURITY_PATH": [True, f"{folder}, SASL_SSL", ""],
     }
     ok, found, fix = asked(wrong)["KAFKA_BROKERS"]

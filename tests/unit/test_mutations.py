@@ -47,7 +47,7 @@ def test_a_seed_makes_the_same_mutants_again_and_none_is_the_file_itself(kind: s
     ("old", "new", "verdict"),
     [
         ("tags: [tripclick, orchestration]", "tags: ['tripclick', orchestration] # why", Verdict.SAME),
-        ("{{ params.first_date or", "{{params.first_date  or", Verdict.SAME),
+        ("{{ params.last_date or", "{{params.last_date  or", Verdict.SAME),
         ("The cold chain", "The whole chain", Verdict.FREE),
         ("0 15 * * *", "30 3 * * 1", Verdict.FREE),
         ("until_caught_up: true", "until_caught_up: false", Verdict.FREE),

@@ -19,20 +19,27 @@ CHAIN = [
     "trigger_load_postgres",
 ]
 LAKE, GOLD = {"spark_ssh", "aws_s3"}, {"spark_ssh", "aws_s3", "postgres_gold"}
+KAFKA = {
+    "KAFKA_BROKERS",
+    "KAFKA_SECURITY_PATH",
+    "KAFKA_REPLICATION",
+    "KAFKA_MIN_INSYNC_REPLICAS",
+    "KAFKA_RETENTION_DAYS",
+}
 
 # dag_id: operator, tasks between start and end, the paths and brokers it reads, connections, folder
 TABLE: dict[str, tuple[str, list[str], set[str], set[str], str]] = {
     "tripclick_producer_realtime": (
         "DockerOperator",
         ["producer_server0_realtime"],
-        {"KAFKA_BROKERS", "KAFKA_SECURITY_PATH", "WEBSERVER_INGESTION_PATH"},
+        {*KAFKA, "WEBSERVER_INGESTION_PATH"},
         {"docker_server0"},
         "ingestion",
     ),
     "tripclick_producer_batch": (
         "DockerOperator",
         ["producer_server0_batch"],
-        {"KAFKA_BROKERS", "KAFKA_SECURITY_PATH", "WEBSERVER_INGESTION_PATH"},
+        {*KAFKA, "WEBSERVER_INGESTION_PATH"},
         {"docker_server0"},
         "ingestion",
     ),

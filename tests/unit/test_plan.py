@@ -125,8 +125,8 @@ CHANGES = {
         ['+ tripclick_analytics_mart_realtime: task streaming_to_analytics_mart_realtime: --until-caught-up "true"'],
     ),
     "param": (
-        (BATCH, 'default: "2020-10-01", description: First', 'default: "2020-10-02", description: First'),
-        ['~ tripclick_producer_batch: param first_date: default "2020-10-01" → "2020-10-02"'],
+        (BATCH, 'default: "2020-10-01", description: "Last', 'default: "2020-10-02", description: "Last'),
+        ['~ tripclick_producer_batch: param last_date: default "2020-10-01" → "2020-10-02"'],
     ),
     "conf of a trigger": (
         (DAILY, "conf: {until_caught_up: true}", "conf: {until_caught_up: true, run_minutes: 5}"),

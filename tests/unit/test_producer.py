@@ -5,14 +5,17 @@ from __future__ import annotations
 import datetime as dt
 import gzip
 import json
+import os
 import random
+import time
 import tracemalloc
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from jobs.cli import JobError
+from jobs.cli import JobError, NonRetryableError
+from jobs.days import gaps, spans_of, spans_text
 from jobs.event import event_id
 from jobs.producer import __main__ as producer
 from jobs.producer import log_files
@@ -27,7 +30,7 @@ from jobs.producer.log_files import (
     session_keys,
     source_ms,
 )
-from jobs.producer.replay import WEEK_MS, check_shift, send_batch, send_realtime, weeks_to_now, weeks_to_today
+from jobs.producer.replay import WEEK_MS, check_shift, send_batch, send_new, send_realtime, weeks_to_now, weeks_to_today
 
 DAY = dt.date(2020, 10, 1)
 NEXT = DAY + dt.timedelta(days=1)
@@ -70,6 +73,17 @@ class Recorder:
         self.seconds: list[float] = []
         self.sent = self.acknowledged = 0
         self.finished: int | None = None
+        self.ended: list[int] = []
+        self.known: set[tuple[str, dt.date, int]] = set()
+
+    def given(self, shift_ms: int) -> set[tuple[str, dt.date, int]]:
+        """As Sender.given."""
+        assert shift_ms == 0
+        return self.known
+
+    def end_file(self, size: int) -> None:
+        """As Sender.end_file."""
+        self.ended.append(size)
 
     def resume(self, file: LogFile, shift_ms: int) -> int:
         """As Sender.resume."""
@@ -102,8 +116,7 @@ class Recorder:
 def batch(folder: Path, first: dt.date = DAY, last: dt.date = DAY, shift_weeks: int = 0) -> Recorder:
     """What a batch of these days sends."""
     recorder = Recorder()
-    days = [first + dt.timedelta(days=n) for n in range((last - first).days + 1)]
-    send_batch(recorder, *files_of(folder, days), shift_weeks)
+    send_batch(recorder, *files_of(folder, first, last), shift_weeks)
     return recorder
 
 
@@ -114,7 +127,7 @@ def replay(
     (folder / f"{day}.json").write_bytes(b"\n".join(content))
     clock = Clock(step)
     recorder = Recorder(clock)
-    send_realtime(recorder, files_of(folder, [day])[0], speed, run_seconds, clock.time)
+    send_realtime(recorder, files_of(folder, day, day)[0], speed, run_seconds, clock.time)
     return recorder
 
 
@@ -182,7 +195,7 @@ def test_what_is_wrong_with_days_is_said_after_the_others_are_sent(tmp_path: Pat
     (tmp_path / f"{days[3]}.json").write_bytes(line(at(1)))
     recorder = Recorder()
     with pytest.raises(JobError) as raised:
-        send_batch(recorder, *files_of(tmp_path, days), 0)
+        send_batch(recorder, *files_of(tmp_path, days[0], days[-1]), 0)
     for words in ("2020-10-02 has no file", "2020-10-01 has no line", "2020-10-03.json.gz cannot be read"):
         assert words in str(raised.value)
     assert recorder.lines == [line(at(1))]
@@ -195,19 +208,114 @@ def test_a_file_that_breaks_off_is_sent_as_far_as_it_goes(tmp_path: Path) -> Non
     (tmp_path / f"{DAY}.json.gz").write_bytes(packed[: len(packed) // 2])
     recorder = Recorder()
     with pytest.raises(JobError, match=r"2020-10-01.json.gz cannot be read"):
-        send_batch(recorder, *files_of(tmp_path, [DAY]), 0)
+        send_batch(recorder, *files_of(tmp_path, DAY, DAY), 0)
     assert recorder.lines == content[: len(recorder.lines)]
     assert recorder.lines
     clock = Clock()
     with pytest.raises(LogFileError):
-        send_realtime(Recorder(clock), files_of(tmp_path, [DAY])[0], 60, 3600, clock.time)
+        send_realtime(Recorder(clock), files_of(tmp_path, DAY, DAY)[0], 60, 3600, clock.time)
+
+
+def test_a_range_of_all_days_sends_what_there_is_and_names_the_rest_in_spans(tmp_path: Path) -> None:
+    for name in (f"{DAY}.json", "2020-10-03.json.gz", "2020-13.json", "2020-10-32.json", "0000-01.json", "x.json"):
+        content = line(at(1))
+        (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith("gz") else content)
+    tracemalloc.start()
+    with pytest.raises(JobError, match="0001-01-01 to 2020-09-30, 2020-10-02, 2020-10-04 to 9999-12-31 has no file"):
+        batch(tmp_path, dt.date.min, dt.date.max)
+    assert tracemalloc.get_traced_memory()[1] < 2**20
+    tracemalloc.stop()
+
+
+def test_gaps_and_spans_are_each_others_rest() -> None:
+    days = [DAY + dt.timedelta(days=number) for number in (0, 1, 4, 9)]
+    assert spans_text(spans_of(days)) == "2020-10-01 to 2020-10-02, 2020-10-05, 2020-10-10"
+    assert spans_text(gaps(days, days[0], days[-1])) == "2020-10-03 to 2020-10-04, 2020-10-06 to 2020-10-09"
+    assert gaps(days, days[1], days[1]) == []
+    assert gaps([], DAY, NEXT) == [(DAY, NEXT)]
+
+
+def sent_by_a_daily_run(folder: Path, recorder: Recorder, last: dt.date) -> list[bytes]:
+    """What a run without a first day sends; then Kafka was given it."""
+    before, files = len(recorder.lines), files_of(folder, None, last)[0]
+    recorder.ended.clear()
+    send_new(recorder, files, last, 0)
+    for (name, _), size in zip(recorder.files[-len(recorder.ended) :], recorder.ended, strict=False):
+        recorder.known.add((name, dt.date.fromisoformat(name[:10]), size))
+    return recorder.lines[before:]
+
+
+def test_a_daily_run_sends_every_day_that_kafka_was_never_given_and_says_which(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    days = [DAY + dt.timedelta(days=number) for number in range(7)]
+    files = {day: tmp_path / f"{day}.json" for day in days}
+    recorder = Recorder()
+    for day in days[:2]:
+        files[day].write_bytes(line(at(1, day=day)) + b"\n")
+    assert len(sent_by_a_daily_run(tmp_path, recorder, days[1])) == 2
+    capsys.readouterr()
+    for day in (*days[2:4], days[5], days[6]):  # an outage of three days, one of which has no log
+        files[day].write_bytes(line(at(1, day=day)) + b"\n")
+    files[days[0]].unlink()  # long ago, by the log's rotation
+    assert sent_by_a_daily_run(tmp_path, recorder, days[5]) == [line(at(1, day=day)) for day in (*days[2:4], days[5])]
+    said = capsys.readouterr().out
+    assert (
+        "sends what Kafka was not given yet of the log until 2020-10-06: 2020-10-03 to 2020-10-04, 2020-10-06\n" in said
+    )
+    assert "warning: no log of 2020-10-05: put it there, and the next run sends it\n" in said
+    assert sent_by_a_daily_run(tmp_path, recorder, days[5]) == []
+    assert "until 2020-10-06: nothing\n" in capsys.readouterr().out
+    files[days[4]].write_bytes(line(at(2)))
+    assert sent_by_a_daily_run(tmp_path, recorder, days[5]) == [line(at(2))], "it came late"
+
+
+def test_of_a_months_file_a_daily_run_sends_each_day_once(tmp_path: Path) -> None:
+    month, size = tmp_path / "2020-10.json", 0
+    recorder = Recorder()
+    for day in (DAY, NEXT):
+        with month.open("ab") as file:
+            size += file.write(line(at(1, day=day)) + b"\n")
+        send_new(recorder, files_of(tmp_path, None, day)[0], day, 0)
+        recorder.known |= {("2020-10.json", DAY + dt.timedelta(days=n), size) for n in range((day - DAY).days + 1)}
+    # The first day's file has grown: Kafka's own progress tells that this day has not.
+    assert recorder.lines == [line(at(1)), line(at(1)), line(at(1, day=NEXT))]
+    assert recorder.ended == [size // 2, size, size]
+
+
+def test_a_broken_file_is_an_error_once_and_no_daily_run_reads_it_again_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / f"{DAY}.json.gz"
+    path.write_bytes(gzip.compress(line(at(1)) + b"\n" + os.urandom(10_000))[:-4000])
+    recorder = Recorder()
+    with pytest.raises(NonRetryableError, match="cannot be read"):
+        send_new(recorder, files_of(tmp_path, None, DAY)[0], DAY, 0)
+    assert (recorder.ended, recorder.lines[:1]) == ([path.stat().st_size], [line(at(1))])
+    recorder.known = {(f"{DAY}.json", DAY, path.stat().st_size)}
+    send_new(recorder, files_of(tmp_path, None, DAY)[0], DAY, 0)
+    assert len(recorder.ended) == 1
+
+
+def test_a_line_that_is_being_written_waits_and_one_that_was_left_half_is_sent(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, whole, half = tmp_path / f"{DAY}.json", line(at(1)), line(at(2))
+    path.write_bytes(whole + b"\n" + half[:30])
+    recorder = batch(tmp_path)
+    assert (recorder.lines, recorder.ended) == ([whole], [len(whole) + 1])
+    assert f"{path.name}: its last line has no end yet, and waits for the next run" in capsys.readouterr().out
+    path.write_bytes(whole + b"\n" + half)
+    assert batch(tmp_path).lines == [whole, half], "it is a whole object, though without a line end"
+    path.write_bytes(whole + b"\n" + half[:30])
+    os.utime(path, (0, time.time() - log_files.GROWING_SECONDS))
+    recorder = batch(tmp_path)
+    assert (recorder.lines, recorder.ended) == ([whole, half[:30]], [path.stat().st_size])
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         (["--ingestion-path=missing"], "no folder missing: WEBSERVER_INGESTION_PATH"),
-        (["--ingestion-path=."], "no log of 2020-10-01 to 2020-10-01 in"),
+        (["--ingestion-path=."], "no log of 2020-10-01 in"),
         (["--last-date=2020-09-30"], "--last-date 2020-09-30 is before --first-date 2020-10-01"),
         (["--ingestion-path=logs", "--shift-weeks=2000"], "more than 31 days ahead"),
     ],
@@ -226,7 +334,7 @@ def test_what_is_wrong_with_the_log_is_said_before_kafka_is_asked(
 def test_a_replay_with_a_day_missing_is_refused_at_once(tmp_path: Path) -> None:
     (tmp_path / f"{DAY}.json").write_bytes(line(at(1)))
     options = ["realtime", "--kafka-brokers=127.0.0.1:1", f"--ingestion-path={tmp_path}"]
-    with pytest.raises(JobError, match="no log of 2020-10-02, 2020-10-03 in"):
+    with pytest.raises(JobError, match="no log of 2020-10-02 to 2020-10-03 in"):
         producer.run(producer.parser().parse_args([*options, f"--first-date={DAY}", "--last-date=2020-10-03"]))
 
 
@@ -239,9 +347,10 @@ def test_shift_keeps_the_weekday_and_never_passes_today() -> None:
 
 
 def test_a_shift_within_31_days_from_today_is_taken() -> None:
-    check_shift([DAY], 4, DAY)
-    with pytest.raises(JobError, match="--shift-weeks 5 moves 2020-10-01 to 2020-11-05"):
-        check_shift([DAY], 5, DAY)
+    check_shift(DAY, 4, DAY)
+    for weeks in (5, 10**9):
+        with pytest.raises(JobError, match=f"--shift-weeks {weeks} moves 2020-10-01 more than 31 days ahead of today"):
+            check_shift(DAY, weeks, DAY)
 
 
 def test_at_speed_1_a_click_is_sent_at_its_event_ts_and_earlier_ones_at_once(tmp_path: Path) -> None:
@@ -288,7 +397,7 @@ def test_lines_that_are_already_sent_are_left_out_and_their_days_are_not_empty(t
     (tmp_path / f"{DAY}.json").write_bytes(b"\n".join(content))
     for already in (2, 5):
         recorder = Recorder(already=already)
-        send_batch(recorder, *files_of(tmp_path, [DAY]), -1)
+        send_batch(recorder, *files_of(tmp_path, DAY, DAY), -1)
         assert recorder.lines == content[already:]
         assert recorder.files == [(f"{DAY}.json", -WEEK_MS)]
         assert recorder.finished == 1
@@ -299,7 +408,7 @@ def test_a_replay_goes_on_with_the_first_click_that_is_not_sent(tmp_path: Path) 
     (tmp_path / f"{DAY}.json").write_bytes(b"\n".join(content))
     clock = Clock()
     recorder = Recorder(clock, already=2)
-    send_realtime(recorder, files_of(tmp_path, [DAY])[0], 60, 3600, clock.time)
+    send_realtime(recorder, files_of(tmp_path, DAY, DAY)[0], 60, 3600, clock.time)
     assert recorder.lines == content[2:]
     assert recorder.seconds == [0, 30]
     assert recorder.files == [(f"{DAY}.json", weeks_to_now(DAY, DAY, 60, NOW.date()) * WEEK_MS)]
@@ -319,7 +428,7 @@ def test_a_replay_names_a_day_without_a_line_after_the_days_before_it(tmp_path: 
     clock = Clock()
     recorder = Recorder(clock)
     with pytest.raises(JobError, match="2020-10-02 has no line in"):
-        send_realtime(recorder, files_of(tmp_path, [DAY, NEXT])[0], 1, 3600, clock.time)
+        send_realtime(recorder, files_of(tmp_path, DAY, NEXT)[0], 1, 3600, clock.time)
     assert recorder.acknowledged == 1
 
 

@@ -82,6 +82,7 @@ def test_a_progress_line_has_its_time(capsys: pytest.CaptureFixture[str]) -> Non
 
 def test_argument_types_take_what_they_should() -> None:
     assert cli.day("2020-02-29") == dt.date(2020, 2, 29)
+    assert (cli.day_or_none("2020-02-29"), cli.day_or_none("")) == (dt.date(2020, 2, 29), None)
     assert cli.positive_int("7") == 7
     assert cli.positive_float("0.5") == 0.5
     assert [cli.share(text) for text in ("0", "0.05", "1")] == [0, 0.05, 1]
@@ -112,13 +113,15 @@ def test_argument_types_refuse_the_rest(kind: object, text: str, message: str) -
         kind(text)
 
 
-@pytest.mark.parametrize("moment", ["at its start", "at work"])
+@pytest.mark.parametrize("moment", ["at its start", "at work", "before it could be read"])
 def test_a_job_that_is_to_end_with_stdin_does(moment: str) -> None:
     waits = "import argparse, time; from jobs import cli; p = argparse.ArgumentParser(); "
     waits += "raise SystemExit(cli.main(p, lambda _: (print(flush=True), time.sleep(60))))"
     environment = {**os.environ, cli.ENDS_WITH_STDIN: "true"}
     pipe = subprocess.PIPE
-    with subprocess.Popen([sys.executable, "-c", waits], env=environment, stdin=pipe, stdout=pipe, stderr=pipe) as job:
+    closed = ["sh", "-c", 'exec "$@" <&-', "sh"] if moment == "before it could be read" else []
+    words = [*closed, sys.executable, "-c", waits]
+    with subprocess.Popen(words, env=environment, stdin=pipe, stdout=pipe, stderr=pipe) as job:
         if moment == "at work":
             assert job.stdout
             job.stdout.readline()

@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
-from jobs.cli import JobError
+from jobs.cli import JobError, NonRetryableError
 from jobs.event import event_id
+from jobs.kafka_topic import Declared
 from jobs.producer import sender as sender_module
 from jobs.producer.log_files import LogFile
 from jobs.producer.progress import Progress, bounds
 from jobs.producer.sender import Sender
-from jobs.producer.topics import progress_topic
+from jobs.producer.topics import Topic, progress_topic
 
 TOPIC = "t"
 DAY = dt.date(2020, 10, 1)
@@ -53,9 +54,12 @@ class Librdkafka:
         self.notes: list[dict[str, Any]] = []
         self.offsets = dict.fromkeys(range(3), 100)
         self.most = 0
+        self.longest = 1000
 
     def produce(self, topic: str, value: bytes, *_: object, on_delivery: Callable[..., None], **__: object) -> None:
         """Take a line; a note arrives at once."""
+        if len(value) > self.longest:
+            raise KafkaException(KafkaError(KafkaError.MSG_SIZE_TOO_LARGE))
         if topic == progress_topic(TOPIC):
             self.notes.append(json.loads(value))
             on_delivery(None, Report(b"0", 0))
@@ -104,7 +108,7 @@ def librdkafka(monkeypatch: pytest.MonkeyPatch) -> Librdkafka:
 
     fake = Librdkafka()
     monkeypatch.setattr(sender_module, "connected", lambda *_: Admin())
-    monkeypatch.setattr(sender_module, "ensure_topics", lambda *_: "id")
+    monkeypatch.setattr(sender_module, "ensure_topics", lambda *_: Topic("id", 1000))
     monkeypatch.setattr(sender_module, "Journal", lambda *_, **__: Journal())
     monkeypatch.setattr(sender_module, "_producer", lambda *_: fake)
     monkeypatch.setattr(sender_module, "NOTE_SECONDS", 0.0)
@@ -118,7 +122,7 @@ def lines(numbers: range, partition: int) -> list[bytes]:
 
 def test_only_what_is_acknowledged_without_a_gap_is_noted(librdkafka: Librdkafka) -> None:
     first, second, third = lines(range(3), 0), lines(range(3), 1), lines(range(3), 2)
-    with Sender("b", TOPIC, 1) as sender:
+    with Sender("b", TOPIC, Declared()) as sender:
         sender.resume(LogFile(Path("x"), (DAY,)), 0)
         librdkafka.answering = {0, 2}
         for block in (first, second, third):
@@ -135,7 +139,7 @@ def test_only_what_is_acknowledged_without_a_gap_is_noted(librdkafka: Librdkafka
 
 def test_files_follow_each_other_without_a_pause_and_each_is_noted_to_its_end(librdkafka: Librdkafka) -> None:
     librdkafka.answering = set()
-    with Sender("b", TOPIC, 1) as sender:
+    with Sender("b", TOPIC, Declared()) as sender:
         for number in range(3):
             sender.resume(LogFile(Path(f"{number}.json"), (DAY,)), 0)
             sender.send(lines(range(number + 1), number), 0)
@@ -148,7 +152,7 @@ def test_files_follow_each_other_without_a_pause_and_each_is_noted_to_its_end(li
 
 def test_a_line_that_is_lost_ends_the_run_and_what_came_before_is_noted(librdkafka: Librdkafka) -> None:
     librdkafka.refusing = {b"1 1"}
-    with Sender("b", TOPIC, 1) as sender:
+    with Sender("b", TOPIC, Declared()) as sender:
         sender.resume(LogFile(Path("x"), (DAY,)), 0)
         sender.send(lines(range(3), 0), 0)
         with pytest.raises(JobError, match=r"1 of 6 lines were not acknowledged by Kafka \(_MSG_TIMED_OUT"):
@@ -156,6 +160,38 @@ def test_a_line_that_is_lost_ends_the_run_and_what_came_before_is_noted(librdkaf
         with pytest.raises(JobError, match="1 of 6 lines"):
             sender.send(lines(range(3), 2), 0)
     assert [note["lines"] for note in librdkafka.notes] == [3]
+
+
+def test_a_line_too_long_for_kafka_is_named_and_the_file_is_noted_to_its_end(
+    librdkafka: Librdkafka, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, last = lines(range(3), 0), lines(range(3), 1)
+    with Sender("b", TOPIC, Declared()) as sender:
+        sender.resume(LogFile(Path("x.json"), (DAY,)), 0)
+        sender.send([*first, b"0" * 2000, *last], 0)
+        sender.end_file(99)
+        with pytest.raises(NonRetryableError, match=r"1 lines are longer than Kafka takes.* others were: 1 of x\.json"):
+            sender.finish(1)
+    said = capsys.readouterr().out
+    assert (
+        "warning: line 4 of x.json, blank ones not counted, is longer than Kafka takes, 1000 bytes; it begins b'0"
+        in said
+    )
+    assert "sent 7 lines of 1 days, acknowledged 6, failed 1\n" in said
+    note = librdkafka.notes[-1]
+    assert [note[name] for name in ("lines", "too_long", "file_end", "file")] == [7, 1, 99, "x.json"]
+
+
+def test_a_file_that_was_sent_to_its_end_before_is_noted_so_without_a_new_line(librdkafka: Librdkafka) -> None:
+    with Sender("b", TOPIC, Declared()) as sender:
+        for number in range(2):
+            sender.resume(LogFile(Path(f"{number}.json"), (DAY,)), 0)
+            sender.end_file(number)
+        sender.finish(1)
+    assert [(note["file"], note["lines"], note["file_end"]) for note in librdkafka.notes] == [
+        ("0.json", 0, 0),
+        ("1.json", 0, 1),
+    ]
 
 
 def test_no_more_lines_wait_than_a_killed_run_may_send_again(
@@ -173,7 +209,7 @@ def test_no_more_lines_wait_than_a_killed_run_may_send_again(
         return Librdkafka.poll(librdkafka, seconds)
 
     monkeypatch.setattr(librdkafka, "poll", poll)
-    with Sender("b", TOPIC, 1) as sender:
+    with Sender("b", TOPIC, Declared()) as sender:
         sender.send(lines(range(10_000), 0), 0)
         sender.finish(1)
     assert librdkafka.most == 3000

@@ -1,0 +1,34 @@
+"""Sets of days: those that follow each other, and those that are missing. Standard library only."""
+
+import datetime as dt
+from collections.abc import Iterable
+
+Span = tuple[dt.date, dt.date]  # the days from the first to the last, both included
+
+
+def gaps(days: Iterable[dt.date], first: dt.date, last: dt.date) -> list[Span]:
+    """What these days leave out from `first` to `last`, however far those are from each other."""
+    found = []
+    for day in sorted(day for day in days if first <= day <= last):
+        if day > first:
+            found.append((first, day - dt.timedelta(days=1)))
+        if day == last:
+            return found
+        first = day + dt.timedelta(days=1)
+    return [*found, (first, last)]
+
+
+def spans_of(days: Iterable[dt.date]) -> list[Span]:
+    """These days, those that follow each other together."""
+    found: list[Span] = []
+    for day in sorted(days):
+        if found and day - found[-1][1] == dt.timedelta(days=1):
+            found[-1] = (found[-1][0], day)
+        else:
+            found.append((day, day))
+    return found
+
+
+def spans_text(spans: Iterable[Span]) -> str:
+    """Days for a message."""
+    return ", ".join(f"{first}" if first == last else f"{first} to {last}" for first, last in spans)

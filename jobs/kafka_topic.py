@@ -1,0 +1,108 @@
+"""What the topics must be, as the environment declares it; what one lacks of that, and the commands that give it.
+
+Without a client of Kafka: the producer and preflight compare by the same rules.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from jobs.cli import NonRetryableError
+from jobs.event import RETENTION_DAYS
+
+if TYPE_CHECKING:
+    from jobs.kafka_security import Security
+
+DAY_MS = 24 * 3600 * 1000
+# Whether a topic has less of a setting than is declared. What is not here, a topic has from its creation only.
+_IS_LESS: dict[str, Callable[[str, str], bool]] = {
+    "cleanup.policy": lambda has, declared: bool({*has.split(",")} - {declared, ""}),
+    "retention.ms": lambda has, declared: 0 <= int(has) < int(declared),
+    "min.insync.replicas": lambda has, declared: int(has) < int(declared),
+    "message.timestamp.type": lambda has, declared: has != declared,
+}
+
+
+@dataclass(frozen=True)
+class Declared:
+    """What an environment declares of its topics: replicas, how many of them a write needs, and days that clicks stay.
+
+    NonRetryableError when Kafka could take no record at all.
+    """
+
+    replication: int = 1
+    min_insync_replicas: int = 1
+    retention_days: int = RETENTION_DAYS
+
+    def __post_init__(self) -> None:
+        if self.min_insync_replicas > self.replication:
+            raise NonRetryableError(
+                f"--min-insync-replicas {self.min_insync_replicas} is more than --replication {self.replication}, and "
+                "Kafka would take no record: correct KAFKA_MIN_INSYNC_REPLICAS or KAFKA_REPLICATION"
+            )
+
+    @property
+    def clicks(self) -> dict[str, str]:
+        """Settings of the topic of clicks. A record's time is the broker's: one made up can stop Spark's readers."""
+        return {
+            "cleanup.policy": "delete",
+            "retention.ms": str(self.retention_days * DAY_MS),
+            "min.insync.replicas": str(self.min_insync_replicas),
+            "message.timestamp.type": "LogAppendTime",
+        }
+
+    @property
+    def progress(self) -> dict[str, str]:
+        """The settings of the topic of progress, which is kept for good. Kafka never compacts its open segment."""
+        return {
+            "cleanup.policy": "compact",
+            "min.insync.replicas": str(self.min_insync_replicas),
+            "segment.bytes": str(4 * 1024 * 1024),
+        }
+
+
+def lacking(has: Mapping[str, str], declared: Mapping[str, str]) -> dict[str, str]:
+    """The declared settings of which a topic has less. `has` may be empty: not every login may read them."""
+    compared = _IS_LESS.keys() & has.keys() & declared.keys()
+    return {name: value for name, value in declared.items() if name in compared and _IS_LESS[name](has[name], value)}
+
+
+@dataclass(frozen=True)
+class Tools:
+    """Kafka's own commands, for these brokers and this login."""
+
+    brokers: str
+    security: Security
+
+    def set(self, topic: str, settings: Mapping[str, str]) -> str:
+        """The command that gives a topic these settings."""
+        pairs = ",".join(f"{name}={value}" for name, value in settings.items())
+        return f"kafka-configs.sh {self._there} --alter --topic {topic} --add-config {pairs}"
+
+    def replicate(self, topic: str, replicas: Mapping[int, Sequence[int]], nodes: Sequence[int], count: int) -> str:
+        """The command that gives each partition so many replicas, or why there can be none.
+
+        `replicas` are the brokers of each partition, `nodes` all brokers.
+        """
+        if len(nodes) < count:
+            return f"the cluster has {len(nodes)} brokers: start more, or lower KAFKA_REPLICATION"
+        partitions = [
+            {"topic": topic, "partition": number, "replicas": _more(its, nodes, count)}
+            for number, its in sorted(replicas.items())
+        ]
+        plan = json.dumps({"version": 1, "partitions": partitions})
+        return f"kafka-reassign-partitions.sh {self._there} --execute --reassignment-json-file <(echo '{plan}')"
+
+    @property
+    def _there(self) -> str:
+        login = f" --command-config {self.security.file}" if self.security.file else ""
+        return f"--bootstrap-server {self.brokers}{login}"
+
+
+def _more(replicas: Sequence[int], nodes: Sequence[int], count: int) -> list[int]:
+    """Those that there are, in their order, and the brokers whose numbers follow the first one's."""
+    following = sorted(nodes, key=lambda node: (node < replicas[0], node))
+    return [*replicas, *(node for node in following if node not in replicas)][:count]
