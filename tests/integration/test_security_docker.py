@@ -23,6 +23,7 @@ from pipeline_config.project import ROOT, load_project
 from stack.docker_engine import DockerEngine
 from stack.home import Home, free_port
 from stack.settings import HOST
+from stack.sshd import SshServer, user_name
 from tests.airflow_environment import airflow_environment
 from tests.airflow_process import AirflowProcess
 
@@ -253,6 +254,34 @@ def test_an_engine_by_tls_lets_in_who_has_a_certificate_and_nobody_else(
     for case, words in said.items():
         assert str(words).startswith(f"AirflowException error: Docker engine {engine.tls_address}"), (case, words)
     assert "TLS needs tls_client_key too" in said["a key is missing"]
+
+
+def test_an_engine_is_reached_by_ssh_once_its_host_key_is_known(
+    engine: TlsEngine, airflow: AirflowProcess, tmp_path: Path
+) -> None:
+    class EnginesHost(SshServer):
+        def session_environment(self) -> dict[str, str]:
+            return {**super().session_environment(), "DOCKER_HOST": engine.address}
+
+    settings = tmp_path / ".ssh"
+    settings.mkdir()
+    host = EnginesHost(Home(tmp_path / "host", any_port=True))
+    said = []
+    try:
+        host.start()
+        port = host.home.port("ssh")
+        (settings / "config").write_text(f"Host {HOST}\n  IdentityFile {host.client_key}\n", encoding="ascii")
+        _, text = given(engine, {}, tmp_path, ["sh", "-c", "echo in"])
+        connection = json.dumps({"conn_type": "docker", "host": f"ssh://{user_name()}@{HOST}:{port}"})
+        env = {"AIRFLOW_CONN_DOCKER_SERVER0": connection, "HOME": str(tmp_path)}
+        for known in ("", f"[{HOST}]:{port} {host.host_key}\n"):
+            (settings / "known_hosts").write_text(known, encoding="ascii")
+            done = airflow.run(RUN, ROOT, text=text, env=env)
+            said.append(json.loads(done.stderr.splitlines()[-1]))
+    finally:
+        host.stop()
+    assert "not found in known_hosts" in said[0]
+    assert said[1] == ["in"]
 
 
 def test_a_container_that_no_retry_mends_fails_without_one(engine: TlsEngine, execute: Execute) -> None:
