@@ -45,4 +45,15 @@ FRESHNESS: Final = Table(
     ),
 )
 
-VIEWS: Final = (RECONCILIATION, FRESHNESS)
+MISSING_DAYS: Final = Table(
+    "missing_days",
+    "One row per UTC day without a click in daily_traffic, between days of it that are a year apart at most, and up to "
+    "the day before yesterday. The web server's log of that day is missing, or was never sent.",
+    ("event_date",),
+    (
+        Column("event_date", "date", "UTC date without a click"),
+        Column("days_ago", "integer", "How long ago that was", "days"),
+    ),
+)
+
+VIEWS: Final = (RECONCILIATION, FRESHNESS, MISSING_DAYS)

@@ -11,7 +11,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from jobs.cli import Data, NonRetryableError, flow, main, positive_float, say, true_or_false
+from jobs.cli import Data, NonRetryableError, day, flow, main, positive_float, say, true_or_false, whole_number
+from jobs.days import spans_of, spans_text
 from jobs.spark import tables
 
 if TYPE_CHECKING:
@@ -50,6 +51,10 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--max-shrink-factor", type=_factor, default=MAX_SHRINK_FACTOR, help=fewer)
     everything = "load all rows, also those of a run that PostgreSQL has already, or of an older one"
     result.add_argument("--in-full", type=true_or_false, default=False, help=everything)
+    late = "end red when a day has been missing for so many days, after everything is loaded; 0: never"
+    result.add_argument("--missing-limit-days", type=whole_number, default=0, help=late)
+    may = "the days until this one may be missing"
+    result.add_argument("--missing-until", type=day, default=dt.date(2000, 1, 1), help=may)
     flow(
         result,
         reads=[Data("lake", tables.table_path("{mart-path}", name)) for name in tables.COLD_MARTS],
@@ -110,7 +115,9 @@ def run(options: argparse.Namespace) -> None:
         migrate(connection)
         complete = read_marts(session("load_postgres", SETTINGS), options.mart_path)
         replace(connection, complete, options.max_shrink_factor, in_full=options.in_full)
-    say("committed: readers see the new tables")
+        say("committed: readers see the new tables")
+        if options.missing_limit_days:
+            refuse_missing_days(connection, options.missing_limit_days, options.missing_until)
 
 
 def read_marts(spark: "SparkSession", mart_path: str) -> Complete:
@@ -197,6 +204,18 @@ def _refuse_a_loss(table: str, before: int, now: int, factor: float) -> None:
             f"{table} of the mart has {now:,} rows, PostgreSQL {before:,}, more than {factor:g} times as many: "
             "PostgreSQL keeps what it has; look at the ETL's log and the curated stream, or, when it is right, trigger "
             "the load with a higher max_shrink_factor"
+        )
+
+
+def refuse_missing_days(connection: "psycopg.Connection[Any]", limit: int, until: dt.date) -> None:
+    """NonRetryableError: a day after `until` is missing, and has been for `limit` days. What is loaded stays."""
+    query = "SELECT event_date FROM missing_days WHERE days_ago >= %s AND event_date > %s"
+    days = [each for (each,) in connection.execute(query, (limit, until))]
+    if days:
+        raise NonRetryableError(
+            f"no click of {spans_text(spans_of(days))}: everything else is loaded; put the log's files of these days "
+            "into WEBSERVER_INGESTION_PATH, and the next daily run sends them; when there are none, trigger the load "
+            f"with missing_until {max(days)}"
         )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from jobs.cli import JobError, NonRetryableError, say
 from jobs.spark import dictionary
 from jobs.spark.columns_hot import BATCHES
-from jobs.spark.columns_views import LOADS, VIEWS
+from jobs.spark.columns_views import LOADS, MISSING_DAYS, VIEWS
 from jobs.spark.tables import ANOMALY_SESSIONS, CLINICAL_TREND, COLD_MARTS, TOP_DOCS, TRAFFIC_MINUTE
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ RIGHTS: Final[dict[str, tuple[str, ...]]] = {  # all that the jobs' login has at
     CLINICAL_TREND: ("SELECT", "INSERT", "DELETE"),
     ANOMALY_SESSIONS: ("SELECT", "INSERT"),
     BATCHES.name: ("SELECT", "INSERT", "UPDATE"),
+    MISSING_DAYS.name: ("SELECT",),
 }
 ANALYZE: Final = "analyze_cold_marts()"  # what only an owner may do, as a function that the login may call
 _SETTING: Final = """

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from jobs.cli import JobError
+from jobs.cli import JobError, NonRetryableError
 from jobs.spark import analytics_mart_etl, load_postgres
 from jobs.spark.migrations import migrate
 from jobs.spark.postgres import as_csv, copy_rows
@@ -95,10 +95,31 @@ def test_a_load_that_hung_does_not_replace_a_newer_run(spark: "SparkSession", la
     assert rows_of("SELECT DISTINCT run_id FROM mart_loads") == [(hung.run_id,)]
 
 
-def test_a_run_on_another_lake_is_loaded_in_full(lakes: Lakes) -> None:
+def test_a_run_on_another_lake_is_loaded_in_full(lakes: Lakes, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(load_postgres, "refuse_missing_days", lambda _, *limits: asked.append(limits))
     load(lakes.first)
-    load(lakes.other, "--max-shrink-factor", "3")
+    load(lakes.other, "--max-shrink-factor", "3", "--missing-limit-days", "3")
     assert rows_of("SELECT session_id FROM session_analysis") == [("other",)]
+    assert asked == [(3, dt.date(2000, 1, 1))]
+
+
+def test_days_without_a_click_are_listed_and_refused_after_a_limit() -> None:
+    with psycopg.connect("", autocommit=True) as connection:
+        migrate(connection)
+        ((today,),) = connection.execute("SELECT (now() AT TIME ZONE 'UTC')::date")
+        with as_owner() as owner:
+            for ago in (1000, 9, 8, 4):  # a history, and its replay
+                values = (today - dt.timedelta(days=ago), 1, 1, 1, 0)
+                owner.execute("INSERT INTO daily_traffic VALUES (%s, %s, %s, %s, %s)", values)
+        listed = rows_of("SELECT days_ago FROM missing_days ORDER BY days_ago")
+        assert [ago for (ago,) in listed] == [2, 3, 5, 6, 7], "the day before may be on its way"
+        first, last = today - dt.timedelta(days=7), today - dt.timedelta(days=5)
+        with pytest.raises(NonRetryableError, match=rf"^no click of {first} to {last}: .* missing_until {last}$"):
+            load_postgres.refuse_missing_days(connection, 4, dt.date(2000, 1, 1))
+        load_postgres.refuse_missing_days(connection, 4, last)
+        with pytest.raises(NonRetryableError, match=f"no click of {today - dt.timedelta(days=3)}: "):
+            load_postgres.refuse_missing_days(connection, 3, last)
 
 
 def test_a_load_that_loses_rows_by_its_days_is_refused(lakes: Lakes) -> None:

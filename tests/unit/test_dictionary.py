@@ -22,7 +22,15 @@ def test_the_file_is_what_the_code_says() -> None:
 
 def test_every_mart_and_column_is_in_it_once() -> None:
     names = [table.name for table in TABLES]
-    assert names == [*COLD_MARTS, *HOT_MARTS, "reconciliation", "freshness", "mart_realtime_batches", "mart_loads"]
+    assert names == [
+        *COLD_MARTS,
+        *HOT_MARTS,
+        "reconciliation",
+        "freshness",
+        "missing_days",
+        "mart_realtime_batches",
+        "mart_loads",
+    ]
     for table in TABLES:
         columns = [column.name for column in table.columns]
         assert len(columns) == len(set(columns))
