@@ -1,7 +1,7 @@
 """A Spark session inside the test process, for tests of pure functions and of tables in a folder."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -9,6 +9,7 @@ import pytest
 from jobs.spark.session import session
 from stack import spark_start
 from stack.settings import SPARK_JARS, java_home
+from tests.spark_submit import INTERPRETED
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -20,7 +21,7 @@ _YOUNG_GENERATION = "-Xms1200m -Xmn800m"
 @pytest.fixture(scope="session")
 def spark() -> "Iterator[SparkSession]":
     """The jobs' own session, local and small. Tests that need the jars (Delta, Kafka) are marked `integration`."""
-    spark = small_session()
+    spark = small_session(INTERPRETED)  # what spark-submit starts writes code, as it does at work
     yield spark
     spark.stop()
 
@@ -37,8 +38,8 @@ def _forgets(request: pytest.FixtureRequest) -> Iterator[None]:
             jvm.org.apache.spark.sql.delta.DeltaLog.clearCache()
 
 
-def small_session() -> "SparkSession":
-    """A session inside this process."""
+def small_session(more: Mapping[str, str] | None = None) -> "SparkSession":
+    """A session inside this process, with `more` settings."""
     os.environ.setdefault("JAVA_HOME", str(java_home()))
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     jars = spark_start.jars()
@@ -55,4 +56,4 @@ def small_session() -> "SparkSession":
     }
     if not jars:
         settings |= {"spark.sql.extensions": "", "spark.sql.catalog.spark_catalog": "builtin"}
-    return session("tests", settings)
+    return session("tests", {**settings, **(more or {})})

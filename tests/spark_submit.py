@@ -10,6 +10,8 @@ from pathlib import Path
 from stack import spark_start
 from stack.settings import REPOSITORY, java_home
 
+# Of some rows: to write code for each query, and to compile it, takes a fourth of the time.
+INTERPRETED = {"spark.sql.codegen.wholeStage": "false", "spark.sql.codegen.factoryMode": "NO_CODEGEN"}
 _PROGRAMS = Path(sys.executable).parent
 
 

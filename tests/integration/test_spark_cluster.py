@@ -71,7 +71,7 @@ def test_the_same_rows_as_in_one_process(
     spark: SparkSession, kafka: str, topic: str, cluster: SparkCluster, tmp_path: Path
 ) -> None:
     settings = {name.replace("driver", "executor"): value for name, value in spark_start.settings().items()}
-    settings |= {"spark.master": cluster.address, "spark.executor.memory": "512m"}
+    settings |= {"spark.master": cluster.address, "spark.executor.memory": "512m", **by_spark.INTERPRETED}
     jobs = [json.dumps([job, *options]) for job, options in chain(kafka, topic, tmp_path / "cluster").items()]
     words = [*by_spark.command("tests/spark_jobs.py", settings), *jobs]
     done = subprocess.run(
