@@ -10,7 +10,6 @@ import datetime as dt
 import hashlib
 import inspect
 import sys
-import time
 import uuid
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
@@ -62,7 +61,8 @@ def run(options: argparse.Namespace) -> None:
     from jobs.spark.session import session
     from jobs.spark.writer import one_writer
 
-    spark = session("analytics_mart_etl")
+    # A month of a mart is one file or two: what is in it, column by column, helps no reader to pass it over.
+    spark = session("analytics_mart_etl", {"spark.databricks.delta.stats.collect": "false"})
     mart = Mart(spark, options.mart_path)
     with one_writer(spark, options.mart_path):
         this = run_of_now(spark, options.curated_path)  # not older than what the last writer read
@@ -142,22 +142,23 @@ def refuse(written: "Written", this: "Run") -> None:
 
 def in_full(mart: "Mart", this: "Run") -> None:
     """Compute all rows from all clicks."""
-    from jobs.spark.cold_writer import visits_of, write_days, write_visits
+    from jobs.spark.cold_writer import behind_of, visits_of, write_days, write_visits
     from jobs.spark.columns_cold import SESSION_ANALYSIS
     from jobs.spark.month_parts import count_by_month, packed
-    from jobs.spark.session import shuffle_like
+    from jobs.spark.session import shuffle_like, side_by_side
 
-    started = time.monotonic()
     clicks = this.clicks.rows(mart.spark)
-    counts = count_by_month(clicks)
-    if not counts:
+    if clicks.isEmpty():
         raise JobError(f"no click in {this.clicks.path}: run a producer and tripclick_streaming_curated first")
-    seconds = time.monotonic() - started
-    say(f"reads {sum(counts.values()):,} clicks of {this.clicks.path}, took {seconds:.1f} s")
-    shuffle_like(clicks)
-    parts = packed(counts)
-    write_visits(mart, this, visits_of(clicks, max(parts.values()) + 1))
-    write_days(mart, this, parts, mart.rows(SESSION_ANALYSIS))
+    visits = visits_of(clicks, shuffle_like(clicks))
+    counts, behind, _ = side_by_side(
+        mart.spark,
+        lambda: count_by_month(clicks),
+        lambda: behind_of(clicks, this.quarantined(mart.spark)),
+        lambda: write_visits(mart, this, visits),
+    )
+    say(f"reads {sum(counts.values()):,} clicks of {this.clicks.path}")
+    write_days(mart, this, packed(counts), mart.rows(SESSION_ANALYSIS), behind)
 
 
 if __name__ == "__main__":

@@ -58,15 +58,19 @@ def places_of(clicks: "DataFrame", quarantine: "DataFrame") -> "DataFrame":
     return bad.withColumn("is_bad", F.lit(True)).unionAll(starts.withColumn("is_bad", F.lit(False)))
 
 
-def days_of(clicks: "DataFrame", parts: Mapping[int, int], visits: "DataFrame", places: "DataFrame") -> "DataFrame":
+def behind_of(clicks: "DataFrame", quarantine: "DataFrame") -> "pa.Table":
+    """How many records in quarantine lie right behind which record of Kafka, of the whole of both tables."""
+    return by_partition(places_of(clicks, quarantine).coalesce(1), BEHIND, BEHIND_COLUMNS).toArrow()
+
+
+def days_of(clicks: "DataFrame", parts: Mapping[int, int], visits: "DataFrame", behind: "pa.Table") -> "DataFrame":
     """The rows of the three tables by day, of the months in `parts` (see month_parts), and of which table each is.
 
     `clicks` are those of these months and of the days before them, `visits` rows of session_analysis of these months,
-    `places` those of the whole quarantine.
+    `behind` what behind_of finds.
     """
-    behind_places = partial(in_driver, places, BEHIND, BEHIND_COLUMNS)
-    visited, behind = side_by_side(visits.sparkSession, partial(_visited, visits), behind_places)
-    small = {"visited": visited, "behind": behind}
+    began = visits.select("event_date", "is_bounce", "session_duration_sec")
+    small = {"visited": in_driver(began, VISITED, VISITED_COLUMNS), "behind": behind}
     columns = {MART: "string", **schema(*BY_DAY)}
     return by_partition(in_parts(clicks.select(*_OF_DAYS), parts), DAYS_OF_ALL, columns, small)
 
@@ -77,24 +81,22 @@ def write_visits(mart: "Mart", run: "Run", visits: "DataFrame", months: Collecti
 
 
 def write_days(
-    mart: "Mart", run: "Run", parts: Mapping[int, int], visits: "DataFrame", months: Collection[int] | None = None
+    mart: "Mart",
+    run: "Run",
+    parts: Mapping[int, int],
+    visits: "DataFrame",
+    behind: "pa.Table",
+    months: Collection[int] | None = None,
 ) -> None:
     """Write the tables by day, or these months of them, from the clicks that the run reads and these visits."""
     from pyspark import StorageLevel
 
     clicks = run.clicks.rows(mart.spark)
-    # Without the table the stream has quarantined nothing.
-    no_records = mart.spark.createDataFrame([], tables.QUARANTINE_SCHEMA)
-    places = places_of(clicks, run.quarantine.rows(mart.spark) if run.quarantine else no_records)
     if months is not None:
         clicks = clicks.where(clicks.event_date.isin(*with_days_before(months)))
-    rows = days_of(clicks, parts, visits, places).persist(StorageLevel.DISK_ONLY)
+    rows = days_of(clicks, parts, visits, behind).persist(StorageLevel.DISK_ONLY)
 
     def write(table: "Table") -> None:
         mart.write(table, rows.where(rows[MART] == table.name).select(*schema(table)), run, months)
 
     side_by_side(mart.spark, *(partial(write, table) for table in BY_DAY))
-
-
-def _visited(visits: "DataFrame") -> "pa.Table":
-    return in_driver(visits.select("event_date", "is_bounce", "session_duration_sec"), VISITED, VISITED_COLUMNS)

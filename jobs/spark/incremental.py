@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 def apply_changes(mart: "Mart", this: "Run", last: "Written") -> None:
     """Bring the tables from what the last run read to what this one reads; nothing is written when that is the same."""
-    from jobs.spark.cold_writer import write_days, write_visits
+    from jobs.spark.cold_writer import behind_of, write_days, write_visits
     from jobs.spark.session import side_by_side
 
     assert this.quarantine  # noqa: S101  (there was one at the last run)
@@ -36,10 +36,17 @@ def apply_changes(mart: "Mart", this: "Run", last: "Written") -> None:
     if (this.clicks.version, this.quarantine.version) == (last.run.clicks.version, last.run.quarantine.version):
         say("nothing has changed since the last run")
         return
-    changes = this.clicks.changes(spark, last.run.clicks).select("session_id", "event_date").toArrow()
-    visits = Visits(this.clicks.rows(spark), last.marts[tables.SESSION_ANALYSIS].rows(spark), changes)
-    days = set(changes["event_date"].to_pylist()) | visits.days | days_right_before_moved(spark, this, last.run)
-    say(f"read {len(changes):,} changed clicks: {len(days):,} days change, took {time.monotonic() - started:.1f} s")
+    # Of a day's rows: to generate code for each query, and to compile it, takes longer than to interpret it.
+    spark.conf.set("spark.sql.codegen.wholeStage", "false")
+    spark.conf.set("spark.sql.codegen.factoryMode", "NO_CODEGEN")
+    visits, behind, moved = side_by_side(
+        spark,
+        lambda: Visits(spark, this, last),
+        lambda: behind_of(this.clicks.rows(spark), this.quarantined(spark)),
+        lambda: days_right_before_moved(spark, this, last.run),
+    )
+    days = visits.days | moved
+    say(f"read {visits.changes:,} changed clicks: {len(days):,} days change, took {time.monotonic() - started:.1f} s")
     if not days:
         return
     this = replace(this, days=[str(day) for day in sorted(days)])
@@ -50,7 +57,7 @@ def apply_changes(mart: "Mart", this: "Run", last: "Written") -> None:
         spark,
         # Also where no visit changes: a run without a commit in each table is one that has not ended.
         lambda: write_visits(mart, this, visits.of(months), months),
-        lambda: write_days(mart, this, parts, visits.of(of_all), of_all),
+        lambda: write_days(mart, this, parts, visits.of(of_all), behind, of_all),
     )
 
 
@@ -61,26 +68,34 @@ def touched(table: str, days: Collection[dt.date]) -> set[dt.date]:
 
 
 class Visits:
-    """The visits of the sessions of changed clicks, recomputed."""
+    """The visits of the sessions of changed clicks, recomputed.
 
-    def __init__(self, clicks: "DataFrame", before: "DataFrame", changes: "pa.Table") -> None:
-        """`before` are the rows of session_analysis until now, `changes` have session_id and event_date of clicks."""
+    `changes`: how many clicks; `days`: those of the clicks, and of the visits that are others now.
+    """
+
+    def __init__(self, spark: "SparkSession", this: "Run", last: "Written") -> None:
         from pyspark.sql import functions as F
 
         from jobs.spark.cold_writer import visits_of
+        from jobs.spark.session import side_by_side
 
-        spark = clicks.sparkSession
+        clicks, before = this.clicks.rows(spark), last.marts[tables.SESSION_ANALYSIS].rows(spark)
+        changes = this.clicks.changes(spark, last.run.clicks).select("session_id", "event_date").toArrow()
+        dates = set(changes["event_date"].to_pylist())
         sessions = changes.select(["session_id"]).group_by("session_id").aggregate([])
         self._before, self._sessions = before, F.broadcast(spark.createDataFrame(sessions))
         spans = before.join(self._sessions, on="session_id", how="left_semi")
-        dates = spans.select(F.to_date("first_click_ts").alias("first"), F.to_date("last_click_ts").alias("last"))
-        lasted = {(row["first"], row["last"]) for row in dates.toArrow().to_pylist()}
+        spans = spans.select(F.to_date("first_click_ts").alias("first"), F.to_date("last_click_ts").alias("last"))
+        lasted = {(row["first"], row["last"]) for row in spans.toArrow().to_pylist()}
         days = {first + dt.timedelta(days=n) for first, last in lasted for n in range((last - first).days + 1)}
-        theirs = clicks.where(clicks.event_date.isin(days | set(changes["event_date"].to_pylist())))
-        found = visits_of(theirs.join(self._sessions, on="session_id", how="left_semi")).toArrow()
-        self._found = spark.createDataFrame(found)
+        theirs = clicks.where(clicks.event_date.isin(days | dates))
+        found = visits_of(theirs.join(self._sessions, on="session_id", how="left_semi"))
         old = in_months(before, {month_of(first) for first, _ in lasted})
-        self.days = differing(found, old.join(self._sessions, on="session_id", how="left_semi").toArrow())
+        now, then = side_by_side(
+            spark, found.toArrow, old.join(self._sessions, on="session_id", how="left_semi").toArrow
+        )
+        self._found = spark.createDataFrame(now)
+        self.changes, self.days = len(changes), dates | differing(now, then)
 
     def of(self, months: Collection[int]) -> "DataFrame":
         """All visits of these months: theirs, and those of other sessions as they are."""

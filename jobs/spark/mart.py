@@ -73,6 +73,10 @@ class Run:
     quarantine: Snapshot | None
     days: list[str] | None = None
 
+    def quarantined(self, spark: "SparkSession") -> "DataFrame":
+        """The records in quarantine; without the table the stream has quarantined nothing."""
+        return self.quarantine.rows(spark) if self.quarantine else spark.createDataFrame([], tables.QUARANTINE_SCHEMA)
+
     @property
     def note(self) -> str:
         """As a commit's userMetadata."""

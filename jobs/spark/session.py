@@ -7,14 +7,12 @@ import zipfile
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 from jobs.cli import NonRetryableError
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
-
-Result = TypeVar("Result")
 
 PARTS: Final = 2
 # Some 70,000 curated clicks as they lie in the lake. Eight years are 70 such parts, and fit a driver of 1 GB.
@@ -33,8 +31,12 @@ SETTINGS = {
     "spark.sql.shuffle.partitions": str(PARTS),
     # What a table's log says of some hundred files: each task generates the code to read it again.
     "spark.databricks.delta.snapshotPartitions": "1",
+    # A file beside each commit that repeats what the log says: it costs a query, and a stale one spoils the table.
+    "spark.databricks.delta.writeChecksumFile.enabled": "false",
     # To list the folders of a table that is vacuumed: by default 10,000 tasks.
     "spark.sql.sources.parallelPartitionDiscovery.parallelism": str(PARTS),
+    # Rows that are kept, on a disk, are read once or twice: to compress them by column takes longer than to write them.
+    "spark.sql.inMemoryColumnarStorage.compressed": "false",
     # Of what a Python worker gets at once, which may be lines of a megabyte.
     "spark.sql.execution.arrow.maxBytesPerBatch": str(16 * 2**20),
 }
@@ -91,15 +93,20 @@ def _send_modules(spark: "SparkSession") -> None:
     spark.sparkContext.addPyFile(str(archive))
 
 
-def shuffle_like(rows: "DataFrame") -> None:
-    """Let what is computed from now on be shuffled in as many parts as these rows of the lake want, or more if told."""
+def shuffle_like(rows: "DataFrame") -> int:
+    """Let what is computed from now on be shuffled in as many parts as these rows of the lake want, or more if told.
+
+    How many.
+    """
     spark = rows.sparkSession
     size = rows._jdf.queryExecution().optimizedPlan().stats().sizeInBytes()
     least = int(spark.sparkContext.getConf().get("spark.sql.shuffle.partitions") or PARTS)
-    spark.conf.set("spark.sql.shuffle.partitions", max(least, math.ceil(size / PART_BYTES)))
+    parts: int = max(least, math.ceil(size / PART_BYTES))
+    spark.conf.set("spark.sql.shuffle.partitions", parts)
+    return parts
 
 
-def side_by_side(spark: "SparkSession", *calls: "Callable[[], Result]") -> "list[Result]":
+def side_by_side(spark: "SparkSession", *calls: Callable[[], Any]) -> list[Any]:
     """Call them at the same time, for planning a query takes one core; their results, or what the first one raises.
 
     It raises, also on a signal, when all have ended; their running Spark jobs are cancelled then.

@@ -78,12 +78,12 @@ def rows(mart: str, clicks: Sequence[dict[str, Any]], bad: Sequence[dict[str, An
 
 def rows_by_spark(spark: "SparkSession", clicks: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
     """The rows of the marts by day, as tasks of a month each compute them."""
-    from jobs.spark.cold_writer import days_of, places_of, visits_of
+    from jobs.spark.cold_writer import behind_of, days_of, visits_of
     from jobs.spark.month_parts import count_by_month, packed
 
     curated = frame(spark, clicks)
-    records = places_of(curated, spark.createDataFrame([], QUARANTINE_SCHEMA))
-    found = days_of(curated, packed(count_by_month(curated)), visits_of(curated), records).collect()
+    behind = behind_of(curated, spark.createDataFrame([], QUARANTINE_SCHEMA))
+    found = days_of(curated, packed(count_by_month(curated)), visits_of(curated), behind).collect()
     return {
         table.name: in_order(table.name, [row.asDict() for row in found if row[MART] == table.name]) for table in BY_DAY
     }

@@ -43,11 +43,11 @@ def test_the_reference_computes_every_column() -> None:
 
 
 def test_the_marts_have_these_columns_and_types(spark: "SparkSession") -> None:
-    from jobs.spark.cold_writer import days_of, places_of, visits_of
+    from jobs.spark.cold_writer import behind_of, days_of, visits_of
 
     none = frame(spark, [])
     visits = visits_of(none)
-    by_day = days_of(none, {0: 0}, visits, places_of(none, spark.createDataFrame([], QUARANTINE_SCHEMA)))
+    by_day = days_of(none, {0: 0}, visits, behind_of(none, spark.createDataFrame([], QUARANTINE_SCHEMA)))
     for table in COLD:
         rows = visits if table is SESSION_ANALYSIS else by_day.select(*(column.name for column in table.columns))
         assert rows.dtypes == [(column.name, SPARK_TYPES[column.type]) for column in table.columns]
