@@ -61,8 +61,7 @@ def run(options: argparse.Namespace) -> None:
     from jobs.spark.session import session
     from jobs.spark.writer import one_writer
 
-    # A month of a mart is one file or two: what is in it, column by column, helps no reader to pass it over.
-    spark = session("analytics_mart_etl", {"spark.databricks.delta.stats.collect": "false"})
+    spark = session("analytics_mart_etl")
     mart = Mart(spark, options.mart_path)
     with one_writer(spark, options.mart_path):
         this = run_of_now(spark, options.curated_path)  # not older than what the last writer read
