@@ -14,6 +14,7 @@ from pipeline_config.reader import Document, line_and_column
 HINT = "move it to the connection in Airflow, and rotate it: it is exposed"
 _KEY = r"""(?: passw(?:or)?[dt] | passphrase | (?<!com)(?<!by)pass | pwd | secret | token | 비밀번호 | 암호
     | (?:api|access|private|account|secret)[_.-]?key )"""
+_WORDS = ("pass", "pwd", "secret", "token", "비밀번호", "암호", "key")  # of which each _KEY has one; most files none
 # A key whose name says so, as YAML or a program's option has it, with its value and what follows that in the line.
 _NAMED = re.compile(
     rf"""(?imx)
@@ -53,7 +54,8 @@ def secrets(document: Document) -> Iterator[Problem]:
     for what, pattern in _FORMS.items():
         for match in re.finditer(pattern, document.text):
             found.setdefault(line_and_column(document.text[: match.start("found")]), (what, "error"))
-    for match in _NAMED.finditer(document.text):
+    lower = document.text.lower()
+    for match in _NAMED.finditer(document.text) if any(word in lower for word in _WORDS) else ():
         if severity := _severity(match, document.text):
             place = line_and_column(document.text[: match.start("found")])
             found.setdefault(place, ("a password or key", severity))
