@@ -170,8 +170,10 @@ def _split(path: str) -> tuple[str, str]:
 def _class(module: str, name: str, seen: frozenset[str]) -> tuple[str, ast.ClassDef] | None:
     """A class with its bases and its __init__ alone, and its module; through as many imports as it takes."""
     text = _text(module) if module not in seen else ""
-    if definition := re.search(rf"^class {re.escape(name)}\b.*?(?=^[A-Za-z@#\"']|\Z)", text, re.DOTALL | re.MULTILINE):
-        return module, _outline(definition[0])
+    at = max(f"\n{text}".find(f"\nclass {name}{after}") for after in "(:")
+    if at >= 0:
+        end = _TOP.search(text, at + 1)
+        return module, _outline(text[at : end.start() if end else None])
     for match in _IMPORT.finditer(text):
         for original, alias in _ALIAS.findall(_COMMENT.sub("", match["many"] or match["one"])):
             found = _class(match["module"], original, seen | {module}) if (alias or original) == name else None
@@ -180,6 +182,7 @@ def _class(module: str, name: str, seen: frozenset[str]) -> tuple[str, ast.Class
     return None
 
 
+_TOP = re.compile(r"^[A-Za-z@#\"']", re.MULTILINE)
 _IMPORT = re.compile(r"^[ \t]*from (?P<module>\w[\w.]*) import (?:\((?P<many>[^)]*)\)|(?P<one>[^\n(]+))", re.MULTILINE)
 _ALIAS = re.compile(r"(\w+)(?:[ ]as[ ](\w+))?")
 _COMMENT = re.compile(r"#.*")
