@@ -6,22 +6,32 @@ Addresses and secrets come from connections when the task runs, never from a ren
 from __future__ import annotations
 
 import logging
+import os
+import platform
+import signal
+import socket
+import subprocess
 from collections.abc import Sequence
 from functools import cached_property
 from http import HTTPStatus
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from airflow.providers.docker.operators.docker import DockerOperator as AirflowDockerOperator
 from airflow.providers.ssh.operators.ssh import SSHOperator as AirflowSSHOperator
-from airflow.providers.standard.hooks.subprocess import SubprocessHook
 from airflow.sdk import BaseHook, BaseOperator
+from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowRuntimeError, ErrorType
 from docker import APIClient
 from docker.errors import APIError, DockerException
 from docker.types import Mount
 from paramiko import BadHostKeyException, SSHClient, SSHException
+from requests.adapters import HTTPAdapter
+from requests.exceptions import RequestException
+from urllib3.connection import HTTPConnection
+from urllib3.exceptions import HTTPError
 
 from jobs.cli import ENDS_WITH_STDIN, NON_RETRYABLE, USAGE
 from pipeline_config.docker_connection import engine_tls, engine_url
@@ -35,6 +45,14 @@ PROJECT = Path(__file__).parent
 LONGEST_COMMAND = 131_071  # Linux: 128 KiB an argument, its end included
 STOP_SECONDS = 30  # what a producer needs to flush what it has sent
 TASK_LABEL = "tripclick.task"
+ENGINE_ERRORS = (DockerException, RequestException, HTTPError, ValueError)
+# A connection whose other host is gone ends after a minute: a container may say nothing for hours.
+KEEPALIVE = [
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
+]
 # What a container may not: hold a capability, get one by a setuid program, write anywhere but in its own /tmp.
 UNPRIVILEGED: dict[str, Any] = {
     "cap_drop": ["ALL"],
@@ -60,7 +78,7 @@ class RenderingNamesVariables(BaseOperator):
     """A missing Airflow variable is one line that says which, and what to do."""
 
     def render_template_fields(self, context: Context, jinja_env: jinja2.Environment | None = None) -> None:
-        """Render; AirflowException names the variable that Airflow does not have."""
+        """Render; AirflowFailException names the variable that Airflow does not have."""
         try:
             super().render_template_fields(context, jinja_env)
         except AirflowRuntimeError as error:
@@ -68,7 +86,7 @@ class RenderingNamesVariables(BaseOperator):
                 raise
             detail = error.error.detail or {}
             name = detail.get("key") or detail.get("message")
-            raise AirflowException(
+            raise AirflowFailException(
                 f"error: Airflow variable not found: {name}; set it under Admin → Variables "
                 "(pipelines/catalog.yaml says what each is for)"
             ) from None
@@ -102,7 +120,7 @@ class SSHOperator(RenderingNamesVariables, AirflowSSHOperator):
         super().raise_for_status(exit_status, stderr, context)
 
     def get_ssh_client(self) -> SSHClient:
-        """Log in; AirflowException unless the server shows the host key that the connection or known_hosts has."""
+        """Log in; AirflowFailException unless the server shows the host key that the connection or known_hosts has."""
         port = self.hook.port
         fix = (
             f"put the server's key into the extra host_key of connection {self.ssh_conn_id} "
@@ -110,20 +128,20 @@ class SSHOperator(RenderingNamesVariables, AirflowSSHOperator):
         )
         where = f"error: SSH to {self.hook.remote_host}:{port}"
         if self.hook.no_host_key_check or self.hook.allow_host_key_change:
-            raise AirflowException(
+            raise AirflowFailException(
                 f"{where}: its host key would not be checked; {fix}, and set no_host_key_check false"
             )
         try:
             return super().get_ssh_client()
         except BadHostKeyException as error:
             shown = f"the server shows another host key ({error.key.fingerprint}) than ours"
-            raise AirflowException(
+            raise AirflowFailException(
                 f"{where}: {shown}; if it was set up anew, {fix}; if not, find out who answers"
             ) from None
         except SSHException as error:
             if "not found in known_hosts" not in str(error):
                 raise
-            raise AirflowException(f"{where}: its host key is not known; {fix}") from None
+            raise AirflowFailException(f"{where}: its host key is not known; {fix}") from None
 
 
 def _fail_for_good(exit_code: int) -> None:
@@ -135,9 +153,9 @@ def _fail_for_good(exit_code: int) -> None:
 def _refuse_what_cannot_travel(command: str) -> None:
     """The server's shell takes its command as one argument: of limited length, and without NUL."""
     if "\0" in command:
-        raise AirflowException("error: a value holds a NUL character, which no command can; look at the params")
+        raise AirflowFailException("error: a value holds a NUL character, which no command can; look at the params")
     if len(command.encode()) > LONGEST_COMMAND:
-        raise AirflowException(f"error: the command is longer than {LONGEST_COMMAND} bytes; look at the params")
+        raise AirflowFailException(f"error: the command is longer than {LONGEST_COMMAND} bytes; look at the params")
 
 
 def connection_environment(connection: Connection) -> dict[str, str]:
@@ -177,12 +195,25 @@ def notify(context: Context | dict[str, Any], notifiers: Sequence[dict[str, Any]
             log.exception("notifier %s failed", notifier["class"])
 
 
+class _Lasting(HTTPAdapter):  # type: ignore[misc, unused-ignore]
+    """Connections that may be silent for hours, and end when the other host is gone."""
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        """As requests makes it, with KEEPALIVE."""
+        super().init_poolmanager(*args, socket_options=[*HTTPConnection.default_socket_options, *KEEPALIVE], **kwargs)
+
+
 class Engine(APIClient):  # type: ignore[misc]  # docker-py has no types
     """A Docker engine whose containers have no privilege and end with their worker; DockerOperator has no arguments.
 
     The worker holds the container's stdin. When it is gone, the engine ends stdin, the job stops as ENDS_WITH_STDIN
     tells it, and the engine removes the container.
     """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for scheme in ("http://", "https://"):
+            self.mount(scheme, _Lasting())
 
     def create_host_config(self, *args: Any, auto_remove: bool, **kwargs: Any) -> dict[str, Any]:  # noqa: ARG002
         """As docker-py makes it, and UNPRIVILEGED; the engine removes what has ended."""
@@ -203,11 +234,22 @@ class Engine(APIClient):  # type: ignore[misc]  # docker-py has no types
         super().start(container)
 
     def wait(self, container: str) -> dict[str, Any]:  # noqa: ARG002
-        """How it ended: StatusCode; AirflowFailException where retries would not help."""
-        result: dict[str, Any] = self._result(self._end, True)
-        self._stdin.close()
+        """How it ended: StatusCode; AirflowFailException where retries would not help, DockerException: unknown."""
+        try:
+            result: dict[str, Any] = self._result(self._end, True)
+        except (RequestException, ValueError) as error:
+            raise DockerException(f"it went away while the container ran ({error})") from error
+        finally:
+            self._stdin.close()
         _fail_for_good(result["StatusCode"])
         return result
+
+
+def _installation() -> str:
+    """What tells this Airflow from others that use the same engine: its address, and its host where that is local."""
+    url = conf.get("api", "base_url", fallback="")
+    is_local = urlsplit(url).hostname in {None, "localhost", "127.0.0.1", "::1"}
+    return f"{platform.node()} {url}" if is_local else url
 
 
 class DockerOperator(RenderingNamesVariables, AirflowDockerOperator):
@@ -239,7 +281,7 @@ class DockerOperator(RenderingNamesVariables, AirflowDockerOperator):
         One that is left of an earlier try, by a worker that the engine has not yet missed, is ended first.
         """
         instance = context["ti"]
-        task = f"{instance.dag_id} {instance.run_id} {instance.task_id} {instance.map_index}"
+        task = f"{_installation()} {instance.dag_id} {instance.run_id} {instance.task_id} {instance.map_index}"
         self.labels = {TASK_LABEL: task}
         self.mounts = [
             *self.mounts,
@@ -251,14 +293,17 @@ class DockerOperator(RenderingNamesVariables, AirflowDockerOperator):
                 self.container = left
                 self._remove_container()
             return super().execute(context)
-        except (APIError, DockerException, ValueError) as error:
+        except ENGINE_ERRORS as error:
             raise AirflowException(self._explain(error)) from error
         finally:
-            self._remove_container()
+            self.on_kill()
 
     def on_kill(self) -> None:
-        """Stop and remove the container of a task that was killed or marked."""
-        self._remove_container()
+        """Stop and remove the container, also of a task that was killed or marked; one that stays is only said."""
+        try:
+            self._remove_container()
+        except ENGINE_ERRORS as error:
+            self.log.warning("cannot stop and remove the container: %s; without its worker it ends by itself", error)
 
     def _remove_container(self) -> None:
         container: dict[str, str] | None = self.container
@@ -299,15 +344,36 @@ class LocalProcessOperator(RenderingNamesVariables):
         self.program = program
         self.command = command
         self.engine_conn_id = engine_conn_id
-        self.hook = SubprocessHook()
+        self._process: subprocess.Popen[str] | None = None
 
     def execute(self, context: Context) -> None:  # noqa: ARG002 (Airflow's signature)
-        """Run the process to its end; red when it ends with anything but 0."""
-        result = self.hook.run_command([*self.program, *self.command], cwd=str(PROJECT))
-        _fail_for_good(result.exit_code)
-        if result.exit_code != 0:
-            raise AirflowException(f"the process ended with exit code {result.exit_code}; its last lines stand above")
+        """Run the process to its end, which comes with this one's, too; red when it ends with anything but 0."""
+        pipe = subprocess.PIPE
+        told = {**os.environ, ENDS_WITH_STDIN: "true"}
+        # No `with`: on a time-out it would wait for the process before `on_kill` can end that.
+        process = self._process = subprocess.Popen(
+            [*self.program, *self.command],
+            cwd=PROJECT,
+            env=told,
+            stdin=pipe,
+            stdout=pipe,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            errors="backslashreplace",
+            start_new_session=True,
+        )
+        assert process.stdin  # noqa: S101
+        assert process.stdout  # noqa: S101
+        for line in process.stdout:
+            self.log.info("%s", line.rstrip())
+        exit_code = process.wait()
+        process.stdin.close()
+        process.stdout.close()
+        _fail_for_good(exit_code)
+        if exit_code:
+            raise AirflowException(f"the process ended with exit code {exit_code}; its last lines stand above")
 
     def on_kill(self) -> None:
         """End the process, so that it can flush."""
-        self.hook.send_sigterm()  # type: ignore[no-untyped-call]
+        if self._process and self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGTERM)

@@ -6,12 +6,15 @@ import io
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tarfile
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +36,7 @@ Execute = Callable[..., Any]
 IMAGE = "tripclick-shell:test"
 PROGRAMS = ("sh", "cat", "touch", "sleep")
 LIMIT_SECONDS = 60
+INSTALLATION = "https://airflow.example.org"
 INSTANCE = {"dag_id": "d", "run_id": "r", "task_id": "t", "map_index": -1}
 RUN = """
 import json, sys, types
@@ -154,7 +158,12 @@ def _ldd(program: str) -> list[str]:
 
 
 def given(
-    engine: TlsEngine, extra: dict[str, str], folder: Path, entrypoint: Sequence[str], folders: Sequence[str] = ()
+    engine: TlsEngine,
+    extra: dict[str, str],
+    folder: Path,
+    entrypoint: Sequence[str],
+    folders: Sequence[str] = (),
+    address: str = "",
 ) -> tuple[dict[str, str], str]:
     """Environment and stdin of a worker whose operator runs a container of the pipelines' own defaults."""
     own = load_project().defaults.data["operators"]["DockerOperator"]["arguments"]
@@ -162,9 +171,10 @@ def given(
     arguments = {name: own[name] for name in names} | {"image": IMAGE, "entrypoint": list(entrypoint)}
     arguments["read_only_folders"] = list(folders)
     arguments["mounts"] = [{"target": "/logs", "source": str(folder), "type": "bind", "read_only": True}]
-    connection = {"conn_type": "docker", "host": engine.tls_address, "extra": extra}
+    connection = {"conn_type": "docker", "host": address or engine.tls_address, "extra": extra}
     asked = {"instance": INSTANCE, "arguments": arguments}
-    return {"AIRFLOW_CONN_DOCKER_SERVER0": json.dumps(connection)}, json.dumps(asked)
+    env = {"AIRFLOW_CONN_DOCKER_SERVER0": json.dumps(connection), "AIRFLOW__API__BASE_URL": INSTALLATION}
+    return env, json.dumps(asked)
 
 
 @pytest.fixture
@@ -307,15 +317,70 @@ def test_a_container_ends_with_its_worker(engine: TlsEngine, client: docker.Dock
         assert next(happened, ("it stays", ""))[0] == "destroy"
 
 
+class Way:
+    """A port that leads to another one, until it is cut."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._sockets = [socket.create_server((HOST, 0))]
+        self.address = f"tcp://{HOST}:{self._sockets[0].getsockname()[1]}"
+        threading.Thread(target=self._lead, daemon=True).start()
+
+    def _lead(self) -> None:
+        with suppress(OSError):
+            while True:
+                ends = [self._sockets[0].accept()[0], socket.create_connection((HOST, self._port))]
+                self._sockets += ends
+                for source, target in (ends, reversed(ends)):
+                    threading.Thread(target=self._pass_on, args=(source, target), daemon=True).start()
+
+    @staticmethod
+    def _pass_on(source: socket.socket, target: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(65_536):
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+
+    def cut(self) -> None:
+        """Nothing passes any more."""
+        for end in self._sockets:
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
+
+
+def test_an_engine_that_goes_away_is_what_is_said_and_at_once(
+    engine: TlsEngine, client: docker.DockerClient, airflow: AirflowProcess, tmp_path: Path
+) -> None:
+    way = Way(int(engine.tls_address.rpartition(":")[2]))
+    happened = happening(client, "start", "destroy")
+    actions: list[str] = []
+
+    def cut_when_it_runs() -> None:
+        actions.append(next(happened, ("nothing", ""))[0])
+        way.cut()
+
+    cutting = threading.Thread(target=cut_when_it_runs)
+    cutting.start()
+    env, text = given(engine, tls_extra(engine.certificates), tmp_path, ["cat"], address=way.address)
+    done = airflow.run(RUN, ROOT, text=text, env=env)
+    cutting.join()
+    said = json.loads(done.stderr.splitlines()[-1])
+    assert said.startswith(f"AirflowException error: Docker engine {way.address}, image {IMAGE}: "), said
+    assert "is the engine of connection docker_server0 right and running?" in said
+    assert "Max retries" not in said, "that is what the removal of the container met"
+    assert [*actions, next(happened, ("it stays", ""))[0]] == ["start", "destroy"]
+
+
 def test_what_a_killed_worker_left_of_the_same_task_is_ended_by_its_next_try(
     engine: TlsEngine, client: docker.DockerClient, execute: Execute
 ) -> None:
-    def left(**change: Any) -> Any:
+    def left(installation: str = INSTALLATION, **change: Any) -> Any:
         waits = ["sh", "-c", "trap exit TERM; sleep 600 & wait"]
-        task = " ".join(str(value) for value in (INSTANCE | change).values())
+        task = " ".join(str(value) for value in (installation, *(INSTANCE | change).values()))
         return client.containers.run(IMAGE, waits, detach=True, labels={"tripclick.task": task}, network_mode="host")
 
-    others = {left(map_index=1).id, left(run_id="another").id}
+    others = {left(map_index=1).id, left(run_id="another").id, left("https://another.example.org").id}
     lost, destroyed = left().id, happening(client, "destroy")
     assert execute("echo in", tls_extra(engine.certificates)) == ["in"]
     gone = {next(destroyed, ("", ""))[1] for _ in ("lost", "its next try")}

@@ -86,7 +86,7 @@ def test_a_server_with_another_host_key_is_refused_and_gets_no_command(
     }
     for case, (extra, words) in refused.items():
         said = execute(extra, tmp_path / case)
-        assert said.startswith(f"AirflowException error: SSH to {HOST}:{ssh.home.port('ssh')}: "), case
+        assert said.startswith(f"AirflowFailException error: SSH to {HOST}:{ssh.home.port('ssh')}: "), case
         assert words in said, case
         assert "host_key of connection spark_ssh" in said, case
         assert not (tmp_path / case).exists(), case

@@ -160,6 +160,53 @@ for command in ("echo a\\0b", "echo " + "x" * operators.LONGEST_COMMAND, "echo r
     except Exception as error:
         print(type(error).__name__, str(error)[:60], file=sys.stderr)
 """
+# A connection that Engine makes, and for how many seconds the kernel waits for a host that is gone.
+LASTING = """
+import socket, sys, threading
+sys.path.insert(0, ".")
+from dag_factory_operators import Engine
+server = socket.create_server(("127.0.0.1", 0))
+def answer():
+    client, _ = server.accept()
+    client.recv(65536)
+    client.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\n\\r\\nOK")
+threading.Thread(target=answer, daemon=True).start()
+engine = Engine(base_url=f"http://127.0.0.1:{server.getsockname()[1]}", version="1.44")
+answered = engine._get(f"{engine.base_url}/_ping", stream=True)
+connection = engine._get_raw_response_socket(answered)._sock
+options = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+idle, interval, count = (connection.getsockopt(socket.IPPROTO_TCP, option) for option in options)
+print(connection.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE), idle + interval * count, file=sys.stderr)
+"""
+# A worker that is killed while its job runs, and whether that ends.
+ORPHAN = """
+import os, select, signal, sys
+sys.path.insert(0, ".")
+from dag_factory_operators import LocalProcessOperator
+JOB = '''
+import argparse, os, signal, sys
+from jobs.cli import main
+def run(options):
+    with open(options.tell, "w") as tell:
+        tell.write(str(os.getpid()))
+    signal.pause()
+parser = argparse.ArgumentParser()
+parser.add_argument("--tell")
+sys.exit(main(parser, run))
+'''
+os.mkfifo("tell")
+worker = os.fork()
+if not worker:
+    program = [sys.executable, "-c", JOB]
+    LocalProcessOperator(task_id="t", program=program, command=["--tell", os.path.abspath("tell")]).execute({})
+with open("tell") as told:
+    job = os.pidfd_open(int(told.read()))
+os.kill(worker, signal.SIGKILL)
+ended = select.select([job], [], [], 20)[0]
+if not ended:
+    signal.pidfd_send_signal(job, signal.SIGKILL)
+print("ended" if ended else "goes on", file=sys.stderr)
+"""
 NAMES = """
 import json, sys
 import airflow.sdk.execution_time.macros as macros
@@ -379,8 +426,8 @@ def test_a_failure_is_a_line_in_the_log_and_one_notifier_that_fails_does_not_hid
 
 def test_a_command_that_no_shell_can_take_is_refused_in_one_line(airflow: AirflowProcess, project: Path) -> None:
     lines = run(airflow, TOO_MUCH, project).splitlines()[-3:]
-    assert lines[0].startswith("AirflowException error: a value holds a NUL character")
-    assert lines[1].startswith("AirflowException error: the command is longer than 131071 bytes")
+    assert lines[0].startswith("AirflowFailException error: a value holds a NUL character")
+    assert lines[1].startswith("AirflowFailException error: the command is longer than 131071 bytes")
     assert "connection" in lines[2].lower() or "none" in lines[2], "the right one goes on to its connection"
 
 
@@ -420,6 +467,16 @@ def test_what_docker_refuses_is_one_line_that_says_what_to_do(airflow: AirflowPr
         assert line.startswith("error: Docker engine ")
         assert words in line
         assert hint in line
+
+
+def test_a_connection_to_an_engine_that_is_gone_ends_within_minutes(airflow: AirflowProcess) -> None:
+    is_on, seconds = run(airflow, LASTING, ROOT).split()[-2:]
+    assert is_on == "1"
+    assert int(seconds) <= 120
+
+
+def test_a_local_process_ends_with_its_worker(airflow: AirflowProcess, project: Path) -> None:
+    assert run(airflow, ORPHAN, project).splitlines()[-1] == "ended"
 
 
 def test_airflow_lists_the_two_files_and_nothing_else(airflow: AirflowProcess) -> None:
