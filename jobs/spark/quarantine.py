@@ -6,23 +6,44 @@ at any moment and run again: no click is written twice.
 """
 
 import argparse
+import datetime as dt
 import re
 import sys
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from jobs.cli import Data, JobError, flow, main, positive_int, say, true_or_false
 from jobs.contract import CONTRACT_VERSION
 from jobs.event import SHIFT_HEADER
 from jobs.spark import tables
+from jobs.spark.hot_marts import EPOCH, micros
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
+PLACES: Final = "topic/partition/offset of clicks to remove; with @kafka_ts where a recreated topic has two of these"
 EXCERPT: Final = 100  # characters of a raw record, on one line
 REMOVED: Final = "removed"  # the reason of a valid click in quarantine
-Place = tuple[str, int, int]  # topic, partition, offset
+
+
+class Place(NamedTuple):
+    """Of a record in Kafka; a topic that was recreated has its offsets again, and `at` (kafka_ts) tells which it is."""
+
+    topic: str
+    partition: int
+    offset: int
+    at: dt.datetime | None = None
+
+    def __str__(self) -> str:
+        when = f"@{self.at:%Y-%m-%dT%H:%M:%S.%fZ}" if self.at else ""
+        return f"{self.topic}/{self.partition}/{self.offset}{when}"
+
+    @property
+    def anytime(self) -> "Place":
+        """Whichever record has the offset."""
+        return self._replace(at=None)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -32,7 +53,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--action", choices=["count", "list", "replay", "remove"], default="count")
     result.add_argument("--limit", type=positive_int, default=20, help="how many to list, the newest first")
     result.add_argument("--removed", type=true_or_false, default=False, help="replay also what was removed")
-    result.add_argument("--place", type=place, nargs="+", default=[], help="topic/partition/offset of clicks to remove")
+    result.add_argument("--place", type=place, nargs="+", default=[], help=PLACES)
     result.add_argument("--by", default="", help="who removes them")
     result.add_argument("--reason", default="", help="why they are removed")
     result.add_argument("--archive-path", default="", help="root folder of the raw archive, which has their bytes")
@@ -43,11 +64,15 @@ def parser() -> argparse.ArgumentParser:
 
 
 def place(text: str) -> Place:
-    """topic/partition/offset."""
-    match = re.fullmatch(r"([A-Za-z0-9._-]+)/([0-9]{1,9})/([0-9]{1,18})", text)
-    if not match:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a place, write it as tripclick.clicks/0/4711")
-    return match[1], int(match[2]), int(match[3])
+    """topic/partition/offset, or topic/partition/offset@kafka_ts."""
+    match = re.fullmatch(r"([A-Za-z0-9._-]+)/([0-9]{1,9})/([0-9]{1,18})(?:@(.+Z))?", text)
+    try:
+        if match:
+            at = dt.datetime.fromisoformat(match[4]) if match[4] else None
+            return Place(match[1], int(match[2]), int(match[3]), at)
+    except ValueError:
+        pass  # no time
+    raise argparse.ArgumentTypeError(f"{text!r} is not a place, write it as tripclick.clicks/0/4711") from None
 
 
 def counts(quarantine: "DataFrame") -> "DataFrame":
@@ -116,17 +141,25 @@ class Removal:
     @property
     def condition(self) -> str:
         """That a row is at one of its places. The offsets alone let Delta pass over the files without any."""
-        offsets = ", ".join(f"{offset}L" for _, _, offset in sorted(self.places))
+        offsets = ", ".join(f"{one.offset}L" for one in self.places)
         # argparse has let through names without quotes only.
-        places = ", ".join(f"('{topic}', {partition}, {offset}L)" for topic, partition, offset in sorted(self.places))
-        return f"offset IN ({offsets}) AND (topic, `partition`, offset) IN ({places})"
+        anytime = ", ".join(f"('{one.topic}', {one.partition}, {one.offset}L)" for one in self.places if not one.at)
+        timed = ", ".join(
+            f"('{one.topic}', {one.partition}, {one.offset}L, timestamp_micros({micros(one.at)}L))"
+            for one in self.places
+            if one.at
+        )
+        among = {"(topic, `partition`, offset)": anytime, "(topic, `partition`, offset, kafka_ts)": timed}
+        either = " OR ".join(f"{columns} IN ({places})" for columns, places in among.items() if places)
+        return f"offset IN ({offsets}) AND ({either})"
 
 
 def remove(spark: "SparkSession", clicks_path: str, quarantine_path: str, archive_path: str, removal: Removal) -> None:
     """Move clicks to the quarantine: their raw bytes from the archive, reason REMOVED, removed_by and removed_why.
 
     They are in quarantine before they leave the clicks, so that the next removal ends a killed one. JobError, and
-    nothing is done, when a place has no click or the archive does not hold it. For the tables' one writer.
+    nothing is done, when a place has no click, has one in each of two topics of the name, or the archive does not hold
+    it. For the tables' one writer.
     """
     from pyspark.sql import functions as F
 
@@ -136,14 +169,18 @@ def remove(spark: "SparkSession", clicks_path: str, quarantine_path: str, archiv
     clicks = all_clicks.where(removal.condition)
     gone = spark.read.format("delta").load(quarantine_path).where(removal.condition).where(F.col("reason") == REMOVED)
     archived = spark.read.format("delta").load(archive_path).where(removal.condition)
-    _refuse(removal.places - _places(clicks) - _places(gone), f"no click in {clicks_path}")
+    found = _places(clicks) | _places(gone)
+    _refuse(removal.places - found - {one.anytime for one in found}, f"no click in {clicks_path}")
+    times = Counter(one.anytime for one in found)
+    twice = {one for one in found if one.anytime in removal.places and times[one.anytime] > 1}
+    _refuse(twice, "the topic was deleted and recreated, and has them all: write which one to remove as it stands here")
     _refuse(_places(clicks.join(archived, on=tables.PLACE, how="left_anti")), f"not in the raw archive {archive_path}")
 
     copies = all_clicks.join(clicks.select("event_id"), on="event_id", how="left_semi").where(
         f"NOT ({removal.condition})"
     )
-    for topic, partition, offset in sorted(_places(copies)):
-        say(f"{topic}/{partition}/{offset} is a copy of one of them and stays: the marts count it instead")
+    for copy in sorted(map(str, _places(copies))):
+        say(f"{copy} is a copy of one of them and stays: the marts count it instead")
     new = archived.join(clicks, on=tables.PLACE, how="left_semi").join(gone, on=tables.PLACE, how="left_anti")
     fence()
     _removed(new, removal).write.format("delta").mode("append").option("mergeSchema", "true").save(quarantine_path)
@@ -153,11 +190,14 @@ def remove(spark: "SparkSession", clicks_path: str, quarantine_path: str, archiv
 
 
 def _places(rows: "DataFrame") -> set[Place]:
-    return {(row.topic, row.partition, row.offset) for row in rows.select("topic", "partition", "offset").collect()}
+    from pyspark.sql import functions as F
+
+    found = rows.select("topic", "partition", "offset", F.unix_micros("kafka_ts")).collect()
+    return {Place(topic, number, offset, EPOCH + dt.timedelta(microseconds=at)) for topic, number, offset, at in found}
 
 
 def _refuse(places: Iterable[Place], why: str) -> None:
-    shown = ", ".join(f"{topic}/{partition}/{offset}" for topic, partition, offset in sorted(places))
+    shown = ", ".join(sorted(map(str, places)))
     if shown:
         raise JobError(f"{shown}: {why}; nothing was removed")
 
@@ -213,11 +253,14 @@ def _say_counts(spark: "SparkSession", path: str) -> None:
 
 
 def _say_newest(spark: "SparkSession", path: str, limit: int) -> None:
-    newest = spark.read.format("delta").load(path).orderBy("kafka_ts", "offset", ascending=False)
-    for row in newest.limit(limit).collect():
+    from pyspark.sql import functions as F
+
+    newest = spark.read.format("delta").load(path).orderBy("kafka_ts", "offset", ascending=False).limit(limit)
+    # As text: a moment would come in the time zone of this process.
+    for row in newest.withColumn("at", F.date_format("kafka_ts", "yyyy-MM-dd HH:mm:ss")).collect():
         where = f"{row.topic} partition {row.partition} offset {row.offset}"
         who = f" by {row.removed_by} ({row.removed_why})" if row.reason == REMOVED else ""
-        say(f"{row.kafka_ts:%Y-%m-%d %H:%M:%S} {where} {row.reason}{who}: {excerpt(row.value)}")
+        say(f"{row['at']} UTC {where} {row.reason}{who}: {excerpt(row.value)}")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from jobs.contract import CONTRACT_VERSION, Click
 from jobs.contract_arrow import checked
 from jobs.event import event_id
 from jobs.spark import events, quarantine, streaming_curated, writer
-from jobs.spark.quarantine import Removal, counts, excerpt, remove, replay
+from jobs.spark.quarantine import Place, Removal, counts, excerpt, remove, replay
 from jobs.spark.writer import state
 from tests.integration.test_lake_streams import BROKEN, Lake, line
 
@@ -113,7 +113,7 @@ def test_all_read_again_adds_nothing_to_either_table(lake: Lake) -> None:
     run_replay(lake)
     lake.run(lake.archive(), checkpoint="of the archive")
     clicks, bad, archive = (str(lake.root / table) for table in ("clicks", "quarantine", "archive"))
-    remove(lake.spark, clicks, bad, archive, Removal(frozenset({(lake.topic, 0, 0)}), "kim", "not a person's"))
+    remove(lake.spark, clicks, bad, archive, Removal(frozenset({Place(lake.topic, 0, 0)}), "kim", "not a person's"))
     versions = [state(lake.spark, table).version() for table in (clicks, bad)]
     lake.run(again := lake.curated(), checkpoint="lost, and made anew")
     assert again.seen.read == 7

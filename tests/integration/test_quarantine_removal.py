@@ -1,6 +1,10 @@
 """A click that should not be there is removed by its place, with a record of who and why; a replay brings it back."""
 
+import datetime as dt
 import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +13,7 @@ import pytest
 from jobs.cli import JobError
 from jobs.event import SHIFT_HEADER, event_id
 from jobs.spark import analytics_mart_etl, quarantine, tables, writer
-from jobs.spark.quarantine import Removal, remove, replay
+from jobs.spark.quarantine import Place, Removal, place, remove, replay
 from tests.clicks import append_lines
 from tests.contract_lines import SOURCE_MS, line
 
@@ -60,8 +64,11 @@ class Lake:
         return [row.offset for row in self.rows("clicks")]
 
     def remove(self, *offsets: int) -> None:
+        self.remove_places(*(Place("t", 0, offset) for offset in offsets))
+
+    def remove_places(self, *places: Place) -> None:
         curated, archive = self.root / "curated", self.root / "archive" / "clicks"
-        removal = Removal(frozenset(("t", 0, offset) for offset in offsets), "kim", "a load test's")
+        removal = Removal(frozenset(places), "kim", "a load test's")
         remove(self.spark, str(curated / "clicks"), str(curated / "quarantine"), str(archive), removal)
 
     def replay(self, *, removed: bool = False) -> None:
@@ -82,6 +89,19 @@ def lake(spark: "SparkSession", once: Path, tmp_path: Path) -> Lake:
     return Lake(spark, shutil.copytree(once, tmp_path, dirs_exist_ok=True))
 
 
+@contextmanager
+def in_seoul() -> Iterator[None]:
+    """This process, on a host in Korea."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TZ", "Asia/Seoul")
+        time.tzset()
+        try:
+            yield
+        finally:
+            patch.undo()
+            time.tzset()
+
+
 def test_a_killed_removal_is_ended_by_the_next(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     def killed(_: str) -> str:
         raise KeyboardInterrupt
@@ -100,9 +120,22 @@ def test_refuses_what_it_cannot_bring_back_and_does_nothing(lake: Lake) -> None:
     with pytest.raises(JobError, match=r"t/0/6, t/0/99: no click in .*; nothing was removed"):
         lake.remove(GONE, 6, 99)
     lake.spark.sql(f"DELETE FROM delta.`{lake.root}/archive/clicks` WHERE offset = 4").collect()
-    with pytest.raises(JobError, match="t/0/4: not in the raw archive"):
+    with pytest.raises(JobError, match=r"t/0/4@.*: not in the raw archive"):
         lake.remove(GONE, 4)
     assert (len(lake.offsets()), len(lake.rows("quarantine"))) == (6, 1)
+
+
+def test_of_two_topics_of_one_name_the_click_of_the_one_that_is_said_is_removed(lake: Lake) -> None:
+    (old,) = lake.read("clicks").where(f"offset = {GONE}").collect()
+    for table in ("curated/clicks", "archive/clicks"):
+        rows = lake.spark.read.format("delta").load(str(lake.root / table)).where(f"offset = {GONE}")
+        again = rows.selectExpr("* EXCEPT (kafka_ts)", "kafka_ts + INTERVAL 1 HOUR AS kafka_ts")
+        again.select(*rows.columns).write.format("delta").mode("append").save(str(lake.root / table))
+    with pytest.raises(JobError, match=r"t/0/3@.*, t/0/3@.*recreated, .* which one .* nothing was removed") as refused:
+        lake.remove(GONE)
+    _, newer = (place(word.strip(",:")) for word in str(refused.value).split()[:2])
+    lake.remove_places(newer)
+    assert [row.kafka_ts for row in lake.rows("clicks") if row.offset == GONE] == [old.kafka_ts]
 
 
 def test_a_click_is_moved_with_its_bytes_and_comes_back_by_a_replay(
@@ -123,7 +156,10 @@ def test_a_click_is_moved_with_its_bytes_and_comes_back_by_a_replay(
     assert (row.topic, row.partition, row.offset, row.kafka_ts) == ("t", 0, GONE, before[GONE].kafka_ts)
     assert (row.key, row.value, row.shift_ms) == (b"k", LINES[GONE], SHIFT_MS)
     assert (row.removed_by, row.removed_why) == ("kim", "a load test's")
-    assert "t partition 0 offset 3 removed by kim (a load test's): {" in run("--action", "list")
+    at = before[GONE].kafka_ts.astimezone(dt.UTC)
+    with in_seoul():
+        listed = run("--action", "list")
+    assert f"{at:%Y-%m-%d %H:%M:%S} UTC t partition 0 offset 3 removed by kim (a load test's): {{" in listed
 
     assert "checked 1 quarantined records again: 0 are valid now, 1 stay" in run("--action", "replay")
     assert lake.offsets() == [1, 2, 4, 5]
