@@ -74,9 +74,11 @@ def migrate(connection: "psycopg.Connection[Any]") -> None:
 
     try:
         with connection.transaction():
+            _wait_for_locks(connection, LOCK_TIMEOUT)
             _become_owner(connection)
+            _wait_for_locks(connection, "0")  # another migration has all the time that it takes
             _open_history(connection)
-            connection.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'".encode())
+            _wait_for_locks(connection, LOCK_TIMEOUT)
             _apply_new(connection)
             describe(connection)
             grant(connection)
@@ -86,6 +88,11 @@ def migrate(connection: "psycopg.Connection[Any]") -> None:
             f"PostgreSQL: {error.diag.message_primary}: a table of the marts was not free within {LOCK_TIMEOUT}, it is "
             f"in use by {holders}: let that transaction end and run it again; nothing has changed"
         ) from None
+
+
+def _wait_for_locks(connection: "psycopg.Connection[Any]", limit: str) -> None:
+    """From now on in this transaction; 0: without a limit."""
+    connection.execute(f"SET LOCAL lock_timeout = '{limit}'".encode())
 
 
 def _open_history(connection: "psycopg.Connection[Any]") -> None:

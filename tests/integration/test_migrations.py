@@ -144,6 +144,12 @@ def test_a_database_whose_login_owns_all_is_carried_over(
             migrate(old)
         assert set(owners(old).values()) == {name}
         superuser.execute(str(caught.value).partition("superuser: ")[2].encode())
+        old.execute(f"SET statement_timeout = '{LIMIT_SECONDS}s'".encode())
+        with monkeypatch.context() as patch, superuser.transaction():
+            superuser.execute("SELECT count(*) FROM daily_traffic")
+            patch.setattr(migrations, "LOCK_TIMEOUT", "200ms")
+            with pytest.raises(JobError, match="not free within 200ms, it is in use by"):
+                migrate(old)
         migrate(old)
 
         assert owners(old) == dict.fromkeys(OURS, f"{name}_owner")
