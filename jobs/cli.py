@@ -76,6 +76,10 @@ OUTSIDE = (
     ),
     Known("NoSuchBucket", "there is no such bucket: make it, or correct the variable of the path", NonRetryableError),
     Known("AWSApiCallTimeoutException", "S3 does not answer: run it again when it does"),
+    Known(
+        "another job has made this version",
+        "another job has written the same table at the same time: run it again, nothing counts twice",
+    ),
     # A request without a body has an answer without a reason.
     Known(
         "Service: S3, Status Code: 403",

@@ -8,8 +8,8 @@ import os
 import sys
 import threading
 from collections.abc import Iterable, Sequence
-from contextlib import closing
-from typing import TYPE_CHECKING
+from contextlib import AbstractContextManager, closing
+from typing import TYPE_CHECKING, Any
 
 import boto3
 
@@ -62,11 +62,15 @@ class S3Service(Server):
         """This module."""
         return {self.name: [sys.executable, "-m", "tests.s3_service", str(self._port)]}
 
-    def probe(self) -> bool:
-        """The key opens the bucket."""
+    def client(self) -> AbstractContextManager[Any]:
+        """Of boto3, with the key."""
         user, secret, region = self.key.values()
         options = {"endpoint_url": self.address, "aws_access_key_id": user, "aws_secret_access_key": secret}
-        with closing(boto3.client("s3", region, **options)) as client:
+        return closing(boto3.client("s3", region, **options))
+
+    def probe(self) -> bool:
+        """The key opens the bucket."""
+        with self.client() as client:
             return bool(client.head_bucket(Bucket=BUCKET))
 
 

@@ -94,11 +94,11 @@ def definitions() -> str:
 
     from jobs.spark import columns_cold
     from jobs.spark.cold_marts import schema
-    from jobs.spark.session import FIXED
+    from jobs.spark.session import CELLS
 
     code = [without_words(inspect.getsource(import_module(name))) for name in DEFINING]
     columns = [(table.name, table.key, schema(table)) for table in columns_cold.COLD]
-    all_of_it = [pyspark.__version__, duckdb.__version__, repr(columns), repr(FIXED), *code]
+    all_of_it = [pyspark.__version__, duckdb.__version__, repr(columns), repr(CELLS), *code]
     return hashlib.sha256("\0".join(all_of_it).encode()).hexdigest()
 
 

@@ -18,7 +18,10 @@ PARTS: Final = 2
 # Some 70,000 curated clicks as they lie in the lake. Eight years are 70 such parts, and fit a driver of 1 GB.
 PART_BYTES: Final = 12 * 2**20
 # What a cell is depends on these: another value is refused, whoever sets it.
-FIXED = {"spark.sql.session.timeZone": "UTC", "spark.sql.ansi.enabled": "true"}
+CELLS = {"spark.sql.session.timeZone": "UTC", "spark.sql.ansi.enabled": "true"}
+# And on this that a commit on S3 replaces no other one: see java/tripclick.
+COMMITS = {"spark.delta.logStore.s3a.impl": "tripclick.ConditionalLogStore"}
+FIXED = {**CELLS, **COMMITS}
 # Jars, master, memory and S3 access are the spark-submit command's and the host's affair, never the code's.
 SETTINGS = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
@@ -47,7 +50,7 @@ def session(app_name: str, settings: Mapping[str, str] | None = None) -> "SparkS
     """The session of a job: UTC, ANSI, Delta tables by path; on a cluster the executors have the jobs' modules.
 
     `settings` win over the ones above, and what spark-submit was told, by its options or its host's
-    spark-defaults.conf, wins over both. JobError when it was told to compute in another time zone, or without ANSI.
+    spark-defaults.conf, wins over both. JobError when it was told otherwise of what is FIXED.
     """
     from pyspark.sql import SparkSession
 
@@ -77,8 +80,8 @@ def _told() -> dict[str, str]:
     for name, value in FIXED.items():
         if told.get(name, value).lower() != value.lower():
             raise NonRetryableError(
-                f"spark-submit was told {name}={told[name]}, and the marts are computed with {value}: take it "
-                "out of the command or of spark-defaults.conf"
+                f"spark-submit was told {name}={told[name]}, and the jobs need {value}: take it out of the command "
+                "or of spark-defaults.conf"
             )
     return told
 

@@ -1,10 +1,15 @@
-"""Runs alone on the Spark server, by spark-submit: writes a file below each path given, and removes it."""
+"""Runs alone on the Spark server, by spark-submit: writes a file below each path given, and removes it.
+
+On s3a it also sees that a commit of Delta replaces no other one: that takes conditional writes.
+"""
 
 import sys
 import uuid
 from typing import Any
 
 from pyspark import SparkContext
+
+CONDITIONAL = "fs.option.create.conditional.overwrite"
 
 
 def main(paths: list[str]) -> None:
@@ -17,11 +22,27 @@ def main(paths: list[str]) -> None:
         try:
             system = file.getFileSystem(configuration)
             system.create(file).close()
-            system.delete(file, False)
             why = ""
+            if path.startswith("s3a://") and replaces(system, file):
+                why = (
+                    "it takes a second write of a file that must not be there (If-None-Match), so commits would be lost"
+                )
+            system.delete(file, False)
         except Exception as error:  # noqa: BLE001 (whatever the storage says)
             why = reason(error)
         print("preflight", path, why, sep="\t", flush=True)  # noqa: T201
+
+
+def replaces(system: Any, file: Any) -> bool:
+    """Whether a write on condition that the file is not there replaces it."""
+    stream = system.createFile(file).overwrite(True).recursive().must(CONDITIONAL, True).build()
+    try:
+        stream.close()
+    except Exception as error:
+        if "RemoteFileChangedException" in str(getattr(error, "java_exception", "")):
+            return False
+        raise
+    return True
 
 
 def reason(error: Any) -> str:

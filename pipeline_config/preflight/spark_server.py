@@ -125,7 +125,7 @@ class SparkServer:
         listed = self._login.needed().run(f"ls {shlex.quote(project)}/jobs/spark/jars").output.splitlines()
         missing = sorted(wanted - set(listed))
         if missing:
-            fix = "there: mvn -f jobs/spark/pom.xml dependency:copy-dependencies -DoutputDirectory=$PWD/jobs/spark/jars"
+            fix = "there: mvn -f jobs/spark/pom.xml compiler:compile jar:jar dependency:copy-dependencies"
             raise Failure(f"{len(missing)} jars are missing: {', '.join(missing)}", fix)
         return f"all {len(wanted)} of jobs/spark/pom.xml"
 
@@ -143,12 +143,14 @@ def _sums(root: Path) -> dict[str, str]:
 
 
 def jars_of(root: Path) -> set[str]:
-    """The file names of the jars that jobs/spark/pom.xml names."""
+    """The file names of the jars that jobs/spark/pom.xml names, and of the one that it builds."""
     maven = "{http://maven.apache.org/POM/4.0.0}"
     pom = ET.parse(root / "jobs/spark/pom.xml").getroot()  # noqa: S314  our own file
     values = {f"${{{each.tag.removeprefix(maven)}}}": each.text or "" for each in pom.find(f"{maven}properties") or []}
-    names = set()
+    names = {f"{pom.findtext(f'{maven}build/{maven}finalName')}.jar"}
     for dependency in pom.findall(f"{maven}dependencies/{maven}dependency"):
+        if dependency.findtext(f"{maven}scope") == "provided":
+            continue
         name = f"{dependency.findtext(f'{maven}artifactId')}-{dependency.findtext(f'{maven}version')}.jar"
         for placeholder, value in values.items():
             name = name.replace(placeholder, value)

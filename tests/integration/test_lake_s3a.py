@@ -7,7 +7,8 @@ import signal
 import threading
 import uuid
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,10 +22,11 @@ from jobs.spark import lease as lease_module
 from jobs.spark.lease import Lease
 from jobs.spark.lease_files import HadoopFiles
 from jobs.spark.mart import Mart
-from jobs.spark.writer import one_writer
+from jobs.spark.writer import append, one_writer
 from tests.faults.chain import Driver, driving
 from tests.integration.test_lake_streams import Lake, line
 from tests.leases import TABLE, abandoned, check_that_a_zombie_is_fenced, lease_in
+from tests.s3_proxy import Request, proxy
 from tests.s3_service import BUCKET, S3Service
 from tests.secret_search import Secrets
 
@@ -128,6 +130,72 @@ def test_wrong_key_of_a_job_that_only_reads_is_said_with_its_fix(on_s3: SparkSes
     with pytest.raises(Py4JJavaError) as raised:
         Mart(on_s3, "s3a://wrong-secret/mart").written()
     assert "correct the key in the connection aws_s3" in str(outside(raised.value))
+
+
+class Disturbance:
+    """What happens to the first PUT of one version of a table's log: it is held, or its answer is lost."""
+
+    def __init__(self, version: int, *, holds: bool) -> None:
+        self.holds, self.file = holds, f"{version:020}.json"
+        self.seen: list[Request] = []
+        self.is_held, self.goes_on = threading.Event(), threading.Event()
+
+    def __call__(self, request: Request) -> bool:
+        if request.method != "PUT" or not request.path.partition("?")[0].endswith(self.file):
+            return True
+        self.seen.append(request)
+        if self.holds and len(self.seen) == 1:
+            self.is_held.set()
+            assert self.goes_on.wait(60)
+        return self.holds or len(self.seen) > 1
+
+
+@contextmanager
+def disturbed(spark: SparkSession, s3: S3Service, rule: Disturbance) -> Iterator[str]:
+    """The path of a table with one row, whose requests a proxy disturbs."""
+    bucket = f"disturbed-{uuid.uuid4().hex}"
+    with s3.client() as client:
+        client.create_bucket(Bucket=bucket)
+    with proxy(s3.address.removeprefix("http://"), rule) as address:
+        names = {f"fs.s3a.bucket.{bucket}.endpoint": address, f"fs.s3a.bucket.{bucket}.attempts.maximum": "3"}
+        for name, value in names.items():
+            spark.conf.set(name, value)
+        try:
+            append(spark.range(1), f"s3a://{bucket}/table")
+            yield f"s3a://{bucket}/table"
+        finally:
+            for name in names:
+                spark.conf.unset(name)
+
+
+def _ids(spark: SparkSession, path: str) -> list[int]:
+    return sorted(row.id for row in spark.read.format("delta").load(path).collect())
+
+
+def test_commit_that_is_under_way_while_another_one_is_made_replaces_nothing(
+    on_s3: SparkSession, s3: S3Service
+) -> None:
+    rule = Disturbance(1, holds=True)
+    with disturbed(on_s3, s3, rule) as path, ThreadPoolExecutor(1) as threads:
+        first = threads.submit(append, on_s3.range(1, 2), path)
+        assert rule.is_held.wait(60)
+        append(on_s3.range(2, 3), path)
+        rule.goes_on.set()
+        with pytest.raises(Exception, match="another job has made this version") as refused:
+            first.result(60)
+        assert "run it again" in str(outside(refused.value))
+        assert _ids(on_s3, path) == [0, 2]
+    assert all(request.is_conditional for request in rule.seen)
+
+
+def test_commit_whose_answer_is_lost_is_made_once(on_s3: SparkSession, s3: S3Service) -> None:
+    rule = Disturbance(1, holds=False)
+    with disturbed(on_s3, s3, rule) as path:
+        once = {"txnAppId": "stream", "txnVersion": "1"}
+        append(on_s3.range(1, 2), path, None, **once)
+        assert len(rule.seen) == 2, "the client has not sent it again"
+        append(on_s3.range(1, 2), path, None, **once)
+        assert _ids(on_s3, path) == [0, 1]
 
 
 class Curated:

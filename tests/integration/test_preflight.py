@@ -264,7 +264,7 @@ def test_each_thing_that_is_wrong_is_named_with_its_fix(
         "WEBSERVER_INGESTION_PATH": ["not tried", "fix image tripclick-preflight:missing first"],
         "spark_ssh Spark": ["version 4.2.0 instead of 4.1.9", "install pyspark==4.1.9 there"],
         "spark_ssh jobs": ["jobs/spark/clicks.py differs;", f"check out the same commit in {there} there"],
-        "spark_ssh jars": ["13 jars are missing: analyticsaccelerator-s3-1.3.1.jar", "mvn -f jobs/spark/pom.xml"],
+        "spark_ssh jars": ["14 jars are missing: analyticsaccelerator-s3-1.3.1.jar", "mvn -f jobs/spark/pom.xml"],
         "S3_CHECKPOINT_PATH": ["not writable on spark_ssh: Not a directory", "give its user the right"],
         "S3_ARCHIVE_RAW_PATH": ["lake/archive_raw is relative", "write S3_ARCHIVE_RAW_PATH from the root on"],
         "postgres_gold": ["password authentication failed", "correct login or password of postgres_gold"],

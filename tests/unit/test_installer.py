@@ -102,6 +102,27 @@ def test_jars_are_those_of_the_list_to_the_byte(monkeypatch: pytest.MonkeyPatch,
     assert (folder / ".stamp").exists()
 
 
+def test_a_jar_of_our_own_is_built_when_its_sources_have_changed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    built = []
+
+    def build(_: str, command: list[str], *__: object) -> None:
+        built.append(all(goal in command for goal in installer.BUILD))
+        (folder / "tripclick-a.jar").touch()
+
+    monkeypatch.setattr(installer, "_run", build)
+    monkeypatch.setattr(installer, "REPOSITORY", tmp_path)
+    folder, source = tmp_path / "jars", tmp_path / "java" / "A.java"
+    source.parent.mkdir()
+    (tmp_path / "pom.xml").touch()
+    (tmp_path / "jars.sha256").touch()
+    for text in ("class A {}", "class A {}", "class A { }"):
+        source.write_text(text, encoding="ascii")
+        installer.install_jars(tmp_path / "pom.xml", folder)
+    assert built == [True, True]
+
+
 def test_the_documents_build_the_image_on_a_base_that_its_digest_names() -> None:
     page = (REPOSITORY / "docs" / "operations.md").read_text(encoding="utf-8")
     builds = re.findall(r"^ *docker build (?:.*\\\n)*.*", page, re.MULTILINE)

@@ -14,7 +14,7 @@ import pytest
 
 from pipeline_config import preflight
 from pipeline_config.errors import CommandError
-from pipeline_config.preflight import kafka_cluster
+from pipeline_config.preflight import kafka_cluster, lake_program
 from pipeline_config.preflight.engine import engine_url
 from pipeline_config.preflight.engine import probes as engine_probes
 from pipeline_config.preflight.needs import Reader, probes
@@ -277,3 +277,30 @@ def test_nothing_heavy_is_imported_before_a_probe_needs_it() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
+
+
+class Stream:
+    """The builder and the stream of a file that is there, on a service that refuses or takes it."""
+
+    def __init__(self, refusal: str) -> None:
+        self._refusal = refusal
+
+    def close(self) -> None:
+        """Send it."""
+        if self._refusal:
+            error: Any = OSError("refused")
+            error.java_exception = self._refusal
+            raise error
+
+    def createFile(self, *_: object) -> Stream:  # noqa: N802
+        """Hadoop's builder."""
+        return self
+
+    overwrite = recursive = must = build = createFile
+
+
+def test_service_without_conditional_writes_is_told_from_one_that_has_them() -> None:
+    assert lake_program.replaces(Stream(""), "file")
+    assert not lake_program.replaces(Stream("org.apache.hadoop.fs.s3a.RemoteFileChangedException: 412"), "file")
+    with pytest.raises(OSError, match="refused"):
+        lake_program.replaces(Stream("java.net.ConnectException"), "file")

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 NAME, ZONE = "spark.sql.shuffle.partitions", "spark.sql.session.timeZone"
+STORE = "spark.delta.logStore.s3a.impl"
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def told(spark: "SparkSession", monkeypatch: pytest.MonkeyPatch) -> Iterator[Any
     """The JVM's properties, which hold what spark-submit was told when it started this program."""
     monkeypatch.setenv("PYSPARK_GATEWAY_PORT", "1")
     jvm: Any = spark._jvm
-    before = {name: jvm.System.getProperty(name) for name in (NAME, ZONE)}  # this session's own settings
+    before = {name: jvm.System.getProperty(name) for name in (NAME, ZONE, STORE)}  # this session's own settings
     for name in before:
         jvm.System.clearProperty(name)
     yield jvm.System
@@ -44,9 +45,15 @@ def test_sets_what_spark_submit_was_not_told(spark: "SparkSession", told: Any) -
     assert told.getProperty(ZONE) is None
 
 
-def test_refuses_another_time_zone(told: Any) -> None:
-    told.setProperty(ZONE, "Asia/Seoul")
-    with pytest.raises(JobError, match="Asia/Seoul, and the marts are computed with UTC"):
+@pytest.mark.parametrize(
+    ("name", "value", "needed"),
+    [(ZONE, "Asia/Seoul", "UTC"), (STORE, "io.delta.storage.S3SingleDriverLogStore", "tripclick.ConditionalLogStore")],
+)
+def test_refuses_another_time_zone_and_commits_without_a_condition(
+    told: Any, name: str, value: str, needed: str
+) -> None:
+    told.setProperty(name, value)
+    with pytest.raises(JobError, match=f"was told {name}={value}, and the jobs need {needed}: take it out"):
         session("tests")
 
 
