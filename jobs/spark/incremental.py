@@ -133,8 +133,8 @@ def days_right_before_moved(spark: "SparkSession", this: "Run", last: "Run") -> 
     if this.quarantine.version == last.quarantine.version:
         return set()
     moved = this.quarantine.changes(spark, last.quarantine)
-    # A replay of the quarantine rewrites those that stay: they left and came.
-    came = F.when(F.col("_change_type") == "insert", 1).otherwise(-1)
+    # A replay of the quarantine changes the reason of those that stay: they left and came.
+    came = F.when(F.col("_change_type").isin("insert", "update_postimage"), 1).otherwise(-1)
     clicks = this.clicks.rows(spark)
     there = places_of(clicks, this.quarantine.rows(spark)).withColumn("came", F.lit(None).cast("int"))
     places = moved.select(*tables.PLACE, F.lit(True).alias("is_bad"), came.alias("came")).unionByName(there)

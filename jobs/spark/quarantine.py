@@ -26,6 +26,14 @@ if TYPE_CHECKING:
 PLACES: Final = "topic/partition/offset of clicks to remove; with @kafka_ts where a recreated topic has two of these"
 EXCERPT: Final = 100  # characters of a raw record, on one line
 REMOVED: Final = "removed"  # the reason of a valid click in quarantine
+_CHECKED: Final = "checked_again"
+# By their places: a record whose commit was under way when the lease was lost stays, whenever it arrives.
+_MOVE: Final = f"""
+    MERGE INTO {{quarantine}} AS known USING {_CHECKED} AS now
+    ON {" AND ".join(f"known.`{name}` = now.`{name}`" for name in tables.PLACE)}
+    WHEN MATCHED AND now.reason IS NULL THEN DELETE
+    WHEN MATCHED THEN UPDATE SET reason = now.reason, contract_version = {CONTRACT_VERSION}
+"""
 
 
 class Place(NamedTuple):
@@ -105,25 +113,24 @@ def replay(spark: "SparkSession", clicks_path: str, quarantine_path: str, *, rem
 
     Those that were removed stay as they are, unless `removed`. The clicks are written first, those of them that are not
     there yet, and leave the quarantine then: after a kill between the two steps they are in both tables, and the next
-    replay ends the work. For the tables' one writer.
+    replay ends the work. The others get the reason that today's contract finds. For the tables' one writer.
     """
     from pyspark.sql import functions as F
 
     from jobs.spark import events
-    from jobs.spark.writer import append_missing, fence
+    from jobs.spark.writer import append_missing, fence, sql_name
 
     before = spark.read.format("delta").load(quarantine_path)
     stays = F.lit(False) if removed else F.col("reason") == REMOVED
     checked = events.check(records(before.where(~stays))).persist()
     try:
-        total, left = checked.count(), events.invalid(checked)
-        valid = total - left.count()
+        total = checked.count()
+        valid = total - events.invalid(checked).count()
         if valid:
             written = append_missing(events.clicks(checked), clicks_path)
-            # The others have the reason that today's contract finds.
-            again = left.withColumn("contract_version", F.lit(CONTRACT_VERSION)).select(*before.columns)
+            checked.createOrReplaceTempView(_CHECKED)
             fence()
-            again.unionByName(before.where(stays)).write.format("delta").mode("overwrite").save(quarantine_path)
+            spark.sql(_MOVE.format(quarantine=sql_name(quarantine_path))).collect()
             say(f"wrote {written:,} clicks to {clicks_path}")
     finally:
         checked.unpersist()

@@ -88,19 +88,20 @@ class CuratedWriter:
     def _append(self, checked: "DataFrame", batch_id: int, reasons: "list[Row]") -> None:
         """The bad records first, then the clicks; a batch without clicks is compared when it runs again."""
         from jobs.spark import events
-        from jobs.spark.writer import append, append_once, batches, is_table, missing, stream_of
+        from jobs.spark.writer import append_compared, append_once, batches, is_table, missing, next_version, stream_of
 
         spark, stream = checked.sparkSession, stream_of(checked)
         # Half done: between its halves may have come a replay of the quarantine, or another contract.
         is_half_done = batch_id <= batches(spark, self.quarantine_path).get(stream, -1)
         if is_compared := is_half_done or self.overlap.is_possible(spark, stream):
+            number = next_version(spark, self.quarantine_path)
             checked = missing(checked, self.clicks_path, self.quarantine_path)
             reasons = events.summary(checked)
         bad = sum(row.records for row in reasons if row.reason)
         kept = sum(row.records for row in reasons) - bad
         if bad or not is_table(spark, self.quarantine_path):
             if is_compared:
-                append(events.quarantine(checked), self.quarantine_path, bad)
+                append_compared(events.quarantine(checked), self.quarantine_path, number, bad)
             else:
                 append_once(events.quarantine(checked), self.quarantine_path, batch_id, bad)
         if kept or not is_table(spark, self.clicks_path):  # a new version without a new click would wake its readers

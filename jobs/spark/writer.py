@@ -1,6 +1,7 @@
 """How a table of the lake is written: by one writer at a time, and a batch of a stream only once."""
 
 import datetime as dt
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ SMALL_FILE: Final = 32 * 2**20  # bytes; larger ones stay as they are, else a ta
 FEW_ROWS: Final = 50_000  # to be put into one file
 KEEP_REPLACED_HOURS: Final = 7 * 24  # a reader or a stream that began before still finds the files it knows
 CHANGE_FEED: Final = "delta.enableChangeDataFeed"  # its commits tell which rows came and went
+COMPARED: Final = "compared"  # instead of a stream's id: of two such appends at once Delta refuses one
 LEASE_FOLDER: Final = "_writer"  # a name that Delta passes over
 
 _leases: Final[list[Lease]] = []  # of this job
@@ -126,14 +128,31 @@ def missing(rows: "DataFrame", *paths: str) -> "DataFrame":
 
 def append_missing(rows: "DataFrame", path: str) -> int:
     """Append the records among `rows` (cached) that the Delta table does not hold; how many."""
+    number = next_version(rows.sparkSession, path)
     new = missing(rows, path).persist()
     try:
         count = new.count()
         if count:
-            append(new, path, count)
+            append_compared(new, path, number, count)
     finally:
         new.unpersist()
     return count
+
+
+def next_version(spark: "SparkSession", path: str) -> int:
+    """The version that the next commit of a Delta table makes; ask before it is read."""
+    return int(state(spark, path).version()) + 1 if is_table(spark, path) else 0
+
+
+def append_compared(rows: "DataFrame", path: str, number: int, count: int) -> None:
+    """Append rows that were compared with the table whose `next_version` was `number`; few (`count`) to one file.
+
+    JobError, and they are not appended, when the commit of a job that had hung has come in between.
+    """
+    note = uuid.uuid4().hex
+    append(rows, path, count, txnAppId=COMPARED, txnVersion=str(number), userMetadata=note)
+    if next(commits(rows.sparkSession, path)).note != note:
+        raise JobError(f"{path}: a job that hung has written it after all; run this one again")
 
 
 def append_once(rows: "DataFrame", path: str, batch_id: int, count: int | None = None) -> None:
