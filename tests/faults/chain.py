@@ -100,6 +100,15 @@ class Driver:
         """The seconds of each batch that it has read."""
         return [float(seconds) for seconds in re.findall(r"batch \d+: read .* took ([0-9.]+) s", self.said)]
 
+    def is_stopped(self, limit: float = LIMIT_SECONDS) -> None:
+        """Wait until signal 19 has stopped it."""
+        stat = Path(f"/proc/{self.process.pid}/stat")
+        deadline = time.monotonic() + limit
+        while stat.read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "T":
+            assert self.process.poll() is None, self.said
+            assert time.monotonic() < deadline, self.said
+            time.sleep(0.02)
+
     def reads_on(self, before: int, limit: float = LIMIT_SECONDS) -> bool:
         """Wait until it has read more batches than before; False when it ended first."""
         deadline = time.monotonic() + limit

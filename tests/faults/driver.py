@@ -1,7 +1,8 @@
 """For spark-submit: a job that ends by signal 9, JVM and all, before or after the n-th call of a named function.
 
-`driver.py JOB [--die before|after MODULE:FUNCTION N] [--records-per-batch N] -- OPTIONS OF THE JOB`. Nothing in the
-product knows of it: the function is wrapped from outside.
+`driver.py JOB [--die before|after MODULE:FUNCTION N] [--signal STOP] [--elsewhere] [--records-per-batch N] --
+OPTIONS OF THE JOB`. With `--signal STOP` it stops there; `--elsewhere`: other jobs take it to be on another host.
+Nothing in the product knows of it: the function is wrapped from outside.
 """
 
 from __future__ import annotations
@@ -17,15 +18,15 @@ from collections.abc import Callable
 from typing import Any
 
 from jobs import cli
-from jobs.spark import kafka_records
+from jobs.spark import kafka_records, lease
 
 
-def die() -> None:
-    """End the process group: spark-submit's JVM and this interpreter."""
-    os.killpg(os.getpgrp(), signal.SIGKILL)
+def die(number: signal.Signals) -> None:
+    """End or stop the process group: spark-submit's JVM and this interpreter."""
+    os.killpg(os.getpgrp(), number)
 
 
-def die_at(when: str, place: str, number: int) -> None:
+def die_at(when: str, place: str, number: int, by: signal.Signals = signal.SIGKILL) -> None:
     """Wrap the function of `place` so that its call of this number, counted from 1, is the last thing that happens."""
     module, _, name = place.partition(":")
     *owners, last = name.split(".")
@@ -37,10 +38,10 @@ def die_at(when: str, place: str, number: int) -> None:
     def deadly(*positional: Any, **named: Any) -> Any:
         is_the_one = next(calls) == number
         if is_the_one and when == "before":
-            die()
+            die(by)
         result = function(*positional, **named)
-        if is_the_one:
-            die()
+        if is_the_one and when == "after":
+            die(by)
         return result
 
     setattr(owner, last, deadly)
@@ -51,6 +52,8 @@ def main() -> int:
     options = argparse.ArgumentParser()
     options.add_argument("job")
     options.add_argument("--die", nargs=3, metavar=("WHEN", "PLACE", "NUMBER"))
+    options.add_argument("--signal", choices=["KILL", "STOP"], default="KILL")
+    options.add_argument("--elsewhere", action="store_true")
     options.add_argument("--records-per-batch", type=int, default=kafka_records.MAX_RECORDS_PER_BATCH)
     words = sys.argv[1:]
     chosen = options.parse_args(words[: words.index("--")])
@@ -58,7 +61,9 @@ def main() -> int:
     job = importlib.import_module(f"jobs.spark.{chosen.job}")
     if chosen.die:
         when, place, number = chosen.die
-        die_at(when, place, int(number))
+        die_at(when, place, int(number), signal.Signals[f"SIG{chosen.signal}"])
+    if chosen.elsewhere:
+        lease._identity = lambda pid: ""  # noqa: ARG005 (the name is the function's own)
     return cli.main(job.parser(), job.run, words[words.index("--") + 1 :])
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from jobs import cli
 from jobs.generator.__main__ import write_day
-from jobs.spark import tables
+from jobs.spark import lease, tables
 from tests.faults.chain import ARCHIVE, CURATED, ETL, HOT, JOBS, LAKE, LOAD, Chain
 from tests.faults.conftest import FULL, IN_FULL, SPARK_FAULTS, Tell
 from tests.kafka_runs import lines_of
@@ -186,6 +186,34 @@ def test_of_two_at_once_the_second_is_refused(chain: Chain, log: list[bytes], te
             first.end(signal.SIGCONT)
             assert first.wait() == 0, first.said
     tell(f"refused as the second writer: {', '.join(writers)}")
+
+
+@IN_FULL
+@pytest.mark.parametrize(
+    "point", [point for point in POINTS if point.job != LOAD and point.name.endswith(" 1")], ids=str
+)
+def test_a_driver_that_stops_at_a_commit_point_until_another_took_over_loses_and_doubles_nothing(
+    spark: SparkSession, chain: Chain, log: list[bytes], monkeypatch: pytest.MonkeyPatch, tell: Tell, point: Point
+) -> None:
+    monkeypatch.setattr(lease, "EXPIRES_S", 3.0)  # of the one that waits; the stopped one renews nothing anyway
+    feed = Feed(chain, log[: 2 * LINES_A_POINT], 2)
+    feed.next()
+    for job in JOBS:
+        chain.run(job)
+    feed.next()
+    if point.job == HOT:
+        chain.run(CURATED)
+    words = ["--signal", "STOP", "--elsewhere", "--die", point.when, point.place, str(point.number)]
+    with chain.start(point.job, *feed.driver(), *words) as driver:
+        driver.is_stopped()
+        chain.run(point.job)
+        driver.end(signal.SIGCONT)
+        ended = driver.wait()
+        assert ended in (0, 1), driver.said
+    for job in JOBS:
+        chain.run(job)
+    chain.check(spark)
+    tell(f"{point.job} stopped {point.name}, overtaken, went on and ended with {ended}: lost 0, double 0")
 
 
 @IN_FULL
