@@ -4,6 +4,9 @@ One stream, which is one checkpoint, reads each record once, and Delta keeps its
 has written needs no look. After another stream has written (a checkpoint was deleted, the archive was read), all that
 the other one had read is behind this one as soon as a round has read all there is. That is noted beside the table, with
 what the others had written until then: a round that dies before its end is compared again.
+
+On S3 the first batch of each run is compared too: Spark looks whether a file of a checkpoint is there, and then writes
+it, so a late request of a run that died may replace the one of the run after it, and the next one begins too early.
 """
 
 import hashlib
@@ -26,6 +29,7 @@ class Overlap:
         self._files: Files | None = None
         self._note = ""
         self._is_possible = True
+        self._is_first = "://" in paths[0]
 
     def is_possible(self, spark: "SparkSession", stream: str) -> bool:
         """Whether the tables may hold records that this stream (the id of its checkpoint) reads."""
@@ -37,7 +41,8 @@ class Overlap:
             self._is_possible = self._note not in self._files.names()
             if not any(is_table(spark, path) for path in self._paths):
                 self.note_end()
-        return self._is_possible
+        is_first, self._is_first = self._is_first, False
+        return self._is_possible or is_first
 
     def note_end(self) -> None:
         """Of a round that has read all there is, or of all that others have written: nothing."""
@@ -47,8 +52,8 @@ class Overlap:
 
     def _of_others(self, spark: "SparkSession", stream: str) -> str:
         """What other streams have written, as a name."""
-        from jobs.spark.writer import batches
+        from jobs.spark.writer import COMPARED, batches
 
         found = [sorted(batches(spark, path).items()) for path in self._paths]
-        others = [[batch for batch in table if batch[0] != stream] for table in found]
+        others = [[batch for batch in table if batch[0] not in (stream, COMPARED)] for table in found]
         return hashlib.sha256(json.dumps(others).encode()).hexdigest()[:16]

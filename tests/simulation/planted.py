@@ -101,6 +101,17 @@ def caught_up_too_early(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Overlap, "is_possible", is_possible)
 
 
+def first_batch_is_not_compared(patch: pytest.MonkeyPatch) -> None:
+    """A run believes the end of the batch before it that the checkpoint has."""
+    real = Overlap.__init__
+
+    def init(self: Overlap, *paths: str) -> None:
+        real(self, *paths)
+        self._is_first = False
+
+    patch.setattr(Overlap, "__init__", init)
+
+
 def half_a_batch_is_done(patch: pytest.MonkeyPatch) -> None:
     """The clicks are written before the bad records, and say that both are."""
 
@@ -267,7 +278,8 @@ def days_of_the_wrong_run(patch: pytest.MonkeyPatch) -> None:
 PLANTED: Final[dict[str, list[Plant]]] = {
     "stream": [
         no_condition, no_fence, batch_without_its_number, takes_at_once, takes_by_the_wall_clock, takes_from_the_living,
-        old_number_is_taken, lease_without_condition, no_comparison, caught_up_too_early, half_a_batch_is_done,
+        old_number_is_taken, lease_without_condition, no_comparison, caught_up_too_early,
+        first_batch_is_not_compared, half_a_batch_is_done,
         lease_is_lost_unnoticed,
     ],
     "producer": [
