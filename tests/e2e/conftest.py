@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import urllib.parse
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -55,6 +57,11 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copytree(REPOSITORY / name, folder / name, ignore=ignored)
     for path in (*REPOSITORY.glob("dag_factory_*.py"), REPOSITORY / ".airflowignore"):
         shutil.copy(path, folder)
+    local = folder / "pipelines/environments/local.yaml"
+    own = re.compile(r"(?m)^default_args:\n(?: .*\n)+")  # no retries, since at a demo somebody is looking
+    without, found = own.subn("", local.read_text(encoding="utf-8"))
+    assert found == 1
+    local.write_text(without, encoding="utf-8")
     return folder
 
 
@@ -89,6 +96,16 @@ def browser() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=install_browser(), args=["--no-sandbox", "--disable-gpu"])
         yield browser
         browser.close()
+
+
+def first_failure(api: AirflowApi, dag_id: str, run_id: str) -> tuple[str, str]:
+    """The state in which the run's first failed try left its task, and the lines that say why; no retry is awaited."""
+    with_failure = {"failed", "up_for_retry"}
+    api.wait(lambda: any(task.state in with_failure for task in api.tasks(dag_id, run_id)), "a try has failed", 120)
+    (task,) = (task for task in api.tasks(dag_id, run_id) if task.state in with_failure)
+    api.call("PATCH", f"dags/{dag_id}/dagRuns/{urllib.parse.quote(run_id)}", {"state": "failed"})
+    assert task.try_number == 1
+    return task.state or "", "\n".join(line for line in api.log(dag_id, run_id, task) if "error:" in line)
 
 
 def screenshot(page: Page, name: str) -> None:
