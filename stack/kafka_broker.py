@@ -12,6 +12,7 @@ import uuid
 from base64 import urlsafe_b64encode
 from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 from stack.errors import StackError
 from stack.home import Home
@@ -53,7 +54,8 @@ class KafkaBroker(Server):
     """Kafka; `address` is the bootstrap address."""
 
     name = "kafka"
-    ports = ("kafka", "kafka-controller")
+    ports: ClassVar[tuple[str, ...]] = ("kafka", "kafka-controller")
+    quorum: ClassVar[tuple[str, ...]] = ("--standalone",)  # of controllers: this broker alone
     archive = f"SharedArchiveFile={KAFKA_CLASSES}"  # Java's option, to read or to write one
 
     @property
@@ -95,14 +97,18 @@ class KafkaBroker(Server):
         _, answered, brokers = struct.unpack(">iii", answer)
         return bool(answered == correlation and brokers)
 
+    def cluster_id(self) -> str:
+        """The id of the cluster that it founds."""
+        return new_cluster_id()
+
     @property
     def _settings(self) -> Path:
         return self.home.folder("kafka") / "server.properties"
 
     def _format(self) -> None:
-        tool = ["kafka.tools.StorageTool", "format", "--standalone", "--ignore-formatted"]
+        tool = ["kafka.tools.StorageTool", "format", *self.quorum, "--ignore-formatted"]
         done = subprocess.run(
-            [*self._java("128m"), *tool, "--cluster-id", new_cluster_id(), "--config", str(self._settings)],
+            [*self._java("128m"), *tool, "--cluster-id", self.cluster_id(), "--config", str(self._settings)],
             capture_output=True,
             text=True,
             check=False,

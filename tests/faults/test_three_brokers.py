@@ -1,0 +1,166 @@
+"""Three brokers: one may be away and the log is sent on; of two no write succeeds, and nothing acknowledged is lost."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+from confluent_kafka import KafkaError, Producer
+from kafka import KafkaAdminClient, TopicPartition
+
+from jobs.cli import NonRetryableError
+from jobs.event import PARTITIONS, event_id
+from jobs.kafka_topic import Declared
+from jobs.producer.replay import WEEK_MS
+from jobs.producer.sender import Sender
+from stack.home import Home
+from stack.kafka_broker import SETTINGS, KafkaBroker
+from stack.settings import HOST
+from tests.faults.conftest import IN_FULL, Tell, kill
+from tests.faults.test_producer_faults import log  # noqa: F401  (a fixture)
+from tests.kafka_runs import consumer, lines_of, producing, records_of, stored, wait_for_more
+
+# kafka-python leaves the socket of a refused connection to the garbage collector, which complains.
+pytestmark = [pytest.mark.faults, IN_FULL, pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")]
+
+DECLARED = Declared(replication=3, min_insync_replicas=2)
+OPTIONS = ("--replication=3", "--min-insync-replicas=2")
+STARTS_SECONDS = 60
+
+
+class Follower(KafkaBroker):
+    """A broker of the cluster whose controller runs beside its first one."""
+
+    ports: ClassVar[tuple[str, ...]] = ("kafka",)
+    quorum: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, home: Home, first: KafkaBroker, number: int) -> None:
+        super().__init__(home)
+        self._first, self._number = first, number
+
+    def prepare(self) -> None:
+        """Write the settings; format the log folder the first time."""
+        controller = self._first.home.port("kafka-controller")
+        data = self.home.folder("kafka") / "data"
+        text = SETTINGS.format(host=HOST, port=self.home.port("kafka"), controller_port=controller, data=data)
+        text = re.sub(r",CONTROLLER://\S+", "", text.replace("broker,controller", "broker"))
+        self._settings.write_text(text.replace("node.id=1", f"node.id={self._number}"), encoding="utf-8")
+        if not (data / "meta.properties").exists():
+            self._format()
+
+    def cluster_id(self) -> str:
+        """The one of the cluster that the first broker founded."""
+        meta = (self._first.home.folder("kafka") / "data" / "meta.properties").read_text(encoding="utf-8")
+        ids: list[str] = re.findall(r"cluster\.id=(\S+)", meta)
+        return ids[0]
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[KafkaBroker]]:
+    """The first one, which is also the controller, and two followers."""
+    folder = tmp_path_factory.mktemp("cluster")
+    first = KafkaBroker(Home(folder / "1", any_port=True))
+    brokers = [first, *(Follower(Home(folder / str(number), any_port=True), first, number) for number in (2, 3))]
+    try:
+        for broker in brokers:
+            broker.start()
+        yield brokers
+    finally:
+        for broker in reversed(brokers):
+            broker.stop()
+
+
+@pytest.fixture
+def topic() -> str:
+    """A topic that nobody else uses."""
+    return f"faults.{uuid.uuid4().hex}"
+
+
+def test_one_broker_less_is_nothing_and_two_less_stop_the_writes_and_lose_nothing(
+    cluster: list[KafkaBroker],
+    log: Path,  # noqa: F811
+    topic: str,
+    chance: random.Random,
+    tell: Tell,
+) -> None:
+    first, second, third = cluster
+    kafka = first.address
+    everywhere = ",".join(broker.address for broker in cluster)
+    with producing(everywhere, log, topic, *OPTIONS) as run:
+        assert wait_for_more(kafka, topic, 0, run, STARTS_SECONDS)
+        time.sleep(chance.uniform(0, 0.3))
+        kill(second)
+        assert run.poll() is None, "it was done already"
+        said = run.communicate(timeout=120)[0]
+    assert run.returncode == 0, said
+    with producing(everywhere, log, topic, "--shift-weeks=-1", *OPTIONS) as run:
+        assert wait_for_more(kafka, topic, stored(kafka, topic), run, STARTS_SECONDS)
+        kill(third)
+        wait_until_alone(kafka, topic)
+        assert "timed out" in str(refusal_of_a_write(kafka, topic))
+        assert run.poll() is None
+        third.start()
+        second.start()
+        said = run.communicate(timeout=120)[0]
+    assert run.returncode == 0, said
+    records = records_of(kafka, topic)
+    expected = Counter(event_id(line, shift) for line in lines_of(log) for shift in (0, -WEEK_MS))
+    found = Counter(event_id(record.value, int(record.headers[0][1])) for record in records)
+    tell(f"one of three brokers killed, then two, in the midst of {len(records)} records: lost 0, double 0")
+    assert found == expected
+
+
+def refusal_of_a_write(kafka: str, topic: str) -> KafkaError | None:
+    """Why a record is not acknowledged within some seconds."""
+    answers: list[KafkaError | None] = []
+    producer = Producer({"bootstrap.servers": kafka, "acks": "all", "message.timeout.ms": 5000, "log_level": 0})
+    producer.produce(topic, b"never stored", on_delivery=lambda error, _: answers.append(error))
+    producer.flush(STARTS_SECONDS)
+    return answers[0]
+
+
+def wait_until_alone(kafka: str, topic: str) -> None:
+    """Wait until the cluster knows that each partition has one replica left."""
+    deadline = time.monotonic() + STARTS_SECONDS
+    with consumer(kafka) as ours:
+        while any(each.isrs != [1] for each in ours.list_topics(topic, 30).topics[topic].partitions.values()):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+
+def test_the_command_for_more_replicas_is_right(cluster: list[KafkaBroker], topic: str) -> None:
+    kafka = cluster[0].address
+    with Sender(kafka, topic, Declared()):
+        pass
+    admin = KafkaAdminClient(bootstrap_servers=kafka)
+    try:
+        with pytest.raises(
+            NonRetryableError, match="has 1 replicas, --replication declares 3: kafka-reassign-partit"
+        ) as no:
+            Sender(kafka, topic, DECLARED)
+        plans = [json.loads(plan) for plan in re.findall(r"<\(echo '(.+?)'\)", str(no.value))]
+        assert len(plans) == 2, "the topic of progress too"
+        wanted = {
+            TopicPartition(each["topic"], each["partition"]): each["replicas"]
+            for plan in plans
+            for each in plan["partitions"]
+        }
+        admin.alter_partition_reassignments(wanted)
+        deadline = time.monotonic() + STARTS_SECONDS
+        while admin.list_partition_reassignments():
+            assert time.monotonic() < deadline
+        with Sender(kafka, topic, DECLARED) as sender:
+            sender.send([b"{}"], 0)
+            sender.finish(1)
+        partitions = admin.describe_topics([topic])[0]["partitions"]
+        assert [len(each["isr_nodes"]) for each in partitions] == [3] * PARTITIONS
+    finally:
+        admin.close()
