@@ -19,7 +19,7 @@ HOSTILE = [
     "\t tab and blanks  ",
     "\x1b[31mred\x07\x04",
     "&& exit 7 || true",
-    "x" * 100_000,
+    "x" * 50_000,
     "",
 ]
 _SQL = ["'); DROP TABLE daily_traffic; --", "\\. \\N", "1 OR 1=1", "/* */ $$ $1 :name %(name)s", 'E\'\\x27" ""']

@@ -116,7 +116,8 @@ def fill(airflow: Airflow) -> None:
         kind = {"conn_type": catalog["connections"][name]["type"]}
         empty = dict.fromkeys(("host", "port", "login", "schema", "password", "extra"))
         words = {"description": catalog["connections"][name]["description"]}
-        airflow.has["connections"].append({"connection_id": name, **empty, **kind, **words, **address})
+        extra = {"extra": json.dumps(address["extra"])} if "extra" in address else {}
+        airflow.has["connections"].append({"connection_id": name, **empty, **kind, **words, **address, **extra})
     airflow.has["pools"] = [{"name": "default_pool", "slots": 128, "description": None, "include_deferred": False}]
     airflow.has["pools"] += [
         {"name": name, **pool, "include_deferred": True} for name, pool in catalog["pools"].items()
