@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
@@ -49,11 +48,9 @@ def test_no_promise_is_broken_in_a_hundred_thousand_stories() -> None:
     parts = [
         (kind, range(begin, begin + PART)) for begin in range(first, first + STORIES, PART) for kind in harness.KINDS
     ]
-    started = time.monotonic()
     with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as processes:
         broken = list(filter(None, processes.map(harness.told, *zip(*parts, strict=True))))
     assert not broken, "\n\n".join(broken)
-    assert time.monotonic() - started < 300, "that are too few a minute"
 
 
 @pytest.mark.faults
