@@ -22,7 +22,7 @@ from pipeline_config.schema import resolved, schema_of
 
 Schema = dict[str, Any]
 FOLDER = "schemas/generated"
-READ = ("pipelines", "pipelines/**/*", "schemas/*.json", "jobs", "jobs/*/", "jobs/**/*.py", "pipeline_config/*.py")
+READ = {"pipelines": "", "schemas": ".json", "jobs": ".py", "pipeline_config": ".py"}  # what the files end with
 NOTIFIED = ("on_failure", "on_retry", "on_success", "notify")
 _TEMPLATE = {"type": "string", "pattern": r"\{\{"}
 
@@ -51,8 +51,15 @@ def _is_newer(stamp: Path, root: Path) -> bool:
     """Whether nothing has changed since it was written; folders change when a file in them comes or goes."""
     if not stamp.exists():
         return False
-    read = (path for pattern in READ for path in root.glob(pattern))
-    return stamp.stat().st_mtime_ns > max(path.lstat().st_mtime_ns for path in read)
+    written = stamp.stat().st_mtime_ns
+    for name, ending in READ.items():
+        for folder, _, files in os.walk(root / name):
+            if folder.endswith((FOLDER, "__pycache__")):
+                continue
+            paths = [folder, *(f"{folder}/{file}" for file in files if file.endswith(ending))]
+            if max(os.lstat(path).st_mtime_ns for path in paths) >= written:
+                return False
+    return True
 
 
 def generated(project: Project) -> dict[str, Schema]:
