@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import datetime as dt
+import shutil
 import tempfile
 from collections import Counter
 from functools import cache
@@ -27,6 +29,7 @@ KINDS: Final = ("as it was", "another", "longer")
 def folder() -> Path:
     """The log as it was, with another first day, and with a longer one: the same names in three folders."""
     root = Path(tempfile.mkdtemp(prefix="tripclick_simulation_"))
+    atexit.register(shutil.rmtree, root)
     for kind in KINDS:
         (root / kind).mkdir()
         for day, count in zip(DAYS, LINES, strict=True):
