@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from psycopg import sql
     from pyspark.sql import DataFrame
 
+HUNG_MS: Final = 10 * 60 * 1000  # a job that hangs within a transaction holds the tables of all others no longer
 NEEDED: Final = ("PGHOST", "PGDATABASE", "PGUSER")
 _TIMESTAMP: Final = "yyyy-MM-dd HH:mm:ss.SSSSSSXXX"
 
@@ -29,8 +30,9 @@ def connect() -> "psycopg.Connection[Any]":
             f"{', '.join(missing)} not set: declare the connection postgres_gold on the task in the pipeline's YAML, "
             "and let the Spark server's sshd take it (AcceptEnv PG*); or set PGSERVICE there"
         )
+    options = f"{os.environ.get('PGOPTIONS', '')} -c idle_in_transaction_session_timeout={HUNG_MS}"
     try:
-        return psycopg.connect("", autocommit=True, connect_timeout=10, application_name="tripclick")
+        return psycopg.connect("", autocommit=True, connect_timeout=10, application_name="tripclick", options=options)
     except psycopg.OperationalError as error:
         why = str(error).strip().splitlines()[0]
         wrong = f"PostgreSQL: {why}; look at the connection postgres_gold and at the server"

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from jobs.cli import JobError, NonRetryableError
-from jobs.spark import analytics_mart_etl, load_postgres
+from jobs.spark import analytics_mart_etl, load_postgres, postgres
 from jobs.spark.migrations import migrate
 from jobs.spark.postgres import as_csv, copy_rows
 from tests.clicks import append, append_quarantine, at, click, frame
@@ -169,3 +169,16 @@ def test_an_older_mart_loads_has_no_run_and_all_is_loaded(lakes: Lakes) -> None:
         connection.execute("INSERT INTO mart_loads (table_name, row_count) VALUES ('daily_traffic', 7)")
     load(lakes.other)
     assert len(cold_rows()["daily_traffic"]) == 1
+
+
+def test_a_job_that_hangs_within_a_transaction_holds_its_tables_for_a_while_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(postgres, "HUNG_MS", 100)
+    with postgres.connect() as hung, psycopg.connect("", autocommit=True) as other:
+        migrate(other)
+        hung.execute("BEGIN; LOCK TABLE mart_loads IN SHARE ROW EXCLUSIVE MODE")
+        other.execute("SET lock_timeout = '10s'")
+        other.execute("INSERT INTO mart_loads (table_name, row_count) VALUES ('daily_traffic', 7)")
+        with pytest.raises(psycopg.errors.IdleInTransactionSessionTimeout):
+            hung.execute("SELECT 1")
