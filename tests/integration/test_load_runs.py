@@ -155,9 +155,9 @@ def test_every_cell_comes_through_copy_as_it_is(spark: "SparkSession") -> None:
     numbers = [(2**63 - 1, 0.1), (-(2**63), -1.7976931348623157e308), (0, 5e-324), (None, None)]
     rows = [(text, moment, moment.date(), n % 2 == 0, *numbers[n % 4]) for n, text in enumerate(texts)]
     lake = spark.createDataFrame(rows, "t string, at timestamp, day date, yes boolean, n bigint, x double")
-    with psycopg.connect("", autocommit=True) as connection:
+    with as_owner() as connection:
         columns = "t text, at timestamptz, day date, yes boolean, n bigint, x double precision"
-        connection.execute(f"CREATE TEMPORARY TABLE cells ({columns})".encode())
+        connection.execute(f"CREATE TABLE cells ({columns})".encode())
         assert copy_rows(connection, "cells", lake.columns, as_csv(lake)) == len(rows)
         found = connection.execute("SELECT * FROM cells").fetchall()
     assert sorted(found, key=repr) == sorted(rows, key=repr)
