@@ -152,7 +152,7 @@ def test_no_key_is_proposed_that_the_check_then_refuses(server: YamlServer, oper
         ("    dependencies:\n      - ", [task["task_id"] for task in DAILY["tasks"]]),
         (
             "    operator: TriggerDagRunOperator\n    trigger_dag_id: tripclick_load_postgres\n    conf:\n      ",
-            ["max_shrink_factor", "in_full"],
+            ["in_full", "max_shrink_factor", "missing_limit_days", "missing_until"],
         ),
     ],
 )
