@@ -61,7 +61,8 @@ def run(options: argparse.Namespace) -> None:
     from jobs.spark.session import session
     from jobs.spark.writer import one_writer
 
-    spark = session("analytics_mart_etl")
+    # How many parts there are is known before: to plan again after each shuffle finds out nothing.
+    spark = session("analytics_mart_etl", {"spark.sql.adaptive.enabled": "false"})
     mart = Mart(spark, options.mart_path)
     with one_writer(spark, options.mart_path):
         this = run_of_now(spark, options.curated_path)  # not older than what the last writer read

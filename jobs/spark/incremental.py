@@ -36,7 +36,6 @@ def apply_changes(mart: "Mart", this: "Run", last: "Written") -> None:
     if (this.clicks.version, this.quarantine.version) == (last.run.clicks.version, last.run.quarantine.version):
         say("nothing has changed since the last run")
         return
-    spark.conf.set("spark.sql.adaptive.enabled", "false")
     # Of a day's rows: to generate code for each query, and to compile it, takes longer than to interpret it.
     spark.conf.set("spark.sql.codegen.wholeStage", "false")
     spark.conf.set("spark.sql.codegen.factoryMode", "NO_CODEGEN")

@@ -48,9 +48,13 @@ def _moved(clicks: DataFrame, days: int, times: int) -> DataFrame:
     from pyspark.sql import functions as F
 
     ago = F.col("ago").cast("int") * days
-    moved = {name: F.col(name) - F.make_dt_interval(ago) for name in ("event_ts", "source_ts")}
+    moved = {name: F.col(name) - F.make_dt_interval(ago) for name in ("event_ts", "source_ts", "kafka_ts")}
     others = {name: F.concat_ws("-", name, "ago") for name in ("session_id", "event_id")}
-    day = {"event_date": F.date_sub("event_date", ago)}
+    records = clicks.agg(F.max("offset")).collect()[0][0] + 1
+    day = {
+        "event_date": F.date_sub("event_date", ago),
+        "offset": F.col("offset") + (times - 1 - F.col("ago")) * records,
+    }
     return (
         clicks.crossJoin(clicks.sparkSession.range(times).toDF("ago"))
         .withColumns({**moved, **others, **day})
