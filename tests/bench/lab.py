@@ -57,13 +57,13 @@ class Sizes:
 
 
 class Lab:
-    """A folder with everything in it; with `keep`, what the last run made there is taken as it is."""
+    """A folder with everything in it; with `keep`, the logs and streams that are there are taken as they are."""
 
     def __init__(self, folder: Path, sizes: Sizes, *, keep: bool = False) -> None:
         self.sizes = sizes
         self._folder = folder = folder.resolve()  # the servers have other working folders
-        if not keep:
-            shutil.rmtree(folder, ignore_errors=True)
+        # What an earlier version of the code has computed is nothing to go on from.
+        shutil.rmtree(folder / "runs" if keep else folder, ignore_errors=True)
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o755)  # PostgreSQL runs as another user than root
         self._home = Home(folder / "servers", any_port=True)
