@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, TopicPartition
 
 from jobs.producer.progress import bounds
 from stack.settings import REPOSITORY
@@ -93,7 +93,8 @@ def records_of(kafka: str, topic: str) -> list[Record]:
     with consumer(kafka) as ours:
         partitions = partitions_of(ours, topic)
         left = sum(end - begin for begin, end in (bounds(ours, partition) for partition in partitions))
-        ours.assign(partitions)
+        # Without a place the group's one is asked for, which a broker that has just started does not know yet.
+        ours.assign([TopicPartition(topic, partition.partition, OFFSET_BEGINNING) for partition in partitions])
         found: list[Record] = []
         deadline = time.monotonic() + 30
         while len(found) < left and time.monotonic() < deadline:
