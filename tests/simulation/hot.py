@@ -10,7 +10,6 @@ from typing import Any, Final
 
 import psycopg
 
-from jobs.cli import JobError
 from jobs.spark import analytics_mart_realtime, streaming, writer
 from jobs.spark.hot_marts import Rows
 from jobs.spark.tables import ANOMALY_SESSIONS, CLINICAL_TREND, HOT_MARTS, TOP_DOCS, TRAFFIC_MINUTE
@@ -51,10 +50,7 @@ class Following:
             world.after(chance.random() * dense, self._start, (f"stream {number}", chance.choice(world.hosts), 3.0))
         world.run()
         world.calm()
-        process = self._start(("the last stream", world.hosts[0], None))
-        world.run()
-        if process.error:
-            raise process.error
+        world.finish(self._start(("the last stream", world.hosts[0], None)))
         right = self._right(self.delta.now(CURATED).version)
         if (there := self._there()) != right:
             world.broken(f"the minutes are {there} after the last stream, not {right}")
@@ -76,17 +72,10 @@ class Following:
         name, host, minutes = what
 
         def main() -> None:
-            process = self.world.task.process
             try:
                 self._stream(Session(self.delta, name), minutes)
             except psycopg.OperationalError as error:
                 self.world.tell(f"ends: {error}")
-            except JobError as error:
-                self.world.tell(f"ends: {error}")
-                raise
-            finally:
-                if not process.dead:
-                    self.world.kill(process, "is gone")
 
         return self.world.start(name, host, main)
 

@@ -11,7 +11,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from jobs.cli import JobError
 from jobs.kafka_topic import Declared
 from jobs.producer import replay, sender
 from jobs.producer.log_files import LogFile
@@ -84,10 +83,7 @@ class Sending:
             world.broken(f"{before} records of {len(lines_of(self.kind))} lines in {self.runs} runs")
 
     def _sent_last(self) -> int:
-        process = self._start(self.world.hosts[0])
-        self.world.run()
-        if process.error:
-            raise process.error
+        self.world.finish(self._start(self.world.hosts[0]))
         return sum(self.kafka.log(TOPIC, partition).end for partition in range(PARTITIONS))
 
     def _start(self, host: Host) -> Any:
@@ -96,19 +92,11 @@ class Sending:
         return self.world.start(f"run {self.runs}", host, self._run)
 
     def _run(self) -> None:
-        world, kind = self.world, self.kind
-        process, before = world.task.process, self.kafka.id
-        try:
-            with sender.Sender("b", TOPIC, Declared()) as sink:
-                replay.send_batch(sink, [_file(kind, day) for day in DAYS], [], 0)
-            if (before, kind) == (self.kafka.id, self.kind):
-                self._look_whether_all_is_there(kind)
-        except JobError as error:
-            world.tell(f"ends: {error}")
-            raise
-        finally:
-            if not process.dead:
-                world.kill(process, "is gone")
+        kind, before = self.kind, self.kafka.id
+        with sender.Sender("b", TOPIC, Declared()) as sink:
+            replay.send_batch(sink, [_file(kind, day) for day in DAYS], [], 0)
+        if (before, kind) == (self.kafka.id, self.kind):
+            self._look_whether_all_is_there(kind)
 
     # What happens to Kafka and to the log between runs
 

@@ -129,25 +129,10 @@ class Lake:
         self._process(f"{name} {'replay' if replays else 'stream'}", host, job)
 
     def _process(self, name: str, host: Host, job: Callable[[Session], None]) -> Process:
-        def main() -> None:
-            world = self.world
-            process = world.task.process
-            try:
-                job(Session(self.delta, name))
-            except Exception as error:
-                world.tell(f"ends: {error}")
-                raise
-            finally:
-                if not process.dead:
-                    world.kill(process, "is gone")
-
-        return self.world.start(name, host, main)
+        return self.world.start(name, host, lambda: job(Session(self.delta, name)))
 
     def _finish(self, name: str, job: Callable[[Session], None]) -> None:
-        process = self._process(name, self.world.hosts[0], job)
-        self.world.run()
-        if process.error:
-            raise process.error
+        self.world.finish(self._process(name, self.world.hosts[0], job))
 
     def _lose_checkpoint(self, _: None) -> None:
         """Somebody deletes it, as the documents say, when no job runs."""

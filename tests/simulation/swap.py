@@ -63,28 +63,13 @@ class Marts:
         world.run()
         world.calm()
         for job, name in ((self._etl, "last etl"), (self._load, "last load")):
-            process = self._start((job, name, world.hosts[0]))
-            world.run()
-            if process.error:
-                raise process.error
+            world.finish(self._start((job, name, world.hosts[0])))
         if self._there(COLD_MARTS[0]) != self.clicks:
             world.broken(f"PostgreSQL has {self._there(COLD_MARTS[0])} after the last load, not {self.clicks}")
 
     def _start(self, what: tuple[Any, str, Host]) -> Process:
         job, name, host = what
-
-        def main() -> None:
-            process = self.world.task.process
-            try:
-                job(Session(self.delta, name))
-            except Exception as error:
-                self.world.tell(f"ends: {error}")
-                raise
-            finally:
-                if not process.dead:
-                    self.world.kill(process, "is gone")
-
-        return self.world.start(name, host, main)
+        return self.world.start(name, host, lambda: job(Session(self.delta, name)))
 
     # The jobs
 

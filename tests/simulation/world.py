@@ -134,12 +134,29 @@ class World:
         self._count += 1
         heappush(self._queue, (self.now + seconds, self._count, function, argument))
 
-    def start(self, name: str, host: Host, main: Callable[[], object], delay: float = 0.0) -> Process:
-        """A new process."""
+    def start(self, name: str, host: Host, main: Callable[[], object]) -> Process:
+        """A new process, which is gone with all of its threads when `main` has ended."""
         process = Process(name, host, 1000 + len(self.processes))
+
+        def whole() -> None:
+            try:
+                main()
+            except Exception as error:
+                self.tell(f"ends: {error}")
+                raise
+            finally:
+                if not process.dead:
+                    self.kill(process, "is gone")
+
         self.processes.append(process)
-        self.thread(process, main, delay)
+        self.thread(process, whole)
         return process
+
+    def finish(self, process: Process) -> None:
+        """Run until nothing is left to happen; raises what has ended this process."""
+        self.run()
+        if process.error:
+            raise process.error
 
     def thread(self, process: Process, function: Callable[[], object], delay: float = 0.0) -> None:
         """A new thread of a process."""
