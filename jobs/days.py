@@ -1,9 +1,14 @@
 """Sets of days: those that follow each other, and those that are missing. Standard library only."""
 
 import datetime as dt
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 Span = tuple[dt.date, dt.date]  # the days from the first to the last, both included
+
+
+def days_between(first: dt.date, last: dt.date) -> Iterator[dt.date]:
+    """The days from the first to the last, both included."""
+    return (first + dt.timedelta(days=number) for number in range((last - first).days + 1))
 
 
 def gaps(days: Iterable[dt.date], first: dt.date, last: dt.date) -> list[Span]:

@@ -56,7 +56,7 @@ class Declared:
 
     @property
     def progress(self) -> dict[str, str]:
-        """The settings of the topic of progress, which is kept for good. Kafka never compacts its open segment."""
+        """Settings of the topic of progress, which has no retention limit. Kafka never compacts its open segment."""
         return {
             "cleanup.policy": "compact",
             "min.insync.replicas": str(self.min_insync_replicas),
@@ -70,6 +70,11 @@ def lacking(has: Mapping[str, str], declared: Mapping[str, str]) -> dict[str, st
     return {name: value for name, value in declared.items() if name in compared and _IS_LESS[name](has[name], value)}
 
 
+def pairs(settings: Mapping[str, str], between: str = ", ") -> str:
+    """Settings in one line."""
+    return between.join(f"{name}={value}" for name, value in settings.items())
+
+
 @dataclass(frozen=True)
 class Tools:
     """Kafka's own commands, for these brokers and this login."""
@@ -79,8 +84,7 @@ class Tools:
 
     def set(self, topic: str, settings: Mapping[str, str]) -> str:
         """The command that gives a topic these settings."""
-        pairs = ",".join(f"{name}={value}" for name, value in settings.items())
-        return f"kafka-configs.sh {self._there} --alter --topic {topic} --add-config {pairs}"
+        return f"kafka-configs.sh {self._there} --alter --topic {topic} --add-config {pairs(settings, ',')}"
 
     def replicate(self, topic: str, replicas: Mapping[int, Sequence[int]], nodes: Sequence[int], count: int) -> str:
         """The command that gives each partition so many replicas, or why there can be none.

@@ -43,9 +43,7 @@ def chart_refusal(query: Mapping[str, Any], params: Mapping[str, Any], filtered:
         "row_limit": (query["row_limit"] or 0) <= limit,
         "row_offset": not query["row_offset"],
     }
-    return next((what for what, kept in rules.items() if not kept), "") or _foreign(
-        query, {*columns, *metrics}, filtered
-    )
+    return _broken(rules) or _foreign(query, {*columns, *metrics}, filtered)
 
 
 def filter_refusal(query: Mapping[str, Any], column: str) -> str:

@@ -186,7 +186,7 @@ def _verify(folder: Path, checksums: Path) -> None:
         place = checksums.parent.relative_to(REPOSITORY)
         raise StackError(
             f"{', '.join(dict.fromkeys(others))}: not as {place}/{checksums.name} lists it; after a change of pom.xml "
-            f"that is right, list them anew: (cd {place} && sha256sum {folder.name}/*.jar | grep -v /{OURS} > "
+            f"that is right, list them again: (cd {place} && sha256sum {folder.name}/*.jar | grep -v /{OURS} > "
             f"{checksums.name})"
         )
 

@@ -12,7 +12,7 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from jobs.cli import say
-from jobs.days import spans_text
+from jobs.days import days_between, spans_text
 from jobs.event import SHIFT_HEADER, event_id
 from jobs.kafka_security import PLAINTEXT, Security
 from jobs.producer.log_files import LogFile
@@ -165,7 +165,7 @@ class Journal:
             (note["file"], day, note["file_end"])
             for note in notes
             if note.get("file_end") is not None and (note["topic_id"], note["shift_ms"]) == (self._topic_id, shift_ms)
-            for day in _days(*map(dt.date.fromisoformat, note["days"]))
+            for day in days_between(*map(dt.date.fromisoformat, note["days"]))
         }
 
     def progress(self, file: LogFile, shift_ms: int) -> Progress:
@@ -218,10 +218,6 @@ class Journal:
                 reached = end if error else _offset(record) + 1
                 if not error and reached <= end:
                     yield record
-
-
-def _days(first: dt.date, last: dt.date) -> Iterator[dt.date]:
-    return (first + dt.timedelta(days=number) for number in range((last - first).days + 1))
 
 
 def bounds(consumer: Consumer, partition: TopicPartition) -> tuple[int, int]:

@@ -15,7 +15,7 @@ from kafka.errors import TopicAlreadyExistsError, UnknownTopicOrPartitionError
 from jobs.cli import JobError, NonRetryableError, say
 from jobs.event import PARTITIONS
 from jobs.kafka_security import PLAINTEXT, Security, refusal
-from jobs.kafka_topic import DAY_MS, Declared, Tools, lacking
+from jobs.kafka_topic import DAY_MS, Declared, Tools, lacking, pairs
 from jobs.producer.log_files import MAX_LINE_BYTES
 
 CONNECT_SECONDS = 15
@@ -54,7 +54,8 @@ def ensure_topics(admin: KafkaAdminClient, topic: str, declared: Declared, tools
     for name in (name for name in wanted if name not in there):
         _create(admin, name, *wanted[name], declared.replication)
     most = int(_settings(admin, topic).get("max.message.bytes", _DEFAULT_BATCH_BYTES))
-    return Topic(str(_found(admin, topic)["topic_id"]), max(RECORD_BYTES, min(MAX_LINE_BYTES, most - RECORD_BYTES)))
+    clicks = there.get(topic) or _found(admin, topic)
+    return Topic(str(clicks["topic_id"]), max(RECORD_BYTES, min(MAX_LINE_BYTES, most - RECORD_BYTES)))
 
 
 def connected(brokers: str, security: Security = PLAINTEXT) -> KafkaAdminClient:
@@ -111,8 +112,7 @@ def _create(admin: KafkaAdminClient, topic: str, partitions: int, settings: dict
         admin.create_topics({topic: options}, wait_for_metadata=True)
     except TopicAlreadyExistsError:  # another producer was faster
         admin.wait_for_topics([topic])
-    pairs = ", ".join(f"{name}={value}" for name, value in settings.items())
-    say(f"created topic {topic}: {partitions} partitions, {replication} replicas, {pairs}")
+    say(f"created topic {topic}: {partitions} partitions, {replication} replicas, {pairs(settings)}")
 
 
 def _missing_replicas(
@@ -131,12 +131,12 @@ def _weak_settings(admin: KafkaAdminClient, topic: str, declared: Mapping[str, s
     if "compact" in has.get("cleanup.policy", "") and declared["cleanup.policy"] == "delete":
         yield f"topic {topic} is compacted and would keep one click of each session: {tools.set(topic, less)}"
     elif less:
-        before = ", ".join(f"{name}={has[name]}" for name in less)
+        before = pairs({name: has[name] for name in less})
         answers = admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, less)])
         if (answer := answers["topic"][topic]) != "OK":
             yield f"topic {topic} has {before}, and this user may not change that ({answer}): {tools.set(topic, less)}"
         else:
-            say(f"topic {topic} had {before}: set {', '.join(f'{name}={value}' for name, value in less.items())}")
+            say(f"topic {topic} had {before}: set {pairs(less)}")
     _warn_of_others(topic, has, declared)
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 # By which the rows of the marts are made, and an incremental run knows which ones to make again.
 DEFINING: Final = (
+    "jobs.days",
     "jobs.event",
     "jobs.spark.anomaly_rules",
     "jobs.spark.arrow",

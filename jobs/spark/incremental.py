@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from jobs.cli import say
+from jobs.days import days_between
 from jobs.spark import tables
 from jobs.spark.cold_marts import CHANGES
 from jobs.spark.mart import in_months
@@ -87,7 +88,7 @@ class Visits:
         spans = before.join(self._sessions, on="session_id", how="left_semi")
         spans = spans.select(F.to_date("first_click_ts").alias("first"), F.to_date("last_click_ts").alias("last"))
         lasted = {(row["first"], row["last"]) for row in spans.toArrow().to_pylist()}
-        days = {first + dt.timedelta(days=n) for first, last in lasted for n in range((last - first).days + 1)}
+        days = {day for span in lasted for day in days_between(*span)}
         theirs = clicks.where(clicks.event_date.isin(days | dates))
         found = visits_of(theirs.join(self._sessions, on="session_id", how="left_semi"))
         old = in_months(before, {month_of(first) for first, _ in lasted})
