@@ -28,7 +28,7 @@ from tests.bench import histories
 from tests.bench.harness import Cost, Reach, Row
 from tests.bench.lab import FIRST_DAY, Lab, alone
 from tests.bench.process import family
-from tests.integration.databases import make_schema
+from tests.integration.jobs.spark.databases import make_schema
 
 STAGE = "hot"
 CLICKS_A_SECOND = 500

@@ -33,7 +33,7 @@ from stack.kafka_broker import KafkaBroker
 from stack.postgresql import PostgreSql
 from stack.settings import REPOSITORY
 from tests import reference, spark_submit
-from tests.integration.databases import make_schema
+from tests.integration.jobs.spark.databases import make_schema
 from tests.kafka_runs import ends
 
 if TYPE_CHECKING:

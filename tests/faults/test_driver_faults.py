@@ -74,7 +74,7 @@ STOPS = [
     if point.name.endswith(" 1") and point.job != LOAD and point.name != "after the claim of a batch 1"
 ]
 # A short run makes each kind of kill at a commit point once: at an append, an overwrite and a transaction. At a random
-# moment test_lake_s3a.py kills the curated stream.
+# moment test_lease_s3a.py kills the curated stream.
 FAULTS: dict[str, list[Any]] = {
     "in short": [
         Point("before the append of the archive 2", ARCHIVE, "before", APPEND, 2),
@@ -180,7 +180,7 @@ def kill(chain: Chain, feed: Feed, job: str, lengths: dict[str, float], chance: 
         return "in the middle" if " read" in driver.said else "at its start"
 
 
-@IN_FULL  # in short test_lake_s3a.py has it, of the curated stream
+@IN_FULL  # in short test_lease_s3a.py has it, of the curated stream
 def test_of_two_at_once_the_second_is_refused(chain: Chain, log: list[bytes], tell: Tell) -> None:
     chain.send(log[:500])
     writers = [CURATED, ARCHIVE, ETL, HOT]

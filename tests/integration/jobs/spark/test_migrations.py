@@ -15,7 +15,7 @@ from jobs.spark import dictionary, migrations
 from jobs.spark.migrations import ANALYZE, HISTORY, MIGRATIONS, OWNER, RIGHTS, migrate
 from stack.postgresql import SUPERUSER, PostgreSql
 from stack.settings import DATABASE, DATABASE_LOGIN
-from tests.integration.databases import as_owner, database, rows_of  # noqa: F401  (a fixture)
+from tests.integration.jobs.spark.databases import as_owner, database, rows_of  # noqa: F401  (a fixture)
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("database")]
 OURS = sorted([HISTORY, *(table.name for table in dictionary.TABLES)])

@@ -20,7 +20,7 @@ from pipeline_config.project import ROOT, contents_of, load_project
 from pipeline_config.reader import Content, Document, content_of, read
 from pipeline_config.schema import schema_of
 
-CASES = Path(__file__).parent.parent / "pipelines"
+CASES = Path(__file__).parents[2] / "pipelines"
 OURS = contents_of(ROOT)
 
 

@@ -18,7 +18,7 @@ from pipeline_config.problem import Problem
 from pipeline_config.project import load_project
 from pipeline_config.reader import Document, KeyPath, parse, read
 from pipeline_config.schema import check_schema
-from tests.unit.test_pipeline_cases import CASES, cases
+from tests.unit.pipeline_config.test_pipeline_cases import CASES, cases
 
 PROJECT = load_project()
 # What the cases trigger and stand beside.

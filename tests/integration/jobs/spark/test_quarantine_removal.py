@@ -179,7 +179,7 @@ def test_place_misspelt(text: str, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_incremental_marts_are_those_without_it(lake: Lake, capsys: pytest.CaptureFixture[str]) -> None:
-    """Of the day that loses a click; test_marts_incremental.py compares every cell with a run in full."""
+    """Of the day that loses a click; test_incremental.py compares every cell with a run in full."""
 
     def etl() -> tuple[list[tuple[int, int]], list[str]]:
         """Clicks and bad records by day, and the session of each visit."""

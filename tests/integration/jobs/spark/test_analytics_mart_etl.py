@@ -24,7 +24,7 @@ from jobs.spark.tables import COLD_MARTS, HOT_MARTS, MART_PARTITION
 from stack.postgresql import PostgreSql
 from tests import reference
 from tests.clicks import append, append_logs, at, click, frame
-from tests.integration.databases import as_owner, database, rows_of  # noqa: F401  (a fixture)
+from tests.integration.jobs.spark.databases import as_owner, database, rows_of  # noqa: F401  (a fixture)
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

@@ -24,7 +24,7 @@ from jobs.spark.lease_files import HadoopFiles
 from jobs.spark.mart import Mart
 from jobs.spark.writer import append, one_writer
 from tests.faults.chain import Driver, driving
-from tests.integration.test_lake_streams import Lake, line
+from tests.integration.jobs.spark.test_streaming import Lake, line
 from tests.leases import TABLE, abandoned, check_that_a_zombie_is_fenced, lease_in
 from tests.s3_proxy import Request, proxy
 from tests.s3_service import BUCKET, S3Service

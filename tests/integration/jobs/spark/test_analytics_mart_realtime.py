@@ -23,7 +23,7 @@ from jobs.spark.writer import sql_name
 from stack.settings import REPOSITORY
 from tests import reference, reference_hot
 from tests.clicks import append, at, click, frame, of_logs
-from tests.integration.databases import as_owner, database, make_schema, rows_of  # noqa: F401  (a fixture)
+from tests.integration.jobs.spark.databases import as_owner, database, make_schema, rows_of  # noqa: F401  (a fixture)
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

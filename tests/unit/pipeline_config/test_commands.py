@@ -22,7 +22,7 @@ from pipeline_config.new import new
 from pipeline_config.project import ROOT, load_project
 from pipeline_config.schema import schema_of, validator
 
-GOLDEN = Path(__file__).parent.parent / "golden"
+GOLDEN = Path(__file__).parents[2] / "golden"
 DAG_IDS = [document.data["dag_id"] for document in load_project().pipelines]
 
 
