@@ -55,7 +55,7 @@ def deadlines(config: dict[str, Any]) -> list[DeadlineAlert] | None:
     return [DeadlineAlert(reference, time, callback, name) for name, (reference, time) in ends.items()] or None
 
 
-MISSED = "dag_factory_operators.deadline_missed"
+MISSED = "pipeline_config.operators.alerts.deadline_missed"
 
 
 def _param(schema: dict[str, Any]) -> Param:

@@ -84,9 +84,9 @@ def _default_args(project: Project, pipeline: dict[str, Any], environment: Envir
 
 # The keys that name notifiers, by what is called for them.
 ALERTS = {
-    "on_failure": "dag_factory_operators.on_failure",
-    "on_retry": "dag_factory_operators.notify",
-    "on_success": "dag_factory_operators.notify",
+    "on_failure": "pipeline_config.operators.alerts.on_failure",
+    "on_retry": "pipeline_config.operators.alerts.notify",
+    "on_success": "pipeline_config.operators.alerts.notify",
 }
 
 

@@ -184,7 +184,7 @@ def in_airflow(
 def words(project: Path, api: AirflowApi) -> Iterator[str]:
     """A DAG with a param for each hostile text, which goes to a job by SSH and to one in a container."""
     operator = {
-        "class": "dag_factory_operators.DockerOperator",
+        "class": "pipeline_config.operators.docker.DockerOperator",
         "connection_argument": "engine_conn_id",
         "connection_type": "docker",
         "arguments": {

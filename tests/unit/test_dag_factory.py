@@ -51,7 +51,7 @@ print(text.replace("cd ", "set -- ", 1).replace("&& PYTHONPATH=. exec", ""), fil
 EXPLAIN = """
 import sys
 sys.path.insert(0, ".")
-from dag_factory_operators import DockerOperator
+from pipeline_config.operators.docker import DockerOperator
 operator = DockerOperator(task_id="t", engine_conn_id="docker_server0", image="producer:1")
 for words in sys.stdin.read().splitlines():
     print(operator._explain(Exception(words)), file=sys.stderr)
@@ -134,7 +134,7 @@ print(*built, file=sys.stderr)
 TOLD = """
 import logging, sys, types
 sys.path.insert(0, ".")
-from dag_factory_operators import deadline_missed, on_failure
+from pipeline_config.operators.alerts import deadline_missed, on_failure
 class Notifier:
     def __init__(self, word, wrong=False):
         self.word, self.wrong = word, wrong
@@ -153,7 +153,7 @@ deadline_missed(context={"dag_run": run, "deadline": {"deadline_time": "05:00"}}
 TOO_MUCH = """
 import sys
 sys.path.insert(0, ".")
-import dag_factory_operators as operators
+from pipeline_config.operators import ssh as operators
 for command in ("echo a\\0b", "echo " + "x" * operators.LONGEST_COMMAND, "echo right"):
     try:
         operators.SSHOperator(task_id="t", ssh_conn_id="none", command=command).execute()
@@ -164,7 +164,7 @@ for command in ("echo a\\0b", "echo " + "x" * operators.LONGEST_COMMAND, "echo r
 LASTING = """
 import socket, sys, threading
 sys.path.insert(0, ".")
-from dag_factory_operators import Engine
+from pipeline_config.operators.docker import Engine
 server = socket.create_server(("127.0.0.1", 0))
 def answer():
     client, _ = server.accept()
@@ -182,7 +182,7 @@ print(connection.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE), idle + inte
 ORPHAN = """
 import os, select, signal, sys
 sys.path.insert(0, ".")
-from dag_factory_operators import LocalProcessOperator
+from pipeline_config.operators.local_process import LocalProcessOperator
 JOB = '''
 import argparse, os, signal, sys
 from jobs.cli import main
@@ -375,8 +375,8 @@ def test_each_event_has_its_notifiers_and_a_task_its_own(built: dict[str, Any]) 
 
 def test_a_deadline_is_the_time_after_the_schedule_and_minutes_after_the_start(built: dict[str, Any]) -> None:
     assert built["deadlines"] == [
-        ["by 05:00", "DagRunLogicalDateDeadline", 7 * 60, "dag_factory_operators.deadline_missed"],
-        ["within 120 min", "DagRunQueuedAtDeadline", 120, "dag_factory_operators.deadline_missed"],
+        ["by 05:00", "DagRunLogicalDateDeadline", 7 * 60, "pipeline_config.operators.alerts.deadline_missed"],
+        ["within 120 min", "DagRunQueuedAtDeadline", 120, "pipeline_config.operators.alerts.deadline_missed"],
     ]
     assert built["late"] == ["{{ dag_run.dag_id }} is late"]
 

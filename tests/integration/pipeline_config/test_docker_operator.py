@@ -41,7 +41,7 @@ INSTANCE = {"dag_id": "d", "run_id": "r", "task_id": "t", "map_index": -1}
 RUN = """
 import json, sys, types
 sys.path.insert(0, ".")
-from dag_factory_operators import DockerOperator
+from pipeline_config.operators.docker import DockerOperator
 asked = json.load(sys.stdin)
 operator = DockerOperator(task_id="t", engine_conn_id="docker_server0", xcom_all=True, **asked["arguments"])
 try:

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.integration
 RUN = """
 import sys
 sys.path.insert(0, ".")
-from dag_factory_operators import SSHOperator
+from pipeline_config.operators.ssh import SSHOperator
 operator = SSHOperator(task_id="t", ssh_conn_id="spark_ssh", command=sys.stdin.read(), cmd_timeout=None)
 operator.hook.conn_retry_attempts = 1
 try:

@@ -130,8 +130,8 @@ def test_local_environment_has_no_schedule_and_swaps_docker_where_there_is_none(
     assert compiled("tripclick_daily_pipeline", "local")["schedule"] is None
     with_engine = compiled("tripclick_producer_batch", "local")["tasks"]["producer_server0_batch"]
     without = compiled("tripclick_producer_batch", "local_without_docker")["tasks"]["producer_server0_batch"]
-    assert with_engine["operator"] == "dag_factory_operators.DockerOperator"
-    assert without["operator"] == "dag_factory_operators.LocalProcessOperator"
+    assert with_engine["operator"] == "pipeline_config.operators.docker.DockerOperator"
+    assert without["operator"] == "pipeline_config.operators.local_process.LocalProcessOperator"
     assert with_engine["command"] == without["command"]
 
 

@@ -106,7 +106,7 @@ CHANGES = {
         [
             "+ tripclick_load_postgres: task load_to_postgres: priority_weight 2",
             "+ tripclick_load_postgres: task load_to_postgres: on_retry_callback "
-            '{"callback": "dag_factory_operators.notify", "notifiers": []}',
+            '{"callback": "pipeline_config.operators.alerts.notify", "notifiers": []}',
         ],
     ),
     "option": (

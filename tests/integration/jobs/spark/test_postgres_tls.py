@@ -27,7 +27,7 @@ RUN = """
 import argparse, json, os, sys
 sys.path.insert(0, ".")
 from airflow.sdk import Connection
-from dag_factory_operators import connection_environment
+from pipeline_config.operators.ssh import connection_environment
 from jobs import cli
 from jobs.spark.postgres import connect
 given = json.load(sys.stdin)

@@ -1,0 +1,183 @@
+"""Runs a container without privileges, which ends with its worker."""
+
+from __future__ import annotations
+
+import platform
+import socket
+from collections.abc import Sequence
+from functools import cached_property
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from airflow.providers.docker.operators.docker import DockerOperator as AirflowDockerOperator
+from airflow.sdk import BaseHook
+from airflow.sdk.configuration import conf
+from airflow.sdk.exceptions import AirflowException
+from docker import APIClient
+from docker.errors import APIError, DockerException
+from docker.types import Mount
+from requests.adapters import HTTPAdapter
+from requests.exceptions import RequestException
+from urllib3.connection import HTTPConnection
+from urllib3.exceptions import HTTPError
+
+from jobs.cli import ENDS_WITH_STDIN
+from pipeline_config.docker_connection import engine_tls, engine_url
+from pipeline_config.operators.shared import RenderingNamesVariables, fail_for_good
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+STOP_SECONDS = 30  # what a producer needs to flush what it has sent
+TASK_LABEL = "tripclick.task"
+ENGINE_ERRORS = (DockerException, RequestException, HTTPError, ValueError)
+# A connection whose other host is gone ends after a minute: a container may say nothing for hours.
+KEEPALIVE = [
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
+]
+# What a container may not: hold a capability, get one by a setuid program, write anywhere but in its own /tmp.
+UNPRIVILEGED: dict[str, Any] = {
+    "cap_drop": ["ALL"],
+    "security_opt": ["no-new-privileges"],
+    "read_only": True,
+    "tmpfs": {"/tmp": "size=64m,nosuid,nodev,noexec"},  # noqa: S108 (the container's)
+    "pids_limit": 256,
+}
+
+
+class _Lasting(HTTPAdapter):  # type: ignore[misc, unused-ignore]
+    """Connections that may be silent for hours, and end when the other host is gone."""
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        """As requests makes it, with KEEPALIVE."""
+        super().init_poolmanager(*args, socket_options=[*HTTPConnection.default_socket_options, *KEEPALIVE], **kwargs)
+
+
+class Engine(APIClient):  # type: ignore[misc]  # docker-py has no types
+    """A Docker engine whose containers have no privilege and end with their worker; DockerOperator has no arguments.
+
+    The worker holds the container's stdin. When it is gone, the engine ends stdin, the job stops as ENDS_WITH_STDIN
+    tells it, and the engine removes the container.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for scheme in ("http://", "https://"):
+            self.mount(scheme, _Lasting())
+
+    def create_host_config(self, *args: Any, auto_remove: bool, **kwargs: Any) -> dict[str, Any]:  # noqa: ARG002
+        """As docker-py makes it, and UNPRIVILEGED; the engine removes what has ended."""
+        config: dict[str, Any] = super().create_host_config(*args, auto_remove=True, **kwargs, **UNPRIVILEGED)
+        return config
+
+    def create_container(self, *args: Any, environment: dict[str, str], **kwargs: Any) -> dict[str, str]:
+        """As docker-py makes it, with a stdin that ends with its first client, and a job that is told so."""
+        told = {**environment, ENDS_WITH_STDIN: "true"}
+        container: dict[str, str] = super().create_container(*args, environment=told, stdin_open=True, **kwargs)
+        return container
+
+    def start(self, container: str) -> None:
+        """Take hold of its stdin and of its end, before it can be gone, and start it."""
+        self._stdin = self.attach_socket(container, {"stdin": 1, "stream": 1})
+        until = {"condition": "next-exit"}
+        self._end = self._post(self._url("/containers/{0}/wait", container), params=until, stream=True, timeout=None)
+        super().start(container)
+
+    def wait(self, container: str) -> dict[str, Any]:  # noqa: ARG002
+        """How it ended: StatusCode; AirflowFailException where retries would not help, DockerException: unknown."""
+        try:
+            result: dict[str, Any] = self._result(self._end, True)
+        except (RequestException, ValueError) as error:
+            raise DockerException(f"it went away while the container ran ({error})") from error
+        finally:
+            self._stdin.close()
+        fail_for_good(result["StatusCode"])
+        return result
+
+
+def _installation() -> str:
+    """What tells this Airflow from others that use the same engine: its address, and its host where that is local."""
+    url = conf.get("api", "base_url", fallback="")
+    is_local = urlsplit(url).hostname in {None, "localhost", "127.0.0.1", "::1"}
+    return f"{platform.node()} {url}" if is_local else url
+
+
+class DockerOperator(RenderingNamesVariables, AirflowDockerOperator):
+    """Runs a container on the engine of the connection `engine_conn_id` (Airflow's `docker_conn_id` is a registry's).
+
+    `read_only_folders` of the engine's host are mounted at the same path, those that are not empty. The container is
+    stopped and removed however the task ends, also when its worker is killed.
+    """
+
+    template_fields: Sequence[str] = (*AirflowDockerOperator.template_fields, "read_only_folders")
+    template_ext: Sequence[str] = ()
+
+    def __init__(self, *, engine_conn_id: str, read_only_folders: Sequence[str] = (), **kwargs: Any) -> None:
+        super().__init__(auto_remove="never", **kwargs)
+        self.engine_conn_id = engine_conn_id
+        self.read_only_folders = read_only_folders
+
+    @cached_property
+    def cli(self) -> Engine:
+        """The engine that the connection names, by TLS where it names certificates."""
+        connection = BaseHook.get_connection(self.engine_conn_id)
+        extra = connection.extra_dejson
+        self.docker_url = engine_url(connection.host, connection.port, extra)
+        return Engine(base_url=self.docker_url, tls=engine_tls(self.docker_url, extra), timeout=self.timeout)
+
+    def execute(self, context: Context) -> Any:
+        """Run the container to its end; red when it ends with anything but 0.
+
+        One that is left of an earlier try, by a worker that the engine has not yet missed, is ended first.
+        """
+        instance = context["ti"]
+        task = f"{_installation()} {instance.dag_id} {instance.run_id} {instance.task_id} {instance.map_index}"
+        self.labels = {TASK_LABEL: task}
+        self.mounts = [
+            *self.mounts,
+            *(Mount(folder, folder, type="bind", read_only=True) for folder in self.read_only_folders if folder),
+        ]
+        try:
+            for left in self.cli.containers(all=True, filters={"label": f"{TASK_LABEL}={task}"}):
+                self.log.warning("ends container %s of an earlier try, whose worker is gone", left["Id"][:12])
+                self.container = left
+                self._remove_container()
+            return super().execute(context)
+        except ENGINE_ERRORS as error:
+            raise AirflowException(self._explain(error)) from error
+        finally:
+            self.on_kill()
+
+    def on_kill(self) -> None:
+        """Stop and remove the container, also of a task that was killed or marked; one that stays is only said."""
+        try:
+            self._remove_container()
+        except ENGINE_ERRORS as error:
+            self.log.warning("cannot stop and remove the container: %s; without its worker it ends by itself", error)
+
+    def _remove_container(self) -> None:
+        container: dict[str, str] | None = self.container
+        if container is not None:
+            try:
+                self.cli.stop(container["Id"], timeout=STOP_SECONDS)
+                self.cli.remove_container(container["Id"], force=True)
+            except APIError as error:
+                if error.status_code not in {HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT}:  # the engine is doing it
+                    raise
+            self.container = None  # type: ignore[assignment]
+
+    def _explain(self, error: Exception) -> str:
+        text = str(getattr(error, "explanation", None) or error)
+        if "no space left" in text.lower():
+            hint = "the engine's disk is full; free some with `docker system prune`"
+        elif "source path does not exist" in text:
+            hint = "make that folder on the engine's host, or correct the variable that names it"
+        elif "No such image" in text or "not found" in text.lower() or "pull access denied" in text:
+            hint = f"build it there: docker build -f jobs/producer/Dockerfile -t {self.image} ."
+        else:
+            hint = f"is the engine of connection {self.engine_conn_id} right and running?"
+        return f"error: Docker engine {self.docker_url}, image {self.image}: {text.strip()}; {hint}"

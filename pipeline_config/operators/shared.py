@@ -1,0 +1,38 @@
+"""What the operators share: a missing variable is named, and a job's exit code may say that no retry would help."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowFailException, AirflowRuntimeError, ErrorType
+
+from jobs.cli import NON_RETRYABLE, USAGE
+
+if TYPE_CHECKING:
+    import jinja2
+    from airflow.sdk import Context
+
+
+class RenderingNamesVariables(BaseOperator):
+    """A missing Airflow variable is one line that says which, and what to do."""
+
+    def render_template_fields(self, context: Context, jinja_env: jinja2.Environment | None = None) -> None:
+        """Render; AirflowFailException names the variable that Airflow does not have."""
+        try:
+            super().render_template_fields(context, jinja_env)
+        except AirflowRuntimeError as error:
+            if error.error.error is not ErrorType.VARIABLE_NOT_FOUND:
+                raise
+            detail = error.error.detail or {}
+            name = detail.get("key") or detail.get("message")
+            raise AirflowFailException(
+                f"error: Airflow variable not found: {name}; set it under Admin → Variables "
+                "(pipelines/catalog.yaml says what each is for)"
+            ) from None
+
+
+def fail_for_good(exit_code: int) -> None:
+    """AirflowFailException, which uses up no retries, when the job says that another try would end like this one."""
+    if exit_code in {USAGE, NON_RETRYABLE}:
+        raise AirflowFailException(f"exit code {exit_code}: no retry would fix it; the reason stands above")

@@ -1,0 +1,97 @@
+"""Runs a job over SSH."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.ssh.operators.ssh import SSHOperator as AirflowSSHOperator
+from airflow.sdk import BaseHook
+from airflow.sdk.exceptions import AirflowFailException
+from paramiko import BadHostKeyException, SSHClient, SSHException
+
+from pipeline_config.operators.shared import RenderingNamesVariables, fail_for_good
+
+if TYPE_CHECKING:
+    from airflow.sdk import Connection, Context
+
+LONGEST_COMMAND = 131_071  # Linux: 128 KiB an argument, its end included
+# What libpq and the AWS SDK read, by the connection's field.
+POSTGRES_ENVIRONMENT = {
+    "PGHOST": "host",
+    "PGPORT": "port",
+    "PGDATABASE": "schema",
+    "PGUSER": "login",
+    "PGPASSWORD": "password",
+}
+# What a connection's extra may hold besides; paths are those of the Spark server.
+EXTRA_ENVIRONMENT = {"AWS_REGION": "region_name", "PGSSLMODE": "sslmode", "PGSSLROOTCERT": "sslrootcert"}
+AWS_ENVIRONMENT = {"AWS_ACCESS_KEY_ID": "login", "AWS_SECRET_ACCESS_KEY": "password"}
+
+
+class SSHOperator(RenderingNamesVariables, AirflowSSHOperator):
+    """Runs a job over SSH; `job_connections` reach it as PG… and AWS_… variables of the SSH channel.
+
+    The server must accept them (`AcceptEnv PG* AWS_*`).
+    """
+
+    template_ext: Sequence[str] = ()  # a command that ends in .sh is still a command, not a file to read
+
+    def __init__(self, *, job_connections: Sequence[str] = (), **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.job_connections = job_connections
+
+    def execute(self, context: Context | None = None) -> bytes | str:
+        """Run the command; red when it ends with anything but 0."""
+        _refuse_what_cannot_travel(self.command or "")
+        environment = dict(self.environment or {})
+        for name in self.job_connections:
+            environment |= connection_environment(BaseHook.get_connection(name))
+        self.environment = environment
+        result: bytes | str = super().execute(context)
+        return result
+
+    def raise_for_status(self, exit_status: int, stderr: bytes, context: Context | None = None) -> None:
+        """Red for anything but 0, without retries where they would not help."""
+        fail_for_good(exit_status)
+        super().raise_for_status(exit_status, stderr, context)
+
+    def get_ssh_client(self) -> SSHClient:
+        """Log in; AirflowFailException unless the server shows the host key that the connection or known_hosts has."""
+        port = self.hook.port
+        fix = (
+            f"put the server's key into the extra host_key of connection {self.ssh_conn_id} "
+            f"(`ssh-keyscan -p {port} {self.hook.remote_host}` shows it; compare it on the server)"
+        )
+        where = f"error: SSH to {self.hook.remote_host}:{port}"
+        if self.hook.no_host_key_check or self.hook.allow_host_key_change:
+            raise AirflowFailException(
+                f"{where}: its host key would not be checked; {fix}, and set no_host_key_check false"
+            )
+        try:
+            return super().get_ssh_client()
+        except BadHostKeyException as error:
+            shown = f"the server shows another host key ({error.key.fingerprint}) than ours"
+            raise AirflowFailException(
+                f"{where}: {shown}; if it was set up anew, {fix}; if not, find out who answers"
+            ) from None
+        except SSHException as error:
+            if "not found in known_hosts" not in str(error):
+                raise
+            raise AirflowFailException(f"{where}: its host key is not known; {fix}") from None
+
+
+def _refuse_what_cannot_travel(command: str) -> None:
+    """The server's shell takes its command as one argument: of limited length, and without NUL."""
+    if "\0" in command:
+        raise AirflowFailException("error: a value holds a NUL character, which no command can; look at the params")
+    if len(command.encode()) > LONGEST_COMMAND:
+        raise AirflowFailException(f"error: the command is longer than {LONGEST_COMMAND} bytes; look at the params")
+
+
+def connection_environment(connection: Connection) -> dict[str, str]:
+    """A connection as environment variables; fields that it has not are left out."""
+    names = POSTGRES_ENVIRONMENT if connection.conn_type == "postgres" else AWS_ENVIRONMENT
+    values = {name: getattr(connection, field) for name, field in names.items()}
+    values |= {name: connection.extra_dejson.get(key) for name, key in EXTRA_ENVIRONMENT.items()}
+    return {name: str(value) for name, value in values.items() if value not in (None, "")}
