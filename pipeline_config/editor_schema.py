@@ -22,7 +22,8 @@ from pipeline_config.schema import resolved, schema_of
 
 Schema = dict[str, Any]
 FOLDER = "schemas/generated"
-READ = {"pipelines": "", "schemas": ".json", "jobs": ".py", "pipeline_config": ".py"}  # what the files end with
+OURS = Path(__file__).parent
+READ = {"pipelines": "", "jobs": ".py"}  # what the files end with
 NOTIFIED = ("on_failure", "on_retry", "on_success", "notify")
 _TEMPLATE = {"type": "string", "pattern": r"\{\{"}
 
@@ -30,11 +31,12 @@ _TEMPLATE = {"type": "string", "pattern": r"\{\{"}
 def write(project: Project) -> None:
     """Bring `schemas/generated/` up to a project whose shared files are right.
 
-    Where there are no schemas, or no leave to write, do nothing.
+    Where no file names one in its first line, or without leave to write, do nothing.
     """
     folder = project.root / FOLDER
     stamp = folder / "pipeline.schema.json"
-    if not folder.parent.is_dir() or _is_newer(stamp, project.root):
+    named = any(FOLDER in document.text for document in [*project.shared, *project.pipelines])
+    if not named or _is_newer(stamp, project.root):
         return
     texts = {folder / f"{name}.schema.json": _text(schema) for name, schema in generated(project).items()}
     with suppress(OSError):
@@ -52,8 +54,8 @@ def _is_newer(stamp: Path, root: Path) -> bool:
     if not stamp.exists():
         return False
     written = stamp.stat().st_mtime_ns
-    for name, ending in READ.items():
-        for folder, _, files in os.walk(root / name):
+    for place, ending in ((OURS, ""), *((root / name, ending) for name, ending in READ.items())):
+        for folder, _, files in os.walk(place):
             if folder.endswith((FOLDER, "__pycache__")):
                 continue
             paths = [folder, *(f"{folder}/{file}" for file in files if file.endswith(ending))]
@@ -63,8 +65,9 @@ def _is_newer(stamp: Path, root: Path) -> bool:
 
 
 def generated(project: Project) -> dict[str, Schema]:
-    """The schemas by name: `pipeline`, `environment`, and `pipelines/<dag_id>` of each pipeline that can be read."""
-    result = {"pipeline": _of_pipelines(project), "environment": _of_environments(project)}
+    """The schemas by name: one of each kind of file, and `pipelines/<dag_id>` of each pipeline that can be read."""
+    result = {name: _of(name, project) for name in ("catalog", "defaults")}
+    result |= {"pipeline": _of_pipelines(project), "environment": _of_environments(project)}
     for document in project.pipelines:
         if not document.problems:
             result[f"pipelines/{document.data['dag_id']}"] = _of_file(document.data)

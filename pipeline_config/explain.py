@@ -25,7 +25,7 @@ def explain(key: str) -> str:
     found = {place: schema for place, schema in keys.items() if f".{place[1]}".endswith(f".{key}")}
     if not found:
         names = sorted({path.rsplit(".", 1)[-1] for _, path in keys})
-        hint = did_you_mean(key.rsplit(".", 1)[-1].lower(), names) or "schemas/ has them all"
+        hint = did_you_mean(key.rsplit(".", 1)[-1].lower(), names) or "pipeline_config/schemas/ has them all"
         raise CommandError(f"no schema has the key {key!r}; {hint}")
     return "\n\n".join(_text(file, path, schema) for (file, path), schema in found.items())
 

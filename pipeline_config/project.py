@@ -25,7 +25,7 @@ PLACEHOLDER = re.compile(r"\$\{([A-Z][A-Z0-9_]*)(?::-([^{}]*))?\}")
 
 @dataclass(frozen=True)
 class Environment:
-    """One environment with what it extends merged in: the keys of schemas/environment.schema.json."""
+    """One environment with what it extends merged in: the keys of environment.schema.json."""
 
     name: str
     data: dict[str, Any]

@@ -15,7 +15,7 @@ from pipeline_config.json_schema import jsonschema
 from pipeline_config.problem import Problem
 from pipeline_config.reader import Document, KeyPath
 
-SCHEMAS = Path(__file__).parent.parent / "schemas"
+SCHEMAS = Path(__file__).parent / "schemas"
 MAX_LISTED = 25  # names in a hint; a longer list helps nobody
 WORDS = {
     "null": "empty",
@@ -41,14 +41,14 @@ ELSEWHERE = {
 
 @cache
 def schema_of(name: str) -> dict[str, Any]:
-    """`schemas/<name>.schema.json`, to be read only: cached."""
+    """`<name>.schema.json`, to be read only: cached."""
     schema: dict[str, Any] = json.loads((SCHEMAS / f"{name}.schema.json").read_text(encoding="utf-8"))
     return schema
 
 
 @cache
 def validator(name: str) -> jsonschema.Draft7Validator:
-    """The validator of `schemas/<name>.schema.json`."""
+    """The validator of `<name>.schema.json`."""
     registry: Registry[Any] = Registry(retrieve=_retrieve)  # type: ignore[call-arg]
     checker = jsonschema.Draft7Validator.FORMAT_CHECKER
     return jsonschema.Draft7Validator(schema_of(name), format_checker=checker, registry=registry)
@@ -70,7 +70,7 @@ def resolved(schema: dict[str, Any], file: str) -> tuple[dict[str, Any], str]:
 
 
 def check_schema(document: Document, name: str) -> Iterator[Problem]:
-    """What `schemas/<name>.schema.json` says of a document."""
+    """What `<name>.schema.json` says of a document."""
     if name == "pipeline" and (theirs := _of_dag_factory(document.data)):
         hint = "move the file elsewhere; `python -m pipeline_config migrate FILE` writes it as a pipeline"
         yield document.problem((theirs,), f"{theirs!r} is a DAG in dag-factory's own dialect", hint)

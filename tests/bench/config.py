@@ -105,7 +105,7 @@ def _process(*command: str | Path) -> Callable[[], float]:
 def _check_of_the_eight(report: Report, runs: int) -> None:
     report.title("The check of the eight pipelines, whole processes")
     files = [ROOT / document.file for document in load_project().pipelines]
-    schema = ROOT / "schemas" / "pipeline.schema.json"
+    schema = ROOT / "pipeline_config/schemas/pipeline.schema.json"
     ours, other = "python -m pipeline_config check", "check-jsonschema, the schema alone"
     sides = {
         ours: _process("-m", "pipeline_config", "check"),

@@ -61,7 +61,7 @@ def file_of(kind: str) -> tuple[Path, str]:
 
 def described(kind: str) -> tuple[str, Any]:
     """Description and example of the key, as the schema has them."""
-    schema = json.loads((ROOT / "schemas" / f"{kind}.schema.json").read_text(encoding="utf-8"))
+    schema = json.loads((ROOT / "pipeline_config/schemas" / f"{kind}.schema.json").read_text(encoding="utf-8"))
     schema = schema["properties"][KINDS[kind][0]]
     return schema["description"], schema["examples"][0]
 
