@@ -1,9 +1,8 @@
-"""What the command lines of all jobs share: argument types, what a job reads and writes, progress lines, its end."""
+"""How a job runs as a program: what its command line declares, its start, and its end by an error or a signal."""
 
 from __future__ import annotations
 
 import argparse
-import datetime as dt
 import os
 import signal
 import sys
@@ -12,86 +11,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
-from typing import Any, Literal
+from typing import Literal
 
-TERMINATED = 143  # 128 + SIGTERM, as a shell reports it
-USAGE = 2  # argparse's, of a command line that it does not take
-NON_RETRYABLE = 65  # sysexits.h: the input is wrong
+from jobs.errors import TERMINATED, JobError, Terminated
+from jobs.known_errors import infrastructure_error
+
 ENDS_WITH_STDIN = "TRIPCLICK_ENDS_WITH_STDIN"  # set: whoever started the job holds its stdin, and is gone when it ends
-
-
-class JobError(Exception):
-    """What is wrong and what to do, in one line that a person reads in a task's log. Another try may go well."""
-
-    exit_code = 1
-
-
-class NonRetryableError(JobError):
-    """What no other try fixes: somebody has to look. Our operators then fail the task without its retries."""
-
-    exit_code = NON_RETRYABLE
-
-
-@dataclass(frozen=True)
-class Known:
-    """An error by the words of whoever says it, and what a job says instead."""
-
-    sign: str
-    message: str
-    kind: type[JobError] = JobError
-
-
-# What any job may meet on its host and its servers: the system, a JVM, PostgreSQL, S3.
-OUTSIDE = (
-    Known(
-        "No space left on device",
-        "a disk is full, this host's or PostgreSQL's: make room and run it again, what is written stays right",
-    ),
-    Known(
-        "could not write init file",
-        "PostgreSQL's disk is full: make room and run it again, what is written stays right",
-    ),
-    Known("server closed the connection unexpectedly", "PostgreSQL went away: run it again when it answers"),
-    Known(
-        "terminating connection due to unexpected postmaster exit", "PostgreSQL went away: run it again when it answers"
-    ),
-    Known(
-        "terminating connection due to administrator command", "PostgreSQL was stopped: run it again when it answers"
-    ),
-    Known("the database system is ", "PostgreSQL starts or ends just now: run it again when it answers"),
-    Known(
-        "InvalidAccessKeyId",
-        "S3 does not know the access key: correct the login of the connection aws_s3",
-        NonRetryableError,
-    ),
-    Known(
-        "SignatureDoesNotMatch",
-        "S3 refuses the secret key: correct the password of the connection aws_s3",
-        NonRetryableError,
-    ),
-    Known(
-        "NoAuthWithAWSException",
-        "there is no key for S3: give the connection aws_s3 login and password, or the Spark server a role",
-        NonRetryableError,
-    ),
-    Known("NoSuchBucket", "there is no such bucket: make it, or correct the variable of the path", NonRetryableError),
-    Known("AWSApiCallTimeoutException", "S3 does not answer: run it again when it does"),
-    Known(
-        "another job has made this version",
-        "another job has written the same table at the same time: run it again, nothing counts twice",
-    ),
-    # A request without a body has an answer without a reason.
-    Known(
-        "Service: S3, Status Code: 403",
-        "S3 refuses it: correct the key in the connection aws_s3, or give it, or the Spark server's role, the right to "
-        "list, read, write and delete there",
-        NonRetryableError,
-    ),
-)
-
-
-class Terminated(BaseException):
-    """SIGTERM, or SIGHUP when the terminal of an SSH task goes away. No `except Exception` swallows it."""
 
 
 @dataclass(frozen=True, order=True)
@@ -118,7 +43,7 @@ def flow(parser: argparse.ArgumentParser, *, reads: Iterable[Data], writes: Iter
 def main(
     parser: argparse.ArgumentParser, run: Callable[[argparse.Namespace], None], argv: Sequence[str] | None = None
 ) -> int:
-    """Parse, run, and return the exit code: 0, that of a JobError or of what is OUTSIDE, 143 after SIGTERM.
+    """Parse, run, and return the exit code: 0, that of a JobError or a known error, 143 after SIGTERM.
 
     Other exceptions pass. With ENDS_WITH_STDIN in the environment the end of stdin is a SIGTERM.
     """
@@ -130,7 +55,7 @@ def main(
             threading.Thread(target=_watch_stdin, daemon=True).start()
         run(options)
     except Exception as error:
-        known = error if isinstance(error, JobError) else outside(error)
+        known = error if isinstance(error, JobError) else infrastructure_error(error)
         if known is None:
             raise
         print(f"error: {' '.join(str(known).split())}", file=sys.stderr, flush=True)  # noqa: T201
@@ -172,95 +97,3 @@ def _watch_stdin() -> None:
         while os.read(0, 1024):
             pass
     os.kill(os.getpid(), signal.SIGTERM)
-
-
-def outside(error: Exception) -> JobError | None:
-    """What to raise instead of an exception that comes from outside; None of another one."""
-    return recognised(error, OUTSIDE)
-
-
-def recognised(error: Exception, among: Iterable[Known]) -> JobError | None:
-    """The JobError of the first one whose sign is in what the error says."""
-    said = _said(error)
-    return next((known.kind(known.message) for known in among if known.sign in said), None)
-
-
-def _said(error: Any) -> str:
-    """The words of an error, with the class and the words of each Java exception behind it.
-
-    Without Java's stack, which names classes that had no part in it.
-    """
-    java = getattr(error, "java_exception", None) or getattr(error, "_origin", None)
-    lines = [str(error).partition("\n\tat ")[0], *java_causes(java)]
-    converted = getattr(error, "_cause", None)  # of one that PySpark has no class for
-    return "\n".join([*lines, _said(converted)] if converted else lines)
-
-
-def java_causes(exception: Any) -> Iterator[str]:
-    """The class and the words of a Java exception, and of each one that caused it."""
-    while exception is not None:
-        yield str(exception.toString())
-        exception = exception.getCause()
-
-
-def say(message: str) -> None:
-    """One progress line, with the UTC time."""
-    print(f"{dt.datetime.now(dt.UTC):%H:%M:%S} {message}", flush=True)  # noqa: T201
-
-
-def day(text: str) -> dt.date:
-    """YYYY-MM-DD."""
-    try:
-        return dt.datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=dt.UTC).date()
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a day, write it as 2020-10-31") from None
-
-
-def day_or_none(text: str) -> dt.date | None:
-    """YYYY-MM-DD, or None of an empty text."""
-    return day(text) if text else None
-
-
-def positive_int(text: str) -> int:
-    """A whole number above 0."""
-    if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
-    return int(text)
-
-
-def whole_number(text: str) -> int:
-    """A whole number, 0 or more."""
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
-    return int(text)
-
-
-def positive_float(text: str) -> float:
-    """A finite number above 0."""
-    value = _number(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
-    return value
-
-
-def share(text: str) -> float:
-    """A number from 0 to 1."""
-    value = _number(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a share from 0 to 1")
-    return value
-
-
-def _number(text: str) -> float:
-    """NaN, which is in no range, when it is none."""
-    try:
-        return float(text)
-    except ValueError:
-        return float("nan")
-
-
-def true_or_false(text: str) -> bool:
-    """`true` or `false`, as a template renders them in whatever case."""
-    if text.lower() not in {"true", "false"}:
-        raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
-    return text.lower() == "true"

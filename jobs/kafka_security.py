@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs import kafka_tls, kafka_tokens, properties
-from jobs.cli import NonRetryableError
+from jobs.errors import NonRetryableError
 
 FILE = "client.properties"
 BYTE_ORDER_MARK = "\ufeff"

@@ -12,7 +12,7 @@ import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from jobs.cli import JobError
+from jobs.errors import JobError
 
 TIMEOUT_SECONDS = 10
 RENEWED_AT = 0.8  # of its life, as Java's client does

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from jobs.cli import NonRetryableError
+from jobs.errors import NonRetryableError
 from jobs.event import RETENTION_DAYS
 
 if TYPE_CHECKING:

@@ -32,7 +32,8 @@ JOB = '''\
 import argparse
 import sys
 
-from jobs.cli import Data, flow, main, say
+from jobs.cli import Data, flow, main
+from jobs.console import say
 from jobs.spark import tables
 
 

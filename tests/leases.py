@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from jobs.cli import JobError
+from jobs.errors import JobError
 from jobs.spark import lease as lease_module
 from jobs.spark.lease import EXPIRES_S, Lease, State, state_of
 from jobs.spark.lease_files import Files

@@ -12,7 +12,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from jobs import cli
+from jobs import arguments, cli
+from jobs.console import say
+from jobs.errors import JobError
 from jobs.generator.defects import DAY_MS, Content, Record, dirty_content, line_of
 from jobs.generator.sessions import Session, sessions_of
 
@@ -21,10 +23,10 @@ def parser() -> argparse.ArgumentParser:
     """The options."""
     options = argparse.ArgumentParser(prog="python -m jobs.generator", description=__doc__)
     options.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write to")
-    options.add_argument("--first-date", type=cli.day, required=True, help="first day, YYYY-MM-DD (UTC)")
-    options.add_argument("--last-date", type=cli.day, required=True, help="last day, itself included")
+    options.add_argument("--first-date", type=arguments.day, required=True, help="first day, YYYY-MM-DD (UTC)")
+    options.add_argument("--last-date", type=arguments.day, required=True, help="last day, itself included")
     size = "1 is about 560 sessions and 1,900 clicks a day, and 200 clicks more of anomalies"
-    options.add_argument("--scale", type=cli.positive_float, default=1.0, help=size)
+    options.add_argument("--scale", type=arguments.positive_float, default=1.0, help=size)
     options.add_argument("--seed", type=int, default=1, help="another seed, other clicks")
     options.add_argument("--dirty", action="store_true", help="with the defects of the contract")
     return options
@@ -34,15 +36,15 @@ def run(options: argparse.Namespace) -> None:
     """Write every day; raises JobError when the last day is before the first, or the folder cannot be written."""
     days = (options.last_date - options.first_date).days + 1
     if days < 1:
-        raise cli.JobError(f"--last-date {options.last_date} is before --first-date {options.first_date}")
+        raise JobError(f"--last-date {options.last_date} is before --first-date {options.first_date}")
     total = 0
     for number in range(days):
         day = options.first_date + dt.timedelta(days=number)
         try:
             total += write_day(options.out, day, options.scale, options.seed, dirty=options.dirty)
         except OSError as error:
-            raise cli.JobError(f"{day} cannot be written to {options.out} ({error}): choose another --out") from error
-    cli.say(f"generated {total:,} clicks of {days} days in {options.out}")
+            raise JobError(f"{day} cannot be written to {options.out} ({error}): choose another --out") from error
+    say(f"generated {total:,} clicks of {days} days in {options.out}")
 
 
 def write_day(folder: Path, day: dt.date, scale: float, seed: int, *, dirty: bool = False) -> int:

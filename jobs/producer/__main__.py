@@ -8,7 +8,8 @@ import logging
 import sys
 from pathlib import Path
 
-from jobs import cli
+from jobs import arguments, cli
+from jobs.errors import JobError, NonRetryableError
 from jobs.event import TOPIC
 from jobs.kafka_topic import Declared
 
@@ -20,20 +21,23 @@ def parser() -> argparse.ArgumentParser:
     batch = modes.add_parser("batch", help="a range of days, as fast as it goes")
     realtime = modes.add_parser("realtime", help="days moved to the last seven, at the pace of event_ts")
     unless = "first day of the log; empty, every day until the last one that the log has and Kafka was never given"
-    for mode, day, says in ((batch, cli.day_or_none, unless), (realtime, cli.day, "first day of the log, YYYY-MM-DD")):
+    for mode, day, says in (
+        (batch, arguments.day_or_none, unless),
+        (realtime, arguments.day, "first day of the log, YYYY-MM-DD"),
+    ):
         mode.add_argument("--kafka-brokers", required=True, help="bootstrap servers, host:port with commas between")
         mode.add_argument("--kafka-security-path", default="", help="folder of client.properties; empty: plaintext")
         mode.add_argument("--ingestion-path", type=Path, required=True, help="folder of the log's files")
         mode.add_argument("--first-date", type=day, required=mode is realtime, help=says)
-        mode.add_argument("--last-date", type=cli.day, required=True, help="last day, itself included")
+        mode.add_argument("--last-date", type=arguments.day, required=True, help="last day, itself included")
         mode.add_argument("--topic", default=TOPIC)
         again = "send again what is already sent and acknowledged; nothing counts twice"
-        mode.add_argument("--again", type=cli.true_or_false, default=False, metavar="true|false", help=again)
+        mode.add_argument("--again", type=arguments.true_or_false, default=False, metavar="true|false", help=again)
         _add_declared(mode)
         cli.flow(mode, reads=[cli.Data("log", "{ingestion-path}")], writes=[cli.Data("topic", "{topic}")])
     batch.add_argument("--shift-weeks", type=int, default=0, help="whole weeks to move event_ts by")
-    realtime.add_argument("--speed", type=cli.positive_float, default=1.0, help="of the sending; event_ts stay")
-    realtime.add_argument("--run-minutes", type=cli.positive_float, default=60.0, help="then it ends")
+    realtime.add_argument("--speed", type=arguments.positive_float, default=1.0, help="of the sending; event_ts stay")
+    realtime.add_argument("--run-minutes", type=arguments.positive_float, default=60.0, help="then it ends")
     return top
 
 
@@ -45,7 +49,7 @@ def _add_declared(mode: argparse.ArgumentParser) -> None:
         ("--min-insync-replicas", default.min_insync_replicas, "how many of them a record needs"),
         ("--retention-days", default.retention_days, "how long Kafka keeps a click, at least"),
     ):
-        mode.add_argument(option, type=cli.positive_int, default=value, help=says)
+        mode.add_argument(option, type=arguments.positive_int, default=value, help=says)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -59,12 +63,12 @@ def run(options: argparse.Namespace) -> None:
     declared = Declared(options.replication, options.min_insync_replicas, options.retention_days)
     catch_up = options.first_date is None
     if catch_up and options.again:
-        raise cli.NonRetryableError("--again without --first-date would send the whole log: say from which day on")
+        raise NonRetryableError("--again without --first-date would send the whole log: say from which day on")
     files, missing = files_of(options.ingestion_path, options.first_date, options.last_date)
     if options.mode == "batch":
         replay.check_shift(files[-1].days[-1], options.shift_weeks, dt.datetime.now(dt.UTC).date())
     elif missing:
-        raise cli.JobError(
+        raise JobError(
             f"no log of {spans_text(missing)} in {options.ingestion_path}: put it there, or replay other days"
         )
     # What kafka-python logs at every try of a connection stands once, and in plain words, in the JobError.

@@ -19,8 +19,9 @@ from typing import Any
 
 import msgspec
 
-from jobs.cli import JobError, NonRetryableError, say
+from jobs.console import say
 from jobs.days import Span, gaps, spans_text
+from jobs.errors import BrokenFileError, JobError, LogFileError, NonRetryableError
 
 # Kafka takes no longer record, as brokers come. What is longer is cut here to one byte more: a file without line ends,
 # or a small .gz of gigabytes, must not fill this machine's memory.
@@ -42,14 +43,6 @@ class _Line(msgspec.Struct, gc=False):
 
 
 _decode = msgspec.json.Decoder(_Line).decode
-
-
-class LogFileError(JobError):
-    """A file that cannot be read to its end; the lines before that are good."""
-
-
-class BrokenFileError(LogFileError):
-    """One whose content is broken: reading it again does not help."""
 
 
 @dataclass

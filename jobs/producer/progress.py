@@ -11,7 +11,7 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from jobs.cli import say
+from jobs.console import say
 from jobs.days import days_between, spans_text
 from jobs.event import SHIFT_HEADER, event_id
 from jobs.kafka_security import PLAINTEXT, Security

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Protocol
 
-from jobs.cli import JobError, NonRetryableError, say
+from jobs.console import say
 from jobs.days import Span, gaps, spans_of, spans_text
+from jobs.errors import BrokenFileError, JobError, LogFileError, NonRetryableError
 from jobs.event import MAX_EVENT_AHEAD
-from jobs.producer.log_files import BrokenFileError, LogFile, LogFileError, source_ms
+from jobs.producer.log_files import LogFile, source_ms
 
 DAY_SECONDS = 24 * 3600
 WEEK_MS = 7 * DAY_SECONDS * 1000

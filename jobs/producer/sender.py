@@ -14,7 +14,8 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from kafka.errors import KafkaError as AdminError
 
 from jobs import cli
-from jobs.cli import JobError, NonRetryableError, say
+from jobs.console import say
+from jobs.errors import JobError, NonRetryableError
 from jobs.event import SHIFT_HEADER
 from jobs.kafka_security import PLAINTEXT, Security
 from jobs.kafka_topic import Declared, Tools

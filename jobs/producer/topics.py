@@ -12,7 +12,8 @@ from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 from kafka.errors import KafkaError as AdminError
 from kafka.errors import TopicAlreadyExistsError, UnknownTopicOrPartitionError
 
-from jobs.cli import JobError, NonRetryableError, say
+from jobs.console import say
+from jobs.errors import JobError, NonRetryableError
 from jobs.event import PARTITIONS
 from jobs.kafka_security import PLAINTEXT, Security, refusal
 from jobs.kafka_topic import DAY_MS, Declared, Tools, lacking, pairs

@@ -14,7 +14,10 @@ import uuid
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
-from jobs.cli import Data, JobError, flow, main, say, true_or_false
+from jobs.arguments import true_or_false
+from jobs.cli import Data, flow, main
+from jobs.console import say
+from jobs.errors import JobError
 from jobs.spark import tables
 
 if TYPE_CHECKING:

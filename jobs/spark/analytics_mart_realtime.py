@@ -7,7 +7,10 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from jobs.cli import Data, JobError, flow, main, positive_float, positive_int, say, true_or_false
+from jobs.arguments import positive_float, positive_int, true_or_false
+from jobs.cli import Data, flow, main
+from jobs.console import say
+from jobs.errors import JobError
 from jobs.spark import tables
 from jobs.spark.recent_clicks import MEMORY_MB
 

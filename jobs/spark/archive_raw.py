@@ -6,7 +6,8 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from jobs.cli import Data, flow, main, say
+from jobs.cli import Data, flow, main
+from jobs.console import say
 from jobs.event import TOPIC
 from jobs.spark import tables
 from jobs.spark.overlap import Overlap

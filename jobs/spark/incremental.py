@@ -10,7 +10,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from jobs.cli import say
+from jobs.console import say
 from jobs.days import days_between
 from jobs.spark import tables
 from jobs.spark.cold_marts import CHANGES

@@ -3,8 +3,9 @@
 import socket
 from typing import TYPE_CHECKING, Any, Final
 
-from jobs.cli import JobError, NonRetryableError, java_causes
+from jobs.errors import JobError, NonRetryableError
 from jobs.kafka_security import PLAINTEXT, Security
+from jobs.known_errors import java_causes
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

@@ -19,7 +19,8 @@ from typing import Final
 
 import msgspec
 
-from jobs.cli import JobError, say
+from jobs.console import say
+from jobs.errors import JobError
 from jobs.spark.lease_files import Files
 
 EXPIRES_S: Final = 60.0  # without a renewal

@@ -11,8 +11,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from jobs.cli import Data, NonRetryableError, day, flow, main, positive_float, say, true_or_false, whole_number
+from jobs.arguments import day, positive_float, true_or_false, whole_number
+from jobs.cli import Data, flow, main
+from jobs.console import say
 from jobs.days import spans_of, spans_text
+from jobs.errors import NonRetryableError
 from jobs.spark import tables
 
 if TYPE_CHECKING:

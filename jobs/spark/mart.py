@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from jobs.cli import JobError, say
+from jobs.console import say
+from jobs.errors import JobError
 from jobs.spark import tables
 
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from jobs.cli import JobError, NonRetryableError, say
+from jobs.console import say
+from jobs.errors import JobError, NonRetryableError
 from jobs.spark import dictionary
 from jobs.spark.columns_hot import BATCHES
 from jobs.spark.columns_views import LOADS, MISSING_DAYS, VIEWS

@@ -4,7 +4,8 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from jobs.cli import JobError, NonRetryableError, outside
+from jobs.errors import JobError, NonRetryableError
+from jobs.known_errors import infrastructure_error
 
 if TYPE_CHECKING:
     import psycopg
@@ -36,7 +37,7 @@ def connect() -> "psycopg.Connection[Any]":
     except psycopg.OperationalError as error:
         why = str(error).strip().splitlines()[0]
         wrong = f"PostgreSQL: {why}; look at the connection postgres_gold and at the server"
-        raise outside(error) or JobError(wrong) from None
+        raise infrastructure_error(error) or JobError(wrong) from None
 
 
 def as_text(rows: "DataFrame") -> "DataFrame":

@@ -14,8 +14,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from jobs.cli import Data, JobError, flow, main, positive_int, say, true_or_false
+from jobs.arguments import positive_int, true_or_false
+from jobs.cli import Data, flow, main
+from jobs.console import say
 from jobs.contract import CONTRACT_VERSION
+from jobs.errors import JobError
 from jobs.event import SHIFT_HEADER
 from jobs.spark import tables
 from jobs.spark.hot_marts import EPOCH, micros

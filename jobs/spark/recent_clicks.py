@@ -5,7 +5,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
-from jobs.cli import JobError
+from jobs.errors import JobError
 
 if TYPE_CHECKING:
     import duckdb

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from jobs.cli import NonRetryableError
+from jobs.errors import NonRetryableError
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

@@ -8,7 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from jobs.cli import JobError, Known, NonRetryableError, Terminated, outside, recognised, say
+from jobs.console import say
+from jobs.errors import JobError, NonRetryableError, Terminated
+from jobs.known_errors import Known, infrastructure_error, recognised
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -160,7 +162,7 @@ def _explained(error: Exception, checkpoint: str) -> Exception:
             "Kafka stopped answering: run it again, the stream goes on where it was",
         ),
     )
-    return recognised(error, known) or outside(error) or error
+    return recognised(error, known) or infrastructure_error(error) or error
 
 
 @contextmanager

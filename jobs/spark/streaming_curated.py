@@ -11,7 +11,10 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from jobs.cli import Data, NonRetryableError, flow, main, positive_float, say, share, true_or_false
+from jobs.arguments import positive_float, share, true_or_false
+from jobs.cli import Data, flow, main
+from jobs.console import say
+from jobs.errors import NonRetryableError
 from jobs.event import TOPIC
 from jobs.spark import tables
 from jobs.spark.overlap import Overlap

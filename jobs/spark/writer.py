@@ -7,7 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from jobs.cli import JobError, outside, say
+from jobs.console import say
+from jobs.errors import JobError
+from jobs.known_errors import infrastructure_error
 from jobs.spark.lease import Lease, state_of
 from jobs.spark.lease_files import Files, HadoopFiles, LocalFiles
 from jobs.spark.tables import PLACE
@@ -41,7 +43,7 @@ def one_writer(spark: "SparkSession", path: str) -> Iterator[None]:
     try:
         lease.take()
     except OSError as error:
-        known = outside(error)
+        known = infrastructure_error(error)
         kind = type(known) if known else JobError
         raise kind(f"cannot take the lease of {name}: {known or error}") from None
     _leases.append(lease)

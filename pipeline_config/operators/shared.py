@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException, AirflowRuntimeError, ErrorType
 
-from jobs.cli import NON_RETRYABLE, USAGE
+from jobs.errors import NON_RETRYABLE, USAGE
 
 if TYPE_CHECKING:
     import jinja2

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jobs import kafka_security
-from jobs.cli import JobError
+from jobs.errors import JobError
 from jobs.event import PARTITIONS
 from jobs.kafka_security import PLAINTEXT, Security
 from jobs.kafka_topic import Declared, Tools, lacking

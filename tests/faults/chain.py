@@ -22,8 +22,9 @@ from confluent_kafka import Producer
 from kafka import KafkaAdminClient
 from kafka.admin import NewTopic
 
-from jobs.cli import JobError, outside
+from jobs.errors import JobError
 from jobs.event import PARTITIONS, SHIFT_HEADER
+from jobs.known_errors import infrastructure_error
 from jobs.producer.log_files import record_of
 from jobs.producer.replay import WEEK_MS
 from jobs.spark import tables
@@ -239,7 +240,7 @@ class Chain:
         """Why the job ends red, in its own words, in the Spark session of this process."""
         with pytest.raises(Exception) as raised:  # noqa: PT011  (whatever it is)
             self.run(job)
-        message = raised.value if isinstance(raised.value, JobError) else outside(raised.value)
+        message = raised.value if isinstance(raised.value, JobError) else infrastructure_error(raised.value)
         assert message, raised.value
         return str(message)
 

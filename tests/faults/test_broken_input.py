@@ -10,7 +10,8 @@ import pytest
 from kafka import KafkaAdminClient, TopicPartition
 from kafka.admin import NewTopic
 
-from jobs import cli
+from jobs import arguments
+from jobs.errors import JobError
 from jobs.event import PARTITIONS, event_id
 from jobs.generator.defects import INVALID, VALID, line_of
 from jobs.generator.sessions import sessions_of
@@ -33,7 +34,9 @@ def lines_with_defects(count: int, chance: random.Random) -> tuple[list[bytes], 
     bad: list[tuple[bytes, str]] = []
     lines: list[bytes] = []
     kinds: Counter[str] = Counter()
-    clicks = [click for session in sessions_of(cli.day("2020-10-01"), 11, count / 1500) for click in session.clicks]
+    clicks = [
+        click for session in sessions_of(arguments.day("2020-10-01"), 11, count / 1500) for click in session.clicks
+    ]
     assert len(clicks) >= count
     at = chance.randrange(EVERY - 1)
     for number, click in enumerate(clicks[:count]):
@@ -78,7 +81,7 @@ def test_records_that_kafka_dropped_before_they_were_read_are_refused(
     admin = KafkaAdminClient(bootstrap_servers=chain.kafka.address)
     admin.delete_records({TopicPartition(chain.topic, number): -1 for number in range(PARTITIONS)})
     admin.close()
-    with pytest.raises(cli.JobError, match=WAY_OUT) as refused:
+    with pytest.raises(JobError, match=WAY_OUT) as refused:
         chain.run(CURATED)
     tell(f"retention passed: {refused.value}")
 
@@ -93,6 +96,6 @@ def test_a_topic_made_anew_is_refused(chain: Chain, chance: random.Random, tell:
     admin.close()
     for again in (lines[:10], lines[10:600]):  # fewer records than there were, and more
         chain.send(again)
-        with pytest.raises(cli.JobError, match=rf"was deleted and made anew.*{WAY_OUT}") as refused:
+        with pytest.raises(JobError, match=rf"was deleted and made anew.*{WAY_OUT}") as refused:
             chain.run(CURATED)
     tell(f"topic made anew: {refused.value}")

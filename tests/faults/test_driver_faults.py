@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from jobs import cli
+from jobs import arguments
 from jobs.generator.__main__ import write_day
 from jobs.spark import lease, tables
 from tests.faults.chain import ARCHIVE, CURATED, ETL, HOT, JOBS, LAKE, LOAD, Chain
@@ -95,7 +95,7 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
     """The lines of dirty days."""
     folder = tmp_path_factory.mktemp("log")
     for number in range(1, DAYS + 1):
-        write_day(folder, cli.day(f"2020-10-{number:02}"), SCALE, 7, dirty=True)
+        write_day(folder, arguments.day(f"2020-10-{number:02}"), SCALE, 7, dirty=True)
     return lines_of(folder)
 
 

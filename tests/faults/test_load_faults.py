@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
-from jobs import cli
+from jobs.known_errors import infrastructure_error
 from jobs.spark.load_postgres import Complete, replace
 from jobs.spark.migrations import OWNER, migrate
 from stack.process import wait_for_end
@@ -197,7 +197,7 @@ def test_postgresql_killed_while_tables_are_loaded(
             happened["too late"] += 1
             continue
         assert isinstance(error, psycopg.Error)
-        assert "PostgreSQL" in str(cli.outside(error)), error
+        assert "PostgreSQL" in str(infrastructure_error(error)), error
         assert found in (before, after), "neither old nor new"
         happened["old" if found == before else "new"] += 1
         with chain.connect() as connection:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from jobs import cli
+from jobs import arguments
 from jobs.event import SHIFT_HEADER, event_id
 from jobs.generator.__main__ import write_day
 from jobs.producer.log_files import record_of
@@ -37,7 +37,7 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two dirty days, long enough to be killed in: copies of the generator's, each with sessions of its own."""
     folder = tmp_path_factory.mktemp("log")
     for day in (DAY, NEXT_DAY):
-        write_day(folder, cli.day(day), 1, 1, dirty=True)
+        write_day(folder, arguments.day(day), 1, 1, dirty=True)
         path = folder / f"{day}.json"
         content = path.read_bytes()
         copies = (content.replace(b'"SessionId":"', b'"SessionId":"%d' % number) for number in range(COPIES))

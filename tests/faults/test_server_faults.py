@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jobs import cli
+from jobs import arguments
 from jobs.generator.__main__ import write_day
 from jobs.producer.replay import WEEK_MS
 from stack.home import Home
@@ -42,7 +42,7 @@ WORK_SECONDS = 8.0 if FULL else 0.0  # of a driver, after its first line, until 
 def lines(tmp_path: Path) -> list[bytes]:
     """Two dirty days; they lie in tmp_path / "log"."""
     for day in (DAY, NEXT_DAY):
-        write_day(tmp_path / "log", cli.day(day), 1, 7, dirty=True)
+        write_day(tmp_path / "log", arguments.day(day), 1, 7, dirty=True)
     return lines_of(tmp_path / "log")
 
 

@@ -16,7 +16,7 @@ import pytest
 from confluent_kafka import KafkaError, Producer
 from kafka import KafkaAdminClient, TopicPartition
 
-from jobs.cli import NonRetryableError
+from jobs.errors import NonRetryableError
 from jobs.event import PARTITIONS, event_id
 from jobs.kafka_topic import Declared
 from jobs.producer.replay import WEEK_MS

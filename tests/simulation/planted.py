@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 import pytest
 
-from jobs.cli import JobError
+from jobs.errors import JobError
 from jobs.producer.progress import Block, Journal, Progress
 from jobs.producer.sender import Sender
 from jobs.spark import hot_tables, lease, load_postgres, postgres, writer

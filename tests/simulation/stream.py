@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from jobs.cli import JobError
+from jobs.errors import JobError
 from jobs.spark import archive_raw, lease, quarantine, streaming, streaming_curated, writer
 from tests.simulation.spark import Frame, Session, Stream
 from tests.simulation.storage import S3, Delta, Entry, Row, place

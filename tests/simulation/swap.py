@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import psycopg
 
-from jobs.cli import JobError
+from jobs.errors import JobError
 from jobs.spark import load_postgres, writer
 from jobs.spark.mart import Mart, Run, Snapshot
 from jobs.spark.tables import COLD_MARTS

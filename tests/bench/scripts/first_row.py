@@ -2,7 +2,7 @@
 
 import sys
 
-from jobs.cli import say
+from jobs.console import say
 from jobs.spark.session import session
 
 row = session("first_row").read.format("delta").load(sys.argv[1]).first()

@@ -27,7 +27,7 @@ from jwt.algorithms import RSAAlgorithm
 from kafka.admin import KafkaAdminClient, ScramMechanism, UserScramCredentialUpsertion
 
 from jobs import kafka_security
-from jobs.cli import NON_RETRYABLE, JobError
+from jobs.errors import NON_RETRYABLE, JobError
 from jobs.event import PARTITIONS
 from jobs.generator.__main__ import write_day
 from jobs.spark.kafka_records import require_topic

@@ -1,9 +1,8 @@
-"""What all jobs' command lines share: exit codes, one line for an error, argument types."""
+"""How a job ends: exit codes, one line for an error, signals, the end of stdin."""
 
 from __future__ import annotations
 
 import argparse
-import datetime as dt
 import os
 import re
 import signal
@@ -14,6 +13,9 @@ from collections.abc import Iterator
 import pytest
 
 from jobs import cli
+from jobs.console import say
+from jobs.errors import NON_RETRYABLE, TERMINATED, JobError, NonRetryableError
+from jobs.known_errors import INFRASTRUCTURE_ERRORS, Known
 
 
 @pytest.fixture(autouse=True)
@@ -41,17 +43,17 @@ def test_a_job_that_comes_to_its_end_says_nothing(capsys: pytest.CaptureFixture[
 
 
 def test_a_job_error_is_one_line_and_exit_code_1(capsys: pytest.CaptureFixture[str]) -> None:
-    assert end(cli.JobError("this is wrong:\n  do that")) == 1
+    assert end(JobError("this is wrong:\n  do that")) == 1
     assert capsys.readouterr() == ("", "error: this is wrong: do that\n")
 
 
 def test_one_that_no_retry_mends_has_an_exit_code_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
-    assert end(cli.NonRetryableError("look at this")) == cli.NON_RETRYABLE == 65
+    assert end(NonRetryableError("look at this")) == NON_RETRYABLE == 65
     assert capsys.readouterr() == ("", "error: look at this\n")
 
 
-@pytest.mark.parametrize("known", cli.OUTSIDE, ids=lambda known: known.sign)
-def test_what_comes_from_outside_is_one_line_too(capsys: pytest.CaptureFixture[str], known: cli.Known) -> None:
+@pytest.mark.parametrize("known", INFRASTRUCTURE_ERRORS, ids=lambda known: known.sign)
+def test_what_comes_from_outside_is_one_line_too(capsys: pytest.CaptureFixture[str], known: Known) -> None:
     assert end(OSError(f"cannot go on: {known.sign}\n\tat a.b.C(D.java:1)")) == known.kind.exit_code
     assert capsys.readouterr() == ("", f"error: {known.message}\n")
 
@@ -76,41 +78,8 @@ def test_a_signal_ends_the_job_with_143_even_inside_except_exception(
 
 
 def test_a_progress_line_has_its_time(capsys: pytest.CaptureFixture[str]) -> None:
-    cli.say("halfway")
+    say("halfway")
     assert re.fullmatch(r"\d\d:\d\d:\d\d halfway\n", capsys.readouterr().out)
-
-
-def test_argument_types_take_what_they_should() -> None:
-    assert cli.day("2020-02-29") == dt.date(2020, 2, 29)
-    assert (cli.day_or_none("2020-02-29"), cli.day_or_none("")) == (dt.date(2020, 2, 29), None)
-    assert cli.positive_int("7") == 7
-    assert cli.positive_float("0.5") == 0.5
-    assert [cli.share(text) for text in ("0", "0.05", "1")] == [0, 0.05, 1]
-    assert (cli.true_or_false("True"), cli.true_or_false("false")) == (True, False)
-
-
-@pytest.mark.parametrize(
-    ("kind", "text", "message"),
-    [
-        (cli.day, "2020-02-30", "'2020-02-30' is not a day, write it as 2020-10-31"),
-        (cli.day, "", "'' is not a day"),
-        (cli.positive_int, "0", "'0' is not a whole number above 0"),
-        (cli.positive_int, "-1", "'-1' is not a whole number above 0"),
-        (cli.positive_int, "1.5", "'1.5' is not a whole number above 0"),
-        (cli.positive_float, "0", "'0' is not a number above 0"),
-        (cli.positive_float, "inf", "'inf' is not a number above 0"),
-        (cli.positive_float, "x", "'x' is not a number above 0"),
-        (cli.share, "-0.1", "'-0.1' is not a share from 0 to 1"),
-        (cli.share, "5", "'5' is not a share from 0 to 1"),
-        (cli.share, "nan", "'nan' is not a share from 0 to 1"),
-        (cli.share, "5%", "'5%' is not a share from 0 to 1"),
-        (cli.true_or_false, "yes", "'yes' is neither true nor false"),
-    ],
-)
-def test_argument_types_refuse_the_rest(kind: object, text: str, message: str) -> None:
-    assert callable(kind)
-    with pytest.raises(argparse.ArgumentTypeError, match=re.escape(message)):
-        kind(text)
 
 
 @pytest.mark.parametrize("moment", ["at its start", "at work", "before it could be read"])
@@ -126,7 +95,7 @@ def test_a_job_that_is_to_end_with_stdin_does(moment: str) -> None:
             assert job.stdout
             job.stdout.readline()
         _, said = job.communicate(b"whatever comes", timeout=30)
-    assert (job.returncode, said.decode()) == (cli.TERMINATED, "error: ended by a signal before it was done\n")
+    assert (job.returncode, said.decode()) == (TERMINATED, "error: ended by a signal before it was done\n")
 
 
 def test_a_signal_waits_for_the_end_of_what_is_undivided() -> None:
@@ -138,7 +107,7 @@ def test_a_signal_waits_for_the_end_of_what_is_undivided() -> None:
             done.append("inside")
         done.append("after")
 
-    assert cli.main(argparse.ArgumentParser(), run, []) == cli.TERMINATED
+    assert cli.main(argparse.ArgumentParser(), run, []) == TERMINATED
     assert done == ["inside"]
     with cli.undivided():
         pass

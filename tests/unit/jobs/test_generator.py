@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from jobs.cli import JobError
+from jobs.errors import JobError
 from jobs.event import CLINICAL_AREAS
 from jobs.generator import __main__ as generator
 from jobs.generator import corpus

@@ -19,7 +19,7 @@ from confluent_kafka import KafkaError, Producer
 from kafka.net.sasl.oauth import SaslMechanismOAuth
 
 from jobs import kafka_security, kafka_tokens
-from jobs.cli import JobError
+from jobs.errors import JobError
 
 PASSWORD = "s3:cr=e t\\\"'!#"
 SCRAM = "org.apache.kafka.common.security.scram.ScramLoginModule"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.cli import NonRetryableError
+from jobs.errors import NonRetryableError
 from jobs.kafka_security import PLAINTEXT, Security
 from jobs.kafka_topic import Declared, Tools, lacking
 from pipeline_config.preflight import kafka_cluster

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import jobs.spark
-from jobs import cli
+from jobs import arguments
 from pipeline_config import parsers
 from pipeline_config.__main__ import main
 from pipeline_config.explain import _keys
@@ -243,13 +243,13 @@ def option(**settings: Any) -> argparse.ArgumentParser:
         ({}, {"type": "string"}),
         ({"type": Path}, {"type": "string"}),
         ({"choices": ["a", "b"]}, {"type": "string", "enum": ["a", "b"]}),
-        ({"type": cli.day}, {"type": "string", "format": "date"}),
-        ({"type": cli.true_or_false}, {"type": "boolean"}),
+        ({"type": arguments.day}, {"type": "string", "format": "date"}),
+        ({"type": arguments.true_or_false}, {"type": "boolean"}),
         ({"type": int}, {"type": "integer"}),
-        ({"type": cli.positive_int}, {"type": "integer", "minimum": 1}),
+        ({"type": arguments.positive_int}, {"type": "integer", "minimum": 1}),
         ({"type": float}, {"type": "number"}),
-        ({"type": cli.positive_float}, {"type": "number", "exclusiveMinimum": 0}),
-        ({"type": cli.share}, {"type": "number", "minimum": 0, "maximum": 1}),
+        ({"type": arguments.positive_float}, {"type": "number", "exclusiveMinimum": 0}),
+        ({"type": arguments.share}, {"type": "number", "minimum": 0, "maximum": 1}),
         ({"type": lambda text: range(8)[int(text)]}, {"type": "integer", "maximum": 7}),
     ],
 )

@@ -18,8 +18,8 @@ import pytest
 from kafka import TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 
-from jobs import cli
-from jobs.cli import JobError, NonRetryableError
+from jobs import arguments
+from jobs.errors import JobError, NonRetryableError
 from jobs.event import event_id
 from jobs.generator.__main__ import write_day
 from jobs.kafka_topic import Declared
@@ -47,7 +47,7 @@ def topic() -> str:
 def log(tmp_path: Path) -> Path:
     """Two days that a test may change."""
     for day in (DAY, NEXT_DAY):
-        write_day(tmp_path / "log", cli.day(day), 0.1, 1)
+        write_day(tmp_path / "log", arguments.day(day), 0.1, 1)
     return tmp_path / "log"
 
 
@@ -125,7 +125,7 @@ def test_a_run_ended_by_a_signal_leaves_exactly_the_rest(kafka: str, log: Path, 
 
 
 def test_an_error_leaves_exactly_the_rest_too(kafka: str, log: Path, topic: str) -> None:
-    (file, *_), _ = files_of(log, cli.day(DAY), cli.day(DAY))
+    (file, *_), _ = files_of(log, arguments.day(DAY), arguments.day(DAY))
     for number in range(3):
         with suppress(ZeroDivisionError), Sender(kafka, topic, Declared()) as sender:
             assert sender.resume(file, 0) == 5 * number
@@ -218,7 +218,7 @@ def test_a_line_too_long_for_the_topic_only_costs_no_other_line(
 
 
 def test_only_what_is_acknowledged_is_noted(kafka: str, log: Path, topic: str) -> None:
-    (file, *_), _ = files_of(log, cli.day(DAY), cli.day(DAY))
+    (file, *_), _ = files_of(log, arguments.day(DAY), arguments.day(DAY))
     first, *_ = lines_of(log)
     file.path.write_bytes(first + b"\n" + os.urandom(20_000).hex().encode() + b"\n")
     with suppress(JobError), Sender(kafka, topic, Declared()) as sender:

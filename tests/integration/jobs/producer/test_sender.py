@@ -23,7 +23,7 @@ from kafka import KafkaProducer
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 from kafka.partitioner import murmur2
 
-from jobs.cli import JobError, NonRetryableError
+from jobs.errors import JobError, NonRetryableError
 from jobs.event import PARTITIONS, SHIFT_HEADER, TOPIC, event_id
 from jobs.generator.__main__ import write_day
 from jobs.kafka_topic import Declared

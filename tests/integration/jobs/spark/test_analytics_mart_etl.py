@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
-from jobs.cli import JobError
+from jobs.errors import JobError
 from jobs.generator.__main__ import write_day
 from jobs.spark import analytics_mart_etl, dictionary, load_postgres, writer
 from jobs.spark.mart import Mart

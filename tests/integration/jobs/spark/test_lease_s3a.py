@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 import pytest
 from py4j.protocol import Py4JJavaError
 
-from jobs.cli import JobError, outside
+from jobs.errors import JobError
 from jobs.event import PARTITIONS
+from jobs.known_errors import infrastructure_error
 from jobs.spark import analytics_mart_etl, streaming_curated
 from jobs.spark import lease as lease_module
 from jobs.spark.lease import Lease
@@ -129,7 +130,7 @@ def test_what_is_wrong_with_key_or_bucket_is_said_with_its_fix(on_s3: SparkSessi
 def test_wrong_key_of_a_job_that_only_reads_is_said_with_its_fix(on_s3: SparkSession) -> None:
     with pytest.raises(Py4JJavaError) as raised:
         Mart(on_s3, "s3a://wrong-secret/mart").written()
-    assert "correct the key in the connection aws_s3" in str(outside(raised.value))
+    assert "correct the key in the connection aws_s3" in str(infrastructure_error(raised.value))
 
 
 class Disturbance:
@@ -183,7 +184,7 @@ def test_commit_that_is_under_way_while_another_one_is_made_replaces_nothing(
         rule.goes_on.set()
         with pytest.raises(Exception, match="another job has made this version") as refused:
             first.result(60)
-        assert "run it again" in str(outside(refused.value))
+        assert "run it again" in str(infrastructure_error(refused.value))
         assert _ids(on_s3, path) == [0, 2]
     assert all(request.is_conditional for request in rule.seen)
 

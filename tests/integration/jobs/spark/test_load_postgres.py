@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from jobs.cli import JobError, NonRetryableError
+from jobs.errors import JobError, NonRetryableError
 from jobs.spark import analytics_mart_etl, load_postgres, postgres
 from jobs.spark.migrations import migrate
 from jobs.spark.postgres import as_csv, copy_rows

@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from jobs.cli import JobError
+from jobs.errors import JobError
 from jobs.spark import dictionary, migrations
 from jobs.spark.migrations import ANALYZE, HISTORY, MIGRATIONS, OWNER, RIGHTS, migrate
 from stack.postgresql import SUPERUSER, PostgreSql

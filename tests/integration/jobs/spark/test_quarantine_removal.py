@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from jobs.cli import JobError
+from jobs.errors import JobError
 from jobs.event import SHIFT_HEADER, event_id
 from jobs.spark import analytics_mart_etl, quarantine, tables, writer
 from jobs.spark.quarantine import Place, Removal, place, remove, replay

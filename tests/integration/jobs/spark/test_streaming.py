@@ -16,7 +16,7 @@ from kafka import KafkaAdminClient, KafkaProducer
 from kafka.admin import ConfigResource, ConfigResourceType, NewTopic
 from pyspark.errors.exceptions.captured import convert_exception
 
-from jobs.cli import JobError, NonRetryableError, Terminated
+from jobs.errors import JobError, NonRetryableError, Terminated
 from jobs.event import PARTITIONS, SHIFT_HEADER, event_id
 from jobs.kafka_topic import Declared
 from jobs.spark import kafka_records, streaming

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from jobs.cli import JobError, NonRetryableError
 from jobs.days import gaps, spans_of, spans_text
+from jobs.errors import JobError, LogFileError, NonRetryableError
 from jobs.event import event_id
 from jobs.producer import __main__ as producer
 from jobs.producer import log_files
@@ -23,7 +23,6 @@ from jobs.producer.log_files import (
     MAX_LINE_BYTES,
     READ_BYTES,
     LogFile,
-    LogFileError,
     _plain,
     files_of,
     record_of,

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
-from jobs.cli import JobError, NonRetryableError
+from jobs.errors import JobError, NonRetryableError
 from jobs.event import event_id
 from jobs.kafka_topic import Declared
 from jobs.producer import sender as sender_module

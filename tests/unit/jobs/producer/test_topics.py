@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from jobs.cli import NonRetryableError
+from jobs.errors import NonRetryableError
 from jobs.event import PARTITIONS
 from jobs.kafka_security import PLAINTEXT
 from jobs.kafka_topic import Declared, Tools

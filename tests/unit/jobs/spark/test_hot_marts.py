@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from jobs.cli import JobError
+from jobs.errors import JobError
 from jobs.spark import hot_marts
 from jobs.spark.recent_clicks import COLUMNS, RecentClicks
 from jobs.spark.tables import TRAFFIC_MINUTE

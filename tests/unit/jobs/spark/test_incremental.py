@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from jobs.cli import JobError
+from jobs.errors import JobError
 from jobs.spark import columns_cold
 from jobs.spark.analytics_mart_etl import DEFINING, definitions, refuse, without_words
 from jobs.spark.incremental import touched
@@ -74,7 +74,7 @@ def test_the_definitions_are_those_of_the_code_and_not_its_comments() -> None:
 
 
 def test_the_definitions_are_those_of_all_modules_that_the_rows_are_made_by() -> None:
-    around = {"jobs.cli", "jobs.spark.session", "jobs.spark.writer"}
+    around = {"jobs.console", "jobs.errors", "jobs.spark.session", "jobs.spark.writer"}
     known = {"jobs.spark.columns", "jobs.spark.columns_cold"}  # by what they hold
     found, left = set[str](), {"jobs.spark.cold_writer", "jobs.spark.incremental"}
     while left:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.cli import JobError
+from jobs.errors import JobError
 from jobs.spark import lease as lease_module
 from jobs.spark.lease import State, state_of
 from jobs.spark.lease_files import LocalFiles

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.cli import JobError
+from jobs.errors import JobError
 from jobs.spark.analytics_mart_realtime import parser
 from jobs.spark.migrations import MIGRATIONS, statements
 from jobs.spark.postgres import NEEDED, connect

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from jobs.cli import JobError
+from jobs.errors import JobError
 from jobs.spark.session import PARTS, session, side_by_side
 from jobs.spark.streaming import Stop, _signals
 

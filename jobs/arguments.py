@@ -1,0 +1,62 @@
+"""Types of the jobs' options, for argparse: what is wrong with a value is said in one line."""
+
+import argparse
+import datetime as dt
+
+
+def day(text: str) -> dt.date:
+    """YYYY-MM-DD."""
+    try:
+        return dt.datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=dt.UTC).date()
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a day, write it as 2020-10-31") from None
+
+
+def day_or_none(text: str) -> dt.date | None:
+    """YYYY-MM-DD, or None of an empty text."""
+    return day(text) if text else None
+
+
+def positive_int(text: str) -> int:
+    """A whole number above 0."""
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
+def whole_number(text: str) -> int:
+    """A whole number, 0 or more."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
+    return int(text)
+
+
+def positive_float(text: str) -> float:
+    """A finite number above 0."""
+    value = _number(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return value
+
+
+def share(text: str) -> float:
+    """A number from 0 to 1."""
+    value = _number(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a share from 0 to 1")
+    return value
+
+
+def _number(text: str) -> float:
+    """NaN, which is in no range, when it is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return float("nan")
+
+
+def true_or_false(text: str) -> bool:
+    """`true` or `false`, as a template renders them in whatever case."""
+    if text.lower() not in {"true", "false"}:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
+    return text.lower() == "true"

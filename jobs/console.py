@@ -1,0 +1,8 @@
+"""What a job says while it works."""
+
+import datetime as dt
+
+
+def say(message: str) -> None:
+    """One progress line, with the UTC time."""
+    print(f"{dt.datetime.now(dt.UTC):%H:%M:%S} {message}", flush=True)  # noqa: T201
