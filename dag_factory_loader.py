@@ -22,7 +22,7 @@ from pipeline_config.documentation import markdown
 from pipeline_config.errors import CommandError
 from pipeline_config.guard import in_words
 from pipeline_config.project import ROOT, Environment, Project, active_environment
-from pipeline_config.reader import Document, KeyPath, read
+from pipeline_config.reader import Document, KeyPath
 
 log = logging.getLogger(__name__)
 PROBLEMS: list[str] = []
@@ -94,8 +94,7 @@ def _cannot_be_built(project: Project, document: Document, environment: Environm
                 path, error = ("tasks", index), own
                 break
     log.error("%s cannot be built", document.file, exc_info=error)  # people read one line; who wants more finds it here
-    places = read(ROOT / document.file, ROOT)  # what is remembered of a file has none
-    return str(places.problem(path, f"cannot be built: {in_words(error)}", at_value=True))
+    return str(document.problem(path, f"cannot be built: {in_words(error)}", at_value=True))
 
 
 try:

@@ -2,7 +2,7 @@
 
 The key is the content of everything that the check reads, so that no edit is missed: pipelines, schemas, the checks and
 jobs themselves, and which Python packages are installed. What is remembered was read from the same bytes. When some
-pipelines alone have changed, and nothing of them that other files see, they alone are read and checked again.
+pipelines alone have changed, they alone are read again, and checked with those that see what has changed of them.
 """
 
 from __future__ import annotations
@@ -26,69 +26,73 @@ FILES, CODE = ("", "schemas"), ("pipeline_config", "jobs")  # folders with code 
 ENDINGS = (".py", ".json")
 FOLDER = "PIPELINES_CACHE"  # environment variable: where the memory lies when the DAGs folder cannot be written
 SHARED = ("pipelines/catalog.yaml", "pipelines/defaults.yaml", "pipelines/environments/")
-Memory = dict[str, Any]  # `key` of all but the pipelines; `files`, by file: hash, data and problems; `problems` of all
+Memory = dict[str, Any]  # `key` of all but the pipelines; `files`, by file: hash, data, places and problems; `problems`
 
 
 def load_checked(root: Path) -> tuple[Project, list[Problem]]:
-    """The project with its errors, and warnings, from the last time (without positions) as far as nothing has changed.
+    """The project with its errors, and warnings, from the last time as far as nothing has changed.
 
     Warnings across files may be those of an earlier time.
     """
     contents = contents_of(root)
     key, hashes = _key(root, contents), {file: _hash(content) for file, content in contents.items()}
     file = Path(os.environ.get(FOLDER) or root / "__pycache__") / "pipelines.json"
-    # It may be missing, of another version, cut off, or nested without end: then it is no memory, and the check runs.
+    # It may be missing, of another version, truncated, or nested without end: then it is no memory, and the check runs.
     with suppress(Exception):
         memory: Memory = json.loads(file.read_text(encoding="utf-8"))
         if memory["key"] == key:
-            changed = {name for name in hashes if memory["files"].get(name, {}).get("hash") != hashes[name]}
-            project = _remembered(root, contents, memory["files"], changed)
-            if not changed and not memory["files"].keys() - hashes.keys():
-                return project, _problems(memory["problems"])
-            if _seen(project) == _seen_before(memory["files"]):
-                others = [one for one in _problems(memory["problems"]) if one.file not in changed]
-                again = [document for document in project.pipelines if document.file in changed]
-                problems = check_again(project, again, others)
+            project, problems, is_new = _brought_up(root, contents, hashes, memory)
+            if is_new:
                 _write(file, key, hashes, project, problems)
-                return project, problems
+            return project, problems
     project = load_project(root, contents=contents)
     problems = check(project)
     _write(file, key, hashes, project, problems)
     return project, problems
 
 
-def _remembered(root: Path, contents: Mapping[str, Content], files: dict[str, Any], changed: set[str]) -> Project:
-    """The project, of which those files are read that have changed."""
-    documents = {
-        file: Document(file, _text(contents[file]), known["data"], problems=_problems(known["problems"]))
-        for file, known in files.items()
-        if file in contents and file not in changed
+def _brought_up(
+    root: Path, contents: Mapping[str, Content], hashes: Mapping[str, str], memory: Memory
+) -> tuple[Project, list[Problem], bool]:
+    """The project and its problems, and whether something has changed.
+
+    Read are the files that have changed; checked are they, and those that see what has changed of them.
+    """
+    before = {
+        file: Document(
+            file, _text(contents.get(file, b"")), known["data"], _problems(known["problems"]), known["places"]
+        )
+        for file, known in memory["files"].items()
     }
-    return load_project(root, contents=contents, known=documents)
+    hash_before = {file: known["hash"] for file, known in memory["files"].items()}
+    changed = {file for file in {**hash_before, **hashes} if hash_before.get(file) != hashes.get(file)}
+    same = {file: document for file, document in before.items() if file not in changed}
+    project, problems = load_project(root, contents=contents, known=same), _problems(memory["problems"])
+    if not changed:
+        return project, problems, False
+    again = _to_check(project, changed, [document for file, document in before.items() if file in changed])
+    others = [found for found in problems if found.file not in changed.union(document.file for document in again)]
+    return project, check_again(project, again, others), True
 
 
-def _seen(project: Project) -> dict[str, Any]:
-    return {
-        document.file: _seen_of(document.file, document.data, broken=bool(document.problems))
+def _to_check(project: Project, changed: set[str], before: list[Document]) -> list[Document]:
+    """The pipelines that have changed, and those that may see it of them: by their name, or by what they trigger."""
+    old = list(map(_seen, before))
+    new = [_seen(document) for document in project.pipelines if document.file in changed]
+    names = {name for name, *_ in [*old, *new]} if old != new else set()
+    return [
+        document
         for document in project.pipelines
-    }
+        if document.file in changed or (names and (_seen(document)[0] in names or any(_seen(document)[2])))
+    ]
 
 
-def _seen_before(files: dict[str, Any]) -> dict[str, Any]:
-    return {
-        file: _seen_of(file, known["data"], broken=bool(known["problems"]))
-        for file, known in files.items()
-        if not file.startswith(SHARED)
-    }
-
-
-def _seen_of(file: str, data: Any, *, broken: bool) -> Any:
-    """What the checks of other pipelines see of one: its name, params, the assets it updates, and what it triggers."""
-    if broken or not data:
-        return data.get("dag_id") if isinstance(data, dict) else PurePosixPath(file).stem
-    tasks = data["tasks"]
-    outlets = [task["outlets"] for task in tasks if "outlets" in task]
-    return [data["dag_id"], data.get("params"), outlets, [task.get("trigger_dag_id") for task in tasks]]
+def _seen(document: Document) -> tuple[str, Any, list[str | None]]:
+    """What the checks of other pipelines see of one: its name, its params, and what it triggers."""
+    data = document.data
+    if document.problems or not data:
+        return (data.get("dag_id") if isinstance(data, dict) else None) or PurePosixPath(document.file).stem, None, []
+    return data["dag_id"], data.get("params", {}), [task.get("trigger_dag_id") for task in data["tasks"]]
 
 
 def _problems(records: list[dict[str, Any]]) -> list[Problem]:
@@ -146,6 +150,7 @@ def _write(file: Path, key: str, hashes: dict[str, str], project: Project, probl
         document.file: {
             "hash": hashes.get(document.file),
             "data": document.data,
+            "places": document.pack(),
             "problems": [asdict(problem) for problem in document.problems],
         }
         for document in [*project.shared, *project.pipelines]

@@ -69,7 +69,7 @@ def run(project: Project, file: Path, folder: str) -> tuple[list[str], bool]:
 
 
 def read(file: Path) -> tuple[Document, dict[str, dict[str, Any]]]:
-    """The file with its positions, and the DAGs in it by dag_id, `default` merged in. Raises CommandError."""
+    """The file with its places, and the DAGs in it by dag_id, `default` merged in. Raises CommandError."""
     document = parse(Document(str(file)), content_of(file))
     for problem in document.problems:
         if not problem.path:
@@ -117,7 +117,7 @@ class Dag:
         own: KeyPath = (self.dag_id, *path)
         default: KeyPath = ("default", *path)
         self.notes.append(
-            self.document.problem(own if own in self.document.positions else default, message, hint, severity="warning")
+            self.document.problem(own if own in self.document.places else default, message, hint, severity="warning")
         )
 
     def take(self, key: str) -> Any:

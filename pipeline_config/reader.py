@@ -9,8 +9,10 @@ from __future__ import annotations
 import itertools
 import re
 import unicodedata
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from errno import EISDIR
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -53,14 +55,23 @@ _TAGS = {*_SCALARS, "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"}
 
 @dataclass
 class Document:
-    """A file as read: `data` is plain Python, `text` the file, `positions` has (line, column) by path of keys."""
+    """A file as read: `data` is plain Python, `text` the file, `packed` its places as `pack` wrote them."""
 
     file: str
     text: str = ""
     data: Any = None
-    positions: dict[KeyPath, tuple[int, int]] = field(default_factory=dict)
-    values: dict[KeyPath, tuple[int, int]] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    packed: str = ""
+
+    @cached_property
+    def places(self) -> dict[KeyPath, tuple[int, int, int, int]]:
+        """Line and column of each key, and of its value, by path, in the file's order."""
+        numbers = map(int, self.packed.split())
+        return dict(zip(_paths(self.data, ()), zip(numbers, numbers, numbers, numbers, strict=True), strict=False))
+
+    def pack(self) -> str:
+        """The places as a text, from which a document of the same data has them again."""
+        return self.packed or " ".join(str(number) for place in self.places.values() for number in place)
 
     def problem(
         self, path: KeyPath, message: str, hint: str = "", *, at_value: bool = False, severity: str = "error"
@@ -86,10 +97,18 @@ class Document:
         return Problem(self.file, line, column, dotted(path), message, hint, severity)
 
     def _place(self, path: KeyPath, *, at_value: bool) -> tuple[int, int]:
-        where = self.values if at_value else self.positions
-        while path and path not in where:
+        while path and path not in self.places:
             path = path[:-1]
-        return where.get(path, (1, 1))
+        place = self.places.get(path, (1, 1, 1, 1))
+        return place[2:] if at_value else place[:2]
+
+
+def _paths(value: Any, path: KeyPath) -> Iterator[KeyPath]:
+    """The path of each value inside `value`, as the reader goes through them."""
+    yield path
+    if isinstance(value, dict | list):
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _paths(item, (*path, key))
 
 
 def dotted(path: KeyPath) -> str:
@@ -254,10 +273,14 @@ def _fill(document: Document) -> None:
     if not isinstance(node, yaml.MappingNode):
         wrong = "must be a mapping of keys to values at the top" if node else "is empty"
         if node:
-            document.positions[()] = (node.start_mark.line + 1, node.start_mark.column + 1)
+            document.places[()] = (*_place(node), *_place(node))
         document.problems.append(document.problem((), wrong, "each schema in schemas/ lists its keys"))
         return
     document.data = _Builder(document).build(node, ())
+
+
+def _place(node: yaml.Node) -> tuple[int, int]:
+    return node.start_mark.line + 1, node.start_mark.column + 1
 
 
 class _Builder:
@@ -267,16 +290,15 @@ class _Builder:
         self.document = document
         self.nodes = 0
 
-    def build(self, node: yaml.Node, path: KeyPath) -> Any:
-        place = (node.start_mark.line + 1, node.start_mark.column + 1)
+    def build(self, node: yaml.Node, path: KeyPath, key: yaml.Node | None = None) -> Any:
+        """The value of a node, which stands at its key or is an item of a list."""
         self.nodes += 1
         if self.nodes > MAX_NODES or len(path) > MAX_DEPTH:
             limit = f"more than {MAX_NODES} values" if self.nodes > MAX_NODES else f"deeper than {MAX_DEPTH} levels"
             raise yaml.MarkedYAMLError(
                 problem=f"{limit}; an alias that unfolds without end?", problem_mark=node.start_mark
             )
-        self.document.values[path] = place
-        self.document.positions.setdefault(path, place)
+        self.document.places[path] = (*_place(key or node), *_place(node))
         if node.tag not in _TAGS:
             self._refuse(path, f"tag {node.tag} is not allowed", "use plain values")
             return None
@@ -294,14 +316,12 @@ class _Builder:
                 continue
             key = key_node.value if isinstance(key_node, yaml.ScalarNode) else str(key_node.value)
             here = (*path, key)
-            place = (key_node.start_mark.line + 1, key_node.start_mark.column + 1)
             if key in result:
-                first = self.document.positions[here][0]
-                self.document.positions[here] = place
+                first = self.document.places[here][0]
+                self.document.places[here] = (*_place(key_node), *_place(value_node))
                 self._refuse(here, f"key {key!r} is duplicated", f"the first is in line {first}")
                 continue
-            self.document.positions[here] = place
-            result[key] = self.build(value_node, here)
+            result[key] = self.build(value_node, here, key_node)
         return result
 
     def _refuse(self, path: KeyPath, message: str, hint: str, *, at_value: bool = False) -> None:

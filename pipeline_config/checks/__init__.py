@@ -89,7 +89,7 @@ def check(project: Project) -> list[Problem]:
 
 
 def check_again(project: Project, changed: Sequence[Document], others: Sequence[Problem]) -> list[Problem]:
-    """The errors of a project of which only those pipelines have changed, and nothing that other files see of them.
+    """The errors of a project of which those pipelines alone have changed, or see what has changed of others.
 
     `others` are the problems that all other files had. Warnings may be missing, or too many.
     """

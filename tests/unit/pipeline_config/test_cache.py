@@ -3,34 +3,42 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
 
 import pytest
 
 from pipeline_config import cache
-from pipeline_config.checks import check
+from pipeline_config.checks import check, check_again
 from pipeline_config.problem import Problem
 from pipeline_config.project import ROOT, Project, load_project
+from pipeline_config.reader import Document
 from tests.mutations.mutate import KINDS, Source, mutant
 
 MEMORY = "__pycache__/pipelines.json"
 
 
 class Counted:
-    """The check, and how often it was called."""
+    """The check, how often it was called, and the names of the pipelines that were checked again without it."""
 
     calls = 0
+    again: list[str]
 
-    def __call__(self, project: Project) -> list[Problem]:
+    def check(self, project: Project) -> list[Problem]:
         self.calls += 1
         return check(project)
+
+    def check_again(self, project: Project, changed: Sequence[Document], others: Sequence[Problem]) -> list[Problem]:
+        self.again = [Path(document.file).stem for document in changed]
+        return check_again(project, changed, others)
 
 
 @pytest.fixture
 def counted(monkeypatch: pytest.MonkeyPatch) -> Counted:
     counted = Counted()
-    monkeypatch.setattr(cache, "check", counted)
+    monkeypatch.setattr(cache, "check", counted.check)
+    monkeypatch.setattr(cache, "check_again", counted.check_again)
     return counted
 
 
@@ -54,13 +62,13 @@ def test_the_second_load_finds_the_same_without_a_check(root: Path, counted: Cou
     assert [document.data for document in second.pipelines] == [document.data for document in first.pipelines]
 
 
-@pytest.mark.parametrize("change", ["pipelines/mart/new.yaml", "schemas/new.json", "jobs/new.py", "new.py"])
+@pytest.mark.parametrize("change", ["pipelines/environments/new.yaml", "schemas/new.json", "jobs/new.py", "new.py"])
 def test_any_change_of_what_the_check_reads_is_seen_at_once(root: Path, counted: Counted, change: str) -> None:
     cache.load_checked(root)
     (root / change).write_text("{}" if change.endswith("json") else "", encoding="utf-8")
     _, found = cache.load_checked(root)
     assert counted.calls == 2
-    assert len(found) == (2 if change.endswith("yaml") else 1), "an empty pipeline is a problem"
+    assert len(found) == (2 if change.endswith("yaml") else 1), "an empty file is a problem"
 
 
 def test_a_changed_value_of_an_environment_is_seen(
@@ -88,9 +96,30 @@ def test_an_edit_that_no_other_file_sees_is_checked_alone(root: Path, counted: C
     assert [problem.path for problem in errors(found)] == ["tasks[1].arguments.mart-pth"]
     assert project.pipeline("tripclick_load_postgres")["tasks"][1]["arguments"].keys() >= {"mart-pth"}
     assert cache.load_checked(root)[1] == found
-    path.write_text(right.replace("in_full", "whole"), encoding="utf-8")  # a param, which others may set
+    assert (counted.calls, counted.again) == (1, [path.stem])
+
+
+def _renames_a_param(path: Path) -> None:
+    path.write_text(path.read_text(encoding="utf-8").replace("until_caught_up", "until_done"), encoding="utf-8")
+
+
+@pytest.mark.parametrize("change", [_renames_a_param, Path.unlink])
+def test_an_edit_that_another_file_sees_is_checked_with_that_file(
+    root: Path, counted: Counted, change: Callable[[Path], None]
+) -> None:
     cache.load_checked(root)
-    assert counted.calls == 2
+    path = root / "pipelines/processing/tripclick_streaming_curated.yaml"
+    change(path)
+    _, found = cache.load_checked(root)
+    assert (counted.calls, counted.again) == (1, ["tripclick_daily_pipeline", *[path.stem] * path.exists()])
+    assert errors(found) == errors(check(load_project(root)))
+    assert {Path(problem.file).stem for problem in found} >= {"tripclick_daily_pipeline"}
+
+
+def test_what_is_remembered_has_its_places(root: Path) -> None:
+    first, _ = cache.load_checked(root)
+    second, _ = cache.load_checked(root)
+    assert [document.places for document in second.pipelines] == [document.places for document in first.pipelines]
 
 
 def test_after_an_edit_the_errors_are_those_of_the_whole_check(root: Path) -> None:
