@@ -9,35 +9,28 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from types import FrameType
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from jobs.errors import TERMINATED, JobError, Terminated
 from jobs.known_errors import infrastructure_error
 
-ENDS_WITH_STDIN = "TRIPCLICK_ENDS_WITH_STDIN"  # set: whoever started the job holds its stdin, and is gone when it ends
+ENDS_WITH_STDIN = "PIPELINE_ENDS_WITH_STDIN"  # set: whoever started the job holds its stdin, and is gone when it ends
 
 
-@dataclass(frozen=True, order=True)
-class Data:
+class Data(NamedTuple):
     """What a job reads or writes. `{option}` in the name stands for the value of that option of its command line."""
 
-    kind: Literal["log", "topic", "lake", "postgresql", "asset"]
+    kind: Literal["log", "topic", "lake", "postgresql"]
     name: str
 
 
-@dataclass(frozen=True)
-class Flow:
-    """All that a job reads and writes for others; its checkpoints and bookkeeping are its own affair."""
-
-    reads: tuple[Data, ...]
-    writes: tuple[Data, ...]
-
-
 def flow(parser: argparse.ArgumentParser, *, reads: Iterable[Data], writes: Iterable[Data]) -> None:
-    """Declare it beside the options; `parser.get_default("flow")` returns the Flow."""
-    parser.set_defaults(flow=Flow(tuple(reads), tuple(writes)))
+    """Declare all that a job reads and writes for others, beside its options; its bookkeeping is its own affair.
+
+    It is plain data, as pipeline_config/job_contract.py describes it.
+    """
+    parser.set_defaults(flow={"reads": tuple(reads), "writes": tuple(writes)})
 
 
 def main(

@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-from jobs.cli import Data, Flow
 from pipeline_config import templates
 from pipeline_config.compiler import instances
+from pipeline_config.job_contract import Data, Flow, flow_of
 from pipeline_config.parsers import job_parser, own_parser
 from pipeline_config.project import Project
 
@@ -72,9 +72,9 @@ def _declared(project: Project, task: dict[str, Any], params: dict[str, Any]) ->
         return
     parser = job_parser(template["module"].replace("{job}", task["job"]))
     own = None if isinstance(parser, str) else own_parser(parser, task["job"])
-    declared: Flow | None = own.get_default("flow") if own else None
-    if own is None or declared is None:
+    if own is None:
         return
+    declared = flow_of(own)
     variables = {name: name for name in project.catalog.data["variables"]}
     options = [option for data in (*declared.reads, *declared.writes) for option in _OPTION.findall(data.name)]
     mapped = {name: task["for_each"][name] for name in dict.fromkeys(options) if name in task.get("for_each", {})}
@@ -90,7 +90,7 @@ def _filled(data: tuple[Data, ...], texts: dict[str, str], parser: argparse.Argu
         name = option[1]
         return texts.get(name) or str(parser.get_default(name.replace("-", "_")) or option[0])
 
-    return tuple(replace(one, name=_OPTION.sub(value, one.name)) for one in data)
+    return tuple(one._replace(name=_OPTION.sub(value, one.name)) for one in data)
 
 
 def _text(value: Any, variables: dict[str, str], params: dict[str, Any]) -> str:

@@ -7,14 +7,14 @@ from collections.abc import Iterable, Iterator
 from graphlib import TopologicalSorter
 from typing import Any
 
-from jobs.cli import Data
 from pipeline_config.compiler import is_class_path, upstream
 from pipeline_config.flows import flows
+from pipeline_config.job_contract import Data
 from pipeline_config.project import Project
 from pipeline_config.schedules import assets, clock
 
 MAX_NAMES = 8  # of data in one node
-HEADINGS = {"log": "search log", "topic": "Kafka", "postgresql": "PostgreSQL", "asset": "asset"}
+HEADINGS = {"log": "log", "topic": "Kafka", "postgresql": "PostgreSQL", "asset": "asset"}
 # What Mermaid draws around a label.
 _BOX, _FLAG, _ROUND, _DOUBLE, _CYLINDER = ("[", "]"), (">", "]"), ("([", "])"), ("[[", "]]"), ("[(", ")]")
 _SHAPES = {"log": _CYLINDER, "topic": _DOUBLE, "lake": _CYLINDER, "postgresql": _CYLINDER, "asset": _FLAG}

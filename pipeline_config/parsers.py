@@ -1,4 +1,4 @@
-"""Asks the jobs' own argument parsers: their options, and what they say of a command line. Runs no job."""
+"""Asks the jobs' own argument parsers (see job_contract.py): their options, and what they say of a command line."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline_config.guard import in_words
+from pipeline_config.job_contract import flow_of
 from pipeline_config.project import ROOT
 
 JOB = "{job}"  # in the module of a command template: each job is a module of its own
@@ -34,6 +35,8 @@ def job_parser(module: str) -> argparse.ArgumentParser | str:
             if importlib.util.find_spec(module) is None:
                 return f"there is no {path}.py"
             parser: argparse.ArgumentParser = importlib.import_module(_main_of(module)).parser()
+            for own in (parser, *modes(parser).values()):
+                flow_of(own)  # what it declares can be read, too
     except KeyboardInterrupt:
         raise
     except SystemExit:

@@ -7,11 +7,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from jobs.cli import Data
 from pipeline_config.checks.context import Context
 from pipeline_config.checks.operators import before
 from pipeline_config.compiler import JOB_CONNECTION_TYPES, upstream
 from pipeline_config.flows import TaskFlow, fits, is_known, variables_of_options
+from pipeline_config.job_contract import Data
 from pipeline_config.problem import Problem
 from pipeline_config.project import Project, expand
 

@@ -22,15 +22,15 @@ from requests.exceptions import RequestException
 from urllib3.connection import HTTPConnection
 from urllib3.exceptions import HTTPError
 
-from jobs.cli import ENDS_WITH_STDIN
 from pipeline_config.docker_connection import engine_tls, engine_url
+from pipeline_config.job_contract import ENDS_WITH_STDIN
 from pipeline_config.operators.shared import RenderingNamesVariables, fail_for_good
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
 STOP_SECONDS = 30  # what a producer needs to flush what it has sent
-TASK_LABEL = "tripclick.task"
+TASK_LABEL = "pipeline.task"
 ENGINE_ERRORS = (DockerException, RequestException, HTTPError, ValueError)
 # A connection whose other host is gone ends after a minute: a container may say nothing for hours.
 KEEPALIVE = [

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowException
 
-from jobs.cli import ENDS_WITH_STDIN
+from pipeline_config.job_contract import ENDS_WITH_STDIN
 from pipeline_config.operators.shared import RenderingNamesVariables, fail_for_good
 
 if TYPE_CHECKING:

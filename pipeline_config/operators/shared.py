@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException, AirflowRuntimeError, ErrorType
 
-from jobs.errors import NON_RETRYABLE, USAGE
+from pipeline_config.job_contract import NON_RETRYABLE, USAGE
 
 if TYPE_CHECKING:
     import jinja2

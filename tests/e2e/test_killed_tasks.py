@@ -21,7 +21,7 @@ from tests.e2e.conftest import DAYS, shown
 
 pytestmark = pytest.mark.e2e
 
-TASK_LABEL = "tripclick.task"  # of pipeline_config.operators, which needs an Airflow to be imported
+TASK_LABEL = "pipeline.task"  # of pipeline_config.operators, which needs an Airflow to be imported
 LEFT_SECONDS = 60
 STREAM = ("tripclick_streaming_curated", "streaming_to_curated_stream")
 PRODUCER = ("tripclick_producer_realtime", "producer_server0_realtime")

@@ -378,7 +378,7 @@ def test_what_a_killed_worker_left_of_the_same_task_is_ended_by_its_next_try(
     def left(installation: str = INSTALLATION, **change: Any) -> Any:
         waits = ["sh", "-c", "trap exit TERM; sleep 600 & wait"]
         task = " ".join(str(value) for value in (installation, *(INSTANCE | change).values()))
-        return client.containers.run(IMAGE, waits, detach=True, labels={"tripclick.task": task}, network_mode="host")
+        return client.containers.run(IMAGE, waits, detach=True, labels={"pipeline.task": task}, network_mode="host")
 
     others = {left(map_index=1).id, left(run_id="another").id, left("https://another.example.org").id}
     lost, destroyed = left().id, happening(client, "destroy")

@@ -6,8 +6,8 @@ import subprocess
 import sys
 from typing import Any
 
-from jobs.cli import Data
 from pipeline_config.flows import TaskFlow, flows
+from pipeline_config.job_contract import Data
 from pipeline_config.project import ROOT, load_project
 
 PROJECT = load_project()
