@@ -1,5 +1,7 @@
 """Types of the jobs' options, for argparse: what is wrong with a value is said in one line."""
 
+from __future__ import annotations
+
 import argparse
 import datetime as dt
 

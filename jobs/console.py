@@ -1,5 +1,7 @@
 """What a job says while it works."""
 
+from __future__ import annotations
+
 import datetime as dt
 
 

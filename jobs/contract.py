@@ -4,6 +4,8 @@
 tests and the JSON Schema (`schemas/event.schema.json`) all use it. Bounds are checked before any work on a field.
 """
 
+from __future__ import annotations
+
 import datetime as dt
 import json
 import re

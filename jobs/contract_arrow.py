@@ -1,5 +1,7 @@
 """The contract over Arrow batches: what a Python worker of Spark runs by `mapInArrow`. No Spark is imported."""
 
+from __future__ import annotations
+
 import gc
 from collections.abc import Iterator
 from typing import Any, Final

@@ -1,5 +1,7 @@
 """Sets of days: those that follow each other, and those that are missing. Standard library only."""
 
+from __future__ import annotations
+
 import datetime as dt
 from collections.abc import Iterable, Iterator
 

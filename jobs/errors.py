@@ -1,5 +1,7 @@
 """How a job fails: one family of errors, by what has to follow, and the exit code of each kind."""
 
+from __future__ import annotations
+
 TERMINATED = 143  # 128 + SIGTERM, as a shell reports it
 USAGE = 2  # argparse's, of a command line that it does not take
 NON_RETRYABLE = 65  # sysexits.h: the input is wrong

@@ -1,5 +1,7 @@
 """What servers, hosts and libraries say when they fail, and the JobError that a job raises instead."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from docker import APIClient
 from docker.tls import TLSConfig
+
+if TYPE_CHECKING:
+    from docker import APIClient
 
 # Extras of the connection: paths of PEM files on the Airflow host, named as DockerOperator's own arguments.
 TLS_EXTRAS = ("tls_ca_cert", "tls_client_cert", "tls_client_key")

@@ -8,16 +8,18 @@ from collections.abc import Iterator, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jinja2
 from jinja2 import meta, nodes
-from jinja2.runtime import Context
 from jinja2.sandbox import SandboxedEnvironment
 
 from pipeline_config import stand_ins
 from pipeline_config.errors import RenderError, UnknownError
 from pipeline_config.schema import did_you_mean
+
+if TYPE_CHECKING:
+    from jinja2.runtime import Context
 
 # Names in Airflow's template context; a test holds them against Airflow's own.
 CONTEXT = frozenset(

@@ -1,5 +1,7 @@
 """The command line: `python -m stack COMMAND`."""
 
+from __future__ import annotations
+
 import argparse
 import subprocess
 import sys

@@ -1,5 +1,7 @@
 """Airflow: scheduler, triggerer, DAG processor and API server as processes of our own, on SQLite."""
 
+from __future__ import annotations
+
 import base64
 import configparser
 import hashlib

@@ -3,6 +3,8 @@
 A page makes its queries in the browser, so whoever reads it can send others. Run by Superset's Python, too.
 """
 
+from __future__ import annotations
+
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any

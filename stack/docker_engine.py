@@ -1,5 +1,7 @@
 """A Docker engine: the machine's own when one answers, else one of ours when we are root, else none, said loudly."""
 
+from __future__ import annotations
+
 import hashlib
 import os
 import re

@@ -1,5 +1,7 @@
 """The one exception of this package."""
 
+from __future__ import annotations
+
 
 class StackError(Exception):
     """Something that a person has to know or to do; the message says what, and how."""

@@ -1,5 +1,7 @@
 """The stack folder: ports and secrets that outlive a restart, process files and logs."""
 
+from __future__ import annotations
+
 import json
 import os
 import secrets

@@ -7,6 +7,8 @@ its first tests. A process that wants what another one is installing waits for i
 Imports nothing but Python's own library and this package's settings: it runs before anything is installed.
 """
 
+from __future__ import annotations
+
 import fcntl
 import hashlib
 import importlib.util

@@ -4,6 +4,8 @@
 Without one, or with that of another Java, it starts all the same.
 """
 
+from __future__ import annotations
+
 import socket
 import struct
 import subprocess

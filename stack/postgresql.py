@@ -1,5 +1,7 @@
 """PostgreSQL on TCP with a data folder of its own, a password, and the database of the marts."""
 
+from __future__ import annotations
+
 import os
 import pwd
 import signal

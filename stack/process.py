@@ -1,5 +1,7 @@
 """Processes of our own: started in a session each, remembered by pid and start time, stopped with all they started."""
 
+from __future__ import annotations
+
 import os
 import signal
 import subprocess

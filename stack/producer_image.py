@@ -1,5 +1,7 @@
 """The producer's image: built on the engine of the stack, again only when its inputs have changed."""
 
+from __future__ import annotations
+
 import hashlib
 import io
 import os

@@ -1,5 +1,7 @@
 """A line for each part as it starts and ends; colour on a terminal only."""
 
+from __future__ import annotations
+
 import os
 import sys
 import threading

@@ -1,5 +1,7 @@
 """What every server of the stack has in common: start, wait until it answers, stop."""
 
+from __future__ import annotations
+
 import http.client
 import os
 import signal

@@ -1,5 +1,7 @@
 """The one definition of every path, port and version of the stack."""
 
+from __future__ import annotations
+
 import os
 import re
 import shutil

@@ -4,6 +4,8 @@
 verify some 15,000 classes again. One that finds no archive, or that of another Java or PySpark, starts without.
 """
 
+from __future__ import annotations
+
 import os
 import sysconfig
 import tempfile

@@ -1,5 +1,7 @@
 """An SSH server of our own that plays the Spark server: one user, one key, the repository's Python and Java."""
 
+from __future__ import annotations
+
 import getpass
 import os
 import pwd
@@ -123,7 +125,7 @@ class SshServer(Server):
         """A real login finds spark-submit."""
         return self.run("command -v spark-submit").returncode == 0
 
-    def run(self, command: str, environment: Mapping[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
+    def run(self, command: str, environment: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
         """Run a command in a session of the server, as an SSHOperator would, and ask it to take `environment`."""
         environment = environment or {}
         known_hosts = self._folder / "known_hosts"

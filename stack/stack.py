@@ -1,5 +1,7 @@
 """The stack as a whole: which servers there are, in which order they start and stop, and what Airflow is told."""
 
+from __future__ import annotations
+
 import fcntl
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor

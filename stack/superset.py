@@ -1,5 +1,7 @@
 """Superset in an environment of its own: the dashboards of `dashboards/`, on the marts, through the role that reads."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 import subprocess

@@ -3,6 +3,8 @@
 `python superset_setup.py FILE`, where FILE is JSON: admin and viewer (passwords), assets (folder), database_uri.
 """
 
+from __future__ import annotations
+
 import json
 import sys
 from pathlib import Path

@@ -3,6 +3,8 @@
 `from stack.superset_viewers import CUSTOM_SECURITY_MANAGER, FEATURE_FLAGS, TALISMAN_CONFIG` in its superset_config.py.
 """
 
+from __future__ import annotations
+
 import json
 from typing import Any
 

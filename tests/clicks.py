@@ -1,5 +1,7 @@
 """Curated clicks for tests of the marts: as rows that a test writes down, or as the lake makes them of log files."""
 
+from __future__ import annotations
+
 import datetime as dt
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -51,32 +53,32 @@ def click(event_ts: dt.datetime = NOON, session_id: str = "s", document_id: int 
     }
 
 
-def frame(spark: "SparkSession", clicks: Iterable[dict[str, Any]]) -> "DataFrame":
+def frame(spark: SparkSession, clicks: Iterable[dict[str, Any]]) -> DataFrame:
     """Clicks as a table of the curated stream; what they do not say is null."""
     return _rows(spark, clicks, CLICKS_SCHEMA)
 
 
-def append(clicks: "DataFrame", curated: Path) -> None:
+def append(clicks: DataFrame, curated: Path) -> None:
     """Append to the curated stream below this root."""
     _append(clicks, curated / CLICKS)
 
 
 def of_logs(
-    spark: "SparkSession", files: Sequence[Path], shift_ms: int = 0, kafka_ts: dt.datetime | None = None
-) -> "DataFrame":
+    spark: SparkSession, files: Sequence[Path], shift_ms: int = 0, kafka_ts: dt.datetime | None = None
+) -> DataFrame:
     """The valid clicks of log files, as a producer sends them and the lake checks them."""
     from jobs.spark import events
 
     return events.clicks(_checked(spark, _lines(files), shift_ms, kafka_ts))
 
 
-def append_logs(spark: "SparkSession", files: Sequence[Path], curated: Path, shift_ms: int = 0) -> None:
+def append_logs(spark: SparkSession, files: Sequence[Path], curated: Path, shift_ms: int = 0) -> None:
     """Append the valid clicks of log files to the curated stream below this root, and the others to its quarantine."""
     append_lines(spark, _lines(files), curated, shift_ms)
 
 
 def append_lines(
-    spark: "SparkSession", lines: Iterable[bytes], curated: Path, shift_ms: int = 0, first_offset: int = 0
+    spark: SparkSession, lines: Iterable[bytes], curated: Path, shift_ms: int = 0, first_offset: int = 0
 ) -> None:
     """The same of lines."""
     from jobs.spark import events
@@ -87,12 +89,12 @@ def append_lines(
     checked.unpersist()
 
 
-def append_quarantine(spark: "SparkSession", records: Iterable[dict[str, Any]], curated: Path) -> None:
+def append_quarantine(spark: SparkSession, records: Iterable[dict[str, Any]], curated: Path) -> None:
     """Append quarantined records; what they do not say is null."""
     _append(_rows(spark, records, QUARANTINE_SCHEMA), curated / QUARANTINE)
 
 
-def _rows(spark: "SparkSession", rows: Iterable[Mapping[str, Any]], schema: str) -> "DataFrame":
+def _rows(spark: SparkSession, rows: Iterable[Mapping[str, Any]], schema: str) -> DataFrame:
     """By way of Arrow: Spark would send lists of Python through Python workers."""
     import pyarrow as pa
     from pyspark.sql.pandas.types import to_arrow_schema
@@ -104,7 +106,7 @@ def _rows(spark: "SparkSession", rows: Iterable[Mapping[str, Any]], schema: str)
     return found
 
 
-def _append(rows: "DataFrame", table: Path) -> None:
+def _append(rows: DataFrame, table: Path) -> None:
     """As the stream does it: a table notes its changes."""
     rows.write.format("delta").mode("append").option(CHANGE_FEED, "true").save(str(table))
 
@@ -114,12 +116,12 @@ def _lines(files: Sequence[Path]) -> Iterator[bytes]:
 
 
 def _checked(
-    spark: "SparkSession",
+    spark: SparkSession,
     lines: Iterable[bytes],
     shift_ms: int,
     kafka_ts: dt.datetime | None = None,
     first_offset: int = 0,
-) -> "DataFrame":
+) -> DataFrame:
     """Lines as records of one partition, checked."""
     from jobs.spark import events
 

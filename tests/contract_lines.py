@@ -1,5 +1,7 @@
 """Lines of a log on which the contract is held against its golden rows: usual, odd and hostile ones, by name."""
 
+from __future__ import annotations
+
 import datetime as dt
 import json
 from html.entities import name2codepoint

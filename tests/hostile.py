@@ -1,5 +1,7 @@
 """Texts that would do harm if any of them reached a shell, SQL, a template or a terminal as more than text."""
 
+from __future__ import annotations
+
 import itertools
 
 HOSTILE = [

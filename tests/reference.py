@@ -4,6 +4,8 @@ Only the list of clinical areas is shared with them. What the columns mean stand
 computed here from all clicks at once, in exact numbers, with no regard to speed.
 """
 
+from __future__ import annotations
+
 import datetime as dt
 import hashlib
 import html

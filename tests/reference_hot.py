@@ -4,6 +4,8 @@ What the columns mean stands in docs/data-dictionary.md. Minutes and snapshots a
 anomalies those of all clicks.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
 from typing import Any
 

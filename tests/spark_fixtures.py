@@ -1,5 +1,7 @@
 """A Spark session inside the test process, for tests of pure functions and of tables in a folder."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -19,7 +21,7 @@ _YOUNG_GENERATION = "-Xms1200m -Xmn800m"
 
 
 @pytest.fixture(scope="session")
-def spark() -> "Iterator[SparkSession]":
+def spark() -> Iterator[SparkSession]:
     """The jobs' own session, local and small. Tests that need the jars (Delta, Kafka) are marked `integration`."""
     spark = small_session(INTERPRETED)  # what spark-submit starts writes code, as it does at work
     yield spark
@@ -38,7 +40,7 @@ def _forgets(request: pytest.FixtureRequest) -> Iterator[None]:
             jvm.org.apache.spark.sql.delta.DeltaLog.clearCache()
 
 
-def small_session(more: Mapping[str, str] | None = None) -> "SparkSession":
+def small_session(more: Mapping[str, str] | None = None) -> SparkSession:
     """A session inside this process, with `more` settings."""
     os.environ.setdefault("JAVA_HOME", str(java_home()))
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")

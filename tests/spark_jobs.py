@@ -4,6 +4,8 @@ Each argument is a job as a list in JSON, as in `'["archive_raw", "--topic=t"]'`
 the exit code is its.
 """
 
+from __future__ import annotations
+
 import json
 import sys
 from importlib import import_module

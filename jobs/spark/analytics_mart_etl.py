@@ -4,6 +4,8 @@ With --incremental only the months are recomputed that changed clicks touch; the
 Where it cannot go on from the last run it computes in full, and says why.
 """
 
+from __future__ import annotations
+
 import argparse
 import ast
 import datetime as dt
@@ -80,7 +82,7 @@ def run(options: argparse.Namespace) -> None:
     say(f"run {this.run_id} is complete")
 
 
-def run_of_now(spark: "SparkSession", curated_path: str) -> "Run":
+def run_of_now(spark: SparkSession, curated_path: str) -> Run:
     """A run that reads what is there now; JobError when there is no curated stream."""
     from jobs.spark.mart import Run, Snapshot
 
@@ -116,7 +118,7 @@ def without_words(source: str) -> str:
     return ast.dump(tree)
 
 
-def to_go_on_from(mart: "Mart", this: "Run") -> "Written | None":
+def to_go_on_from(mart: Mart, this: Run) -> Written | None:
     """What the mart has, when this run can go on from it; else None, and the reason is said."""
     try:
         written = mart.written()
@@ -127,7 +129,7 @@ def to_go_on_from(mart: "Mart", this: "Run") -> "Written | None":
     return written
 
 
-def refuse(written: "Written", this: "Run") -> None:
+def refuse(written: Written, this: Run) -> None:
     """JobError when a mart cannot be brought up to date from what is written."""
     from jobs.spark.writer import KEEP_REPLACED_HOURS
 
@@ -144,7 +146,7 @@ def refuse(written: "Written", this: "Run") -> None:
         raise JobError(f"the last run is {ago.days} days ago, and files that were new then may be deleted")
 
 
-def in_full(mart: "Mart", this: "Run") -> None:
+def in_full(mart: Mart, this: Run) -> None:
     """Compute all rows from all clicks."""
     from jobs.spark.cold_writer import behind_of, visits_of, write_days, write_visits
     from jobs.spark.columns_cold import SESSION_ANALYSIS

@@ -1,5 +1,7 @@
 """Curated stream → four hot tables of PostgreSQL, a micro-batch every few minutes; ends after --run-minutes."""
 
+from __future__ import annotations
+
 import argparse
 import datetime as dt
 import sys
@@ -72,9 +74,9 @@ class HotStream:
     of the table's version, so that one that runs again, after whatever death, is the same batch.
     """
 
-    spark: "SparkSession"
+    spark: SparkSession
     path: str
-    recent: "RecentClicks"
+    recent: RecentClicks
     keep: dt.timedelta
     seen: Seen | None = field(default=None, init=False)
     read: int = field(default=0, init=False)
@@ -118,7 +120,7 @@ class HotStream:
         else:
             say(f"batch {version}: read {arrival.count:,} clicks, none of which moves the clock")
 
-    def _batch(self, arrival: "Arrival", now: Seen) -> None:
+    def _batch(self, arrival: Arrival, now: Seen) -> None:
         """Write what `arrival` touches, in one transaction with its number."""
         from jobs.spark import hot_marts, hot_tables
         from jobs.spark.postgres import connect
@@ -177,7 +179,7 @@ def run(options: argparse.Namespace) -> None:
         stream = HotStream(spark, path, recent, dt.timedelta(days=options.keep_snapshot_days))
         say(f"reads {path}, writes PostgreSQL")
 
-        def advance(_: "Stop") -> bool:
+        def advance(_: Stop) -> bool:
             stream.advance()
             return True
 

@@ -1,5 +1,7 @@
 """When a session is anomalous: the rules, each with its metric at a click and its levels, defined here only, as SQL."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import Final
 

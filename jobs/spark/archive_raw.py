@@ -1,5 +1,7 @@
 """All of Kafka that is not archived yet → archive raw: every record as it came, once by (topic, partition, offset)."""
 
+from __future__ import annotations
+
 import argparse
 import sys
 import time
@@ -29,7 +31,7 @@ def parser() -> argparse.ArgumentParser:
     return result
 
 
-def rows(records: "DataFrame") -> "DataFrame":
+def rows(records: DataFrame) -> DataFrame:
     """Records as rows of the archive."""
     from pyspark.sql import functions as F
 
@@ -47,7 +49,7 @@ class ArchiveWriter:
     def __post_init__(self) -> None:
         self.overlap = Overlap(self.path)
 
-    def __call__(self, batch: "DataFrame", batch_id: int) -> None:
+    def __call__(self, batch: DataFrame, batch_id: int) -> None:
         """Append what is not there yet."""
         from jobs.spark.writer import batches, stream_of
 
@@ -61,14 +63,14 @@ class ArchiveWriter:
         self.read, self.written = self.read + read, self.written + written
         say(f"batch {batch_id}: read {read:,}, archived {written:,}, took {time.monotonic() - started:.1f} s")
 
-    def _append_all(self, new: "DataFrame", batch_id: int) -> tuple[int, int]:
+    def _append_all(self, new: DataFrame, batch_id: int) -> tuple[int, int]:
         from jobs.spark.writer import append_once, commits
 
         append_once(new, self.path, batch_id)
         count = next(commits(new.sparkSession, self.path)).rows
         return count, count
 
-    def _append_absent(self, new: "DataFrame", batch_id: int) -> tuple[int, int]:
+    def _append_absent(self, new: DataFrame, batch_id: int) -> tuple[int, int]:
         from pyspark import StorageLevel
 
         from jobs.spark.writer import append_once, missing

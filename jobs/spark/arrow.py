@@ -1,5 +1,7 @@
 """Python over Arrow batches in Spark's workers."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
@@ -10,7 +12,7 @@ if TYPE_CHECKING:
 Compute = Callable[["Iterator[pa.RecordBatch]"], "Iterator[pa.RecordBatch]"]
 
 
-def map_in_arrow(rows: "DataFrame", compute: Compute, schema: Mapping[str, str]) -> "DataFrame":
+def map_in_arrow(rows: DataFrame, compute: Compute, schema: Mapping[str, str]) -> DataFrame:
     """`rows.mapInArrow`, which asks for pandas and does not use it; `schema` has columns and Spark's types."""
     from pyspark.sql import DataFrame
     from pyspark.sql.pandas.functions import vectorized_udf  # type: ignore[attr-defined]

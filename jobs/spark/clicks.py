@@ -1,5 +1,7 @@
 """Curated clicks as the marts see them: each once, in visits and searches. SQL of DuckDB: see partition_sql."""
 
+from __future__ import annotations
+
 from typing import Final
 
 VISIT_PAUSE_MS: Final = 30 * 60 * 1000

@@ -5,6 +5,8 @@ the week before them: a visit is made of its session's clicks, a row of a day of
 one a week before. What is summed is whole numbers: in whatever order, on however many hosts, the same bytes.
 """
 
+from __future__ import annotations
+
 from typing import Final
 
 from jobs.event import UNKNOWN_AREA

@@ -1,5 +1,7 @@
 """The rows of the cold tables: what cold_marts.py says, computed by Spark's tasks and written into the mart."""
 
+from __future__ import annotations
+
 from collections.abc import Collection, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -44,13 +46,13 @@ OFFSET_COLUMNS: Final = {
 BEHIND_COLUMNS: Final = {**OFFSET_COLUMNS, "records": "bigint"}
 
 
-def visits_of(clicks: "DataFrame", parts: int = 1) -> "DataFrame":
+def visits_of(clicks: DataFrame, parts: int = 1) -> DataFrame:
     """The rows of session_analysis of all clicks of some sessions, by so many tasks."""
     by_session = clicks.select(*_OF_SESSIONS).repartition(parts, "session_id")
     return by_partition(by_session, SESSIONS, schema(SESSION_ANALYSIS))
 
 
-def places_of(clicks: "DataFrame", quarantine: "DataFrame") -> "DataFrame":
+def places_of(clicks: DataFrame, quarantine: DataFrame) -> DataFrame:
     """PLACE and is_bad of all records in quarantine, and of the clicks with which a topic's partition begins."""
     from pyspark.sql import functions as F
 
@@ -58,12 +60,12 @@ def places_of(clicks: "DataFrame", quarantine: "DataFrame") -> "DataFrame":
     return bad.withColumn("is_bad", F.lit(True)).unionAll(starts.withColumn("is_bad", F.lit(False)))
 
 
-def behind_of(clicks: "DataFrame", quarantine: "DataFrame") -> "pa.Table":
+def behind_of(clicks: DataFrame, quarantine: DataFrame) -> pa.Table:
     """How many records in quarantine lie right behind which record of Kafka, of the whole of both tables."""
     return by_partition(places_of(clicks, quarantine).coalesce(1), BEHIND, BEHIND_COLUMNS).toArrow()
 
 
-def days_of(clicks: "DataFrame", parts: Mapping[int, int], visits: "DataFrame", behind: "pa.Table") -> "DataFrame":
+def days_of(clicks: DataFrame, parts: Mapping[int, int], visits: DataFrame, behind: pa.Table) -> DataFrame:
     """The rows of the three tables by day, of the months in `parts` (see month_parts), and of which table each is.
 
     `clicks` are those of these months and of the days before them, `visits` rows of session_analysis of these months,
@@ -75,17 +77,17 @@ def days_of(clicks: "DataFrame", parts: Mapping[int, int], visits: "DataFrame", 
     return by_partition(in_parts(clicks.select(*_OF_DAYS), parts), DAYS_OF_ALL, columns, small)
 
 
-def write_visits(mart: "Mart", run: "Run", visits: "DataFrame", months: Collection[int] | None = None) -> None:
+def write_visits(mart: Mart, run: Run, visits: DataFrame, months: Collection[int] | None = None) -> None:
     """Write session_analysis, or these months of it."""
     mart.write(SESSION_ANALYSIS, by_month(visits), run, months)
 
 
 def write_days(
-    mart: "Mart",
-    run: "Run",
+    mart: Mart,
+    run: Run,
     parts: Mapping[int, int],
-    visits: "DataFrame",
-    behind: "pa.Table",
+    visits: DataFrame,
+    behind: pa.Table,
     months: Collection[int] | None = None,
 ) -> None:
     """Write the tables by day, or these months of them, from the clicks that the run reads and these visits."""
@@ -96,7 +98,7 @@ def write_days(
         clicks = clicks.where(clicks.event_date.isin(*with_days_before(months)))
     rows = days_of(clicks, parts, visits, behind).persist(StorageLevel.DISK_ONLY)
 
-    def write(table: "Table") -> None:
+    def write(table: Table) -> None:
         mart.write(table, rows.where(rows[MART] == table.name).select(*schema(table)), run, months)
 
     side_by_side(mart.spark, *(partial(write, table) for table in BY_DAY))

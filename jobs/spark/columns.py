@@ -1,5 +1,7 @@
 """What a column and a table of the marts are, whatever holds them: Spark, Delta, PostgreSQL, the data dictionary."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -38,7 +40,7 @@ class Table:
     key: tuple[str, ...]
     columns: tuple[Column, ...]
 
-    def of(self, rows: "DataFrame") -> "DataFrame":
+    def of(self, rows: DataFrame) -> DataFrame:
         """Exactly these columns of `rows`, in this order and of these types."""
         from pyspark.sql import functions as F
 

@@ -1,5 +1,7 @@
 """The cold tables and their columns. A count of nothing is 0; a metric that has no base is NULL, never 0."""
 
+from __future__ import annotations
+
 from typing import Final
 
 from jobs.spark import tables

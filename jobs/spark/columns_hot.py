@@ -1,5 +1,7 @@
 """The hot tables and their columns, and the hot stream's own book-keeping."""
 
+from __future__ import annotations
+
 from typing import Final
 
 from jobs.spark import tables

@@ -1,5 +1,7 @@
 """What stands beside the marts in PostgreSQL: when each was loaded, and two views for dashboards."""
 
+from __future__ import annotations
+
 from typing import Final
 
 from jobs.spark.columns import Column, Table

@@ -1,5 +1,7 @@
 """The data dictionary: every table and column of the marts, as Markdown, and as the comments of PostgreSQL."""
 
+from __future__ import annotations
+
 import sys
 from collections.abc import Iterator
 from typing import Final

@@ -4,6 +4,8 @@ A record is a row (topic, partition, offset, kafka_ts, key, value, headers). `ch
 `quarantine` then part them: every record is in exactly one of the two.
 """
 
+from __future__ import annotations
+
 from typing import Final
 
 from pyspark.sql import DataFrame, Row

@@ -3,6 +3,8 @@
 A snapshot is the end of a minute, and every window is [start, end): the hour before it is 60 rows of the minutes.
 """
 
+from __future__ import annotations
+
 import datetime as dt
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -46,7 +48,7 @@ def final_before(snapshot: dt.datetime) -> dt.datetime:
     return snapshot - FINAL_AFTER - ONE_MINUTE
 
 
-def compute(clicks: "RecentClicks", snapshot: dt.datetime) -> dict[str, Rows]:
+def compute(clicks: RecentClicks, snapshot: dt.datetime) -> dict[str, Rows]:
     """The rows that are due in each table: of minutes and sessions that were touched, and the snapshots."""
     queries = {
         TRAFFIC_MINUTE: traffic_minute,
@@ -57,7 +59,7 @@ def compute(clicks: "RecentClicks", snapshot: dt.datetime) -> dict[str, Rows]:
     return {table: rows(clicks, query(snapshot)) for table, query in queries.items()}
 
 
-def rows(clicks: "RecentClicks", query: str) -> Rows:
+def rows(clicks: RecentClicks, query: str) -> Rows:
     """What the query finds."""
     found = clicks.sql(query)
     columns = [name for name, *_ in found.description or ()]

@@ -4,6 +4,8 @@ The clock is the newest event_ts, but never later than the moment at which Kafka
 than TOLERATED_AHEAD after that moves nothing, is kept, and shows when its time comes.
 """
 
+from __future__ import annotations
+
 import datetime as dt
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -30,7 +32,7 @@ class Arrival:
     `newest` is None when no click moves the clock; `is_append` is False when some clicks were taken out.
     """
 
-    clicks: "DataFrame"
+    clicks: DataFrame
     by_hour: dict[int, int]
     newest: dt.datetime | None
     ahead: int
@@ -41,7 +43,7 @@ class Arrival:
         """How many clicks."""
         return sum(self.by_hour.values())
 
-    def since(self, start: dt.datetime) -> "Iterator[pa.Table]":
+    def since(self, start: dt.datetime) -> Iterator[pa.Table]:
         """Those with event_ts from `start` on, as columns of RecentClicks, a bounded number at once."""
         from jobs.spark.recent_clicks import COLUMNS
 
@@ -50,19 +52,19 @@ class Arrival:
             yield self.clicks.where(_between(first, end)).select(*columns).toArrow()
 
 
-def everything(spark: "SparkSession", path: str, since: dt.datetime | None) -> Arrival:
+def everything(spark: SparkSession, path: str, since: dt.datetime | None) -> Arrival:
     """All clicks of the curated table, or those with event_ts from `since` on."""
     clicks = spark.read.format("delta").load(path)
     return _arrival(clicks.where(F.col("event_ts") >= F.lit(since)) if since else clicks)
 
 
-def changes(spark: "SparkSession", path: str, first: int, last: int) -> Arrival:
+def changes(spark: SparkSession, path: str, first: int, last: int) -> Arrival:
     """The clicks that these versions of the table brought."""
     options = {"readChangeFeed": "true", "startingVersion": str(first), "endingVersion": str(last)}
     return _arrival(spark.read.format("delta").options(**options).load(path), F.col(_CHANGE) != "insert")
 
 
-def _arrival(clicks: "DataFrame", is_other_change: "Column | None" = None) -> Arrival:
+def _arrival(clicks: DataFrame, is_other_change: Column | None = None) -> Arrival:
     """One pass over three columns of the clicks."""
     tolerated = F.col("kafka_ts") + F.expr(f"INTERVAL {TOLERATED_AHEAD.seconds} SECONDS")
     is_ahead = F.col("event_ts") > tolerated
@@ -87,11 +89,11 @@ def _arrival(clicks: "DataFrame", is_other_change: "Column | None" = None) -> Ar
     )
 
 
-def _event_ts() -> "Column":
+def _event_ts() -> Column:
     return F.unix_micros("event_ts").alias("event_ts")
 
 
-def _between(start: int, end: int) -> "Column":
+def _between(start: int, end: int) -> Column:
     """As timestamps, so that Delta passes over the files of other times."""
     first, last = (F.timestamp_micros(F.lit(moment)) for moment in (start, end))
     return (F.col("event_ts") >= first) & (F.col("event_ts") < last)

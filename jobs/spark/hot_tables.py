@@ -1,5 +1,7 @@
 """The hot tables in PostgreSQL: how each is written, and which micro-batch is in them."""
 
+from __future__ import annotations
+
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -53,7 +55,7 @@ class State(NamedTuple):
     clock: dt.datetime
 
 
-def state_of(connection: "psycopg.Connection[Any]", table: str) -> State | None:
+def state_of(connection: psycopg.Connection[Any], table: str) -> State | None:
     """The state of the curated table of this id; None when nothing of it is in."""
     known = "SELECT batch_id, max_event_ts FROM mart_realtime_batches WHERE query_id = %s"
     row = connection.execute(known, (table,)).fetchone()
@@ -77,7 +79,7 @@ class Batch:
     is_whole: bool = False
 
 
-def write(connection: "psycopg.Connection[Any]", batch: Batch, marts: "Mapping[str, Rows]", keep: dt.timedelta) -> str:
+def write(connection: psycopg.Connection[Any], batch: Batch, marts: Mapping[str, Rows], keep: dt.timedelta) -> str:
     """Write `marts` with the batch's number in one transaction, and say what that was; a row that is there stays.
 
     Minutes that the batch does not touch may become final by it. Snapshots go that are older than `keep` in event time
@@ -101,7 +103,7 @@ def write(connection: "psycopg.Connection[Any]", batch: Batch, marts: "Mapping[s
 
 
 def _take_out(
-    connection: "psycopg.Connection[Any]", snapshot: dt.datetime, before: State | None, minutes: Sequence[Sequence[Any]]
+    connection: psycopg.Connection[Any], snapshot: dt.datetime, before: State | None, minutes: Sequence[Sequence[Any]]
 ) -> None:
     """Delete what only clicks made that were taken out of the curated stream since: of the horizon other minutes than
     these, and when the clock has gone back, the snapshots after it."""
@@ -114,13 +116,13 @@ def _take_out(
         connection.execute(after.encode(), (snapshot, end))
 
 
-def _claim(connection: "psycopg.Connection[Any]", batch: Batch) -> bool:
+def _claim(connection: psycopg.Connection[Any], batch: Batch) -> bool:
     """Whether the batch is not in yet; the transaction's end makes it so, and another writer waits for that."""
     connection.execute("LOCK TABLE mart_realtime_batches IN SHARE ROW EXCLUSIVE MODE")
     return connection.execute(_CLAIM, asdict(batch)).rowcount == 1
 
 
-def _put_snapshot(connection: "psycopg.Connection[Any]", table: str, snapshot: dt.datetime, mart: "Rows") -> int:
+def _put_snapshot(connection: psycopg.Connection[Any], table: str, snapshot: dt.datetime, mart: Rows) -> int:
     """Write a snapshot whole, if it is not there: another one of its minute makes way. How many rows were written."""
     there = f"SELECT {', '.join(mart.columns)} FROM {table} WHERE snapshot_ts = %s"
     if set(connection.execute(there.encode(), (snapshot,))) == set(mart.rows):
@@ -130,7 +132,7 @@ def _put_snapshot(connection: "psycopg.Connection[Any]", table: str, snapshot: d
     return len(mart.rows)
 
 
-def _add_anomalies(connection: "psycopg.Connection[Any]", mart: "Rows") -> int:
+def _add_anomalies(connection: psycopg.Connection[Any], mart: Rows) -> int:
     values = ", ".join(f"%s::{_TYPES[name]} AS {name}" for name in mart.columns)
     statement = _ADD_ANOMALY.format(columns=", ".join(mart.columns), values=values)
     reached = mart.columns.index("window_end")

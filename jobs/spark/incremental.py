@@ -4,6 +4,8 @@ A click changes the visits of its session, whose numbers are the session's own, 
 that began on it, and is compared with others. What a row is made of is in cold_marts.py.
 """
 
+from __future__ import annotations
+
 import datetime as dt
 import time
 from collections.abc import Collection
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from jobs.spark.mart import Mart, Run, Written
 
 
-def apply_changes(mart: "Mart", this: "Run", last: "Written") -> None:
+def apply_changes(mart: Mart, this: Run, last: Written) -> None:
     """Bring the tables from what the last run read to what this one reads; nothing is written when that is the same."""
     from jobs.spark.cold_writer import behind_of, write_days, write_visits
     from jobs.spark.session import side_by_side
@@ -74,7 +76,7 @@ class Visits:
     `changes`: how many clicks; `days`: those of the clicks, and of the visits that are others now.
     """
 
-    def __init__(self, spark: "SparkSession", this: "Run", last: "Written") -> None:
+    def __init__(self, spark: SparkSession, this: Run, last: Written) -> None:
         from pyspark.sql import functions as F
 
         from jobs.spark.cold_writer import visits_of
@@ -98,7 +100,7 @@ class Visits:
         self._found = spark.createDataFrame(now)
         self.changes, self.days = len(changes), dates | differing(now, then)
 
-    def of(self, months: Collection[int]) -> "DataFrame":
+    def of(self, months: Collection[int]) -> DataFrame:
         """All visits of these months: theirs, and those of other sessions as they are."""
         from jobs.spark.month_parts import days_of
 
@@ -107,7 +109,7 @@ class Visits:
         return others.unionByName(self._found.where(self._found.event_date.isin(days)))
 
 
-def differing(rows: "pa.Table", others: "pa.Table") -> set[dt.date]:
+def differing(rows: pa.Table, others: pa.Table) -> set[dt.date]:
     """The days of the rows that only one of both has."""
     import duckdb
 
@@ -121,7 +123,7 @@ def differing(rows: "pa.Table", others: "pa.Table") -> set[dt.date]:
     return {day for (day,) in found}
 
 
-def days_right_before_moved(spark: "SparkSession", this: "Run", last: "Run") -> set[dt.date]:
+def days_right_before_moved(spark: SparkSession, this: Run, last: Run) -> set[dt.date]:
     """The days of the clicks right before the records that came into the quarantine since `last`, or left it."""
     from pyspark.sql import functions as F
 

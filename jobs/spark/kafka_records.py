@@ -1,5 +1,7 @@
 """Records of a Kafka topic as a stream, from the broker or the archive; and checks that say early why there is none."""
 
+from __future__ import annotations
+
 import socket
 from typing import TYPE_CHECKING, Any, Final
 
@@ -40,7 +42,7 @@ def require_broker(brokers: str) -> None:
     raise JobError(f"Kafka does not answer: {', '.join(refused)}; start it, or correct the variable KAFKA_BROKERS")
 
 
-def require_topic(spark: "SparkSession", brokers: str, topic: str, security: Security = PLAINTEXT) -> str:
+def require_topic(spark: SparkSession, brokers: str, topic: str, security: Security = PLAINTEXT) -> str:
     """The id of the topic; JobError unless the cluster answers and has it."""
     from py4j.protocol import Py4JJavaError
 
@@ -77,7 +79,7 @@ def _causes(exception: Any) -> str:
     return " ← ".join(dict.fromkeys([causes[0], causes[-1]])) if causes else ""
 
 
-def require_same_topic(spark: "SparkSession", topic: str, topic_id: str, checkpoint: str) -> None:
+def require_same_topic(spark: SparkSession, topic: str, topic_id: str, checkpoint: str) -> None:
     """Note beside a checkpoint which topic it is of; JobError when that was deleted and made anew since.
 
     Its offsets begin at 0 again: those that the checkpoint has would be passed over in silence.
@@ -94,7 +96,7 @@ def require_same_topic(spark: "SparkSession", topic: str, topic_id: str, checkpo
     files.create(topic_id, b"")
 
 
-def _records_per_batch(spark: "SparkSession", brokers: str, topic: str, security: Security) -> int:
+def _records_per_batch(spark: SparkSession, brokers: str, topic: str, security: Security) -> int:
     """As many records as a batch may have, by the mean size of some of the newest."""
     jvm: Any = spark._jvm
     plain = "org.apache.kafka.common.serialization.ByteArrayDeserializer"
@@ -116,7 +118,7 @@ def _records_per_batch(spark: "SparkSession", brokers: str, topic: str, security
     return max(1, min(MAX_RECORDS_PER_BATCH, MAX_BYTES_PER_BATCH // mean))
 
 
-def records(spark: "SparkSession", brokers: str, topic: str, security: Security = PLAINTEXT) -> "DataFrame":
+def records(spark: SparkSession, brokers: str, topic: str, security: Security = PLAINTEXT) -> DataFrame:
     """The stream (topic, partition, offset, kafka_ts, key, value, headers), at first from the earliest offset.
 
     Records that Kafka dropped before they were read fail the stream: they are not passed over in silence.
@@ -137,7 +139,7 @@ def records(spark: "SparkSession", brokers: str, topic: str, security: Security 
     return stream.withColumnRenamed("timestamp", "kafka_ts").select(*_RECORD)
 
 
-def archived_records(spark: "SparkSession", path: str, topic: str) -> "DataFrame":
+def archived_records(spark: SparkSession, path: str, topic: str) -> DataFrame:
     """The same stream of the records in an archive raw, those among them that Kafka has dropped."""
     from jobs.spark.writer import is_table
 

@@ -6,6 +6,8 @@ No two hosts' clocks are compared: whoever wants a lease that another host left 
 renewed.
 """
 
+from __future__ import annotations
+
 import os
 import re
 import socket
@@ -42,7 +44,7 @@ class State:
     released: bool = False
 
     @classmethod
-    def of(cls, content: bytes) -> "State":
+    def of(cls, content: bytes) -> State:
         """Of a file that whatever version of this code made; of a broken one, a holder that has to be waited for."""
         try:
             return msgspec.json.decode(content, type=cls)

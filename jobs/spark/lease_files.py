@@ -1,5 +1,7 @@
 """Small files that are made whole, and only when they are not there yet: in a local or shared folder, or on S3."""
 
+from __future__ import annotations
+
 import os
 import uuid
 from pathlib import Path
@@ -60,7 +62,7 @@ class LocalFiles:
 class HadoopFiles:
     """In a folder of a file system of Hadoop that has conditional writes: s3a."""
 
-    def __init__(self, spark: "SparkSession", folder: str) -> None:
+    def __init__(self, spark: SparkSession, folder: str) -> None:
         self._jvm: Any = spark._jvm
         self._folder = folder
         path = self._path("")

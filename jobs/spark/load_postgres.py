@@ -3,6 +3,8 @@
 Of a run of the ETL that goes on from the one that PostgreSQL has, the days that have changed; else everything.
 """
 
+from __future__ import annotations
+
 import argparse
 import datetime as dt
 import sys
@@ -81,7 +83,7 @@ class Rows(Protocol):
 class LakeRows:
     """A table as it lies in the lake."""
 
-    rows: "DataFrame"
+    rows: DataFrame
 
     @property
     def columns(self) -> Sequence[str]:
@@ -123,7 +125,7 @@ def run(options: argparse.Namespace) -> None:
             refuse_missing_days(connection, options.missing_limit_days, options.missing_until)
 
 
-def read_marts(spark: "SparkSession", mart_path: str) -> Complete:
+def read_marts(spark: SparkSession, mart_path: str) -> Complete:
     """The four tables as one run of the ETL wrote them, also when the next one starts; JobError when there is none."""
     from jobs.spark.mart import Mart
 
@@ -134,7 +136,7 @@ def read_marts(spark: "SparkSession", mart_path: str) -> Complete:
 
 
 def replace(
-    connection: "psycopg.Connection[Any]",
+    connection: psycopg.Connection[Any],
     complete: Complete,
     max_shrink_factor: float = MAX_SHRINK_FACTOR,
     *,
@@ -159,7 +161,7 @@ def replace(
         connection.execute(f"SELECT {ANALYZE}".encode())
 
 
-def _days_to_load(connection: "psycopg.Connection[Any]", complete: Complete) -> Collection[dt.date] | None:
+def _days_to_load(connection: psycopg.Connection[Any], complete: Complete) -> Collection[dt.date] | None:
     """The days that have changed since the run that PostgreSQL has; None when nobody knows."""
     there = connection.execute(
         "SELECT run_id, run_ended_at FROM mart_loads WHERE run_id IS NOT NULL LIMIT 1"
@@ -177,7 +179,7 @@ def _days_to_load(connection: "psycopg.Connection[Any]", complete: Complete) -> 
 
 
 def _replace_table(
-    connection: "psycopg.Connection[Any]",
+    connection: psycopg.Connection[Any],
     table: str,
     rows: Rows,
     days: Collection[dt.date] | None,
@@ -210,7 +212,7 @@ def _refuse_a_loss(table: str, before: int, now: int, factor: float) -> None:
         )
 
 
-def refuse_missing_days(connection: "psycopg.Connection[Any]", limit: int, until: dt.date) -> None:
+def refuse_missing_days(connection: psycopg.Connection[Any], limit: int, until: dt.date) -> None:
     """NonRetryableError: a day after `until` is missing, and has been for `limit` days. What is loaded stays."""
     query = "SELECT event_date FROM missing_days WHERE days_ago >= %s AND event_date > %s"
     days = [each for (each,) in connection.execute(query, (limit, until))]
@@ -222,7 +224,7 @@ def refuse_missing_days(connection: "psycopg.Connection[Any]", limit: int, until
         )
 
 
-def _refuse_a_contradiction(connection: "psycopg.Connection[Any]") -> None:
+def _refuse_a_contradiction(connection: psycopg.Connection[Any]) -> None:
     clicks = {}
     for table, query in _CLICKS.items():
         row = connection.execute(query.encode()).fetchone()

@@ -3,6 +3,8 @@
 A run notes in each of its four commits what it read and by which definitions it computed.
 """
 
+from __future__ import annotations
+
 import datetime as dt
 import json
 import time
@@ -39,7 +41,7 @@ class Snapshot:
     notes_changes: bool
 
     @classmethod
-    def newest(cls, spark: "SparkSession", path: str) -> "Snapshot | None":
+    def newest(cls, spark: SparkSession, path: str) -> Snapshot | None:
         """Of now; None when there is no table."""
         from jobs.spark.writer import CHANGE_FEED, is_table, state
 
@@ -49,11 +51,11 @@ class Snapshot:
         notes_changes = table.metadata().configuration().contains(CHANGE_FEED)
         return cls(path, table.metadata().id(), table.version(), notes_changes)
 
-    def rows(self, spark: "SparkSession") -> "DataFrame":
+    def rows(self, spark: SparkSession) -> DataFrame:
         """Its rows."""
         return spark.read.format("delta").option("versionAsOf", self.version).load(self.path)
 
-    def changes(self, spark: "SparkSession", since: "Snapshot") -> "DataFrame":
+    def changes(self, spark: SparkSession, since: Snapshot) -> DataFrame:
         """The rows that came or went between two versions, with `_change_type` (insert, delete)."""
         from pyspark.sql import functions as F
 
@@ -76,7 +78,7 @@ class Run:
     quarantine: Snapshot | None
     days: list[str] | None = None
 
-    def quarantined(self, spark: "SparkSession") -> "DataFrame":
+    def quarantined(self, spark: SparkSession) -> DataFrame:
         """The records in quarantine; without the table the stream has quarantined nothing."""
         return self.quarantine.rows(spark) if self.quarantine else spark.createDataFrame([], tables.QUARANTINE_SCHEMA)
 
@@ -86,7 +88,7 @@ class Run:
         return json.dumps(asdict(self))
 
     @classmethod
-    def of(cls, note: str) -> "Run":
+    def of(cls, note: str) -> Run:
         """The run that made this note; JobError when it is of another version of the code."""
         try:
             values = json.loads(note)
@@ -112,7 +114,7 @@ class Written(NamedTuple):
 class Mart:
     """The folder of the four tables."""
 
-    def __init__(self, spark: "SparkSession", root: str) -> None:
+    def __init__(self, spark: SparkSession, root: str) -> None:
         self.spark, self.root = spark, root
 
     def written(self) -> Written:
@@ -136,18 +138,18 @@ class Mart:
             raise JobError(f"there is no {table} in {self.root}: run tripclick_analytics_mart_etl first")
         return found
 
-    def _writes(self, mart: Snapshot) -> "Iterator[Commit]":
+    def _writes(self, mart: Snapshot) -> Iterator[Commit]:
         """The commits up to this one that a run made, the newest first."""
         from jobs.spark.writer import commits
 
         return (commit for commit in commits(self.spark, mart.path, mart.version) if commit.operation not in _UPKEEP)
 
-    def rows(self, table: "Table") -> "DataFrame":
+    def rows(self, table: Table) -> DataFrame:
         """A table as it is when they are read."""
         rows = self.spark.read.format("delta").load(tables.table_path(self.root, table.name))
         return rows.drop(tables.MART_PARTITION)
 
-    def write(self, table: "Table", rows: "DataFrame", run: Run, months: Collection[int] | None = None) -> None:
+    def write(self, table: Table, rows: DataFrame, run: Run, months: Collection[int] | None = None) -> None:
         """Put `rows`, of which each month is in one partition, in the place of the table, or of these months."""
         from jobs.spark.writer import fence
 
@@ -172,17 +174,17 @@ class Mart:
                     vacuum(self.spark, path)
 
 
-def in_months(rows: "DataFrame", months: Collection[int]) -> "DataFrame":
+def in_months(rows: DataFrame, months: Collection[int]) -> DataFrame:
     """Those of the rows of a table in the lake that are of these months (see month_parts)."""
     return rows.where(_of_months(months)).drop(tables.MART_PARTITION)
 
 
-def by_month(rows: "DataFrame") -> "DataFrame":
+def by_month(rows: DataFrame) -> DataFrame:
     """The rows, each month in one partition, as `Mart.write` wants them."""
     return rows.repartition(_month())
 
 
-def _month() -> "Column":
+def _month() -> Column:
     from pyspark.sql import functions as F
 
     return F.date_format("event_date", "yyyy-MM")

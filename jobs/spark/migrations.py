@@ -1,5 +1,7 @@
 """PostgreSQL's tables: versioned SQL in the name of a role that owns them, their comments, and who may do what."""
 
+from __future__ import annotations
+
 import hashlib
 import re
 from collections.abc import Iterator
@@ -63,7 +65,7 @@ _HOLDERS: Final = """
 _BEFORE_A_STATEMENT: Final = re.compile(r"(--.*|\s+)*")
 
 
-def migrate(connection: "psycopg.Connection[Any]") -> None:
+def migrate(connection: psycopg.Connection[Any]) -> None:
     """Apply each file of sql/ that this database has not had, in the order of their numbers, all in one transaction.
 
     Then the comments: they are the data dictionary's, and stand in no file; and the rights of the login and READER.
@@ -91,12 +93,12 @@ def migrate(connection: "psycopg.Connection[Any]") -> None:
         ) from None
 
 
-def _wait_for_locks(connection: "psycopg.Connection[Any]", limit: str) -> None:
+def _wait_for_locks(connection: psycopg.Connection[Any], limit: str) -> None:
     """From now on in this transaction; 0: without a limit."""
     connection.execute(f"SET LOCAL lock_timeout = '{limit}'".encode())
 
 
-def _open_history(connection: "psycopg.Connection[Any]") -> None:
+def _open_history(connection: psycopg.Connection[Any]) -> None:
     """The list of what was applied, locked: of two migrations one waits. Nobody but OWNER can take this lock."""
     import psycopg
 
@@ -112,7 +114,7 @@ def _open_history(connection: "psycopg.Connection[Any]") -> None:
         connection.execute(f"ALTER TABLE {HISTORY} ADD COLUMN checksum text".encode())
 
 
-def _apply_new(connection: "psycopg.Connection[Any]") -> None:
+def _apply_new(connection: psycopg.Connection[Any]) -> None:
     """Apply the files that are new, and note the checksum of each; JobError: one that was applied is another now."""
     done = dict(connection.execute(f"SELECT version, checksum FROM {HISTORY}".encode()).fetchall())
     for path in sorted(MIGRATIONS.glob("*.sql")):
@@ -137,7 +139,7 @@ class SetUp(NamedTuple):
     way_out: str
 
 
-def set_up(connection: "psycopg.Connection[Any]") -> SetUp:
+def set_up(connection: psycopg.Connection[Any]) -> SetUp:
     """How the connection's login, database and schema are set up for migrations."""
     ((login, database, schema, may, creates),) = connection.execute(_SETTING, (OWNER,))
     there = schema or "public"  # no schema: the login may use none
@@ -160,7 +162,7 @@ def owner_sql(login: str, database: str, schema: str) -> list[str]:
     ]
 
 
-def describe(connection: "psycopg.Connection[Any]") -> None:
+def describe(connection: psycopg.Connection[Any]) -> None:
     """Put the data dictionary's words into the comments of tables and columns, where those are others."""
     from psycopg import sql
 
@@ -174,7 +176,7 @@ def describe(connection: "psycopg.Connection[Any]") -> None:
                 connection.execute(sql.SQL("COMMENT ON {} IS {}").format(what.format(name), sql.Literal(text)))
 
 
-def grant(connection: "psycopg.Connection[Any]") -> None:
+def grant(connection: psycopg.Connection[Any]) -> None:
     """Give the login its RIGHTS, and READER, when this server has one, the right to read what the dictionary has."""
     from psycopg import sql
 
@@ -194,7 +196,7 @@ def grant(connection: "psycopg.Connection[Any]") -> None:
         connection.execute(f"GRANT EXECUTE ON FUNCTION {ANALYZE} TO SESSION_USER".encode())
 
 
-def _become_owner(connection: "psycopg.Connection[Any]") -> None:
+def _become_owner(connection: psycopg.Connection[Any]) -> None:
     """Be OWNER until the transaction's end, in this schema; what the login owned of ours is OWNER's."""
     import psycopg
     from psycopg import sql
@@ -220,7 +222,7 @@ def _ours() -> list[str]:
     return [HISTORY, *(table.name for table in dictionary.TABLES)]
 
 
-def _apply(connection: "psycopg.Connection[Any]", path: Path) -> None:
+def _apply(connection: psycopg.Connection[Any], path: Path) -> None:
     """Run a file's statements; JobError says at which line one is refused. A server that fails says so itself."""
     import psycopg
 

@@ -3,6 +3,8 @@
 Not the days, nor the lake's folders: a month is a file of each mart, and few days are read by two tasks.
 """
 
+from __future__ import annotations
+
 import datetime as dt
 from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Final
@@ -27,7 +29,7 @@ def days_of(month: int) -> list[dt.date]:
     return [first + dt.timedelta(days=number) for number in range((after - first).days)]
 
 
-def count_by_month(clicks: "DataFrame") -> dict[int, int]:
+def count_by_month(clicks: DataFrame) -> dict[int, int]:
     """How many clicks, each copy counted, the months with any have."""
     from pyspark.sql import functions as F
 
@@ -55,14 +57,14 @@ def with_days_before(months: Collection[int]) -> Iterator[dt.date]:
         yield from days
 
 
-def in_parts(clicks: "DataFrame", parts: Mapping[int, int]) -> "DataFrame":
+def in_parts(clicks: DataFrame, parts: Mapping[int, int]) -> DataFrame:
     """The clicks by part; `is_earlier` are those of days that are only compared with: they may be in two parts."""
     from pyspark.sql import functions as F
 
     first, last = min(parts), max(parts)
     by_month = F.array(*(F.lit(parts.get(month)).cast("int") for month in range(first, last + 1)))
 
-    def part_of(day: "Column") -> "Column":
+    def part_of(day: Column) -> Column:
         month = F.year(day) * 12 + F.month(day) - 1 - first
         return F.when(month >= 0, F.get(by_month, month))
 

@@ -9,6 +9,8 @@ On S3 the first batch of each run is compared too: Spark looks whether a file of
 it, so a late request of a run that died may replace the one of the run after it, and the next one begins too early.
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
 from typing import TYPE_CHECKING, Final
@@ -31,7 +33,7 @@ class Overlap:
         self._is_possible = True
         self._is_first = "://" in paths[0]
 
-    def is_possible(self, spark: "SparkSession", stream: str) -> bool:
+    def is_possible(self, spark: SparkSession, stream: str) -> bool:
         """Whether the tables may hold records that this stream (the id of its checkpoint) reads."""
         from jobs.spark.writer import files_in, is_table
 
@@ -50,7 +52,7 @@ class Overlap:
             self._files.create(self._note, b"")
             self._is_possible = False
 
-    def _of_others(self, spark: "SparkSession", stream: str) -> str:
+    def _of_others(self, spark: SparkSession, stream: str) -> str:
         """What other streams have written, as a name."""
         from jobs.spark.writer import COMPARED, batches
 

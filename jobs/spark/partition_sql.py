@@ -4,6 +4,8 @@ Queries have names, and each may read the ones before it. Times are whole micros
 timestamps outside: DuckDB's own with a time zone need an extension, which a worker would have to download.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
@@ -21,8 +23,8 @@ Queries = Mapping[str, str]
 
 
 def by_partition(
-    rows: "DataFrame", queries: Queries, schema: Mapping[str, str], tables: "Mapping[str, pa.Table] | None" = None
-) -> "DataFrame":
+    rows: DataFrame, queries: Queries, schema: Mapping[str, str], tables: Mapping[str, pa.Table] | None = None
+) -> DataFrame:
     """What the last of the queries finds in each partition of `rows`, which is INPUT in SQL.
 
     `schema` has the columns and Spark's types of the result, `tables` small relations that each partition sees whole.
@@ -36,8 +38,8 @@ def by_partition(
 
 
 def in_driver(
-    rows: "DataFrame", queries: Queries, schema: Mapping[str, str], tables: "Mapping[str, pa.Table] | None" = None
-) -> "pa.Table":
+    rows: DataFrame, queries: Queries, schema: Mapping[str, str], tables: Mapping[str, pa.Table] | None = None
+) -> pa.Table:
     """The same of all of `rows`, which this process must hold; times stay microseconds."""
     import pyarrow as pa
 
@@ -46,7 +48,7 @@ def in_driver(
     return pa.Table.from_batches(compute(queries, schema, tables)(iter(batches)))
 
 
-def _in_micros(rows: "DataFrame") -> "DataFrame":
+def _in_micros(rows: DataFrame) -> DataFrame:
     from pyspark.sql import functions as F
 
     return rows.select(
@@ -54,11 +56,11 @@ def _in_micros(rows: "DataFrame") -> "DataFrame":
     )
 
 
-def compute(queries: Queries, schema: Mapping[str, str], tables: "Mapping[str, pa.Table] | None" = None) -> Compute:
+def compute(queries: Queries, schema: Mapping[str, str], tables: Mapping[str, pa.Table] | None = None) -> Compute:
     """The same of Arrow batches of one partition, as a function that travels to Spark's workers by value."""
     sql, memory, source, small = statement(queries, in_sql(schema)), MEMORY, INPUT, dict(tables or {})
 
-    def of_batches(batches: "Iterator[pa.RecordBatch]") -> "Iterator[pa.RecordBatch]":
+    def of_batches(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         import os
         import tempfile
         from itertools import chain

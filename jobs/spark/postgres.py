@@ -1,5 +1,7 @@
 """PostgreSQL as the jobs see it: address and secret from libpq's environment, and how rows get in."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
@@ -18,7 +20,7 @@ NEEDED: Final = ("PGHOST", "PGDATABASE", "PGUSER")
 _TIMESTAMP: Final = "yyyy-MM-dd HH:mm:ss.SSSSSSXXX"
 
 
-def connect() -> "psycopg.Connection[Any]":
+def connect() -> psycopg.Connection[Any]:
     """A connection to the database of libpq's environment (PGHOST and so on, or PGSERVICE), in autocommit mode.
 
     JobError says which part of the environment is missing or wrong; no message holds the password.
@@ -40,7 +42,7 @@ def connect() -> "psycopg.Connection[Any]":
         raise infrastructure_error(error) or JobError(wrong) from None
 
 
-def as_text(rows: "DataFrame") -> "DataFrame":
+def as_text(rows: DataFrame) -> DataFrame:
     """Timestamps as text with their offset: PySpark would hand them over in the host's own time zone, without one."""
     from pyspark.sql import functions as F
 
@@ -49,7 +51,7 @@ def as_text(rows: "DataFrame") -> "DataFrame":
     )
 
 
-def as_csv(rows: "DataFrame") -> "Iterator[bytes]":
+def as_csv(rows: DataFrame) -> Iterator[bytes]:
     """The rows as chunks of what COPY calls csv, rendered where Spark computes them; few are here at a moment."""
     from jobs.spark.arrow import map_in_arrow
 
@@ -57,7 +59,7 @@ def as_csv(rows: "DataFrame") -> "Iterator[bytes]":
     return (row.chunk for row in chunks)
 
 
-def _to_csv(batches: "Iterator[pa.RecordBatch]") -> "Iterator[pa.RecordBatch]":
+def _to_csv(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """Every text is quoted, an empty one too: without quotes that is NULL."""
     import pyarrow as pa
     from pyarrow import csv
@@ -68,9 +70,7 @@ def _to_csv(batches: "Iterator[pa.RecordBatch]") -> "Iterator[pa.RecordBatch]":
         yield pa.record_batch({"chunk": pa.array([lines.getvalue().to_pybytes()], pa.binary())})
 
 
-def copy_rows(
-    connection: "psycopg.Connection[Any]", table: str, columns: Sequence[str], chunks: Iterable[bytes]
-) -> int:
+def copy_rows(connection: psycopg.Connection[Any], table: str, columns: Sequence[str], chunks: Iterable[bytes]) -> int:
     """COPY the chunks of `as_csv` into a table within the caller's transaction; how many rows."""
     from psycopg import sql
 
@@ -83,7 +83,7 @@ def copy_rows(
 
 
 def insert_rows(
-    connection: "psycopg.Connection[Any]", table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]
+    connection: psycopg.Connection[Any], table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]
 ) -> None:
     """INSERT rows within the caller's transaction."""
     with connection.cursor() as cursor:
@@ -91,7 +91,7 @@ def insert_rows(
 
 
 def upsert_rows(
-    connection: "psycopg.Connection[Any]",
+    connection: psycopg.Connection[Any],
     table: str,
     key: Sequence[str],
     columns: Sequence[str],
@@ -113,14 +113,14 @@ def upsert_rows(
         return max(cursor.rowcount, 0)
 
 
-def _insert(table: str, columns: Sequence[str]) -> "sql.Composed":
+def _insert(table: str, columns: Sequence[str]) -> sql.Composed:
     from psycopg import sql
 
     places = sql.SQL(", ").join([sql.Placeholder()] * len(columns))
     return sql.SQL("INSERT INTO {} ({}) VALUES ({})").format(sql.Identifier(table), _names(columns), places)
 
 
-def _names(columns: Sequence[str]) -> "sql.Composed":
+def _names(columns: Sequence[str]) -> sql.Composed:
     from psycopg import sql
 
     return sql.SQL(", ").join(map(sql.Identifier, columns))

@@ -5,6 +5,8 @@ that should not be there, by their places in Kafka; only a replay with --removed
 at any moment and run again: no click is written twice.
 """
 
+from __future__ import annotations
+
 import argparse
 import datetime as dt
 import re
@@ -52,7 +54,7 @@ class Place(NamedTuple):
         return f"{self.topic}/{self.partition}/{self.offset}{when}"
 
     @property
-    def anytime(self) -> "Place":
+    def anytime(self) -> Place:
         """Whichever record has the offset."""
         return self._replace(at=None)
 
@@ -86,7 +88,7 @@ def place(text: str) -> Place:
     raise argparse.ArgumentTypeError(f"{text!r} is not a place, write it as tripclick.clicks/0/4711") from None
 
 
-def counts(quarantine: "DataFrame") -> "DataFrame":
+def counts(quarantine: DataFrame) -> DataFrame:
     """records by reason, day (of kafka_ts, UTC) and contract_version."""
     from pyspark.sql import functions as F
 
@@ -101,7 +103,7 @@ def excerpt(value: bytes | None) -> str:
     return shown[:EXCERPT] + ("…" if max(len(text), len(shown)) > EXCERPT else "")
 
 
-def records(quarantine: "DataFrame") -> "DataFrame":
+def records(quarantine: DataFrame) -> DataFrame:
     """Quarantined records as they came from Kafka, each once, with the header that the producer sets."""
     from pyspark.sql import functions as F
 
@@ -111,7 +113,7 @@ def records(quarantine: "DataFrame") -> "DataFrame":
     return quarantine.dropDuplicates(tables.PLACE).withColumn("headers", F.array(header)).drop("reason")
 
 
-def replay(spark: "SparkSession", clicks_path: str, quarantine_path: str, *, removed: bool = False) -> None:
+def replay(spark: SparkSession, clicks_path: str, quarantine_path: str, *, removed: bool = False) -> None:
     """Check the quarantined records by the contract of today; those that are valid now become clicks.
 
     Those that were removed stay as they are, unless `removed`. The clicks are written first, those of them that are not
@@ -164,7 +166,7 @@ class Removal:
         return f"offset IN ({offsets}) AND ({either})"
 
 
-def remove(spark: "SparkSession", clicks_path: str, quarantine_path: str, archive_path: str, removal: Removal) -> None:
+def remove(spark: SparkSession, clicks_path: str, quarantine_path: str, archive_path: str, removal: Removal) -> None:
     """Move clicks to the quarantine: their raw bytes from the archive, reason REMOVED, removed_by and removed_why.
 
     They are in quarantine before they leave the clicks, so that the next removal ends a killed one. JobError, and
@@ -199,7 +201,7 @@ def remove(spark: "SparkSession", clicks_path: str, quarantine_path: str, archiv
     say(f"moved {deleted:,} clicks from {clicks_path} to {quarantine_path}")
 
 
-def _places(rows: "DataFrame") -> set[Place]:
+def _places(rows: DataFrame) -> set[Place]:
     from pyspark.sql import functions as F
 
     found = rows.select("topic", "partition", "offset", F.unix_micros("kafka_ts")).collect()
@@ -212,7 +214,7 @@ def _refuse(places: Iterable[Place], why: str) -> None:
         raise JobError(f"{shown}: {why}; nothing was removed")
 
 
-def _removed(archived: "DataFrame", removal: Removal) -> "DataFrame":
+def _removed(archived: DataFrame, removal: Removal) -> DataFrame:
     """Records of the archive as rows of the quarantine, with removed_by and removed_why."""
     from pyspark.sql import functions as F
 
@@ -255,14 +257,14 @@ def run(options: argparse.Namespace) -> None:
             remove(spark, clicks, path, archive, Removal(frozenset(options.place), options.by, options.reason))
 
 
-def _say_counts(spark: "SparkSession", path: str) -> None:
+def _say_counts(spark: SparkSession, path: str) -> None:
     rows = counts(spark.read.format("delta").load(path)).orderBy("day", "reason", "contract_version").collect()
     for row in rows:
         say(f"{row.day} {row.reason}: {row.records:,} (contract {row.contract_version})")
     say(f"{sum(row.records for row in rows):,} records in {path}")
 
 
-def _say_newest(spark: "SparkSession", path: str, limit: int) -> None:
+def _say_newest(spark: SparkSession, path: str, limit: int) -> None:
     from pyspark.sql import functions as F
 
     newest = spark.read.format("delta").load(path).orderBy("kafka_ts", "offset", ascending=False).limit(limit)

@@ -1,5 +1,7 @@
 """The clicks since the hot tables' horizon, each once, in a DuckDB file of the driver: a copy of curated clicks."""
 
+from __future__ import annotations
+
 import tempfile
 from pathlib import Path
 from types import TracebackType
@@ -60,7 +62,7 @@ class RecentClicks:
         """Forget what was touched."""
         self._database.execute("CREATE OR REPLACE TABLE touched (session_id VARCHAR, minute BIGINT)")
 
-    def add(self, batch: "pa.Table") -> int:
+    def add(self, batch: pa.Table) -> int:
         """Add the clicks (COLUMNS) that are not there yet; how many came. One that came again touches nothing."""
         self._database.register("batch", batch)
         new = f"SELECT DISTINCT ON (event_id) {', '.join(COLUMNS)} FROM batch ANTI JOIN recent USING (event_id)"
@@ -79,7 +81,7 @@ class RecentClicks:
         """Forget clicks older than this."""
         self._database.execute("DELETE FROM recent WHERE event_ts < ?", [event_ts])
 
-    def sql(self, query: str) -> "duckdb.DuckDBPyConnection":
+    def sql(self, query: str) -> duckdb.DuckDBPyConnection:
         """What a query says of the two tables. JobError: it wants more memory."""
         import duckdb
 

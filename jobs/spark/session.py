@@ -1,5 +1,7 @@
 """The one way in which every job makes its Spark session."""
 
+from __future__ import annotations
+
 import math
 import os
 import sys
@@ -46,7 +48,7 @@ SETTINGS = {
 _SUBMITTED = "PYSPARK_GATEWAY_PORT"  # in the environment of a program that spark-submit has started
 
 
-def session(app_name: str, settings: Mapping[str, str] | None = None) -> "SparkSession":
+def session(app_name: str, settings: Mapping[str, str] | None = None) -> SparkSession:
     """The session of a job: UTC, ANSI, Delta tables by path; on a cluster the executors have the jobs' modules.
 
     `settings` win over the ones above, and what spark-submit was told, by its options or its host's
@@ -86,7 +88,7 @@ def _told() -> dict[str, str]:
     return told
 
 
-def _send_modules(spark: "SparkSession") -> None:
+def _send_modules(spark: SparkSession) -> None:
     """Give the executors the modules of `jobs`: there is no repository on their hosts. Packages they must have."""
     root = Path(__file__).resolve().parents[2]
     archive = Path(spark.sparkContext._temp_dir) / "jobs.zip"  # executors ask for it as long as the session lives
@@ -96,7 +98,7 @@ def _send_modules(spark: "SparkSession") -> None:
     spark.sparkContext.addPyFile(str(archive))
 
 
-def shuffle_like(rows: "DataFrame") -> int:
+def shuffle_like(rows: DataFrame) -> int:
     """Let what is computed from now on be shuffled in as many parts as these rows of the lake want, or more if told.
 
     How many.
@@ -109,7 +111,7 @@ def shuffle_like(rows: "DataFrame") -> int:
     return parts
 
 
-def side_by_side(spark: "SparkSession", *calls: Callable[[], Any]) -> list[Any]:
+def side_by_side(spark: SparkSession, *calls: Callable[[], Any]) -> list[Any]:
     """Call them at the same time, for planning a query takes one core; their results, or what the first one raises.
 
     It raises, also on a signal, when all have ended; their running Spark jobs are cancelled then.

@@ -1,5 +1,7 @@
 """The loop of every stream: rounds that read all there is, ended only between two micro-batches."""
 
+from __future__ import annotations
+
 import signal
 import threading
 import time
@@ -55,7 +57,7 @@ class Stop:
 
 
 def run_rounds(
-    stream: "DataFrame",
+    stream: DataFrame,
     write: WriteBatch,
     checkpoint: str,
     limits: Limits,
@@ -79,7 +81,7 @@ def run_rounds(
     repeat(stream.sparkSession, work, limits)
 
 
-def repeat(spark: "SparkSession", work: Callable[[Stop], bool], limits: Limits) -> None:
+def repeat(spark: SparkSession, work: Callable[[Stop], bool], limits: Limits) -> None:
     """Run rounds of `work`, which says whether it read all there was, until `limits` say so. Raises as `run_rounds`."""
     stop = Stop(limits.run_minutes)
     with _signals(spark, stop):
@@ -99,7 +101,7 @@ def repeat(spark: "SparkSession", work: Callable[[Stop], bool], limits: Limits) 
     say("caught up")
 
 
-def _round(stream: "DataFrame", write: WriteBatch, checkpoint: str, stop: Stop) -> bool:
+def _round(stream: DataFrame, write: WriteBatch, checkpoint: str, stop: Stop) -> bool:
     """Whether the round read all; False when `stop` ended it."""
     from pyspark.errors.exceptions.base import StreamingQueryException
 
@@ -107,7 +109,7 @@ def _round(stream: "DataFrame", write: WriteBatch, checkpoint: str, stop: Stop) 
 
     raised: list[Exception] = []
 
-    def guarded(batch: "DataFrame", batch_id: int) -> None:
+    def guarded(batch: DataFrame, batch_id: int) -> None:
         try:
             stop.check()
             fence()
@@ -166,7 +168,7 @@ def _explained(error: Exception, checkpoint: str) -> Exception:
 
 
 @contextmanager
-def _signals(spark: "SparkSession", stop: Stop) -> Iterator[None]:
+def _signals(spark: SparkSession, stop: Stop) -> Iterator[None]:
     """Signals set `stop`, also in the JVM: that is spark-submit's own process, and it would halt at once."""
     gateway: Any = spark.sparkContext._gateway
     take_calls_with_a_token(gateway)

@@ -4,6 +4,8 @@ Exactly once by the checkpoint. Ends after --run-minutes, or as soon as it has c
 the archive raw, which keeps what Kafka has dropped: to build a curated stream that is gone anew.
 """
 
+from __future__ import annotations
+
 import argparse
 import datetime as dt
 import sys
@@ -66,7 +68,7 @@ class CuratedWriter:
     def __post_init__(self) -> None:
         self.overlap = Overlap(self.clicks_path, self.quarantine_path)
 
-    def __call__(self, batch: "DataFrame", batch_id: int) -> None:
+    def __call__(self, batch: DataFrame, batch_id: int) -> None:
         """Check the records and append them."""
         from pyspark import StorageLevel
 
@@ -88,7 +90,7 @@ class CuratedWriter:
             checked.unpersist()
         say(f"batch {batch_id}: {describe(reasons)}, took {time.monotonic() - started:.1f} s")
 
-    def _append(self, checked: "DataFrame", batch_id: int, reasons: "list[Row]") -> None:
+    def _append(self, checked: DataFrame, batch_id: int, reasons: list[Row]) -> None:
         """The bad records first, then the clicks; a batch without clicks is compared when it runs again."""
         from jobs.spark import events
         from jobs.spark.writer import append_compared, append_once, batches, is_table, missing, next_version, stream_of
@@ -110,7 +112,7 @@ class CuratedWriter:
         if kept or not is_table(spark, self.clicks_path):  # a new version without a new click would wake its readers
             append_once(events.clicks(checked), self.clicks_path, batch_id, kept)
 
-    def refuse_a_flood(self, spark: "SparkSession") -> None:
+    def refuse_a_flood(self, spark: SparkSession) -> None:
         """NonRetryableError when too many records were bad since a run ended well; all of them are stored by then."""
         tally = Tally(spark, self.clicks_path)
         since = tally.total()
@@ -123,14 +125,14 @@ class CuratedWriter:
         tally.clear()
 
 
-def counted(reasons: "list[Row]") -> Count:
+def counted(reasons: list[Row]) -> Count:
     """A batch's records, by the rows of `events.summary`."""
     bad = [row for row in reasons if row.reason]
     example = f"{bad[-1].reason}: partition {bad[-1].first.partition} offset {bad[-1].first.offset}" if bad else ""
     return Count(sum(row.records for row in reasons), sum(row.records for row in bad), example)
 
 
-def describe(reasons: "list[Row]") -> str:
+def describe(reasons: list[Row]) -> str:
     """What was read, kept and quarantined, and how old the newest record is."""
     if not reasons:
         return "read 0"
@@ -179,8 +181,8 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _source(
-    spark: "SparkSession", options: argparse.Namespace, security: "Security", checkpoint: str
-) -> "tuple[str, DataFrame]":
+    spark: SparkSession, options: argparse.Namespace, security: Security, checkpoint: str
+) -> tuple[str, DataFrame]:
     """What the records are read from, in words, and the stream of them."""
     from jobs.spark.kafka_records import archived_records, records, require_same_topic, require_topic
 

@@ -1,5 +1,7 @@
 """Where each table of the lake lies below its root folder, and what the two streams write. No Spark is imported."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from typing import Final
 

@@ -4,6 +4,8 @@ A batch is noted before its rows are written, beside the table, by its stream an
 already. So a run that stored bad records and died before it said so leaves them to be told by the next one.
 """
 
+from __future__ import annotations
+
 import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final
@@ -22,14 +24,14 @@ class Count:
     bad: int = 0
     example: str = ""
 
-    def __add__(self, other: "Count") -> "Count":
+    def __add__(self, other: Count) -> Count:
         return Count(self.read + other.read, self.bad + other.bad, other.example or self.example)
 
 
 class Tally:
     """Of the one writer of the table in this folder."""
 
-    def __init__(self, spark: "SparkSession", path: str) -> None:
+    def __init__(self, spark: SparkSession, path: str) -> None:
         from jobs.spark.writer import files_in
 
         self._files = files_in(spark, f"{path}/{FOLDER}")

@@ -1,5 +1,7 @@
 """How a table of the lake is written: by one writer at a time, and a batch of a stream only once."""
 
+from __future__ import annotations
+
 import datetime as dt
 import uuid
 from collections.abc import Iterator
@@ -29,7 +31,7 @@ _leases: Final[list[Lease]] = []  # of this job
 
 
 @contextmanager
-def one_writer(spark: "SparkSession", path: str) -> Iterator[None]:
+def one_writer(spark: SparkSession, path: str) -> Iterator[None]:
     """Hold the right to write `path` (a table's folder or a checkpoint); JobError when another job holds it.
 
     Two Delta writers on S3 lose acknowledged commits, so the second one is refused, on whatever host it runs.
@@ -63,7 +65,7 @@ def one_writer(spark: "SparkSession", path: str) -> Iterator[None]:
             say(f"cannot give back the lease of {name}, it runs out by itself: {error}")
 
 
-def files_in(spark: "SparkSession", folder: str) -> Files:
+def files_in(spark: SparkSession, folder: str) -> Files:
     """Small files in a folder of whatever file system."""
     name = _absolute(folder)
     return HadoopFiles(spark, name) if "://" in name else LocalFiles(Path(name))
@@ -80,25 +82,25 @@ def fence() -> None:
         lease.fence()
 
 
-def is_table(spark: "SparkSession", path: str) -> bool:
+def is_table(spark: SparkSession, path: str) -> bool:
     """Whether a Delta table is in this folder."""
     jvm: Any = spark._jvm
     return bool(jvm.io.delta.tables.DeltaTable.isDeltaTable(spark._jsparkSession, path))
 
 
-def state(spark: "SparkSession", path: str) -> Any:
+def state(spark: SparkSession, path: str) -> Any:
     """Delta's own `Snapshot` of a table as it is now: SQL tells the same a hundred times slower."""
     jvm: Any = spark._jvm
     none = jvm.scala.Option.empty()
     return _log(spark, path).update(False, none, none)
 
 
-def _log(spark: "SparkSession", path: str) -> Any:
+def _log(spark: SparkSession, path: str) -> Any:
     jvm: Any = spark._jvm
     return jvm.org.apache.spark.sql.delta.DeltaLog.forTable(spark._jsparkSession, path)
 
 
-def batches(spark: "SparkSession", path: str) -> dict[str, int]:
+def batches(spark: SparkSession, path: str) -> dict[str, int]:
     """The last batch that a Delta table has of each stream (the id of its checkpoint)."""
     if not is_table(spark, path):
         return {}
@@ -106,7 +108,7 @@ def batches(spark: "SparkSession", path: str) -> dict[str, int]:
     return dict(jvm.scala.jdk.javaapi.CollectionConverters.asJava(state(spark, path).transactions()))
 
 
-def stream_of(batch: "DataFrame") -> str:
+def stream_of(batch: DataFrame) -> str:
     """The id of the checkpoint that a micro-batch belongs to."""
     stream = batch.sparkSession.sparkContext.getLocalProperty("sql.streaming.queryId")
     if not stream:
@@ -114,7 +116,7 @@ def stream_of(batch: "DataFrame") -> str:
     return stream
 
 
-def missing(rows: "DataFrame", *paths: str) -> "DataFrame":
+def missing(rows: DataFrame, *paths: str) -> DataFrame:
     """The records among `rows` (cached: they are read more than once) that none of these Delta tables holds."""
     from pyspark.sql import functions as F
 
@@ -128,7 +130,7 @@ def missing(rows: "DataFrame", *paths: str) -> "DataFrame":
     return rows.select(*columns)
 
 
-def append_missing(rows: "DataFrame", path: str) -> int:
+def append_missing(rows: DataFrame, path: str) -> int:
     """Append the records among `rows` (cached) that the Delta table does not hold; how many."""
     number = next_version(rows.sparkSession, path)
     new = missing(rows, path).persist()
@@ -141,12 +143,12 @@ def append_missing(rows: "DataFrame", path: str) -> int:
     return count
 
 
-def next_version(spark: "SparkSession", path: str) -> int:
+def next_version(spark: SparkSession, path: str) -> int:
     """The version that the next commit of a Delta table makes; ask before it is read."""
     return int(state(spark, path).version()) + 1 if is_table(spark, path) else 0
 
 
-def append_compared(rows: "DataFrame", path: str, number: int, count: int) -> None:
+def append_compared(rows: DataFrame, path: str, number: int, count: int) -> None:
     """Append rows that were compared with the table whose `next_version` was `number`; few (`count`) to one file.
 
     JobError, and they are not appended, when the commit of a job that had hung has come in between.
@@ -157,12 +159,12 @@ def append_compared(rows: "DataFrame", path: str, number: int, count: int) -> No
         raise JobError(f"{path}: a job that hung has written it after all; run this one again")
 
 
-def append_once(rows: "DataFrame", path: str, batch_id: int, count: int | None = None) -> None:
+def append_once(rows: DataFrame, path: str, batch_id: int, count: int | None = None) -> None:
     """Append a batch of a stream, as `append` does it, unless this batch of this stream is in the table."""
     append(rows, path, count, txnAppId=stream_of(rows), txnVersion=str(batch_id))
 
 
-def append(rows: "DataFrame", path: str, count: int | None = None, **options: str) -> None:
+def append(rows: DataFrame, path: str, count: int | None = None, **options: str) -> None:
     """Append to a Delta table, which is made when there is none; few rows (`count`, if it is known) to one file.
 
     A table of an earlier version of the stream has a folder a day, each of which gets one file, and may not note its
@@ -191,7 +193,7 @@ class Commit(NamedTuple):
     note: str | None
 
 
-def commits(spark: "SparkSession", path: str, version: int | None = None) -> Iterator[Commit]:
+def commits(spark: SparkSession, path: str, version: int | None = None) -> Iterator[Commit]:
     """The commits of a table from `version`, or from the newest one, back to the oldest that the log still has.
 
     Each is one small file; SQL's DESCRIBE HISTORY starts a Spark job to read them.
@@ -216,7 +218,7 @@ def _or(option: Any, otherwise: Any) -> Any:
     return option.get() if option.isDefined() else otherwise
 
 
-def compact(spark: "SparkSession", path: str) -> bool:
+def compact(spark: SparkSession, path: str) -> bool:
     """Put a table's small files together when they have become many, and delete the ones that were replaced long ago.
 
     Whether they had.
@@ -237,14 +239,14 @@ def compact(spark: "SparkSession", path: str) -> bool:
     return True
 
 
-def _small_files(spark: "SparkSession", path: str) -> list[str]:
+def _small_files(spark: SparkSession, path: str) -> list[str]:
     from pyspark.sql import DataFrame
 
     files = DataFrame(state(spark, path).allFiles().toDF(), spark)
     return [row.path for row in files.where(files["size"] < SMALL_FILE).select("path").collect()]
 
 
-def vacuum(spark: "SparkSession", path: str) -> None:
+def vacuum(spark: SparkSession, path: str) -> None:
     """Delete the files of a table that were replaced long ago."""
     spark.sql(f"VACUUM {sql_name(path)} RETAIN {KEEP_REPLACED_HOURS} HOURS").collect()
 

@@ -3,6 +3,8 @@
 On s3a it also sees that a commit of Delta replaces no other one: that takes conditional writes.
 """
 
+from __future__ import annotations
+
 import sys
 import uuid
 from typing import Any

@@ -12,14 +12,15 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
-
-import psycopg
+from typing import TYPE_CHECKING, Any
 
 from jobs.spark.migrations import OWNER, migrate
 from jobs.spark.postgres import connect
 from stack.home import Home
 from stack.postgresql import PostgreSql
+
+if TYPE_CHECKING:
+    import psycopg
 
 LIMIT_MS = 100
 RUNS = 7

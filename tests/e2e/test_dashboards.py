@@ -9,12 +9,11 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 import psycopg
 import pytest
-from playwright.sync_api import APIResponse, Browser, BrowserContext, Page, Request, Response, Route, StorageState
 
 from stack import demo
 from stack.airflow_api import AirflowApi
@@ -24,6 +23,9 @@ from stack.settings import REPOSITORY
 from stack.stack import Stack
 from stack.superset import ADMIN, VIEWER
 from tests.e2e.conftest import DAYS, screenshot, shown
+
+if TYPE_CHECKING:
+    from playwright.sync_api import APIResponse, Browser, BrowserContext, Page, Request, Response, Route, StorageState
 
 pytestmark = pytest.mark.e2e
 

@@ -14,9 +14,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from playwright.sync_api import Browser, Page
 
 from pipeline_config.project import load_project
 from stack.airflow_api import AirflowApi
@@ -25,6 +25,9 @@ from stack.settings import PRODUCER_IMAGE, REPOSITORY
 from stack.stack import Stack
 from tests.e2e.conftest import first_failure, screenshot, shown
 from tests.hostile import HOSTILE
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
 
 pytestmark = pytest.mark.e2e
 

@@ -1,5 +1,7 @@
 """`make bench SHORT=1` in CI: it measures, writes the table and the JSON, and fails at no figure."""
 
+from __future__ import annotations
+
 import json
 import sys
 from pathlib import Path

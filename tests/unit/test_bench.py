@@ -1,5 +1,7 @@
 """The harness of `make bench`: ratios, medians, reach, selection, and the memory of all processes."""
 
+from __future__ import annotations
+
 import statistics
 import sys
 import time

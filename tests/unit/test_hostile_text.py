@@ -1,5 +1,7 @@
 """200 hostile texts in every variable and param of the commands, and in the text fields of the log: they stay text."""
 
+from __future__ import annotations
+
 import os
 import subprocess
 from pathlib import Path

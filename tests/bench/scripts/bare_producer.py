@@ -3,6 +3,8 @@
 It reads, keys by session and counts what is acknowledged; it knows no days, no progress, no line that is wrong.
 """
 
+from __future__ import annotations
+
 import json
 import sys
 

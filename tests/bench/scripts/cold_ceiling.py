@@ -1,5 +1,7 @@
 """What DuckDB alone takes for all columns of the four cold tables, from the files of a curated stream."""
 
+from __future__ import annotations
+
 import sys
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,5 +1,7 @@
 """An empty job: opens one Delta table and says that it has its first row."""
 
+from __future__ import annotations
+
 import sys
 
 from jobs.console import say

@@ -1,5 +1,7 @@
 """A ceiling: all records of a topic to a Delta table in one batch, parsed by from_json or as they are."""
 
+from __future__ import annotations
+
 import sys
 from typing import TYPE_CHECKING
 
@@ -14,7 +16,7 @@ FIELDS = """DateCreated string, SessionId string, DocumentId bigint, Url string,
             ClinicalAreas string, Keywords string, Documents array<bigint>"""
 
 
-def clicks(records: "DataFrame") -> "DataFrame":
+def clicks(records: DataFrame) -> DataFrame:
     """The fields of each line, and its place."""
     from pyspark.sql import functions as F
 
@@ -27,7 +29,7 @@ def clicks(records: "DataFrame") -> "DataFrame":
     )
 
 
-def archive(records: "DataFrame") -> "DataFrame":
+def archive(records: DataFrame) -> DataFrame:
     """Each record as it came."""
     from jobs.spark.archive_raw import rows
 

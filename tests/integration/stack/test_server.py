@@ -1,5 +1,7 @@
 """The servers of the stack keep their data and addresses over a restart and a crash, and let nobody else in."""
 
+from __future__ import annotations
+
 import os
 import signal
 import subprocess

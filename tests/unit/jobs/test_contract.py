@@ -1,5 +1,7 @@
 """The contract on single lines: every row of the table of bad records, what is kept, what is refused, and why."""
 
+from __future__ import annotations
+
 import gc
 import time
 from collections.abc import Callable

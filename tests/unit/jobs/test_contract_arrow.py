@@ -1,5 +1,7 @@
 """The contract over Arrow batches, without Spark: a row each, in order, whatever the headers are."""
 
+from __future__ import annotations
+
 import gc
 
 import pyarrow as pa

@@ -1,5 +1,7 @@
 """The generator's dirty days: exactly the clicks of the ground truth are kept, and each defect has its reason."""
 
+from __future__ import annotations
+
 import datetime as dt
 import json
 from collections import Counter

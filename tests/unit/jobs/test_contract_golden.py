@@ -4,6 +4,8 @@ tests/golden/contract/lines.json has, by the name of a line, its reason or what 
 generated.txt the beginning of each digest of what became of the lines of two dirty days.
 """
 
+from __future__ import annotations
+
 import datetime as dt
 import hashlib
 import json

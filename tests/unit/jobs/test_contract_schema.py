@@ -1,5 +1,7 @@
 """The JSON Schema of an event and the contract say the same, on generated lines and on what mutation makes of them."""
 
+from __future__ import annotations
+
 import datetime as dt
 import json
 import random

@@ -1,5 +1,7 @@
 """The stack's own rules: ports, secrets, processes, settings; no server is started here."""
 
+from __future__ import annotations
+
 import base64
 import json
 import os

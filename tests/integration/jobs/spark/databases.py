@@ -1,5 +1,7 @@
 """A schema of its own in PostgreSQL for each test of the marts."""
 
+from __future__ import annotations
+
 import os
 import uuid
 from typing import Any

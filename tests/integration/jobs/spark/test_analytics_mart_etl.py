@@ -1,5 +1,7 @@
 """Curated stream → analytics mart → PostgreSQL: every cell as the reference has it, and what readers meet meanwhile."""
 
+from __future__ import annotations
+
 import datetime as dt
 import itertools
 import os
@@ -49,13 +51,13 @@ def load(root: Path, *options: str) -> None:
     load_postgres.run(load_postgres.parser().parse_args(["--mart-path", str(root / "mart"), *options]))
 
 
-def with_rows(complete: load_postgres.Complete, **marts: "DataFrame") -> load_postgres.Complete:
+def with_rows(complete: load_postgres.Complete, **marts: DataFrame) -> load_postgres.Complete:
     """The same run, were these its tables."""
     tables = {table: load_postgres.LakeRows(mart) for table, mart in marts.items()}
     return replace(complete, tables={**complete.tables, **tables})
 
 
-def lake_rows(spark: "SparkSession", root: Path, table: str) -> "DataFrame":
+def lake_rows(spark: SparkSession, root: Path, table: str) -> DataFrame:
     """A table of the mart."""
     return spark.read.format("delta").load(str(root / "mart" / table)).drop(MART_PARTITION)
 
@@ -66,7 +68,7 @@ def cold_rows() -> dict[str, list[tuple[Any, ...]]]:
 
 
 @pytest.fixture(scope="module")
-def small_once(spark: "SparkSession", tmp_path_factory: pytest.TempPathFactory) -> Path:
+def small_once(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A root folder with a curated stream of two days, and a mart of it; to be read only."""
     root = tmp_path_factory.mktemp("small")
     append(frame(spark, [click(at(-9)), click(at(0), "s2", 2), click(at(days=1), "s2", 3)]), root / "curated")
@@ -81,7 +83,7 @@ def small(small_once: Path, tmp_path: Path) -> Path:
 
 
 def test_every_cell_of_dirty_logs_that_spark_submit_loads(
-    spark: "SparkSession", tmp_path: Path, spark_submit: Submit
+    spark: SparkSession, tmp_path: Path, spark_submit: Submit
 ) -> None:
     for day in DAYS:
         write_day(tmp_path / "logs", day, scale=1, seed=5, dirty=True)
@@ -105,7 +107,7 @@ def different(
     return itertools.islice((pair for pair in pairs if pair[0] != pair[1]), 5)
 
 
-def test_every_cell_of_clean_logs(spark: "SparkSession", tmp_path: Path) -> None:
+def test_every_cell_of_clean_logs(spark: SparkSession, tmp_path: Path) -> None:
     for day in DAYS[-3:]:
         write_day(tmp_path / "logs", day, scale=1, seed=6)
     append_logs(spark, sorted((tmp_path / "logs").glob("*.json")), tmp_path / "curated")
@@ -114,7 +116,7 @@ def test_every_cell_of_clean_logs(spark: "SparkSession", tmp_path: Path) -> None
     assert cold_rows() == reference.cold_tables(tmp_path / "logs")
 
 
-def test_keys_grants_and_views_survive_a_refresh(spark: "SparkSession", small: Path) -> None:
+def test_keys_grants_and_views_survive_a_refresh(spark: SparkSession, small: Path) -> None:
     load(small)
     with as_owner() as connection:
         connection.execute("CREATE VIEW busiest AS SELECT max(total_events) AS clicks FROM daily_traffic")
@@ -191,7 +193,7 @@ def test_the_reader_reads_the_marts_and_does_nothing_else(small: Path, postgres_
                 connection.execute(statement.encode())
 
 
-def test_an_empty_mart_changes_nothing(spark: "SparkSession", small: Path) -> None:
+def test_an_empty_mart_changes_nothing(spark: SparkSession, small: Path) -> None:
     load(small)
     before = cold_rows()
     complete = load_postgres.read_marts(spark, str(small / "mart"))
@@ -204,7 +206,7 @@ def test_an_empty_mart_changes_nothing(spark: "SparkSession", small: Path) -> No
     assert cold_rows() == before
 
 
-def test_a_mart_that_lost_rows_is_refused_unless_one_says_so(spark: "SparkSession", small: Path) -> None:
+def test_a_mart_that_lost_rows_is_refused_unless_one_says_so(spark: SparkSession, small: Path) -> None:
     load(small)
     before = cold_rows()
     complete = load_postgres.read_marts(spark, str(small / "mart"))
@@ -219,7 +221,7 @@ def test_a_mart_that_lost_rows_is_refused_unless_one_says_so(spark: "SparkSessio
     assert rows_of("SELECT event_date::text FROM daily_traffic") == [("2026-05-05",)]
 
 
-def test_a_mart_that_contradicts_itself_is_refused(spark: "SparkSession", small: Path) -> None:
+def test_a_mart_that_contradicts_itself_is_refused(spark: SparkSession, small: Path) -> None:
     load(small)
     before = cold_rows()
     complete = load_postgres.read_marts(spark, str(small / "mart"))
@@ -267,14 +269,14 @@ def test_hot_and_cold_may_differ_by_one_percent(small: Path) -> None:
     assert found == [(False,), (True,), (True,), (False,)]
 
 
-def test_a_mart_of_two_runs_is_refused(spark: "SparkSession", small: Path) -> None:
+def test_a_mart_of_two_runs_is_refused(spark: SparkSession, small: Path) -> None:
     kept = spark.read.format("delta").load(str(small / "mart/daily_traffic"))
     kept.write.format("delta").mode("append").option("userMetadata", "other").save(str(small / "mart/daily_traffic"))
     with pytest.raises(JobError, match="not of one run"):
         load(small)
 
 
-def test_a_mart_that_is_written_meanwhile_is_read_as_it_was(spark: "SparkSession", small: Path) -> None:
+def test_a_mart_that_is_written_meanwhile_is_read_as_it_was(spark: SparkSession, small: Path) -> None:
     complete = load_postgres.read_marts(spark, str(small / "mart"))
     append(frame(spark, [click(at(5), "s3", 9)]), small / "curated")
     etl(small)
@@ -285,11 +287,11 @@ def test_a_mart_that_is_written_meanwhile_is_read_as_it_was(spark: "SparkSession
 
 
 def test_each_table_is_asked_once_how_it_is(
-    spark: "SparkSession", small_once: Path, monkeypatch: pytest.MonkeyPatch
+    spark: SparkSession, small_once: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked, state = list[str](), writer.state
 
-    def counted(spark: "SparkSession", path: str) -> Any:
+    def counted(spark: SparkSession, path: str) -> Any:
         asked.append(path)
         return state(spark, path)
 
@@ -298,7 +300,7 @@ def test_each_table_is_asked_once_how_it_is(
     assert sorted(asked) == sorted(str(small_once / "mart" / table) for table in COLD_MARTS)
 
 
-def test_what_is_missing_is_said(spark: "SparkSession", tmp_path: Path) -> None:
+def test_what_is_missing_is_said(spark: SparkSession, tmp_path: Path) -> None:
     with pytest.raises(JobError, match=r"no curated stream .* run tripclick_streaming_curated first"):
         etl(tmp_path)
     with pytest.raises(JobError, match="run tripclick_analytics_mart_etl first"):
@@ -317,7 +319,7 @@ class Reader:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._read)
 
-    def __enter__(self) -> "Reader":
+    def __enter__(self) -> Reader:
         self._thread.start()
         return self
 
@@ -357,7 +359,7 @@ class Slow:
                 yield line
 
 
-def test_readers_meet_the_old_tables_or_the_new_ones(spark: "SparkSession", small: Path) -> None:
+def test_readers_meet_the_old_tables_or_the_new_ones(spark: SparkSession, small: Path) -> None:
     load(small)
     old = (2 + 1, 2, 2, 3)  # session s2 comes back after a day
     append(frame(spark, [click(at(days=2), f"n{number}", 50 + number) for number in range(5)]), small / "curated")
@@ -371,7 +373,7 @@ def test_readers_meet_the_old_tables_or_the_new_ones(spark: "SparkSession", smal
     assert reader.slowest < 0.5  # no reader waits for a lock
 
 
-def test_two_loads_at_once(spark: "SparkSession", small: Path) -> None:
+def test_two_loads_at_once(spark: SparkSession, small: Path) -> None:
     load(small)
     before = cold_rows()
     complete = load_postgres.read_marts(spark, str(small / "mart"))

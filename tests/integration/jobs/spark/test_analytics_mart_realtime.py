@@ -1,5 +1,7 @@
 """Curated stream → hot tables: whole minutes and windows over micro-batches and restarts; nothing written twice."""
 
+from __future__ import annotations
+
 import datetime as dt
 import itertools
 import random
@@ -68,7 +70,7 @@ def bursts() -> list[tuple[Any, ...]]:
 
 
 @pytest.fixture
-def send(spark: "SparkSession", tmp_path: Path) -> Iterator[Send]:
+def send(spark: SparkSession, tmp_path: Path) -> Iterator[Send]:
     """Append clicks to the curated stream, and let them come to the hot tables: micro-batches of one run."""
     with running(spark, tmp_path) as stream:
 
@@ -80,7 +82,7 @@ def send(spark: "SparkSession", tmp_path: Path) -> Iterator[Send]:
 
 
 @pytest.fixture(params=["of one run", "each of a run of its own"])
-def send_either_way(spark: "SparkSession", tmp_path: Path, request: pytest.FixtureRequest) -> Send:
+def send_either_way(spark: SparkSession, tmp_path: Path, request: pytest.FixtureRequest) -> Send:
     """The same; and with a new run for each micro-batch, which has to know again what the one before it knew."""
     if request.param == "of one run":
         send_: Send = request.getfixturevalue("send")
@@ -94,7 +96,7 @@ def send_either_way(spark: "SparkSession", tmp_path: Path, request: pytest.Fixtu
 
 
 @contextmanager
-def running(spark: "SparkSession", root: Path) -> Iterator[job.HotStream]:
+def running(spark: SparkSession, root: Path) -> Iterator[job.HotStream]:
     """The job between its beginning and its end."""
     with connect() as connection, RecentClicks() as recent:
         migrate(connection)
@@ -151,7 +153,7 @@ def test_a_burst_over_the_edges_is_found_once(send_either_way: Send) -> None:
 
 
 def test_what_runs_again_writes_nothing(
-    send: Send, spark: "SparkSession", tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    send: Send, spark: SparkSession, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def rows() -> list[list[tuple[Any, ...]]]:
         """Of all four tables, with the times of writing."""
@@ -182,7 +184,7 @@ def test_what_runs_again_writes_nothing(
     assert rows() == before
 
 
-def test_a_new_database_gets_the_whole_horizon(spark: "SparkSession", tmp_path: Path) -> None:
+def test_a_new_database_gets_the_whole_horizon(spark: SparkSession, tmp_path: Path) -> None:
     append(frame(spark, [click(at(number), "burst", number) for number in range(60)]), tmp_path / "curated")
     run(tmp_path)
     before = minutes(), bursts()
@@ -222,7 +224,7 @@ def test_snapshots_go_when_they_are_old_by_both_clocks_and_minutes_stay(send: Se
 
 
 def test_very_late_clicks_are_left_to_the_cold_marts(
-    spark: "SparkSession", tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    spark: SparkSession, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with running(spark, tmp_path) as stream:
         for clicks in ([click(at(0)), click(at(days=-2.1), "late")], [click(at(days=-3), "later")]):
@@ -260,7 +262,7 @@ def test_what_kafka_has_from_a_wrong_clock_is_no_later_than_now(send: Send) -> N
     assert now <= clock < now + dt.timedelta(minutes=5)
 
 
-def test_another_stream_that_was_ahead_moves_nothing(send: Send, spark: "SparkSession", tmp_path: Path) -> None:
+def test_another_stream_that_was_ahead_moves_nothing(send: Send, spark: SparkSession, tmp_path: Path) -> None:
     other = tmp_path / "other"
     append(frame(spark, [click(at(days=9))]), other / "curated")
     run(other)
@@ -270,7 +272,7 @@ def test_another_stream_that_was_ahead_moves_nothing(send: Send, spark: "SparkSe
 
 
 def test_a_long_history_is_followed_from_the_horizon_on(
-    spark: "SparkSession", tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    spark: SparkSession, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for days in (-800, -400, 0):
         append(frame(spark, [click(at(days=days)), click(at(90, days=days))]), tmp_path / "curated")
@@ -280,7 +282,7 @@ def test_a_long_history_is_followed_from_the_horizon_on(
 
 
 def test_files_that_were_replaced_and_deleted_since_the_last_run_are_not_missed(
-    spark: "SparkSession", tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    spark: SparkSession, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     curated = tmp_path / "curated"
     append(frame(spark, [click(at(0))]), curated)
@@ -301,7 +303,7 @@ def test_files_that_were_replaced_and_deleted_since_the_last_run_are_not_missed(
 
 
 def test_clicks_that_are_taken_out_are_out_of_minutes_and_clock(
-    send_either_way: Send, spark: "SparkSession", tmp_path: Path
+    send_either_way: Send, spark: SparkSession, tmp_path: Path
 ) -> None:
     send_either_way(click(at(0)), click(at(300, days=-2), "old"))
     send_either_way(click(at(1), "wrong"), click(at(180), "wrong"), click(at(400), "wrong"))
@@ -314,7 +316,7 @@ def test_clicks_that_are_taken_out_are_out_of_minutes_and_clock(
         assert rows_of(f"SELECT DISTINCT snapshot_ts FROM {table} ORDER BY 1") == [(at(60),), (at(240),)]
 
 
-def test_generated_logs(spark: "SparkSession", tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_generated_logs(spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every cell of every minute, snapshot and finding is the reference's.
 
     Two dirty days come in the order of their lines, cut anywhere, some clicks twice; the job dies in each batch after

@@ -1,5 +1,7 @@
 """The incremental ETL: after whatever arrivals the tables are those of a full one, to the bit."""
 
+from __future__ import annotations
+
 import datetime as dt
 import json
 import math
@@ -47,7 +49,7 @@ def etl(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Etl:
 
 
 @pytest.fixture
-def same_as_in_full(spark: "SparkSession", tmp_path: Path, etl: Etl) -> Callable[[], None]:
+def same_as_in_full(spark: SparkSession, tmp_path: Path, etl: Etl) -> Callable[[], None]:
     """Fails unless the four tables hold exactly what a full run makes of the same clicks."""
 
     def rows(mart: str, table: str) -> list[tuple[Any, ...]]:
@@ -73,7 +75,7 @@ def came(offset: int, day: int = 0) -> dict[str, Any]:
 
 
 def test_each_way_in_which_a_click_changes_other_rows(
-    spark: "SparkSession", tmp_path: Path, etl: Etl, same_as_in_full: Callable[[], None]
+    spark: SparkSession, tmp_path: Path, etl: Etl, same_as_in_full: Callable[[], None]
 ) -> None:
     curated = tmp_path / "curated"
     midnight = 20.5 * DAY_S
@@ -125,7 +127,7 @@ def test_each_way_in_which_a_click_changes_other_rows(
 
 
 def test_after_a_run_that_was_killed_between_two_commits(
-    spark: "SparkSession",
+    spark: SparkSession,
     tmp_path: Path,
     etl: Etl,
     same_as_in_full: Callable[[], None],
@@ -153,7 +155,7 @@ def test_after_a_run_that_was_killed_between_two_commits(
     same_as_in_full()
 
 
-def test_random_arrivals(spark: "SparkSession", tmp_path: Path, etl: Etl, same_as_in_full: Callable[[], None]) -> None:
+def test_random_arrivals(spark: SparkSession, tmp_path: Path, etl: Etl, same_as_in_full: Callable[[], None]) -> None:
     seed = int(os.environ.get("ARRIVALS_SEED", str(secrets.randbelow(10**6))))
     print(f"ARRIVALS_SEED={seed}")  # noqa: T201  (seen when it fails)
     chance = random.Random(seed)  # noqa: S311
@@ -175,7 +177,7 @@ def test_random_arrivals(spark: "SparkSession", tmp_path: Path, etl: Etl, same_a
 
 
 def test_a_longer_history_is_shuffled_in_more_parts_and_one_day_of_it_is_not(
-    spark: "SparkSession", tmp_path: Path, etl: Etl, monkeypatch: pytest.MonkeyPatch
+    spark: SparkSession, tmp_path: Path, etl: Etl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for day in range(9):
         append(frame(spark, [click(at(days=day), f"c{day}", **came(day))]).coalesce(1), tmp_path / "curated")
@@ -185,7 +187,7 @@ def test_a_longer_history_is_shuffled_in_more_parts_and_one_day_of_it_is_not(
     def now() -> int:
         return int(str(spark.conf.get("spark.sql.shuffle.partitions")))
 
-    def parts(rows: "DataFrame") -> int:
+    def parts(rows: DataFrame) -> int:
         spark_session.shuffle_like(rows)
         return now()
 

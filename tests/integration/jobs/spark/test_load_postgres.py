@@ -1,5 +1,7 @@
 """Which rows a load brings: the days that have changed since PostgreSQL's run, and never those of an older one."""
 
+from __future__ import annotations
+
 import datetime as dt
 import shutil
 from dataclasses import dataclass
@@ -33,7 +35,7 @@ class Lakes:
 
 
 @pytest.fixture(scope="module")
-def lakes(spark: "SparkSession", tmp_path_factory: pytest.TempPathFactory) -> Lakes:
+def lakes(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Lakes:
     """Made once, since each run of the ETL takes many seconds."""
     root = tmp_path_factory.mktemp("lakes")
 
@@ -83,7 +85,7 @@ def test_the_changed_days_alone_are_loaded(lakes: Lakes, capsys: pytest.CaptureF
     assert rows_of("SELECT row_count FROM mart_loads WHERE table_name = 'session_analysis'") == [(5,)]
 
 
-def test_a_load_that_hung_does_not_replace_a_newer_run(spark: "SparkSession", lakes: Lakes) -> None:
+def test_a_load_that_hung_does_not_replace_a_newer_run(spark: SparkSession, lakes: Lakes) -> None:
     hung = load_postgres.read_marts(spark, str(lakes.first / "mart"))
     load(lakes.second)
     newer = cold_rows()
@@ -132,7 +134,7 @@ def test_a_load_that_loses_rows_by_its_days_is_refused(lakes: Lakes) -> None:
     assert cold_rows() == damaged
 
 
-def test_every_cell_comes_through_copy_as_it_is(spark: "SparkSession") -> None:
+def test_every_cell_comes_through_copy_as_it_is(spark: SparkSession) -> None:
     texts = [
         "",
         None,

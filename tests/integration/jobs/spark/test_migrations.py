@@ -1,5 +1,7 @@
 """Who owns PostgreSQL's tables, how old ones are carried over, and what a migration leaves behind."""
 
+from __future__ import annotations
+
 import shutil
 import threading
 import uuid

@@ -1,5 +1,7 @@
 """The quarantine: counted, listed, and replayed after a fix, each click once, whenever the replay is killed."""
 
+from __future__ import annotations
+
 import shutil
 from collections.abc import Callable, Iterator
 from copy import copy
@@ -26,10 +28,10 @@ SHIFT_MS = 604800000  # that Lake.send sets
 BAD_NOW = [line(3), line(4)]
 
 
-def too_strict() -> "Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]":
+def too_strict() -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     """A contract that is wrong: it takes no document from 4 on. (A worker gets what is made here by value.)"""
 
-    def by_it(batches: "Iterator[pa.RecordBatch]") -> "Iterator[pa.RecordBatch]":
+    def by_it(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         right = contract.check  # in the worker
 
         def check(value: bytes | None, shift: bytes | None, kafka_ms: int) -> Click | str:
@@ -54,13 +56,13 @@ def filled(lake: Lake) -> Lake:
 
 
 @pytest.fixture
-def lake(spark: "SparkSession", kafka: str, tmp_path: Path) -> Lake:
+def lake(spark: SparkSession, kafka: str, tmp_path: Path) -> Lake:
     """A lake that a test sends more to, or reads again from Kafka."""
     return filled(Lake(spark, kafka, tmp_path))
 
 
 @pytest.fixture(scope="module")
-def filled_once(spark: "SparkSession", kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Lake:
+def filled_once(spark: SparkSession, kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Lake:
     """A lake to be read only."""
     return filled(Lake(spark, kafka, tmp_path_factory.mktemp("lake")))
 
@@ -95,7 +97,7 @@ def test_replay_moves_what_is_valid_now_once(tables: Lake) -> None:
 def test_killed_replay_is_ended_by_the_next(tables: Lake, monkeypatch: pytest.MonkeyPatch, moment: str) -> None:
     append: Callable[[DataFrame, str], int] = writer.append_missing
 
-    def killed(rows: "DataFrame", path: str) -> int:
+    def killed(rows: DataFrame, path: str) -> int:
         if moment == "between the tables":
             append(rows, path)
         raise KeyboardInterrupt
@@ -126,7 +128,7 @@ def test_batch_that_died_before_its_clicks_and_a_replay_before_it_runs_again(
 ) -> None:
     append_once = writer.append_once
 
-    def dies(rows: "DataFrame", path: str, *rest: Any) -> None:
+    def dies(rows: DataFrame, path: str, *rest: Any) -> None:
         if path.endswith("clicks"):
             raise OSError("power cut")
         append_once(rows, path, *rest)

@@ -1,5 +1,7 @@
 """A click that should not be there is removed by its place, with a record of who and why; a replay brings it back."""
 
+from __future__ import annotations
+
 import datetime as dt
 import shutil
 import time
@@ -36,7 +38,7 @@ GONE = 3
 class Lake:
     """A curated stream of LINES, a record each at its number, and their archive."""
 
-    def __init__(self, spark: "SparkSession", root: Path) -> None:
+    def __init__(self, spark: SparkSession, root: Path) -> None:
         self.spark, self.root = spark, root
 
     def write(self) -> None:
@@ -56,7 +58,7 @@ class Lake:
     def read(self, table: str) -> Any:
         return self.spark.read.format("delta").load(str(self.root / "curated" / table))
 
-    def rows(self, table: str) -> "list[Row]":
+    def rows(self, table: str) -> list[Row]:
         rows: list[Row] = self.read(table).orderBy("offset").collect()
         return rows
 
@@ -77,14 +79,14 @@ class Lake:
 
 
 @pytest.fixture(scope="module")
-def once(spark: "SparkSession", tmp_path_factory: pytest.TempPathFactory) -> Path:
+def once(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("lake")
     Lake(spark, root).write()
     return root
 
 
 @pytest.fixture
-def lake(spark: "SparkSession", once: Path, tmp_path: Path) -> Lake:
+def lake(spark: SparkSession, once: Path, tmp_path: Path) -> Lake:
     """A copy for each test."""
     return Lake(spark, shutil.copytree(once, tmp_path, dirs_exist_ok=True))
 

@@ -1,5 +1,7 @@
 """Kafka → curated stream and archive raw, with a real broker: nothing lost, nothing double, whatever happens."""
 
+from __future__ import annotations
+
 import json
 import os
 import re
@@ -49,7 +51,7 @@ def line(number: int) -> bytes:
 class Lake:
     """One topic, and the folders that the jobs write from it."""
 
-    def __init__(self, spark: "SparkSession", brokers: str, root: Path) -> None:
+    def __init__(self, spark: SparkSession, brokers: str, root: Path) -> None:
         self.spark, self.brokers, self.root = spark, brokers, root
         self.topic = f"test.{uuid.uuid4().hex}"
         admin = KafkaAdminClient(bootstrap_servers=brokers)
@@ -66,15 +68,15 @@ class Lake:
         producer.close()
 
     def run(
-        self, write: Callable[["DataFrame", int], None], checkpoint: str = "ck", minutes: float | None = None
+        self, write: Callable[[DataFrame, int], None], checkpoint: str = "ck", minutes: float | None = None
     ) -> None:
         """One round of a stream."""
         self.read(records(self.spark, self.brokers, self.topic), write, checkpoint, minutes)
 
     def read(
         self,
-        stream: "DataFrame",
-        write: Callable[["DataFrame", int], None],
+        stream: DataFrame,
+        write: Callable[[DataFrame, int], None],
         checkpoint: str,
         minutes: float | None = None,
     ) -> None:
@@ -88,12 +90,12 @@ class Lake:
     def archive(self) -> ArchiveWriter:
         return ArchiveWriter(str(self.root / "archive"))
 
-    def rows(self, table: str) -> "list[Row]":
+    def rows(self, table: str) -> list[Row]:
         return self.spark.read.format("delta").load(str(self.root / table)).orderBy("partition", "offset").collect()
 
 
 @pytest.fixture
-def lake(spark: "SparkSession", kafka: str, tmp_path: Path) -> Lake:
+def lake(spark: SparkSession, kafka: str, tmp_path: Path) -> Lake:
     return Lake(spark, kafka, tmp_path)
 
 
@@ -108,7 +110,7 @@ def compared(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     paths: list[str] = []
     missing = writer_module.missing
 
-    def noted(rows: "DataFrame", *tables: str) -> "DataFrame":
+    def noted(rows: DataFrame, *tables: str) -> DataFrame:
         paths.extend(tables)
         return missing(rows, *tables)
 
@@ -158,7 +160,7 @@ def test_batch_that_died_after_writing_is_not_written_twice(lake: Lake) -> None:
     lake.send([line(0), BROKEN])
     writer = lake.curated()
 
-    def dies(batch: "DataFrame", batch_id: int) -> None:
+    def dies(batch: DataFrame, batch_id: int) -> None:
         writer(batch, batch_id)
         raise OSError("power cut")
 
@@ -184,7 +186,7 @@ def test_signal_ends_between_batches(lake: Lake, receiver: str) -> None:
     lake.send([line(number) for number in range(18)])
     writer = lake.curated()
 
-    def signalled(batch: "DataFrame", batch_id: int) -> None:
+    def signalled(batch: DataFrame, batch_id: int) -> None:
         send_signal(lake.spark, receiver)
         writer(batch, batch_id)
 
@@ -195,7 +197,7 @@ def test_signal_ends_between_batches(lake: Lake, receiver: str) -> None:
     assert sorted(row.document_id for row in lake.rows("clicks")) == list(range(1, 19))
 
 
-def send_signal(spark: "SparkSession", receiver: str) -> None:
+def send_signal(spark: SparkSession, receiver: str) -> None:
     if receiver == "python":
         os.kill(os.getpid(), signal.SIGTERM)
         return
@@ -247,7 +249,7 @@ def test_flood_of_bad_records_is_stored_and_then_refused(lake: Lake) -> None:
     ],
 )
 def test_an_error_of_java_is_known_by_the_class_of_what_caused_it(
-    spark: "SparkSession", java: str, said: str | None
+    spark: SparkSession, java: str, said: str | None
 ) -> None:
     jvm: Any = spark._jvm
     made = getattr(jvm, java)
@@ -298,7 +300,7 @@ def test_new_checkpoint_compares_until_it_has_caught_up_even_when_it_dies_meanwh
     lake.run(lake.curated())
     writer = lake.curated()
 
-    def dies(batch: "DataFrame", batch_id: int) -> None:
+    def dies(batch: DataFrame, batch_id: int) -> None:
         writer(batch, batch_id)
         raise OSError("power cut")
 
@@ -344,7 +346,7 @@ def test_table_of_an_earlier_version_keeps_its_folders_and_notes_its_changes(lak
     assert details.properties[writer_module.CHANGE_FEED] == "true"
 
 
-def test_second_writer_is_refused(spark: "SparkSession", tmp_path: Path) -> None:
+def test_second_writer_is_refused(spark: SparkSession, tmp_path: Path) -> None:
     with one_writer(spark, f"{tmp_path}/clicks"):
         with (
             pytest.raises(JobError, match="is being written by tests, process"),
@@ -365,7 +367,7 @@ def test_zombie_whose_lease_was_taken_over_commits_nothing(lake: Lake, tmp_path:
     lake.send([line(1)])
     writer = lake.curated()
 
-    def hangs(batch: "DataFrame", batch_id: int) -> None:
+    def hangs(batch: DataFrame, batch_id: int) -> None:
         (lease,) = writer_module._leases
         assert lease.files.create(f"{lease._number + 1:012}", b"another one's")
         lease._renewed -= 3600
@@ -378,7 +380,7 @@ def test_zombie_whose_lease_was_taken_over_commits_nothing(lake: Lake, tmp_path:
 
 
 def test_many_small_files_are_put_together(
-    spark: "SparkSession", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = str(tmp_path / "table")
     shuffle_like(spark.range(1))  # as the job's own session has it, not as a long history before this test wanted it
@@ -395,7 +397,7 @@ def test_many_small_files_are_put_together(
     compact(spark, str(tmp_path / "no table"))
 
 
-def most_tasks(spark: "SparkSession", group: str) -> int:
+def most_tasks(spark: SparkSession, group: str) -> int:
     """Of a stage of these jobs."""
     tracker = spark.sparkContext.statusTracker()
     jobs = filter(None, map(tracker.getJobInfo, tracker.getJobIdsForGroup(group)))
@@ -403,9 +405,7 @@ def most_tasks(spark: "SparkSession", group: str) -> int:
     return max(stage.numTasks for stage in stages)
 
 
-def test_large_files_are_left_as_they_are(
-    spark: "SparkSession", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_large_files_are_left_as_they_are(spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = str(tmp_path / "table")
     spark.range(100_000).coalesce(1).write.format("delta").save(path)
     (large,) = spark.read.format("delta").load(path).inputFiles()
@@ -419,7 +419,7 @@ def test_large_files_are_left_as_they_are(
     assert not compact(spark, path)
 
 
-def test_missing_topic_says_what_creates_it(spark: "SparkSession", kafka: str) -> None:
+def test_missing_topic_says_what_creates_it(spark: SparkSession, kafka: str) -> None:
     with pytest.raises(JobError, match="run a producer first"):
         require_topic(spark, kafka, "no.such.topic")
 

@@ -1,5 +1,7 @@
 """Each column of the cold tables, on rows."""
 
+from __future__ import annotations
+
 import datetime as dt
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -76,7 +78,7 @@ def rows(mart: str, clicks: Sequence[dict[str, Any]], bad: Sequence[dict[str, An
     return in_order(mart, [row for row in found.to_pylist() if row[MART] == mart])
 
 
-def rows_by_spark(spark: "SparkSession", clicks: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+def rows_by_spark(spark: SparkSession, clicks: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
     """The rows of the marts by day, as tasks of a month each compute them."""
     from jobs.spark.cold_writer import behind_of, days_of, visits_of
     from jobs.spark.month_parts import count_by_month, packed
@@ -278,7 +280,7 @@ def test_changes_are_null_without_a_day_to_compare_with() -> None:
 
 
 def test_months_of_two_tasks_are_compared_over_their_border(
-    spark: "SparkSession", monkeypatch: pytest.MonkeyPatch
+    spark: SparkSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(month_parts, "CLICKS_A_PART", 1)
     counts = {-4: 4, -3: 6, 3: 5}  # 30 April, 1 May, 7 May

@@ -1,5 +1,7 @@
 """The data dictionary and the code that it is made of."""
 
+from __future__ import annotations
+
 from typing import TYPE_CHECKING
 
 from jobs.spark.columns import SPARK_TYPES
@@ -42,7 +44,7 @@ def test_the_reference_computes_every_column() -> None:
     assert {table.name: ", ".join(column.name for column in table.columns) for table in COLD} == reference.COLUMNS
 
 
-def test_the_marts_have_these_columns_and_types(spark: "SparkSession") -> None:
+def test_the_marts_have_these_columns_and_types(spark: SparkSession) -> None:
     from jobs.spark.cold_writer import behind_of, days_of, visits_of
 
     none = frame(spark, [])

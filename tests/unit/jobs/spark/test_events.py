@@ -1,5 +1,7 @@
 """Spark runs the contract in its Python workers: a record becomes a click or goes to quarantine, whole, once."""
 
+from __future__ import annotations
+
 import datetime as dt
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +18,7 @@ Checked = dict[str, "Row | str"]
 
 
 @pytest.fixture(scope="module")
-def both(spark: "SparkSession") -> "DataFrame":
+def both(spark: SparkSession) -> DataFrame:
     """HEADERS on the usual line, then every line of QUARANTINED, checked."""
     from jobs.spark import events
 
@@ -30,7 +32,7 @@ def both(spark: "SparkSession") -> "DataFrame":
 
 
 @pytest.fixture(scope="module")
-def checked(both: "DataFrame") -> Checked:
+def checked(both: DataFrame) -> Checked:
     """Each case's row of the clicks, or its reason."""
     from jobs.spark import events
 
@@ -55,7 +57,7 @@ def test_shift(checked: Checked, case: str) -> None:
     assert row.event_id == event_id(PLAIN, expected)
 
 
-def test_quarantine_has_what_kafka_had(both: "DataFrame") -> None:
+def test_quarantine_has_what_kafka_had(both: DataFrame) -> None:
     from jobs.spark import events
 
     rows = {row.offset: row for row in events.quarantine(both).collect()}
@@ -72,7 +74,7 @@ def test_a_click_keeps_its_place_in_kafka(checked: Checked) -> None:
     assert (row.documents, row.click_rank, row.clinical_areas) == ([7, 42, 9], 2, ["Cardiology"])
 
 
-def test_columns_are_the_tables(spark: "SparkSession") -> None:
+def test_columns_are_the_tables(spark: SparkSession) -> None:
     from jobs.spark import events, tables
 
     none = events.check(spark.createDataFrame([], RECORDS))
@@ -88,7 +90,7 @@ def test_columns_are_the_tables(spark: "SparkSession") -> None:
     assert events.clicks(none).count() == 0
 
 
-def test_other_columns_stay(spark: "SparkSession") -> None:
+def test_other_columns_stay(spark: SparkSession) -> None:
     from jobs.spark import events
 
     record = ("t", 1, 0, KAFKA_TS, b"k", b"{", None, 7, ["x"])

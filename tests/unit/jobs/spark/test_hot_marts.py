@@ -1,5 +1,7 @@
 """Windows, ranks, trends and bursts of the hot tables, on rows."""
 
+from __future__ import annotations
+
 import datetime as dt
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any

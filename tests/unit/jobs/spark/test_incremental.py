@@ -1,5 +1,7 @@
 """When the incremental ETL does not go on from what a mart has, and what a commit's note says."""
 
+from __future__ import annotations
+
 import ast
 import datetime as dt
 from collections.abc import Iterator

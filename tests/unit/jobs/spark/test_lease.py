@@ -1,5 +1,7 @@
 """The lease of a place of the lake: real processes, in a real folder."""
 
+from __future__ import annotations
+
 import multiprocessing
 import os
 import signal

@@ -1,17 +1,19 @@
 """SQL of DuckDB on the partitions of a DataFrame."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pytest
 
 from jobs.spark import partition_sql
 from jobs.spark.partition_sql import by_partition, compute
 from tests.clicks import at, click, frame
 
 if TYPE_CHECKING:
+    import pytest
     from pyspark.sql import SparkSession
 
 COUNTS = {
@@ -20,11 +22,11 @@ COUNTS = {
 }
 
 
-def batches(*rows: int) -> "Iterator[pa.RecordBatch]":
+def batches(*rows: int) -> Iterator[pa.RecordBatch]:
     return iter(pa.table({"a": rows}).to_batches(max_chunksize=2))
 
 
-def rows_of(found: "Iterator[pa.RecordBatch]") -> list[Any]:
+def rows_of(found: Iterator[pa.RecordBatch]) -> list[Any]:
     return [row for batch in found for row in batch.to_pylist()]
 
 
@@ -53,7 +55,7 @@ def test_what_memory_does_not_hold_goes_to_sparks_local_folder(tmp_path: Path, m
     assert not list(tmp_path.iterdir())
 
 
-def test_times_are_microseconds_in_sql(spark: "SparkSession") -> None:
+def test_times_are_microseconds_in_sql(spark: SparkSession) -> None:
     clicks = frame(spark, [click(at(0.123)), click(at(5))])
     queries = {"first": "SELECT min(event_ts) AS event_ts, max(event_date) AS event_date FROM input"}
     found = by_partition(clicks.coalesce(1), queries, {"event_date": "date", "event_ts": "timestamp"})

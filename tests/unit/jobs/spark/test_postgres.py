@@ -1,5 +1,7 @@
 """What the jobs say when the connection to PostgreSQL is not as it should be, and what their options refuse."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import pytest

@@ -1,5 +1,7 @@
 """The session of the jobs: what spark-submit was told stands, and what cells depend on is not told otherwise."""
 
+from __future__ import annotations
+
 import socket
 import threading
 import time
@@ -21,7 +23,7 @@ STORE = "spark.delta.logStore.s3a.impl"
 
 
 @pytest.fixture
-def told(spark: "SparkSession", monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def told(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """The JVM's properties, which hold what spark-submit was told when it started this program."""
     monkeypatch.setenv("PYSPARK_GATEWAY_PORT", "1")
     jvm: Any = spark._jvm
@@ -34,13 +36,13 @@ def told(spark: "SparkSession", monkeypatch: pytest.MonkeyPatch) -> Iterator[Any
     spark.conf.set(NAME, PARTS)
 
 
-def test_overrides_nothing_that_spark_submit_was_told(spark: "SparkSession", told: Any) -> None:
+def test_overrides_nothing_that_spark_submit_was_told(spark: SparkSession, told: Any) -> None:
     told.setProperty(NAME, "7")
     spark.conf.set(NAME, "7")  # as it would be at the session's start
     assert session("tests", {NAME: "3"}).conf.get(NAME) == "7"
 
 
-def test_sets_what_spark_submit_was_not_told(spark: "SparkSession", told: Any) -> None:
+def test_sets_what_spark_submit_was_not_told(spark: SparkSession, told: Any) -> None:
     spark.conf.set(NAME, "7")
     assert session("tests", {NAME: "3"}).conf.get(NAME) == "3"
     assert told.getProperty(ZONE) is None
@@ -58,7 +60,7 @@ def test_refuses_another_time_zone_and_commits_without_a_condition(
         session("tests")
 
 
-def test_calls_run_at_the_same_time_until_one_fails(spark: "SparkSession") -> None:
+def test_calls_run_at_the_same_time_until_one_fails(spark: SparkSession) -> None:
     both = threading.Barrier(2, timeout=20)
     side_by_side(spark, both.wait, both.wait)
 
@@ -72,12 +74,12 @@ def test_calls_run_at_the_same_time_until_one_fails(spark: "SparkSession") -> No
         side_by_side(spark, endless.collect, fails)
 
 
-def test_a_driver_lets_nobody_in_by_its_own_ports(spark: "SparkSession") -> None:
+def test_a_driver_lets_nobody_in_by_its_own_ports(spark: SparkSession) -> None:
     jvm: Any = spark._jvm
     assert jvm.org.apache.spark.SparkEnv.get().securityManager().isAuthenticationEnabled()
 
 
-def test_nobody_without_the_token_calls_python(spark: "SparkSession") -> None:
+def test_nobody_without_the_token_calls_python(spark: SparkSession) -> None:
     stop = Stop()
     with _signals(spark, stop):
         gateway: Any = spark.sparkContext._gateway
