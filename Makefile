@@ -57,8 +57,9 @@ format: ## Format the code and mend what the linter can mend
 	@.venv/bin/ruff format .
 	@.venv/bin/ruff check --fix .
 
-docs: install ## Write docs/data-dictionary.md from the code
+docs: install ## Generate docs/data-dictionary.md and docs/configuration.md
 	@$(PYTHON) -m jobs.spark.dictionary > docs/data-dictionary.md
+	@$(PYTHON) -m pipeline_config explain > docs/configuration.md
 
 test-faults: install ## Kill servers and jobs at random moments, in full; FAULTS_SEED repeats a run, SOAK_MINUTES=30 of it are the soak
 	@FAULTS=full $(PYTHON) -m pytest -m faults

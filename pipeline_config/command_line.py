@@ -56,7 +56,7 @@ def parser() -> argparse.ArgumentParser:
     one = command("graph", _graph, "draw the tasks of a DAG, or all DAGs with the data between them, as Mermaid")
     one.add_argument("dag", nargs="?", help="a dag_id; without one the whole")
     one = command("explain", _explain, "say what a key of the YAML files is for, with an example")
-    one.add_argument("key", help="a key, or the end of its path: retries, tasks.retries")
+    one.add_argument("key", nargs="?", help="a key, or the end of its path: retries, tasks.retries (default: all keys)")
     one = command("new", _new, "write a new pipeline that passes the check, or with `new job NAME` a new Spark job")
     one.add_argument("dag", help="its dag_id, and the file's name; `job` for a job")
     one.add_argument("name", nargs="?", help="the job's name, after `job`")
@@ -183,9 +183,9 @@ def _graph(options: argparse.Namespace) -> int:
 
 
 def _explain(options: argparse.Namespace) -> int:
-    from pipeline_config.explain import explain
+    from pipeline_config.explain import explain, reference
 
-    print(explain(options.key))  # noqa: T201
+    print(explain(options.key) if options.key else reference())  # noqa: T201
     return 0
 
 

@@ -125,9 +125,9 @@ def check_containers(samples: Samples) -> None:
         assert [mount["RW"] for mount in inspected["Mounts"]] == [False]
 
 
-@pytest.mark.parametrize("page", ["README.md", "README.ko.md"])
-def test_the_analysts_queries_have_answers(stack: Stack, page: str) -> None:
-    queries = re.findall(r"```sql\n(.+?)```\n\| (.+?) \|\n", (REPOSITORY / page).read_text(encoding="utf-8"), re.DOTALL)
+def test_the_analysts_queries_have_answers(stack: Stack) -> None:
+    page = (REPOSITORY / "docs/analysts.md").read_text(encoding="utf-8")
+    queries = re.findall(r"```sql\n(.+?)```\n\| (.+?) \|\n", page, re.DOTALL)
     assert len(queries) == 5
     with psycopg.connect(**stack.postgres_login()) as connection:
         for query, header in queries:
