@@ -29,6 +29,8 @@ tasks:
 JOB = '''\
 """Curated clicks → what this job is for, in one line."""
 
+from __future__ import annotations
+
 import argparse
 import sys
 
