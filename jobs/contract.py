@@ -80,9 +80,8 @@ def check(value: bytes | None, shift: bytes | None, kafka_ms: int) -> Click | st
 
     `shift` is the value of the header SHIFT_HEADER, b"0" without one; `kafka_ms` the record's timestamp in Kafka.
     """
-    if not value or value.isspace():
-        return "empty"
-    line = _usual(value) or _unusual(value)
+    value = value or b""
+    line = line_of(value)
     if isinstance(line, str):
         return line
     date = _DATE.fullmatch(line.DateCreated)
@@ -90,6 +89,13 @@ def check(value: bytes | None, shift: bytes | None, kafka_ms: int) -> Click | st
     session_id = _session_id(line.SessionId[: MAX_SESSION_ID + 1])
     reason = _refused(line, session_id) or _mistimed(source_ms, shift_ms, kafka_ms) or _too_long(line, len(value))
     return reason or _click(line, session_id, source_ms, shift_ms or 0, value)
+
+
+def line_of(value: bytes) -> Line | str:
+    """The fields of a record's value, or the reason why it has none."""
+    if not value or value.isspace():
+        return "empty"
+    return _usual(value) or _unusual(value)
 
 
 @lru_cache(maxsize=16)

@@ -1,0 +1,1 @@
+"""TripClick's retrieval benchmark from the log: topics, relevance judgements and splits, by the published method."""

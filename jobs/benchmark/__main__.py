@@ -1,0 +1,73 @@
+"""`python -m jobs.benchmark`: the log → topics, relevance judgements (qrels) and splits of a retrieval benchmark.
+
+It follows the published method, and prints the published figures beside its own. What is made from real rows is as
+closed as the log: it may not be shared.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import sys
+import tempfile
+from contextlib import closing
+from pathlib import Path
+
+from jobs import cli
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+MEMORY_MB = 1024  # of the aggregation; what is more lies in temporary files beside --out
+HELD_OUT = 1175  # as published
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options."""
+    options = argparse.ArgumentParser(prog="python -m jobs.benchmark", description=__doc__)
+    options.add_argument("--ingestion-path", type=Path, required=True, help="folder of the log's files")
+    options.add_argument("--out", type=Path, required=True, help="new folder, outside of the repository")
+    documents = (
+        "file of the documents that count, as TripClick's allarticles.txt; without it those the log has titles of"
+    )
+    options.add_argument("--documents", type=Path, help=documents)
+    held_out = "queries of each group for validation, and as many for test"
+    options.add_argument("--held-out", type=cli.positive_int, default=HELD_OUT, help=held_out)
+    options.add_argument("--memory-mb", type=cli.positive_int, default=MEMORY_MB, help="of the aggregation")
+    return options
+
+
+def run(options: argparse.Namespace) -> None:
+    """Write the folder, whole or not at all.
+
+    Raises JobError when the log cannot be read, has too few queries, or the folder must not be written.
+    """
+    from jobs.benchmark.entries import Log
+    from jobs.benchmark.export import Benchmark
+    from jobs.producer.log_files import files_of
+
+    out: Path = options.out.resolve()
+    _refuse(out)
+    files, _ = files_of(options.ingestion_path, None, dt.datetime.now(dt.UTC).date())
+    log = Log(files)
+    # The log's rows are its readers' alone: what is not done yet lies in a folder that nobody else reads.
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as work:
+        with closing(Benchmark(Path(work), options.memory_mb)) as benchmark:
+            benchmark.read(log, options.documents)
+            benchmark.split(options.held_out)
+            benchmark.write(log, options.held_out)
+        benchmark.folder.replace(out)
+    cli.say(f"wrote {out}")
+
+
+def _refuse(out: Path) -> None:
+    if out.is_relative_to(REPOSITORY):
+        raise cli.NonRetryableError(
+            f"--out {out} is in the repository, where the log's rows must not be: choose another"
+        )
+    if out.exists():
+        raise cli.NonRetryableError(f"--out {out} is there already: delete it, or choose another")
+    if not out.parent.is_dir():
+        raise cli.NonRetryableError(f"--out {out}: there is no folder {out.parent}: create it, or choose another")
+
+
+if __name__ == "__main__":
+    sys.exit(cli.main(parser(), run))
