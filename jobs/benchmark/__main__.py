@@ -13,7 +13,9 @@ import tempfile
 from contextlib import closing
 from pathlib import Path
 
-from jobs import cli
+from jobs import arguments, cli
+from jobs.console import say
+from jobs.errors import NonRetryableError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 MEMORY_MB = 1024  # of the aggregation; what is more lies in temporary files beside --out
@@ -30,8 +32,8 @@ def parser() -> argparse.ArgumentParser:
     )
     options.add_argument("--documents", type=Path, help=documents)
     held_out = "queries of each group for validation, and as many for test"
-    options.add_argument("--held-out", type=cli.positive_int, default=HELD_OUT, help=held_out)
-    options.add_argument("--memory-mb", type=cli.positive_int, default=MEMORY_MB, help="of the aggregation")
+    options.add_argument("--held-out", type=arguments.positive_int, default=HELD_OUT, help=held_out)
+    options.add_argument("--memory-mb", type=arguments.positive_int, default=MEMORY_MB, help="of the aggregation")
     return options
 
 
@@ -55,18 +57,16 @@ def run(options: argparse.Namespace) -> None:
             benchmark.split(options.held_out)
             benchmark.write(log, options.held_out)
         benchmark.folder.replace(out)
-    cli.say(f"wrote {out}")
+    say(f"wrote {out}")
 
 
 def _refuse(out: Path) -> None:
     if out.is_relative_to(REPOSITORY):
-        raise cli.NonRetryableError(
-            f"--out {out} is in the repository, where the log's rows must not be: choose another"
-        )
+        raise NonRetryableError(f"--out {out} is in the repository, where the log's rows must not be: choose another")
     if out.exists():
-        raise cli.NonRetryableError(f"--out {out} is there already: delete it, or choose another")
+        raise NonRetryableError(f"--out {out} is there already: delete it, or choose another")
     if not out.parent.is_dir():
-        raise cli.NonRetryableError(f"--out {out}: there is no folder {out.parent}: create it, or choose another")
+        raise NonRetryableError(f"--out {out}: there is no folder {out.parent}: create it, or choose another")
 
 
 if __name__ == "__main__":

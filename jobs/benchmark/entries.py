@@ -11,8 +11,9 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from jobs.cli import NonRetryableError, say
+from jobs.console import say
 from jobs.contract import MAX_DOCUMENTS, MAX_TEXT, Line, clean, line_of, tidy
+from jobs.errors import NonRetryableError
 from jobs.producer.log_files import LogFile
 
 BATCH_LINES: Final = 20_000

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 from jobs.benchmark import published
 from jobs.benchmark.entries import DOCUMENTS, ENTRIES, Log, listed
 from jobs.benchmark.sampling import SEED, choose, generator
-from jobs.cli import NonRetryableError, say
+from jobs.console import say
+from jobs.errors import NonRetryableError
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -14,9 +14,9 @@ from jobs.benchmark import __main__ as benchmark
 from jobs.benchmark.entries import Log, query_of
 from jobs.benchmark.published import FIGURES
 from jobs.benchmark.sampling import choose, generator
-from jobs.cli import NonRetryableError
+from jobs.errors import BrokenFileError, NonRetryableError
 from jobs.generator.__main__ import write_day
-from jobs.producer.log_files import BrokenFileError, files_of
+from jobs.producer.log_files import files_of
 from pipeline_config.project import ROOT
 from tests.reference_benchmark import files
 
