@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -22,7 +23,7 @@ from pipeline_config.problem import Problem
 from pipeline_config.project import PLACEHOLDER, Project, contents_of, load_project
 from pipeline_config.reader import Content, Document
 
-FILES, CODE = ("", "schemas"), ("pipeline_config", "jobs")  # folders with code and schemas; those with all below
+OURS = Path(__file__).parent
 ENDINGS = (".py", ".json")
 FOLDER = "PIPELINES_CACHE"  # environment variable: where the memory lies when the DAGs folder cannot be written
 SHARED = ("pipelines/catalog.yaml", "pipelines/defaults.yaml", "pipelines/environments/")
@@ -110,25 +111,34 @@ def _hash(content: Content) -> str:
 def _key(root: Path, contents: Mapping[str, Content]) -> str:
     """Of all that the check reads but the pipelines."""
     digest = hashlib.sha256(repr((str(root), sys.version, _installed())).encode())
-    code = dict(_code(root))
     shared = {file: content for file, content in contents.items() if file.startswith(SHARED)}
-    for file, content in sorted({**shared, **code}.items()):
+    code = _code(root, " ".join(map(_text, shared.values())))
+    for file, content in sorted({**shared, **dict(code)}.items()):
         digest.update(f"\0{file}\0{_hash(content)}".encode(errors="surrogateescape"))
     names = {match[1] for content in shared.values() for match in PLACEHOLDER.finditer(_text(content))}
     digest.update(repr([(name, os.environ.get(name)) for name in sorted(names)]).encode())
     return digest.hexdigest()
 
 
-def _code(root: Path) -> Iterator[tuple[str, Content]]:
-    """The content of each file of code or schema. By names alone: Path's objects would take most of the time."""
-    folders = [(f"{root}/{name}", _names(root / name)) for name in FILES]
-    folders += [(folder, files) for name in CODE for folder, _, files in os.walk(root / name)]
+def _code(root: Path, shared: str) -> Iterator[tuple[str, Content]]:
+    """The content of each file of code or schema that the check reads.
+
+    They are this package, the modules beside pipelines/, and the packages there that the shared files name: `jobs` of
+    `jobs.spark.{job}`. By names alone: Path's objects would take most of the time.
+    """
+    beside = _names(root)
+    packages = sorted({*_PACKAGE.findall(shared)}.intersection(beside))
+    folders = [(str(root), beside)]
+    folders += [(folder, files) for top in (str(OURS), *packages) for folder, _, files in os.walk(root / top)]
     for path in (f"{folder}/{file}" for folder, files in folders for file in files if file.endswith(ENDINGS)):
         try:
             with open(path, "rb", buffering=0) as file:  # noqa: PTH123
                 yield path, file.read()
         except OSError as error:
             yield path, error
+
+
+_PACKAGE = re.compile(r"(?<![\w./])([A-Za-z_]\w*)\.[\w{]")
 
 
 def _installed() -> list[str]:

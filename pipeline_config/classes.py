@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-from pipeline_config.project import ROOT
 from pipeline_config.schema import did_you_mean
 
 ROOT_CLASS = "BaseOperator"  # its own `**kwargs` are refused
@@ -204,7 +203,7 @@ def _text(module: str) -> str:
 
 def _source(module: str) -> tuple[Path | None, str]:
     """The file of a module; without one, None and the first part of its path that is not there."""
-    folders = [ROOT, *map(Path, sys.path)]
+    folders = [*map(Path, sys.path)]
     parts = module.split(".")
     for number, part in enumerate(parts):
         here = [folder / part for folder in folders]

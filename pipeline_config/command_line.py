@@ -12,7 +12,7 @@ from pathlib import Path
 from pipeline_config import airflow_import, problem
 from pipeline_config.checks import check
 from pipeline_config.errors import CommandError
-from pipeline_config.project import ROOT, Project, active_environment, load_project
+from pipeline_config.project import Project, active_environment, importable, load_project, root_of
 
 BROKEN_PIPE = 141  # 128 + SIGPIPE, as a shell reports it
 
@@ -20,7 +20,8 @@ BROKEN_PIPE = 141  # 128 + SIGPIPE, as a shell reports it
 def parser() -> argparse.ArgumentParser:
     """The commands and their options."""
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--root", type=Path, default=ROOT, help="folder that holds pipelines/")
+    where = "folder that holds pipelines/ (default: this one, or the nearest around it)"
+    common.add_argument("--root", type=Path, default=root_of(Path.cwd()), help=where)
     place = argparse.ArgumentParser(add_help=False)
     place.add_argument(
         "--environment", default=active_environment(), help="a file of pipelines/environments (default: %(default)s)"
@@ -83,6 +84,8 @@ def main(arguments: list[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")  # a terminal that knows ASCII only is told all the same
     options = parser().parse_args(arguments)
     try:
+        options.root = options.root.resolve()
+        importable(options.root)
         result: int = options.run(options)
         if sys.stdout:  # closed by who called: None
             sys.stdout.flush()
@@ -98,7 +101,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _check(options: argparse.Namespace) -> int:
     from pipeline_config import editor_schema
 
-    root = options.root.resolve()
+    root = options.root
     project = load_project(root)
     wanted = {file for path in options.files for file in _files(project, path)}
     everything = check(project)
@@ -121,7 +124,7 @@ def _check(options: argparse.Namespace) -> int:
 def _fmt(options: argparse.Namespace) -> int:
     from pipeline_config import fmt
 
-    project = load_project(options.root.resolve(), with_schema=False)
+    project = load_project(options.root, with_schema=False)
     wanted = {file for path in options.files for file in _files(project, path)}
     documents = [*project.shared, *project.pipelines]
     lines, failed = fmt.run(
@@ -149,7 +152,7 @@ def _summary(project: Project, warnings: int) -> str:
 
 def _right_project(options: argparse.Namespace) -> Project:
     """The project, for commands that need all files to be right."""
-    project = load_project(options.root.resolve())
+    project = load_project(options.root)
     wrong = [found for found in check(project) if found.severity == "error"]
     if wrong:
         raise CommandError(f"the check finds {len(wrong)} problems; fix them first, the first is\n{wrong[0]}")
@@ -172,7 +175,7 @@ def _render(options: argparse.Namespace) -> int:
 def _plan(options: argparse.Namespace) -> int:
     from pipeline_config import plan
 
-    return plan.run(options.root.resolve(), options.against, options.environment)
+    return plan.run(options.root, options.against, options.environment)
 
 
 def _graph(options: argparse.Namespace) -> int:
@@ -192,7 +195,7 @@ def _explain(options: argparse.Namespace) -> int:
 def _new(options: argparse.Namespace) -> int:
     from pipeline_config.new import new, new_job
 
-    root = options.root.resolve()
+    root = options.root
     if options.name is not None:
         if options.dag != "job" or options.job or options.schedule or options.folder:
             raise CommandError("write `new DAG` for a pipeline, or `new job NAME` for a job")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import sysconfig
 import traceback
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -10,7 +12,8 @@ from pipeline_config.problem import Problem
 from pipeline_config.reader import Document
 
 MOST = 100  # problems of one kind in a file: nobody reads on, and each of them takes time
-_HERE = f"{Path(__file__).parent}/"
+# Whose code nobody wants to be led to: ours, Python's and what is installed.
+_OTHERS = tuple(f"{path}/" for path in (Path(__file__).parent, *map(sysconfig.get_path, ("stdlib", "purelib"))))
 
 
 def guarded(document: Document, find: Callable[[], Iterable[Problem]]) -> list[Problem]:
@@ -29,17 +32,19 @@ def guarded(document: Document, find: Callable[[], Iterable[Problem]]) -> list[P
     return found
 
 
-def in_words(error: BaseException, root: Path | None = None) -> str:
-    """The kind of an exception and its message in one line, with the place in a file below `root` where it arose."""
+def in_words(error: BaseException, *, at_place: bool = False) -> str:
+    """The kind of an exception and its message in one line, if asked with the place in a job's file where it arose."""
     text = " ".join(str(error).split())
     if isinstance(error, SyntaxError) and error.filename:
-        place, text = f"{_below(error.filename, root)}:{error.lineno}: ", error.msg
+        place, text = f"{_below_root(error.filename)}:{error.lineno}: ", error.msg
     else:
-        frames = traceback.extract_tb(error.__traceback__) if root else []
-        own = [frame for frame in frames if frame.filename.startswith(f"{root}/") and _HERE not in frame.filename]
-        place = f"{_below(own[-1].filename, root)}:{own[-1].lineno}: " if own else ""
+        frames = traceback.extract_tb(error.__traceback__) if at_place else []
+        own = [frame for frame in frames if not frame.filename.startswith((*_OTHERS, "<"))]
+        place = f"{_below_root(own[-1].filename)}:{own[-1].lineno}: " if own else ""
     return f"{place}{type(error).__name__}: {text}" if text else f"{place}{type(error).__name__}"
 
 
-def _below(file: str, root: Path | None) -> str:
-    return file.removeprefix(f"{root}/") if root else file
+def _below_root(file: str) -> str:
+    """The path of a module's file as its name has it: below the folder in which Python found it."""
+    folders = [folder for folder in sys.path if folder and file.startswith(f"{folder}/")]
+    return file.removeprefix(f"{max(folders, key=len)}/") if folders else file

@@ -15,7 +15,6 @@ from typing import Any
 
 from pipeline_config.guard import in_words
 from pipeline_config.job_contract import flow_of
-from pipeline_config.project import ROOT
 
 JOB = "{job}"  # in the module of a command template: each job is a module of its own
 _HAS_PARSER = re.compile(r"^def parser\(", re.MULTILINE)
@@ -42,7 +41,7 @@ def job_parser(module: str) -> argparse.ArgumentParser | str:
     except SystemExit:
         return f'{path} ends the process when it is imported: is `if __name__ == "__main__":` missing?'
     except BaseException as error:  # noqa: BLE001 (a job may be broken in any way; the person reads how)
-        return f"{path} cannot be asked for its options: {in_words(error, ROOT)}"
+        return f"{path} cannot be asked for its options: {in_words(error, at_place=True)}"
     return parser
 
 
@@ -118,7 +117,7 @@ def parse(parser: argparse.ArgumentParser, words: list[str], unknown: Collection
     except (RefusedError, KeyboardInterrupt):
         raise
     except BaseException as error:
-        raise RefusedError(in_words(error, ROOT)) from error
+        raise RefusedError(in_words(error, at_place=True)) from error
     finally:
         argparse.ArgumentParser.error = original  # type: ignore[method-assign]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from errno import ENOENT
@@ -101,6 +102,18 @@ class Project:
 def active_environment() -> str:
     """The environment that Airflow, and every command without --environment, takes."""
     return os.environ.get("PIPELINE_ENVIRONMENT") or "production"
+
+
+def root_of(place: Path) -> Path:
+    """The nearest folder that holds pipelines/: `place`, or one around it; `place` itself when there is none."""
+    place = place.resolve()
+    return next((folder for folder in (place, *place.parents) if (folder / "pipelines").is_dir()), place)
+
+
+def importable(root: Path) -> None:
+    """Let Python find the project's own modules, its jobs, before others of their name."""
+    if str(root) not in sys.path:
+        sys.path.insert(0, str(root))
 
 
 def contents_of(root: Path) -> dict[str, Content]:

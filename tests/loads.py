@@ -11,11 +11,10 @@ from pathlib import Path
 
 if __name__ == "__main__":
     answers, sys.stdout = sys.stdout, sys.stderr  # to which Airflow logs from its import on
-    import dag_factory_loader as loader
+    from pipeline_config.loader import load
 
     for line in sys.stdin:
-        vars(loader)["ROOT"] = Path(line.rstrip("\n"))
-        loader.PROBLEMS.clear()
-        found = {"dags": sorted(loader.load()), "problems": loader.PROBLEMS}
+        loaded = load(Path(line.rstrip("\n"), "loader.py"))
+        found = {"dags": sorted(loaded.dags), "problems": loaded.problems}
         answers.write(json.dumps(found) + "\n")
         answers.flush()

@@ -13,11 +13,10 @@ from airflow.sdk.exceptions import AirflowException
 
 from pipeline_config.job_contract import ENDS_WITH_STDIN
 from pipeline_config.operators.shared import RenderingNamesVariables, fail_for_good
+from pipeline_config.project import root_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
-
-PROJECT = Path(__file__).parent.parent.parent
 
 
 class LocalProcessOperator(RenderingNamesVariables):
@@ -44,7 +43,7 @@ class LocalProcessOperator(RenderingNamesVariables):
         # No `with`: on a time-out it would wait for the process before `on_kill` can end that.
         process = self._process = subprocess.Popen(
             [*self.program, *self.command],
-            cwd=PROJECT,
+            cwd=self._project(),
             env=told,
             stdin=pipe,
             stdout=pipe,
@@ -63,6 +62,11 @@ class LocalProcessOperator(RenderingNamesVariables):
         fail_for_good(exit_code)
         if exit_code:
             raise AirflowException(f"the process ended with exit code {exit_code}; its last lines stand above")
+
+    def _project(self) -> Path:
+        """Where the file of the DAG is that Airflow parsed, and beside it or above the jobs."""
+        dag = self.get_dag()
+        return root_of(Path(dag.fileloc).parent if dag else Path())
 
     def on_kill(self) -> None:
         """End the process, so that it can flush."""

@@ -78,9 +78,9 @@ class Airflow:
     def __init__(self, home: Path, every: int) -> None:
         os.environ |= airflow_environment(home, ROOT, "production")
         sys.path.insert(0, str(ROOT))
-        import dag_factory_loader
+        from pipeline_config import loader
 
-        self.loader: Any = dag_factory_loader
+        self.loader: Any = loader
         self.every = every
         self.number = 0
 
@@ -91,27 +91,26 @@ class Airflow:
 
     def faults(self, project: Project, outcome: Outcome) -> list[str]:
         """What Airflow would see and the check did not."""
-        self.loader.PROBLEMS.clear()
-        self.loader.load_checked = lambda _: (project, outcome.problems)
+        dags, problems = loaded = self.loader.Loaded({}, [])
         try:
-            dags = self.loader.load()
+            self.loader.load_into(loaded, project, outcome.problems)
         except Exception:  # noqa: BLE001 (that it raises is what is looked for)
             return [f"the loader raises: {traceback.format_exc()}"]
         broken = {found.file for found in outcome.problems if found.severity == "error"}
         left = {document.data["dag_id"] for document in project.pipelines if document.file not in broken}
         if dags.keys() != left:
-            return [f"cannot be built: {sorted(left ^ dags.keys())}: {self.loader.PROBLEMS[-1:]}"]
+            return [f"cannot be built: {sorted(left ^ dags.keys())}: {problems[-1:]}"]
         return [fault for dag in dags.values() for fault in self._refusal(dag)]
 
     def losses(self, project: Project, outcome: Outcome, may_go: set[str]) -> list[str]:
         """What goes although the check lets the file through, or though only the DAGs `may_go` need that file."""
         if not outcome.caught:
             return self.faults(project, outcome)
-        self.loader.PROBLEMS.clear()
-        self.loader.load_checked = lambda _: (project, outcome.problems)
+        dags, problems = loaded = self.loader.Loaded({}, [])
+        self.loader.load_into(loaded, project, outcome.problems)
         everyone = {document.data["dag_id"] for document in project.pipelines}
-        lost = everyone - may_go - self.loader.load().keys()
-        return [f"takes away {sorted(lost)}: {self.loader.PROBLEMS[-1:]}"] if lost else []
+        lost = everyone - may_go - dags.keys()
+        return [f"takes away {sorted(lost)}: {problems[-1:]}"] if lost else []
 
     def _refusal(self, dag: Any) -> list[str]:
         """Why Airflow's DAG processor, or the scheduler that reads what it has written, refuses a DAG."""

@@ -1,0 +1,131 @@
+"""What a file that Airflow parses takes its DAGs from: pipelines/**/*.yaml → check → compile → dag-factory → DAGs.
+
+    from pipeline_config.loader import load
+    globals().update(load(__file__).dags)  # for Airflow, which looks for both words: DAG and Airflow
+
+`load` never raises, since an exception would make Airflow drop every DAG of that file. A second file raises what it
+found, so that it is seen beside the DAGs that are right: `raise_problems(load(__file__).problems)`.
+"""
+
+from __future__ import annotations
+
+import logging
+import shlex
+import traceback
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from airflow.sdk import DAG, get_parsing_context
+from dagfactory.dagbuilder import DagBuilder
+
+from pipeline_config.airflow_objects import as_json, deadlines, with_objects
+from pipeline_config.cache import load_checked
+from pipeline_config.compiler import compile_pipeline
+from pipeline_config.documentation import markdown
+from pipeline_config.errors import CommandError
+from pipeline_config.guard import in_words
+from pipeline_config.problem import Problem
+from pipeline_config.project import Environment, Project, active_environment, importable, root_of
+from pipeline_config.reader import Document, KeyPath
+
+log = logging.getLogger(__name__)
+
+
+class Loaded(NamedTuple):
+    """The DAGs that are right, by dag_id, and every problem of the YAML files, a line each."""
+
+    dags: dict[str, DAG]
+    problems: list[str]
+
+
+class PipelineErrors(Exception):  # noqa: N818 (the name is what people read in the dialog)
+    """Every problem of the YAML files, a line each."""
+
+    __module__ = "builtins"  # Airflow's own long name of this module would stand before the first line
+
+
+def load(file: str | Path) -> Loaded:
+    """What there is of the project around `file`, the one that Airflow parses. When a task starts, only its DAG."""
+    loaded = Loaded({}, [])
+    try:
+        root = root_of(Path(file).parent)
+        importable(root)
+        load_into(loaded, *load_checked(root))
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # noqa: BLE001 (see the module's docstring)
+        loaded.problems.append(f"pipelines: cannot be loaded\n{traceback.format_exc()}")
+    return loaded
+
+
+def raise_problems(problems: list[str]) -> None:
+    """Raise them, if there are any, as Airflow's dialog of import errors shows them best."""
+    if problems:
+        raise PipelineErrors("\n" + "\n".join(problems))
+
+
+def build(project: Project, document: Document, environment: Environment) -> DAG:
+    """One pipeline as a DAG."""
+    ((dag_id, config),) = compile_pipeline(project, document.data, environment).items()
+    # load_yaml_dags would do the same, and take twice as long for a copy of its own dialect on the DAG's page.
+    dag: DAG = DagBuilder(dag_id, with_objects(config), default_config={}, yml_dag="").build()["dag"]
+    dag.doc_md = markdown(document)
+    dag.deadline = deadlines(config)  # of which dag-factory knows nothing
+    # One word for the shell, or for JSON one value, of whatever they are given.
+    dag.user_defined_filters = {"shell_quote": shlex.quote, "as_json": as_json}
+    return dag
+
+
+def load_into(loaded: Loaded, project: Project, found: list[Problem]) -> None:
+    """Add the DAGs of a checked project, and the problems that keep the others from it."""
+    problems = [problem for problem in found if problem.severity == "error"]
+    loaded.problems.extend(str(problem) for problem in problems)
+    try:
+        needed = [project.catalog, project.defaults, *project.chain(active_environment())]
+    except CommandError as error:
+        loaded.problems.append(f"{error}; set PIPELINE_ENVIRONMENT to one of them")
+        return
+    if any(document.problems for document in needed):
+        return
+    environment = project.environment(active_environment())
+    wanted = get_parsing_context().dag_id
+    broken = {problem.file for problem in problems}
+    for document in project.pipelines:
+        if document.file in broken or (wanted and document.data["dag_id"] != wanted):
+            continue
+        try:
+            loaded.dags[document.data["dag_id"]] = build(project, document, environment)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 (one DAG that cannot be built must not take the others away)
+            loaded.problems.append(_cannot_be_built(project, document, environment, error))
+
+
+def _cannot_be_built(project: Project, document: Document, environment: Environment, error: BaseException) -> str:
+    """The problem at the DAG's key without which it can be built, or at the first task that cannot be built alone."""
+
+    def fails(data: dict[str, Any]) -> BaseException | None:
+        try:
+            build(project, replace(document, data=data), environment)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as own:  # noqa: BLE001 (an operator may refuse its arguments in any way)
+            return own
+        return None
+
+    bare = {"dag_id": document.data["dag_id"], "description": "", "schedule": None}
+    path: KeyPath = ()
+    for key in document.data.keys() - {"dag_id", "tasks"}:
+        others = {name: value for name, value in document.data.items() if name != key}
+        if not fails({**bare, **others}):
+            path = (key,)
+            break
+    else:
+        for index, task in enumerate(document.data["tasks"]):
+            alone = {key: value for key, value in task.items() if key not in {"dependencies", "group"}}
+            if own := fails({**bare, "tasks": [alone]}):
+                path, error = ("tasks", index), own
+                break
+    log.error("%s cannot be built", document.file, exc_info=error)  # people read one line; who wants more finds it here
+    return str(document.problem(path, f"cannot be built: {in_words(error)}", at_value=True))
