@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
+from contextlib import suppress
 
 
 def day(text: str) -> dt.date:
@@ -12,6 +13,14 @@ def day(text: str) -> dt.date:
         return dt.datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=dt.UTC).date()
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a day, write it as 2020-10-31") from None
+
+
+def moment(text: str) -> dt.datetime:
+    """YYYY-MM-DD or YYYY-MM-DDTHH:MM, in UTC."""
+    for form in ("%Y-%m-%d", "%Y-%m-%dT%H:%M"):
+        with suppress(ValueError):
+            return dt.datetime.strptime(text, form).replace(tzinfo=dt.UTC)
+    raise argparse.ArgumentTypeError(f"{text!r} is not a moment, write it as 2020-10-31 or 2020-10-31T08:00")
 
 
 def day_or_none(text: str) -> dt.date | None:

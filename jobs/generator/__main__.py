@@ -17,6 +17,7 @@ from jobs.console import say
 from jobs.errors import JobError
 from jobs.generator.defects import DAY_MS, Content, Record, dirty_content, line_of
 from jobs.generator.sessions import Session, sessions_of
+from jobs.generator.story import Story
 
 
 def parser() -> argparse.ArgumentParser:
@@ -29,6 +30,11 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--scale", type=arguments.positive_float, default=1.0, help=size)
     options.add_argument("--seed", type=int, default=1, help="another seed, other clicks")
     options.add_argument("--dirty", action="store_true", help="with the defects of the contract")
+    story = (
+        "with something to find until this moment (YYYY-MM-DD or YYYY-MM-DDTHH:MM, UTC): an outbreak, a new word, a "
+        "mishap of the ranking, a gap, a burst, and clicks that depend on relevance"
+    )
+    options.add_argument("--story", type=arguments.moment, metavar="END", help=story)
     return options
 
 
@@ -37,28 +43,33 @@ def run(options: argparse.Namespace) -> None:
     days = (options.last_date - options.first_date).days + 1
     if days < 1:
         raise JobError(f"--last-date {options.last_date} is before --first-date {options.first_date}")
+    story = Story(options.story) if options.story else None
     total = 0
     for number in range(days):
         day = options.first_date + dt.timedelta(days=number)
         try:
-            total += write_day(options.out, day, options.scale, options.seed, dirty=options.dirty)
+            total += write_day(options.out, day, options.scale, options.seed, dirty=options.dirty, story=story)
         except OSError as error:
             raise JobError(f"{day} cannot be written to {options.out} ({error}): choose another --out") from error
     say(f"generated {total:,} clicks of {days} days in {options.out}")
 
 
-def write_day(folder: Path, day: dt.date, scale: float, seed: int, *, dirty: bool = False) -> int:
+def write_day(
+    folder: Path, day: dt.date, scale: float, seed: int, *, dirty: bool = False, story: Story | None = None
+) -> int:
     """Write one day's file and its truth; the number of its distinct valid clicks.
 
     A file holds the clicks that happened on its UTC day, also those of sessions that started the day before (and, when
     dirty, some that arrive days late). The truth: date; lines; clicks (distinct valid ones) and the sessions that
     they belong to; anomalies (session_id, kind, first_ts and last_ts in epoch milliseconds, clicks) by the day on which
-    they start, whole and as they were before any defect; defects by kind.
+    they start, whole and as they were before any defect; defects by kind; and with a story, what of it touches the day.
     """
-    today = sessions_of(day, seed, scale)
-    sessions = (*sessions_of(day - dt.timedelta(days=1), seed, scale), *today)
+    today = sessions_of(day, seed, scale, story)
+    sessions = (*sessions_of(day - dt.timedelta(days=1), seed, scale, story), *today)
     first = int(dt.datetime.combine(day, dt.time(), dt.UTC).timestamp()) * 1000
     clicks = [click for session in sessions for click in session.clicks if 0 <= click.ts_ms - first < DAY_MS]
+    if story:
+        clicks = [click for click in clicks if not story.is_silent(click.ts_ms)]
     clicks.sort(key=lambda click: (click.ts_ms, click.record["SessionId"]))
     content = _content([click.record for click in clicks], random.Random(f"{seed}:{day}:dirty") if dirty else None)  # noqa: S311
     truth = {
@@ -69,6 +80,8 @@ def write_day(folder: Path, day: dt.date, scale: float, seed: int, *, dirty: boo
         "anomalies": [_anomaly(session) for session in today if session.kind != "ordinary"],
         "defects": dict(sorted(content.defects.items())),
     }
+    if story:
+        truth["story"] = list(story.labels(day, Counter(session.planted for session in today if session.planted)))
     _write(folder / "truth" / f"{day}.json", json.dumps(truth, indent=1).encode() + b"\n")
     _write(folder / f"{day}.json", b"".join(line + b"\n" for line in content.lines))
     return content.clicks

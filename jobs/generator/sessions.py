@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 from jobs.generator import corpus
+from jobs.generator.story import Planted, Story
 
 SESSIONS_A_DAY = 560  # at scale 1, derived from 1,602,648 sessions in eight years
 HOUR_WEIGHTS = (18, 14, 12, 11, 11, 14, 22, 36, 58, 76, 86, 90, 86, 88, 96, 98, 94, 84, 72, 60, 50, 42, 32, 24)
@@ -41,41 +42,55 @@ class Click:
 
 @dataclass
 class Session:
-    """One session id with its clicks in order; `kind` is `ordinary` or the anomaly that was injected."""
+    """One session id with its clicks in order; `kind` is `ordinary` or the anomaly that was injected.
+
+    `planted` says for what of a story it is there; it is empty for all others.
+    """
 
     session_id: str
     kind: str
+    planted: str = ""
     clicks: list[Click] = field(default_factory=list)
 
 
 @lru_cache(maxsize=2)  # a file needs its day and the day before
-def sessions_of(day: dt.date, seed: int, scale: float) -> tuple[Session, ...]:
+def sessions_of(day: dt.date, seed: int, scale: float, story: Story | None = None) -> tuple[Session, ...]:
     """Every session that starts on `day` (UTC), each from a random generator of its own. To be read only: cached."""
     rng = random.Random(f"{seed}:{day}")  # noqa: S311 (synthetic data, not secrets)
     mean = SESSIONS_A_DAY * scale * WEEKDAY_FACTORS[day.weekday()] * (HOLIDAY_FACTOR if _is_holiday(day) else 1)
     count = max(1, round(rng.gauss(mean, math.sqrt(mean))))
-    return tuple(_session(random.Random(f"{seed}:{day}:{number}"), day, seed) for number in range(count))  # noqa: S311
+    sessions = [_session(random.Random(f"{seed}:{day}:{number}"), day, seed, story) for number in range(count)]  # noqa: S311
+    if story:
+        queries = [session.clicks[0].record["Keywords"] for session in sessions]
+        for number, planted in enumerate(story.planted(rng, day, seed, scale, queries)):
+            own = random.Random(f"{seed}:{day}:story:{number}")  # noqa: S311
+            sessions.append(_session(own, day, seed, story, planted))
+    return tuple(sessions)
 
 
 def _is_holiday(day: dt.date) -> bool:
     return (day.month, day.day) >= (12, 20) or (day.month, day.day) <= (1, 3)
 
 
-def _session(rng: random.Random, day: dt.date, seed: int) -> Session:
+def _session(
+    rng: random.Random, day: dt.date, seed: int, story: Story | None, planted: Planted | None = None
+) -> Session:
     session = Session("".join(rng.choices(SESSION_LETTERS, k=24)), _kind(rng))
     hour = rng.choices(range(24), HOUR_WEIGHTS)[0]
     start = dt.datetime.combine(day, dt.time(hour), dt.UTC).timestamp() * 1000 + rng.randrange(3_600_000)
+    if planted:
+        session.kind, session.planted, start = planted.kind, planted.why, planted.start_ms or start
     offsets = [offset for offset in _offsets_ms(rng, session.kind) if offset < MAX_HOURS * 3_600_000]
     hammered = corpus.zipf(rng, corpus.DOCUMENTS, corpus.DOCUMENT_EXPONENT)
-    terms = corpus.new_query(rng, seed)
+    terms = planted.terms if planted else corpus.new_query(rng, seed)
     query = _typed(rng, terms)
     for offset in offsets:
         if offset and session.kind != "burst" and rng.random() < NEW_QUERY_SHARE:
             terms = corpus.reformulated(rng, seed, terms)
             query = _typed(rng, terms)
-        page = corpus.results(seed, terms)
-        clicked = hammered if session.kind == "hammer" else page[rng.choices(RANKS, RANK_WEIGHTS)[0]]
         ts_ms = int(start + offset)
+        page, weights = story.page(seed, terms, ts_ms) if story else (corpus.results(seed, terms), RANK_WEIGHTS)
+        clicked = hammered if session.kind == "hammer" else page[rng.choices(RANKS, weights)[0]]
         session.clicks.append(Click(ts_ms, _record(session.session_id, ts_ms, query, page, clicked, seed)))
     return session
 
