@@ -279,7 +279,10 @@ def test_the_memory_lies_where_it_is_wanted(
         ("def parser(:", "options: broken_job.py:1: SyntaxError: invalid syntax"),
         ("import sys; sys.exit(2)", 'ends the process when it is imported: is `if __name__ == "__main__":` missing?'),
         ("import argparse; argparse.ArgumentParser().parse_args(['--x'])", "ends the process when it is imported"),
-        ("class Stop(BaseException): pass\nraise Stop('now')", "cannot be asked for its options: broken_job.py:2: Stop: now"),
+        (
+            "class Stop(BaseException): pass\nraise Stop('now')",
+            "cannot be asked for its options: broken_job.py:2: Stop: now",
+        ),
         ("print('usage: me')\n1 / 0", "broken_job.py:2: ZeroDivisionError: division by zero"),
     ],
 )
