@@ -1,4 +1,4 @@
-"""Types of the jobs' options, for argparse: what is wrong with a value is said in one line."""
+"""Argument types of the jobs' options, for argparse; each reports a wrong value in one line."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def day(text: str) -> dt.date:
     try:
         return dt.datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=dt.UTC).date()
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a day, write it as 2020-10-31") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not a valid day: write it as 2020-10-31") from None
 
 
 def moment(text: str) -> dt.datetime:
@@ -24,7 +24,7 @@ def moment(text: str) -> dt.datetime:
 
 
 def day_or_none(text: str) -> dt.date | None:
-    """YYYY-MM-DD, or None of an empty text."""
+    """YYYY-MM-DD, or None for an empty string."""
     return day(text) if text else None
 
 
@@ -54,12 +54,12 @@ def share(text: str) -> float:
     """A number from 0 to 1."""
     value = _number(text)
     if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a share from 0 to 1")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
     return value
 
 
 def _number(text: str) -> float:
-    """NaN, which is in no range, when it is none."""
+    """The number, or NaN, which is in no range, if it is not one."""
     try:
         return float(text)
     except ValueError:
@@ -67,7 +67,7 @@ def _number(text: str) -> float:
 
 
 def true_or_false(text: str) -> bool:
-    """`true` or `false`, as a template renders them in whatever case."""
+    """`true` or `false` in any case, as templates render them."""
     if text.lower() not in {"true", "false"}:
         raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
     return text.lower() == "true"

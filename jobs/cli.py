@@ -15,18 +15,20 @@ from typing import Literal, NamedTuple
 from jobs.errors import TERMINATED, JobError, Terminated
 from jobs.known_errors import infrastructure_error
 
-ENDS_WITH_STDIN = "PIPELINE_ENDS_WITH_STDIN"  # set: whoever started the job holds its stdin, and is gone when it ends
+ENDS_WITH_STDIN = (
+    "PIPELINE_ENDS_WITH_STDIN"  # set: whoever started the job holds its stdin, and has died when it closes
+)
 
 
 class Data(NamedTuple):
-    """What a job reads or writes. `{option}` in the name stands for the value of that option of its command line."""
+    """What a job reads or writes. `{option}` in the name stands for that option's value."""
 
     kind: Literal["log", "topic", "lake", "postgresql"]
     name: str
 
 
 def flow(parser: argparse.ArgumentParser, *, reads: Iterable[Data], writes: Iterable[Data]) -> None:
-    """Declare all that a job reads and writes for others, beside its options; its bookkeeping is its own affair.
+    """Declare all that a job reads and writes for others, beside its options; its own bookkeeping is left out.
 
     It is plain data, as pipeline_config/job_contract.py describes it.
     """
@@ -38,7 +40,7 @@ def main(
 ) -> int:
     """Parse, run, and return the exit code: 0, that of a JobError or a known error, 143 after SIGTERM.
 
-    Other exceptions pass. With ENDS_WITH_STDIN in the environment the end of stdin is a SIGTERM.
+    Other exceptions propagate. With ENDS_WITH_STDIN in the environment, the end of stdin counts as SIGTERM.
     """
     options = parser.parse_args(argv)
     try:
@@ -54,20 +56,20 @@ def main(
         print(f"error: {' '.join(str(known).split())}", file=sys.stderr, flush=True)  # noqa: T201
         return known.exit_code
     except Terminated:
-        print("error: ended by a signal before it was done", file=sys.stderr, flush=True)  # noqa: T201
+        print("error: terminated by a signal before it had finished", file=sys.stderr, flush=True)  # noqa: T201
         return TERMINATED
     return 0
 
 
 class _Hold:
-    """Whether a signal must wait, and whether one does."""
+    """Whether signals are deferred, and whether one is pending."""
 
     on = pending = False
 
 
 @contextmanager
 def undivided() -> Iterator[None]:
-    """What is inside happens whole: a signal that comes meanwhile ends the job after it. Not to be nested."""
+    """Defer signals: one that arrives meanwhile ends the job afterwards. Not to be nested."""
     _Hold.on = True
     try:
         yield
@@ -86,7 +88,7 @@ def _terminate(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 (t
 
 
 def _watch_stdin() -> None:
-    with suppress(OSError):  # of a terminal that is gone
+    with suppress(OSError):  # of a terminal that has gone away
         while os.read(0, 1024):
             pass
     os.kill(os.getpid(), signal.SIGTERM)

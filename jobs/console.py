@@ -1,4 +1,4 @@
-"""What a job says while it works."""
+"""A job's progress lines."""
 
 from __future__ import annotations
 

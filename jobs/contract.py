@@ -20,14 +20,14 @@ import msgspec
 
 from jobs.event import CLINICAL_AREAS, MAX_EVENT_AHEAD, UNKNOWN_AREA, event_id
 
-CONTRACT_VERSION: Final = 2  # rises when a record would become another row than before
+CONTRACT_VERSION: Final = 2  # raise it when a record would become a different row than before
 
 MAX_SESSION_ID: Final = 100  # characters; 24 are usual, and a key of PostgreSQL must stay short
 MAX_TEXT: Final = 10_000  # characters of any other text
-MAX_AREAS: Final = 32  # labels of a click; 29 are known
+MAX_AREAS: Final = 32  # labels per click; 29 are known
 MAX_AREA: Final = 100  # characters of a label, which is a key of PostgreSQL
-MAX_DOCUMENTS: Final = 20  # a result page; a longer list is not one
-MAX_DEPTH: Final = 500  # of JSON; parsers refuse what is much deeper, each at another depth
+MAX_DOCUMENTS: Final = 20  # per result page; a longer list is not one
+MAX_DEPTH: Final = 500  # of JSON; parsers refuse much deeper nesting, each at a different depth
 MAX_NUMBER: Final = 1000  # characters of a number
 MAX_BIGINT: Final = 2**63 - 1
 
@@ -45,7 +45,7 @@ Bigint = Annotated[int, msgspec.Meta(ge=-MAX_BIGINT - 1, le=MAX_BIGINT)]
 
 
 class Click(NamedTuple):
-    """A valid click; `_ms` are epoch milliseconds, a text is None when nothing is in it."""
+    """A valid click; `_ms` are epoch milliseconds; an empty text is None."""
 
     event_id: str
     session_id: str
@@ -62,7 +62,7 @@ class Click(NamedTuple):
 
 
 class Line(msgspec.Struct, gc=False):
-    """The fields of a line as JSON has them. What is absent or of another type is as it would be without a value."""
+    """The fields of a line as JSON has them. A field that is absent or of another type has its empty value."""
 
     DateCreated: str
     SessionId: str
@@ -76,7 +76,7 @@ class Line(msgspec.Struct, gc=False):
 
 
 def check(value: bytes | None, shift: bytes | None, kafka_ms: int) -> Click | str:
-    """The click in a record's `value`, or the reason (a word) why there is none.
+    """The click in a record's `value`, or the reason (one word) why it is not valid.
 
     `shift` is the value of the header SHIFT_HEADER, b"0" without one; `kafka_ms` the record's timestamp in Kafka.
     """
@@ -105,13 +105,13 @@ def shift_of(shift: bytes | None) -> int | None:
 
 
 def clean(text: str) -> str | None:
-    """HTML entities decoded once, control characters out, white space collapsed, trimmed; None when nothing is left."""
+    """Decode HTML entities once, drop control characters, collapse and trim white space; None when nothing is left."""
     return tidy(_ENTITY.sub(_decoded, text) if "&" in text else text)
 
 
 def tidy(text: str) -> str | None:
     """The same, but entities are text."""
-    if text.isprintable() and "  " not in text:  # all but a few
+    if text.isprintable() and "  " not in text:  # nearly all
         return text.strip(" ") or None
     return " ".join(_CONTROLS.sub("", text).split()) or None
 
@@ -128,7 +128,7 @@ _ENTITY: Final = re.compile(r"&(#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-
 _CONTROLS: Final = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f]")
 _SURROGATES: Final = re.compile(r"[\ud800-\udfff]")
 _REPLACEMENT: Final = "\ufffd"
-# The HTML 4 names, &apos;, and what browsers read in &#128; … &#159;: Windows-1252.
+# The HTML 4 names, &apos;, and what browsers make of &#128; … &#159;: Windows-1252.
 _CHARACTERS: Final = {
     **{name: chr(code) for name, code in name2codepoint.items()},
     "apos": "'",
@@ -137,7 +137,7 @@ _CHARACTERS: Final = {
 _BLANKS: Final = "\t\n\x0b\x0c\r"
 _AROUND: Final = "\ufeff " + _BLANKS
 _TOLERATED: Final = {code: " " if chr(code) in _BLANKS else None for code in range(0x20)}
-_STRING: Final = re.compile(r'"(?:[^"\\]+|\\.)*+"?+', re.DOTALL)  # also one without an end, or it takes the square
+_STRING: Final = re.compile(r'"(?:[^"\\]+|\\.)*+"?+', re.DOTALL)  # also an unterminated one, else the time is quadratic
 
 _decode: Final = msgspec.json.Decoder(Line).decode
 _TEXTS: Final = ("DateCreated", "SessionId", "Url", "Title", "DOI", "ClinicalAreas", "Keywords")
@@ -145,21 +145,21 @@ _QUOTES: Final = 2 * (len(Line.__struct_fields__) + len(_TEXTS))
 
 
 def _usual(value: bytes) -> Line | None:
-    """The fields of a line that has each of them once, of its type, and no other: all but a few are so."""
+    """The fields of a line that has each field once, of its type, and no other field, as nearly all lines do."""
     try:
         line = _decode(value)
     except (ValueError, RecursionError):
         return None
-    # The decoder takes a key that is there twice or is unknown; either has quotes of its own, which nobody escapes.
+    # The decoder accepts duplicate and unknown keys; either adds quotes, which nobody escapes.
     if value.count(b'"') != _QUOTES and value.replace(b"\\\\", b"").replace(b'\\"', b"").count(b'"') != _QUOTES:
         return None
     return line
 
 
 def _unusual(value: bytes) -> Line | str:
-    """The fields of any other line, or the reason why it has none.
+    """The fields of any other line, or the reason why it is not valid.
 
-    Tolerated: a BOM, a trailing comma, bare control characters. What is absent or of another type is as if empty.
+    Tolerated: a BOM, a trailing comma, bare control characters. Absent fields and those of another type count as empty.
     """
     try:
         text = value.decode()
@@ -174,7 +174,7 @@ def _unusual(value: bytes) -> Line | str:
 
 
 def _parsed(text: str) -> object:
-    """What JSON text says; ValueError when it is none, has a key twice, or breaks one of the parser's bounds."""
+    """The value of a JSON text; ValueError if it is not JSON, has a duplicate key, or exceeds a bound of the parser."""
     if _is_deep(text):
         raise ValueError("too deep")
     return _decode_any(text)
@@ -192,7 +192,7 @@ def _is_deep(text: str) -> bool:
 
 
 class _Fraction(str):
-    """A number with a fraction or an exponent, as it is spelt."""
+    """A number with a fraction or an exponent, as written."""
 
     __slots__ = ()
 
@@ -237,8 +237,8 @@ def _text(json_value: object) -> str:
 
 
 def _document_id(json_value: object) -> int:
-    """As JSON Schema has it, 42.0 is an integer, too; 0 for what is none of 64 bits."""
-    if isinstance(json_value, _Fraction) and 1 <= float(json_value) <= MAX_BIGINT + 1:  # Decimal takes no 1e…9
+    """As in JSON Schema, 42.0 is an integer too; 0 for anything that is not a 64-bit integer."""
+    if isinstance(json_value, _Fraction) and 1 <= float(json_value) <= MAX_BIGINT + 1:  # Decimal refuses 1e…9
         exact = Decimal(json_value)
         return int(exact) if exact == exact.to_integral_value() <= MAX_BIGINT else 0
     return json_value if _is_bigint(json_value) else 0
@@ -262,7 +262,7 @@ def _refused(line: Line, session_id: str) -> str | None:
 
 
 def _session_id(text: str) -> str:
-    """Cleaned; but one of entities of blanks alone stays as it is spelt, so that JSON Schema can say what is empty."""
+    """Clean it; keep one of nothing but entities of blanks as written, so that JSON Schema can define what is empty."""
     return clean(text) or tidy(text) or ""
 
 
@@ -278,7 +278,7 @@ def _mistimed(source_ms: int, shift_ms: int | None, kafka_ms: int) -> str | None
 
 
 def _too_long(line: Line, size: int) -> str | None:
-    """Which bound a text breaks; `size` bytes are no fewer than a text's characters."""
+    """Which bound a text exceeds; it has at most as many characters as its `size` in bytes."""
     if size > MAX_TEXT:
         for field, reason in _LONG.items():
             if len(getattr(line, field)) > MAX_TEXT:
@@ -326,7 +326,7 @@ def _click(line: Line, session_id: str, source_ms: int, shift_ms: int, value: by
 
 @lru_cache(maxsize=4096)
 def _area(label: str) -> str:
-    """The canonical name of a label; empty for none and for UNKNOWN_AREA."""
+    """The canonical name of a label; empty for an empty label and for UNKNOWN_AREA."""
     text = clean(label)
     return _KNOWN.get(_letters(text), f"Other: {text}") if text else ""
 
@@ -339,7 +339,7 @@ _KNOWN: Final = {**{_letters(area): area for area in CLINICAL_AREAS}, _letters(U
 
 
 def _decoded(entity: re.Match[str]) -> str:
-    """What an entity stands for: itself when nobody knows it."""
+    """What an entity stands for; itself if it is unknown."""
     name = entity[1]
     if name[0] != "#" or name in _CHARACTERS:
         return _CHARACTERS.get(name, entity[0])

@@ -30,10 +30,10 @@ _NO_SHIFT: Final = b"0"
 def checked(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """Records (topic, partition, offset, kafka_ts, key, value, headers, others) → CHECKED_COLUMNS and the others.
 
-    A row a record, in their order. Of a valid click (reason null) key and value are null, of another record the
+    One row per record, in order. For a valid click (reason null) key and value are null; for any other record the
     columns of a click are.
     """
-    gc.disable()  # rows that wait for their batch's end are no garbage: looking through them takes a sixth of the time
+    gc.disable()  # rows that wait for the end of their batch are not garbage: scanning them takes a sixth of the time
     try:
         yield from map(_checked, batches)
     finally:
@@ -72,7 +72,7 @@ def _clicks(rows: list[Any]) -> dict[str, pa.Array]:
 
 
 def _shifts(headers: pa.ListArray) -> list[bytes | None]:
-    """The value of each record's first SHIFT_HEADER; b"0" without one: a producer that shifts nothing."""
+    """The value of each record's first SHIFT_HEADER; b"0" without one, as from a producer that does not shift."""
     flat = headers.flatten()
     named = pc.equal(flat.field("key"), SHIFT_HEADER)
     rows = pc.list_parent_indices(headers).filter(named).to_pylist()

@@ -1,4 +1,4 @@
-"""Sets of days: those that follow each other, and those that are missing. Standard library only."""
+"""Sets of days: consecutive ones, and missing ones. Standard library only."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def days_between(first: dt.date, last: dt.date) -> Iterator[dt.date]:
 
 
 def gaps(days: Iterable[dt.date], first: dt.date, last: dt.date) -> list[Span]:
-    """What these days leave out from `first` to `last`, however far those are from each other."""
+    """The days from `first` to `last` that are missing among these, however far apart the two are."""
     found = []
     for day in sorted(day for day in days if first <= day <= last):
         if day > first:
@@ -26,7 +26,7 @@ def gaps(days: Iterable[dt.date], first: dt.date, last: dt.date) -> list[Span]:
 
 
 def spans_of(days: Iterable[dt.date]) -> list[Span]:
-    """These days, those that follow each other together."""
+    """These days as spans of consecutive days."""
     found: list[Span] = []
     for day in sorted(days):
         if found and day - found[-1][1] == dt.timedelta(days=1):

@@ -1,4 +1,4 @@
-"""What a record in Kafka holds and how it is named; which clicks are valid says `jobs.contract`.
+"""What a record in Kafka holds and how it is named; `jobs.contract` decides which clicks are valid.
 
 Standard library only.
 """
@@ -55,6 +55,6 @@ CLINICAL_AREAS = (
 def event_id(value: bytes, shift_ms: int) -> str:
     """The click's identity: lower-case hex SHA-256 of the raw line and its shift.
 
-    A resend and an exact duplicate line have the same one; a replay on other days has another.
+    A resend and an exact duplicate line have the same one; a replay on other days has a different one.
     """
     return hashlib.sha256(value + b"|" + str(shift_ms).encode("ascii")).hexdigest()

@@ -1,6 +1,6 @@
-"""How a job signs in to Kafka: the `client.properties` of Kafka's own tools, for kafka-python, librdkafka and Java.
+"""How a job logs in to Kafka: the `client.properties` of Kafka's own tools, for kafka-python, librdkafka and Java.
 
-The file lies on the job's host, so that no secret travels; no message holds a value of it.
+The file is on the job's host, so that no secret is transferred; no message contains a value from it.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ KEYS = (
     *kafka_tls.KEYS,
 )
 ALIASES = {"sasl.mechanisms": "sasl.mechanism"}  # librdkafka's name by Java's
-# Java reads the secrets itself: they are in no option of Spark's, which plans and errors may show.
+# Java reads the secrets itself: they are in no option of Spark, which plans and errors may show.
 PROVIDER = {
     "config.providers": "file",
     "config.providers.file.class": "org.apache.kafka.common.config.provider.FileConfigProvider",
 }
-# What else a cluster's operator puts into the file: addresses, times, the schema registry. It is no login.
+# What else a cluster's operator puts into the file: addresses, timeouts, the schema registry. Not part of the login.
 _OTHERS = re.compile(r"(?!(?:security|sasl|ssl)\.)[a-z][a-z0-9]*(?:\.[a-z0-9]+)+|acks|retries")
 _TIMES = re.compile(r"sasl\.login\.[a-z.]+\.ms")
 _NAME = re.compile(r"(security|sasl|ssl)(\.[a-z]+)+")
@@ -64,9 +64,9 @@ _EXTENSION = "extension_"
 
 @dataclass(frozen=True)
 class Security:
-    """What kafka-python's, librdkafka's and Java's clients of Kafka are told; nothing for plaintext.
+    """The settings of kafka-python's, librdkafka's and Java's Kafka clients; empty for plaintext.
 
-    `file` is what they come from, for messages.
+    `file` is where they come from, for messages.
     """
 
     python: Mapping[str, Any] = field(default_factory=dict, repr=False)
@@ -76,19 +76,19 @@ class Security:
 
     @property
     def fix(self) -> str:
-        """What to look at when Kafka refuses us."""
+        """What to check when Kafka refuses the login."""
         if self.file:
-            return f"look at {self.file} on this host"
-        return "if it wants TLS or a login, give them by the variable KAFKA_SECURITY_PATH"
+            return f"check {self.file} on this host"
+        return "if it requires TLS or a login, set the variable KAFKA_SECURITY_PATH"
 
 
 PLAINTEXT = Security()
 
 
 def read(folder: str) -> Security:
-    """What client.properties in `folder` says; PLAINTEXT for an empty `folder`.
+    """The settings of client.properties in `folder`; PLAINTEXT for an empty `folder`.
 
-    PEM files that it names by a relative path lie in `folder`. JobError says the file, and of all that is wrong in it
+    Relative paths of PEM files are below `folder`. JobError names the file and, for everything that is wrong in it,
     the key and the fix.
     """
     if not folder:
@@ -110,11 +110,11 @@ def read(folder: str) -> Security:
 
 
 def refusal(brokers: str, security: Security, seconds: float = 5) -> str:
-    """Why brokers refuse this login or this certificate; nothing when they do not within so many seconds.
+    """Why the brokers refuse this login or certificate; empty if they do not within so many seconds.
 
-    By librdkafka, which says it; kafka-python tries on and tells nobody.
+    Through librdkafka, which reports it; kafka-python keeps trying silently.
     """
-    from confluent_kafka import KafkaError, KafkaException, Producer  # not where Java alone speaks to Kafka
+    from confluent_kafka import KafkaError, KafkaException, Producer  # not installed where only Java talks to Kafka
 
     refusing = (KafkaError._AUTHENTICATION, KafkaError._SSL)
     found: list[KafkaError] = []
@@ -125,17 +125,17 @@ def refusal(brokers: str, security: Security, seconds: float = 5) -> str:
         while time.monotonic() < deadline:
             client.poll(0.1)
             said = {error.code(): error.str() for error in reversed(found)}
-            # On a busy machine librdkafka reports OpenSSL's reason as one of the transport.
+            # On a busy machine librdkafka reports OpenSSL's reason as a transport error.
             refused = [text for code, text in said.items() if code in refusing or "SSL routines" in text]
             if refused or KafkaError._ALL_BROKERS_DOWN in said:
                 return "".join(refused[:1])
-    except KafkaException:  # what is no address
+    except KafkaException:  # not an address
         pass
     return ""
 
 
 def _values(file: Path) -> tuple[dict[str, str], list[str]]:
-    """The keys that say how to sign in, paths made absolute; and what is wrong with them."""
+    """The keys of the login, with absolute paths; and what is wrong with them."""
     values: dict[str, str] = {}
     unknown = []
     text = _text(file)
@@ -144,15 +144,15 @@ def _values(file: Path) -> tuple[dict[str, str], list[str]]:
         if key in KEYS or _TIMES.fullmatch(key):
             values[key] = value.strip()  # as Kafka's own clients do
         elif not _OTHERS.fullmatch(key):
-            # What is no key may begin in the midst of a secret.
+            # An unknown key may be the middle of a secret.
             unknown.append(key if _NAME.fullmatch(key) else f"line {number}")
     for store in kafka_tls.INLINE:
         if location := values.get(f"{store}.location"):
             values[f"{store}.location"] = str(file.parent / location)
-        if kafka_tls.other_kind(values, store):  # whose conversion is said, and that its password goes then
+        if kafka_tls.other_kind(values, store):  # reported with its conversion, which makes the password needless
             unknown = [key for key in unknown if key != f"{store}.password"]
-    wrong = [f"{name} is not one of the keys it may have: {', '.join(KEYS)}; remove it" for name in unknown]
-    if text.startswith(BYTE_ORDER_MARK):  # Java would take it for a part of the first key
+    wrong = [f"{name} is not one of the supported keys: {', '.join(KEYS)}; remove it" for name in unknown]
+    if text.startswith(BYTE_ORDER_MARK):  # Java would read it as part of the first key
         wrong.insert(0, "line 1 begins with a byte order mark (U+FEFF): save the file as UTF-8 without one")
     wrong += _one_of(values, "security.protocol", PROTOCOLS)
     if values.get("security.protocol", "").startswith("SASL"):
@@ -170,18 +170,18 @@ def _text(file: Path) -> str:
     except OSError as error:
         raise NonRetryableError(
             f"{file}: {error.strerror}; put Kafka's client settings there, on this host, or correct the variable "
-            "KAFKA_SECURITY_PATH (empty: Kafka speaks plaintext)"
+            "KAFKA_SECURITY_PATH (empty: Kafka uses plaintext)"
         ) from None
     except UnicodeDecodeError:
-        raise NonRetryableError(f"{file} is not UTF-8: write it as text") from None
+        raise NonRetryableError(f"{file} is not UTF-8: save it as UTF-8 text") from None
 
 
 def _one_of(values: Mapping[str, str], key: str, allowed: Collection[str]) -> Iterator[str]:
     if values.get(key) not in allowed:
-        wrong = "has another value" if key in values else "is missing"
+        wrong = "has an unsupported value" if key in values else "is missing"
         what = f"{key} {wrong}: set it to {' or '.join(allowed)}"
-        iam = values.get(key) == "AWS_MSK_IAM"  # whose classes are Amazon's, and of no client here
-        yield f"{what}. IAM is not read here: take the cluster's SCRAM login" if iam else what
+        iam = values.get(key) == "AWS_MSK_IAM"  # its classes are Amazon's, and no client here has them
+        yield f"{what}. IAM is not supported: use the cluster's SCRAM login" if iam else what
 
 
 def _login(values: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
@@ -203,22 +203,22 @@ def _login(values: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
     if not right or not all(options.get(name) for name in needed):
         form = " ".join(f'{name}="…"' for name in needed)
         form = f"{module} required {form}; (with the semicolon)"
-        wrong.append(f"sasl.jaas.config is missing or has another form: write it as {form}")
+        wrong.append(f"sasl.jaas.config is missing or malformed: write it as {form}")
     elif any(_PLACEHOLDER.fullmatch(options[name]) for name in needed):
-        wrong.append(f"{where} has a placeholder yet: put {' and '.join(needed)} there")
+        wrong.append(f"{where} still has a placeholder: put {' and '.join(needed)} there")
     return options, wrong
 
 
 def _token_problems(values: Mapping[str, str]) -> Iterator[str]:
     url = urllib.parse.urlsplit(values.get(ENDPOINT, ""))
     if url.scheme not in ("http", "https") or not url.hostname:
-        yield f"{ENDPOINT} is missing or no address: set it to the https://… where the identity provider gives tokens"
+        yield f"{ENDPOINT} is missing or not a URL: set it to the https://… where the identity provider issues tokens"
     if values.get(HANDLER, HANDLERS[0]) not in HANDLERS:
-        yield f"{HANDLER} has another value: set it to {HANDLERS[0]}, or remove it"
+        yield f"{HANDLER} has an unsupported value: set it to {HANDLERS[0]}, or remove it"
 
 
 def _extensions(login: Mapping[str, str]) -> dict[str, str]:
-    """What goes to the broker beside a token."""
+    """What goes to the broker with a token."""
     return {name.removeprefix(_EXTENSION): value for name, value in login.items() if name.startswith(_EXTENSION)}
 
 
@@ -240,7 +240,7 @@ def _for_python(values: Mapping[str, str], login: Mapping[str, str]) -> dict[str
 
 
 def _for_librdkafka(values: Mapping[str, str], login: Mapping[str, str]) -> dict[str, str]:
-    """The same by librdkafka's names."""
+    """The same under librdkafka's names."""
     own = kafka_tls.inline(values, kafka_tls.OWN)
     names = {
         "security.protocol": values["security.protocol"],
@@ -270,7 +270,7 @@ def _for_librdkafka(values: Mapping[str, str], login: Mapping[str, str]) -> dict
 
 
 def _for_java(file: Path, values: Mapping[str, str]) -> dict[str, str]:
-    """The same as Java takes it, which reads each secret itself."""
+    """The same for Java, which reads each secret itself."""
 
     def read_by_java(key: str) -> str:
         return f"${{file:{file}:{key}}}"

@@ -1,4 +1,4 @@
-"""TLS of Kafka's clients: authorities and an own certificate in PEM, as files or in the settings themselves."""
+"""TLS for Kafka clients: CA and client certificates in PEM, as files or in the settings themselves."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 HOST_CHECK = "ssl.endpoint.identification.algorithm"
 TRUST, OWN = "ssl.truststore", "ssl.keystore"
-# What a store in PEM is when it is no file: by store, in the order in which they are put together.
+# The settings of a PEM store that is not a file, per store, in the order in which they are concatenated.
 INLINE = {TRUST: (f"{TRUST}.certificates",), OWN: (f"{OWN}.key", f"{OWN}.certificate.chain")}
 SECRETS = (f"{OWN}.key", "ssl.key.password")
 KEYS = (
@@ -21,7 +21,7 @@ KEYS = (
 )
 _BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----(.*?)-----END \1-----", re.DOTALL)
 _OTHER_STORES = {".jks": "JKS", ".p12": "PKCS12", ".pfx": "PKCS12", ".pkcs12": "PKCS12"}
-# Only Java reads these; librdkafka and kafka-python want PEM.
+# Only Java reads these; librdkafka and kafka-python require PEM.
 _CONVERSIONS = {
     (TRUST, "JKS"): "keytool -list -rfc -keystore {file} > {stem}.pem",
     (TRUST, "PKCS12"): "openssl pkcs12 -in {file} -nokeys -out {stem}.pem",
@@ -32,41 +32,41 @@ _CONVERSIONS = {
 
 
 def problems(values: Mapping[str, str]) -> Iterator[str]:
-    """What is wrong with the stores, without a look into files; `values` are the file's."""
+    """What is wrong with the stores, without opening files; `values` are those of client.properties."""
     for store, keys in INLINE.items():
         there = [key for key in keys if key in values]
         location = values.get(f"{store}.location")
         if location and there:
-            yield f"{store}.location and {there[0]} say the same: remove one of them"
+            yield f"{store}.location and {there[0]} both define the store: remove one of them"
         elif location or there:
             yield from _type(store, values, location)
         if there and len(there) < len(keys):
             missing = next(key for key in keys if key not in values)
-            yield f"{missing} is missing: give it beside {there[0]}"
+            yield f"{missing} is missing: set it together with {there[0]}"
         for key in there:
             if not _BLOCK.search(values[key]):
-                yield f"{key} holds no PEM block: -----BEGIN …-----, base64, -----END …-----"
+                yield f"{key} contains no PEM block: -----BEGIN …-----, base64, -----END …-----"
     if values.get(HOST_CHECK, "https") not in ("https", ""):
-        yield f"{HOST_CHECK} has another value: set it to https or nothing"
+        yield f"{HOST_CHECK} has an unsupported value: set it to https or nothing"
 
 
 def _type(store: str, values: Mapping[str, str], location: str | None) -> Iterator[str]:
-    """A store is of type PEM; what another one is converted by."""
+    """What is wrong if a store is not PEM, and how to convert it."""
     kind = values.get(f"{store}.type")
     if other := other_kind(values, store):
         stem = Path(location or "").with_suffix("")
         how = _CONVERSIONS[store, other].format(file=location, stem=stem)
         yield (
-            f"{store}.location {location} is {other}, which Java alone reads: convert it once by `{how}`, then set "
+            f"{store}.location {location} is {other}, which only Java reads: convert it once with `{how}`, then set "
             f"{store}.location={stem}.pem and {store}.type=PEM, without {store}.password"
-            f"{', or remove the store where this host knows the authority' if store == TRUST else ''}"
+            f"{', or remove the store if this host trusts the CA' if store == TRUST else ''}"
         )
     elif kind != "PEM":
-        yield f"{store}.type {'has another value' if kind else 'is missing'}: set it to PEM"
+        yield f"{store}.type {'has an unsupported value' if kind else 'is missing'}: set it to PEM"
 
 
 def other_kind(values: Mapping[str, str], store: str) -> str:
-    """JKS or PKCS12, by the store's type or else by its file's name; "" for PEM and what nobody knows."""
+    """JKS or PKCS12, by the store's type or else by its file name; "" for PEM and unknown types."""
     kind = values.get(f"{store}.type")
     if kind is None:
         return _OTHER_STORES.get(Path(values.get(f"{store}.location", "")).suffix.lower(), "")
@@ -74,7 +74,7 @@ def other_kind(values: Mapping[str, str], store: str) -> str:
 
 
 def pem(text: str) -> str:
-    """The blocks of a PEM text as OpenSSL reads them: Java takes them on one line too."""
+    """The blocks of a PEM text as OpenSSL reads them: Java also accepts them on one line."""
     blocks = []
     for kind, body in _BLOCK.findall(text):
         base64 = "".join(body.split())
@@ -84,18 +84,18 @@ def pem(text: str) -> str:
 
 
 def inline(values: Mapping[str, str], store: str) -> str:
-    """A store that stands in the settings, as PEM; "" when there is none."""
+    """A store given in the settings, as PEM; "" if there is none."""
     return "".join(pem(values.get(key, "")) for key in INLINE[store])
 
 
 def context(values: Mapping[str, str]) -> ssl.SSLContext | str:
-    """TLS as the settings want it, or what is wrong; without a truststore, authorities are this host's."""
+    """TLS as the settings define it, or what is wrong; without a truststore, this host's CAs are trusted."""
     try:
         result = ssl.create_default_context(
             cafile=values.get(f"{TRUST}.location"), cadata=inline(values, TRUST) or None
         )
     except OSError as error:
-        return _unreadable(values, TRUST, "an authority's certificate", error)
+        return _unreadable(values, TRUST, "a CA certificate", error)
     result.check_hostname = values.get(HOST_CHECK, "https") == "https"
     try:
         _load_own(result, values)
@@ -105,14 +105,14 @@ def context(values: Mapping[str, str]) -> ssl.SSLContext | str:
 
 
 def _load_own(result: ssl.SSLContext, values: Mapping[str, str]) -> None:
-    # A function: for an encrypted key without a password OpenSSL would ask at the terminal.
+    # A function, since OpenSSL would prompt at the terminal for the password of an encrypted key.
     def password() -> str:
         return values.get("ssl.key.password", "")
 
     if location := values.get(f"{OWN}.location"):
         result.load_cert_chain(location, password=password)
     elif text := inline(values, OWN):
-        # Python reads a key from a file only: from one in memory, which no disk sees.
+        # Python reads a key only from a file: here one in memory, never on disk.
         with os.fdopen(os.memfd_create("keystore"), "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
@@ -121,9 +121,5 @@ def _load_own(result: ssl.SSLContext, values: Mapping[str, str]) -> None:
 
 def _unreadable(values: Mapping[str, str], store: str, needed: str, error: OSError) -> str:
     where = f"{store}.location"
-    what = (
-        f"{where} {values[where]} is no PEM file that can be read"
-        if where in values
-        else f"{INLINE[store][0]} is wrong"
-    )
-    return f"{what} ({error.strerror or error}): put {needed} there, for a locked key with its ssl.key.password"
+    what = f"{where} {values[where]} is not a readable PEM file" if where in values else f"{INLINE[store][0]} is wrong"
+    return f"{what} ({error.strerror or error}): put {needed} there, for an encrypted key with its ssl.key.password"

@@ -1,4 +1,4 @@
-"""OAUTHBEARER for kafka-python, which has no client of an identity provider: client id and secret for a token."""
+"""OAUTHBEARER for kafka-python, which cannot do it: exchanges client id and secret for a token."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from dataclasses import dataclass, field
 from jobs.errors import JobError
 
 TIMEOUT_SECONDS = 10
-RENEWED_AT = 0.8  # of its life, as Java's client does
-LIFE_SECONDS = 300  # of a token whose provider does not say it
+RENEWED_AT = 0.8  # of its lifetime, as Java's client does
+LIFE_SECONDS = 300  # if the provider does not say
 
 
 @dataclass
 class Tokens:
-    """Gives a token that is valid, and the extensions that go with it; for any thread of a client."""
+    """Provides a valid token and the extensions that go with it; thread-safe."""
 
     url: str
     client_id: str
@@ -32,7 +32,7 @@ class Tokens:
     _until: float = field(default=0, init=False)
 
     def token(self) -> str:
-        """An access token; JobError when the provider gives none."""
+        """An access token; JobError if the provider issues none."""
         if time.monotonic() >= self._until:
             asked_at = time.monotonic()
             self._token, life = self._ask()
@@ -40,14 +40,14 @@ class Tokens:
         return self._token
 
     def extensions(self) -> dict[str, str]:
-        """What the broker is told beside the token."""
+        """What the broker gets with the token."""
         return dict(self.with_it)
 
     def _ask(self) -> tuple[str, float]:
-        """A new token and the seconds that it is valid."""
+        """A new token and its lifetime in seconds."""
         form = {"grant_type": "client_credentials", **({"scope": self.scope} if self.scope else {})}
         login = base64.b64encode(f"{self.client_id}:{self.client_secret}".encode()).decode()
-        request = urllib.request.Request(  # noqa: S310 (http or https, says who reads the file)
+        request = urllib.request.Request(  # noqa: S310 (http or https, checked when the file is read)
             self.url, urllib.parse.urlencode(form).encode(), {"Authorization": f"Basic {login}"}
         )
         try:
@@ -57,13 +57,13 @@ class Tokens:
         except (OSError, ValueError, KeyError, TypeError) as error:
             why = f"HTTP {error.code}" if isinstance(error, urllib.error.HTTPError) else type(error).__name__
             raise JobError(
-                f"{self.url} gives no token ({why}): correct sasl.oauthbearer.token.endpoint.url, clientId and "
+                f"{self.url} issues no token ({why}): correct sasl.oauthbearer.token.endpoint.url, clientId and "
                 "clientSecret"
             ) from None
 
 
 def known_to_kafka_python(tokens: Tokens) -> Tokens:
-    """The same, as one of the providers that kafka-python takes; it is not there where Java alone speaks to Kafka."""
+    """The same, as a token provider of kafka-python, which is not installed where only Java talks to Kafka."""
     if importlib.util.find_spec("kafka"):
         from kafka.net.sasl.oauth import AbstractTokenProvider
 

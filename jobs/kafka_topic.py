@@ -1,6 +1,6 @@
-"""What the topics must be, as the environment declares it; what one lacks of that, and the commands that give it.
+"""The topics' settings as the environment declares them, what an existing topic lacks, and the commands that fix it.
 
-Without a client of Kafka: the producer and preflight compare by the same rules.
+Needs no Kafka client: the producer and preflight compare by the same rules.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from jobs.kafka_security import Security
 
 DAY_MS = 24 * 3600 * 1000
-# Whether a topic has less of a setting than is declared. What is not here, a topic has from its creation only.
+# Whether a topic's setting is weaker than declared. Settings that are not here are set at creation only.
 _IS_LESS: dict[str, Callable[[str, str], bool]] = {
     "cleanup.policy": lambda has, declared: bool({*has.split(",")} - {declared, ""}),
     "retention.ms": lambda has, declared: 0 <= int(has) < int(declared),
@@ -28,9 +28,9 @@ _IS_LESS: dict[str, Callable[[str, str], bool]] = {
 
 @dataclass(frozen=True)
 class Declared:
-    """What an environment declares of its topics: replicas, how many of them a write needs, and days that clicks stay.
+    """What an environment declares for its topics: replicas, in-sync replicas per write, days of retention.
 
-    NonRetryableError when Kafka could take no record at all.
+    NonRetryableError if Kafka could accept no record at all.
     """
 
     replication: int = 1
@@ -46,7 +46,7 @@ class Declared:
 
     @property
     def clicks(self) -> dict[str, str]:
-        """Settings of the topic of clicks. A record's time is the broker's: one made up can stop Spark's readers."""
+        """Settings of the clicks topic. Timestamps are the broker's: an invented one can stop Spark's readers."""
         return {
             "cleanup.policy": "delete",
             "retention.ms": str(self.retention_days * DAY_MS),
@@ -56,7 +56,7 @@ class Declared:
 
     @property
     def progress(self) -> dict[str, str]:
-        """Settings of the topic of progress, which has no retention limit. Kafka never compacts its open segment."""
+        """Settings of the progress topic, which has no retention limit. Kafka never compacts the open segment."""
         return {
             "cleanup.policy": "compact",
             "min.insync.replicas": str(self.min_insync_replicas),
@@ -65,13 +65,13 @@ class Declared:
 
 
 def lacking(has: Mapping[str, str], declared: Mapping[str, str]) -> dict[str, str]:
-    """The declared settings of which a topic has less. `has` may be empty: not every login may read them."""
+    """The declared settings that a topic falls short of. `has` may be empty: not every login may read it."""
     compared = _IS_LESS.keys() & has.keys() & declared.keys()
     return {name: value for name, value in declared.items() if name in compared and _IS_LESS[name](has[name], value)}
 
 
 def pairs(settings: Mapping[str, str], between: str = ", ") -> str:
-    """Settings in one line."""
+    """Settings on one line."""
     return between.join(f"{name}={value}" for name, value in settings.items())
 
 
@@ -87,7 +87,7 @@ class Tools:
         return f"kafka-configs.sh {self._there} --alter --topic {topic} --add-config {pairs(settings, ',')}"
 
     def replicate(self, topic: str, replicas: Mapping[int, Sequence[int]], nodes: Sequence[int], count: int) -> str:
-        """The command that gives each partition so many replicas, or why there can be none.
+        """The command that gives each partition so many replicas, or why there is none.
 
         `replicas` are the brokers of each partition, `nodes` all brokers.
         """
@@ -107,6 +107,6 @@ class Tools:
 
 
 def _more(replicas: Sequence[int], nodes: Sequence[int], count: int) -> list[int]:
-    """Those that there are, in their order, and the brokers whose numbers follow the first one's."""
+    """The existing ones in their order, then the brokers whose numbers follow the first one's."""
     following = sorted(nodes, key=lambda node: (node < replicas[0], node))
     return [*replicas, *(node for node in following if node not in replicas)][:count]

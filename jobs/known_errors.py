@@ -1,4 +1,4 @@
-"""What servers, hosts and libraries say when they fail, and the JobError that a job raises instead."""
+"""What servers, hosts and libraries report when they fail, and the JobError that a job raises instead."""
 
 from __future__ import annotations
 
@@ -11,31 +11,34 @@ from jobs.errors import JobError, NonRetryableError
 
 @dataclass(frozen=True)
 class Known:
-    """An error by the words of whoever says it, and what a job says instead."""
+    """An error recognized by its words, and what a job reports instead."""
 
     sign: str
     message: str
     kind: type[JobError] = JobError
 
 
-# What any job may meet on its host and its servers: the system, a JVM, PostgreSQL, S3.
+# What any job may meet on its host and its servers: the operating system, a JVM, PostgreSQL, S3.
 INFRASTRUCTURE_ERRORS = (
     Known(
         "No space left on device",
-        "a disk is full, this host's or PostgreSQL's: make room and run it again, what is written stays right",
+        "a disk is full, this host's or PostgreSQL's: free space and run it again; what was written stays valid",
     ),
     Known(
         "could not write init file",
-        "PostgreSQL's disk is full: make room and run it again, what is written stays right",
+        "PostgreSQL's disk is full: free space and run it again; what was written stays valid",
     ),
-    Known("server closed the connection unexpectedly", "PostgreSQL went away: run it again when it answers"),
     Known(
-        "terminating connection due to unexpected postmaster exit", "PostgreSQL went away: run it again when it answers"
+        "server closed the connection unexpectedly", "PostgreSQL closed the connection: run it again when it answers"
+    ),
+    Known(
+        "terminating connection due to unexpected postmaster exit",
+        "PostgreSQL closed the connection: run it again when it answers",
     ),
     Known(
         "terminating connection due to administrator command", "PostgreSQL was stopped: run it again when it answers"
     ),
-    Known("the database system is ", "PostgreSQL starts or ends just now: run it again when it answers"),
+    Known("the database system is ", "PostgreSQL is starting or stopping: run it again when it answers"),
     Known(
         "InvalidAccessKeyId",
         "S3 does not know the access key: correct the login of the connection aws_s3",
@@ -43,43 +46,47 @@ INFRASTRUCTURE_ERRORS = (
     ),
     Known(
         "SignatureDoesNotMatch",
-        "S3 refuses the secret key: correct the password of the connection aws_s3",
+        "S3 rejects the secret key: correct the password of the connection aws_s3",
         NonRetryableError,
     ),
     Known(
         "NoAuthWithAWSException",
-        "there is no key for S3: give the connection aws_s3 login and password, or the Spark server a role",
+        "there is no key for S3: set login and password of the connection aws_s3, or give the Spark server a role",
         NonRetryableError,
     ),
-    Known("NoSuchBucket", "there is no such bucket: make it, or correct the variable of the path", NonRetryableError),
+    Known(
+        "NoSuchBucket",
+        "there is no such bucket: create it, or correct the variable that holds the path",
+        NonRetryableError,
+    ),
     Known("AWSApiCallTimeoutException", "S3 does not answer: run it again when it does"),
     Known(
         "another job has made this version",
-        "another job has written the same table at the same time: run it again, nothing counts twice",
+        "another job wrote to the same table at the same time: run it again, nothing counts twice",
     ),
-    # A request without a body has an answer without a reason.
+    # The response to a request without a body has no reason.
     Known(
         "Service: S3, Status Code: 403",
-        "S3 refuses it: correct the key in the connection aws_s3, or give it, or the Spark server's role, the right to "
-        "list, read, write and delete there",
+        "S3 denies access: correct the key of the connection aws_s3, or let it or the Spark server's role list, read, "
+        "write and delete there",
         NonRetryableError,
     ),
 )
 
 
 def infrastructure_error(error: Exception) -> JobError | None:
-    """What to raise instead of an exception that comes from outside; None of another one."""
+    """What to raise instead of an exception from outside; None for any other."""
     return recognised(error, INFRASTRUCTURE_ERRORS)
 
 
 def recognised(error: Exception, among: Iterable[Known]) -> JobError | None:
-    """The JobError of the first one whose sign is in what the error says."""
+    """The JobError of the first whose sign is in the error's text."""
     said = _said(error)
     return next((known.kind(known.message) for known in among if known.sign in said), None)
 
 
 def _said(error: Any) -> str:
-    """The words of an error, with the class and the words of each Java exception behind it.
+    """The text of an error, with the class and the text of each Java exception behind it.
 
     Without Java's stack, which names classes that had no part in it.
     """
@@ -90,7 +97,7 @@ def _said(error: Any) -> str:
 
 
 def java_causes(exception: Any) -> Iterator[str]:
-    """The class and the words of a Java exception, and of each one that caused it."""
+    """The class and the text of a Java exception and of each of its causes."""
     while exception is not None:
         yield str(exception.toString())
         exception = exception.getCause()

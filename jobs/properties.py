@@ -1,4 +1,4 @@
-"""Java's own text form of settings: `key=value` lines, as java.util.Properties reads them."""
+"""Java's text format for settings: `key=value` lines, as java.util.Properties reads them."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ import argparse
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-USAGE = 2  # argparse's, of a command line that it does not take
+USAGE = 2  # argparse's, for an invalid command line
 NON_RETRYABLE = 65  # sysexits.h: the input is wrong
 ENDS_WITH_STDIN = "PIPELINE_ENDS_WITH_STDIN"
 # What data may be. Who writes a log is no job; a lake's and PostgreSQL's tables have one writer at a time.

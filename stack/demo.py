@@ -47,7 +47,7 @@ class Days:
 
     @property
     def last(self) -> dt.date:
-        """The last day, itself included."""
+        """The last day (included)."""
         return self.first + dt.timedelta(days=self.count - 1)
 
     @classmethod

@@ -1,1 +1,1 @@
-"""Synthetic TripClick logs: the shape of the real ones, and not one real row. Deterministic by seed and day."""
+"""Synthetic TripClick logs: the shape of the real ones, without a real row. Deterministic by seed and day."""

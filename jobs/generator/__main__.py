@@ -1,4 +1,4 @@
-"""`python -m jobs.generator`: writes DIR/YYYY-MM-DD.json for each day, and DIR/truth/ with what stands in them."""
+"""`python -m jobs.generator`: writes DIR/YYYY-MM-DD.json for each day, and DIR/truth/ with what they contain."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def parser() -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(prog="python -m jobs.generator", description=__doc__)
     options.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write to")
     options.add_argument("--first-date", type=arguments.day, required=True, help="first day, YYYY-MM-DD (UTC)")
-    options.add_argument("--last-date", type=arguments.day, required=True, help="last day, itself included")
-    size = "1 is about 560 sessions and 1,900 clicks a day, and 200 clicks more of anomalies"
+    options.add_argument("--last-date", type=arguments.day, required=True, help="last day (included)")
+    size = "1 is about 560 sessions and 1,900 clicks per day, plus 200 clicks of anomalies"
     options.add_argument("--scale", type=arguments.positive_float, default=1.0, help=size)
     options.add_argument("--seed", type=int, default=1, help="another seed, other clicks")
     options.add_argument("--dirty", action="store_true", help="with the defects of the contract")
@@ -105,7 +105,7 @@ def _anomaly(session: Session) -> dict[str, Any]:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Whole or not at all, so that a producer never reads half a day."""
+    """Atomically, so that a producer never reads half a day."""
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_name(f".{path.name}.{os.getpid()}")
     new.write_bytes(content)

@@ -85,13 +85,13 @@ def known_query(seed: int, rank: int) -> tuple[str, ...]:
 
 
 def new_query(rng: random.Random, seed: int) -> tuple[str, ...]:
-    """A query as a session starts with it: Zipf over the known ones, or one that nobody else asks."""
+    """A session's first query: Zipf over the known ones, or a one-off."""
     terms = known_query(seed, zipf(rng, QUERIES, QUERY_EXPONENT))
     return (*terms[: MAX_QUERY_TERMS - 1], f"study{rng.randrange(10**6):06}") if rng.random() < ONE_OFF_SHARE else terms
 
 
 def reformulated(rng: random.Random, seed: int, terms: tuple[str, ...]) -> tuple[str, ...]:
-    """The next query: more special, more general, beside it, or a new topic."""
+    """The next query: more specific, more general, parallel, or a new topic."""
     kind = rng.choices(("specialise", "generalise", "parallel", "new"), (40, 15, 25, 20))[0]
     if kind == "new":
         return new_query(rng, seed)

@@ -14,7 +14,7 @@ DAY_MS = 86_400_000
 
 
 def line_of(record: Record) -> bytes:
-    """A record as a log line, without its end."""
+    """A record as a log line, without line end."""
     return json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode()
 
 
@@ -23,7 +23,7 @@ def _escaped(record: Record) -> bytes:
     return json.dumps(record, separators=(",", ":")).encode()
 
 
-# A defect takes the record and gives the line. Those of INVALID belong into quarantine, those of VALID are clicks.
+# A defect turns a record into a line. Those in INVALID belong in quarantine, those in VALID are clicks.
 INVALID: dict[str, tuple[float, Callable[[Record], bytes]]] = {
     "truncated": (0.0004, lambda r: line_of(r)[:-20]),
     "not_utf8": (0.0003, lambda r: line_of({**r, "Title": "@@"}).replace(b"@@", b"\xff\xfe")),
@@ -53,7 +53,7 @@ VALID: dict[str, tuple[float, Callable[[Record], bytes]]] = {
 }
 DUPLICATE_SHARE = 0.01
 OUT_OF_ORDER_SHARE = 0.03
-OUT_OF_ORDER_MS = 600_000  # a line is that late at most, unless it is one of `days_late`
+OUT_OF_ORDER_MS = 600_000  # at most, unless the line is one of `days_late`
 
 
 def _ms(record: Record) -> int:

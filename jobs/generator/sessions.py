@@ -21,7 +21,7 @@ SESSION_LETTERS = string.ascii_lowercase + "012345"
 MAX_CLICKS = 200
 MAX_HOURS = 20  # so that a session ends on the day after its start at the latest
 GAP_MEDIAN_SECONDS, GAP_SIGMA = 45.0, 1.1
-REST_AFTER_SECONDS = 3.5 * 3600  # who goes on for longer without a rest is a marathon, and has its label
+REST_AFTER_SECONDS = 3.5 * 3600  # a longer session without a pause is a marathon, and labelled so
 REST_SECONDS = 45 * 60
 RETURN_SHARE = 0.04  # of session ids come back after a pause of more than 30 minutes
 NEW_QUERY_SHARE = 0.40
@@ -123,7 +123,7 @@ def _offsets_ms(rng: random.Random, kind: str) -> list[int]:
 
 
 def _with_rests(gaps: list[float]) -> list[float]:
-    """The gaps, some of them made a rest, so that no visit reaches the length of an anomaly by chance."""
+    """The gaps, some of them lengthened to a pause, so that no visit becomes an anomaly by chance."""
     active, rested = 0.0, []
     for gap in gaps:
         active = active + gap if gap < REST_SECONDS else 0.0

@@ -18,42 +18,46 @@ def parser() -> argparse.ArgumentParser:
     """The two modes and their options."""
     top = argparse.ArgumentParser(prog="python -m jobs.producer", description=__doc__)
     modes = top.add_subparsers(dest="mode", required=True)
-    batch = modes.add_parser("batch", help="a range of days, as fast as it goes")
+    batch = modes.add_parser("batch", help="a range of days, as fast as possible")
     realtime = modes.add_parser("realtime", help="days moved to the last seven, at the pace of event_ts")
-    unless = "first day of the log; empty, every day until the last one that the log has and Kafka was never given"
+    unless = "first day of the log; empty: every day up to --last-date that the log has and Kafka was never given"
     for mode, day, says in (
         (batch, arguments.day_or_none, unless),
         (realtime, arguments.day, "first day of the log, YYYY-MM-DD"),
     ):
-        mode.add_argument("--kafka-brokers", required=True, help="bootstrap servers, host:port with commas between")
+        mode.add_argument("--kafka-brokers", required=True, help="bootstrap servers, host:port separated by commas")
         mode.add_argument("--kafka-security-path", default="", help="folder of client.properties; empty: plaintext")
         mode.add_argument("--ingestion-path", type=Path, required=True, help="folder of the log's files")
         mode.add_argument("--first-date", type=day, required=mode is realtime, help=says)
-        mode.add_argument("--last-date", type=arguments.day, required=True, help="last day, itself included")
+        mode.add_argument("--last-date", type=arguments.day, required=True, help="last day (included)")
         mode.add_argument("--topic", default=TOPIC)
-        again = "send again what is already sent and acknowledged; nothing counts twice"
+        again = "send again what was already acknowledged; nothing counts twice"
         mode.add_argument("--again", type=arguments.true_or_false, default=False, metavar="true|false", help=again)
         _add_declared(mode)
         cli.flow(mode, reads=[cli.Data("log", "{ingestion-path}")], writes=[cli.Data("topic", "{topic}")])
     batch.add_argument("--shift-weeks", type=int, default=0, help="whole weeks to move event_ts by")
-    realtime.add_argument("--speed", type=arguments.positive_float, default=1.0, help="of the sending; event_ts stay")
-    realtime.add_argument("--run-minutes", type=arguments.positive_float, default=60.0, help="then it ends")
+    realtime.add_argument(
+        "--speed", type=arguments.positive_float, default=1.0, help="of sending; event_ts is not changed"
+    )
+    realtime.add_argument(
+        "--run-minutes", type=arguments.positive_float, default=60.0, help="end after this many minutes"
+    )
     return top
 
 
 def _add_declared(mode: argparse.ArgumentParser) -> None:
-    """What the topics must be."""
+    """The topics' settings."""
     default = Declared()
     for option, value, says in (
         ("--replication", default.replication, "replicas of the topics"),
-        ("--min-insync-replicas", default.min_insync_replicas, "how many of them a record needs"),
-        ("--retention-days", default.retention_days, "how long Kafka keeps a click, at least"),
+        ("--min-insync-replicas", default.min_insync_replicas, "how many of them must store a record"),
+        ("--retention-days", default.retention_days, "how long Kafka keeps a click at least"),
     ):
         mode.add_argument(option, type=arguments.positive_int, default=value, help=says)
 
 
 def run(options: argparse.Namespace) -> None:
-    """Send; raises JobError when anything was not sent. What is wrong with the log is said before Kafka is asked."""
+    """Send; raises JobError when anything was not sent. Mistakes in the log are reported before Kafka is contacted."""
     from jobs import kafka_security
     from jobs.days import spans_text
     from jobs.producer import replay
@@ -63,7 +67,7 @@ def run(options: argparse.Namespace) -> None:
     declared = Declared(options.replication, options.min_insync_replicas, options.retention_days)
     catch_up = options.first_date is None
     if catch_up and options.again:
-        raise NonRetryableError("--again without --first-date would send the whole log: say from which day on")
+        raise NonRetryableError("--again without --first-date would send the whole log: give the first day")
     files, missing = files_of(options.ingestion_path, options.first_date, options.last_date)
     if options.mode == "batch":
         replay.check_shift(files[-1].days[-1], options.shift_weeks, dt.datetime.now(dt.UTC).date())
@@ -71,7 +75,7 @@ def run(options: argparse.Namespace) -> None:
         raise JobError(
             f"no log of {spans_text(missing)} in {options.ingestion_path}: put it there, or replay other days"
         )
-    # What kafka-python logs at every try of a connection stands once, and in plain words, in the JobError.
+    # kafka-python logs every connection attempt; the JobError says it once, in plain words.
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
     security = kafka_security.read(options.kafka_security_path)
     how = {"again": options.again, "catch_up": catch_up}

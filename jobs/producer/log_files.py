@@ -23,16 +23,16 @@ from jobs.console import say
 from jobs.days import Span, gaps, spans_text
 from jobs.errors import BrokenFileError, JobError, LogFileError, NonRetryableError
 
-# Kafka takes no longer record, as brokers come. What is longer is cut here to one byte more: a file without line ends,
-# or a small .gz of gigabytes, must not fill this machine's memory.
+# Kafka's default limit for a record. A longer line is cut here to one byte more: a file without line ends,
+# or a small .gz that unpacks to gigabytes, must not fill this machine's memory.
 MAX_LINE_BYTES = 1024 * 1024
 READ_BYTES = 256 * 1024
-GROWING_SECONDS = 600  # so long after the last write of a file its last line is whole, also without an end
+GROWING_SECONDS = 600  # this long after the last write, a file's last line is complete even without a line end
 
 _NAME = re.compile(r"((\d{4})-(\d\d)(?:-(\d\d))?)\.json(?:\.gz)?", re.ASCII)
 _DATE = re.compile(r"/Date\((-?\d{1,18})(?:[+-]\d{4})?\)/", re.ASCII)
 
-_PLAIN_BYTES = 4096  # a longer line may hold a number that Python's parser refuses, and msgspec does not
+_PLAIN_BYTES = 4096  # a longer line may hold a number that Python's parser refuses but msgspec accepts
 
 
 class _Line(msgspec.Struct, gc=False):
@@ -49,7 +49,7 @@ _decode = msgspec.json.Decoder(_Line).decode
 class LogFile:
     """One file and those of its days that were asked for.
 
-    `end` is how many of its bytes a reading of `blocks` to the end has taken, and has no meaning before that.
+    `end` is how many of its bytes `blocks` has read, once it is exhausted; meaningless before that.
     """
 
     path: Path
@@ -58,16 +58,16 @@ class LogFile:
 
     @property
     def stem(self) -> str:
-        """Its name, the same before and after it is packed."""
+        """Its name, the same whether compressed or not."""
         return self.path.name.removesuffix(".gz")
 
     def blocks(self) -> Iterator[tuple[dt.date, list[bytes]]]:
-        """The lines of these days as they are, without their ends and without blank ones, in blocks of one day each.
+        """The lines of these days unchanged, without line ends and blank lines, in blocks of one day each.
 
         All lines of a day's file are of that day, whatever their dates say. In a month's file DateCreated (UTC)
         decides; a line with no date in that month goes with the line before it, so that none is lost. A line of more
-        than MAX_LINE_BYTES is cut to one more. A last line that is still being written is left to the next reading.
-        Raises LogFileError when the file cannot be read, BrokenFileError when a packed one is broken.
+        than MAX_LINE_BYTES is cut to one more. A last line that is still being written is left for the next run.
+        Raises LogFileError when the file cannot be read, BrokenFileError when a compressed one is corrupt.
         """
         monthly = self.path.name.startswith(f"{str(self.days[0])[:7]}.")
         try:
@@ -97,38 +97,38 @@ class LogFile:
             yield from ((its, list(group)) for its, group in groupby(lines, day_of_next) if its in self.days)
 
     def _lines(self, file: BufferedReader | gzip.GzipFile) -> Iterator[list[bytes]]:
-        """The lines, as many at once as a read has."""
+        """The lines, in batches of one read each."""
         rest, taken = b"", 0
         while chunk := file.read1(READ_BYTES):
             taken += len(chunk)
             *lines, rest = (rest + chunk).split(b"\n")
-            rest = rest[: MAX_LINE_BYTES + 2]  # of an endless line, and its possible "\r"
+            rest = rest[: MAX_LINE_BYTES + 2]  # of an overlong line, with its possible "\r"
             yield _stripped(lines)
         if self._is_growing(rest, file):
             self.end = taken - len(rest)
-            say(f"{self.path.name}: its last line has no end yet, and waits for the next run")
+            say(f"{self.path.name}: its last line has no line end yet; left for the next run")
         else:
             self.end = os.fstat(file.fileno()).st_size if self.path.suffix == ".gz" else taken
             yield _stripped([rest])
 
     def _is_growing(self, rest: bytes, file: BufferedReader | gzip.GzipFile) -> bool:
-        """Whether somebody is just writing this last line: it is not whole, and the file was written lately."""
+        """Whether this last line is still being written: it is incomplete, and the file was written to recently."""
         is_part = 0 < len(rest.strip()) <= MAX_LINE_BYTES and self.path.suffix != ".gz" and _object(rest) is None
         return is_part and time.time() - os.fstat(file.fileno()).st_mtime < GROWING_SECONDS
 
 
 def _stripped(lines: list[bytes]) -> list[bytes]:
-    """Without line ends, blank lines, and what is too much of the first one, which earlier reads may have begun."""
+    """Without line ends, blank lines, and the excess of the first line, which earlier reads may have begun."""
     if lines:
         lines[0] = lines[0].rstrip(b"\r")[: MAX_LINE_BYTES + 1]
     return [line.rstrip(b"\r") for line in lines if line and not line.isspace()]
 
 
 def files_of(folder: Path, first: dt.date | None, last: dt.date) -> tuple[list[LogFile], list[Span]]:
-    """The files of these days in order, and the days without one; without `first` from the log's beginning on.
+    """The files of these days in order, and the days without a file; without `first`, from the start of the log.
 
-    A day's own file goes before its month's, a plain file before a packed one. Raises JobError when there is no
-    folder, it is closed to this user, or it holds none of the days.
+    A day's file takes precedence over its month's, a plain file over a compressed one. Raises JobError when there is no
+    folder, it is not readable by this user, or it has none of the days.
     """
     if first and last < first:
         raise NonRetryableError(f"--last-date {last} is before --first-date {first}: swap them")
@@ -161,7 +161,7 @@ def files_of(folder: Path, first: dt.date | None, last: dt.date) -> tuple[list[L
 
 
 def _days_of(name: re.Match[str]) -> Iterator[dt.date]:
-    """The days of a file: one, or those of a month; none of a name that is no date."""
+    """The days of a file: one, or those of a month; none if its name is not a date."""
     year, month = int(name[2]), int(name[3])
     if not (dt.MINYEAR <= year and 1 <= month <= 12):
         return
@@ -171,20 +171,20 @@ def _days_of(name: re.Match[str]) -> Iterator[dt.date]:
 
 
 def record_of(line: bytes) -> dict[str, Any]:
-    """A line's JSON object as far as the producer needs it; empty when it is none (Spark says what is wrong)."""
+    """What the producer needs of a line's JSON object; empty if it is not one (Spark reports what is wrong)."""
     return _object(line) or {}
 
 
 def _object(line: bytes) -> dict[str, Any] | None:
     try:
-        record = json.loads(line.strip().removesuffix(b","))  # bytes: a BOM is taken
+        record = json.loads(line.strip().removesuffix(b","))  # bytes: a BOM is accepted
     except (ValueError, RecursionError):
         return None
     return record if isinstance(record, dict) else None
 
 
 def session_keys(lines: Iterable[bytes]) -> list[bytes | None]:
-    """The bytes of each line's SessionId, or None when it has none."""
+    """The bytes of each line's SessionId, or None."""
     return [plain.SessionId.encode() or None if (plain := _plain(line)) else _parsed_key(line) for line in lines]
 
 
@@ -194,7 +194,7 @@ def _parsed_key(line: bytes) -> bytes | None:
 
 
 def _plain(line: bytes) -> _Line | None:
-    """A line that is as nearly all are, eight times as fast as by `record_of`; None of another one."""
+    """A line of the usual form, eight times as fast as by `record_of`; None for any other."""
     if len(line) > _PLAIN_BYTES or b"\\" in line or not line.isascii():
         return None
     try:

@@ -1,4 +1,4 @@
-"""How far each log file is acknowledged: kept in Kafka beside the clicks, and believed only while they are there."""
+"""How far each log file is acknowledged: stored in Kafka beside the clicks, and trusted only while they are there."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ from jobs.producer.log_files import LogFile
 from jobs.producer.topics import progress_topic, reason
 
 READ_SECONDS = 30
-# What a broker says that has just started, or has not heard of a new topic yet.
+# Errors of a broker that has just started, or does not know a new topic yet.
 STARTING = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, KafkaError.UNKNOWN_TOPIC_OR_PART)
 
 
 class Block:
-    """Lines sent one after another, which count as acknowledged once Kafka has all of them that it takes.
+    """Consecutive lines, which count as acknowledged once Kafka has all of them that it accepts.
 
     `first` and `last` hold the reports of their ends in each partition; a partition keeps the order of its lines.
-    `file_end` is how many bytes the file has if these are its last lines, `too_long` counts those that Kafka does not
+    `file_end` is the file's size if these are its last lines, `too_long` counts those that Kafka does not
     take.
     """
 
     def __init__(self, progress: Progress | None, failures: list[str], file_end: int | None = None) -> None:
-        """No line yet, of the file of this progress; `failures` takes why Kafka has one not."""
+        """No line yet of this progress's file; `failures` collects why Kafka lacks a line."""
         self.progress, self._failures, self.file_end = progress, failures, file_end
         self.text, self.count, self.acknowledged, self.too_long = b"", 0, 0, 0
         self.first: dict[int, Message] = {}
         self.last: dict[int, Message] = {}
 
     def close(self, lines: Sequence[bytes]) -> None:
-        """Say which lines they are, after they are sent and before any report is taken."""
+        """Set the lines, after they are sent and before any delivery report is handled."""
         self.text = b"\n".join([*lines, b""])
         self.count = len(lines)
 
     def delivered(self, error: KafkaError | None, message: Message) -> None:
-        """Take librdkafka's report of one line."""
+        """Handle librdkafka's delivery report of one line."""
         if error is not None:
             self._failures.append(reason(error))
             return
@@ -55,15 +55,15 @@ class Block:
 
     @property
     def complete(self) -> bool:
-        """Kafka has all of them."""
+        """Whether Kafka has all of them."""
         return self.acknowledged + self.too_long == self.count
 
 
 class Progress:
-    """The acknowledged lines of one file in one shift, from its first one on and without a gap.
+    """The acknowledged lines of one file with one shift, from the first line on, without a gap.
 
-    `lines` counts them, those among them that are `too_long` and that Kafka has not, and those that are `unnoted`: of
-    which Kafka is not told. `digest` is their SHA-256, and `ends` says where Kafka holds them: partition → offset of
+    `lines` counts them, `too_long` those that Kafka does not have, and `unnoted` those
+    not recorded in Kafka yet. `digest` is their SHA-256, and `ends` says where Kafka holds them: partition → offset of
     the first one, offset of the last one, event_id of the last one. `file_end`: they are all lines of the file, which
     had so many bytes.
     """
@@ -78,7 +78,7 @@ class Progress:
         self.ends: dict[int, tuple[int, int, str]] = {}
 
     def add(self, block: Block) -> None:
-        """The next lines, and where they are, as far as the broker says it: not of lines that it had before."""
+        """The next lines and their places, as far as the broker reports them: not for lines that it already had."""
         self.lines += block.count
         self.too_long += block.too_long
         self.unnoted += block.count
@@ -92,7 +92,7 @@ class Progress:
                 self.ends[partition] = (begin, end, event_id(last.value() or b"", self.shift_ms))
 
     def value(self) -> bytes:
-        """What is kept in Kafka."""
+        """What is stored in Kafka."""
         names = {
             "file": self.file.stem,
             "days": [str(self.file.days[0]), str(self.file.days[-1])],
@@ -107,7 +107,7 @@ class Progress:
         return json.dumps(names).encode()
 
     def take_over(self, kept: dict[str, Any], file: LogFile) -> bool:
-        """Go on where a kept one ended; False when the file does not begin with the lines that were sent."""
+        """Continue from stored progress; False if the file does not begin with the lines that were sent."""
         for _, lines in file.blocks():
             block = Block(self, [])
             block.close(lines[: kept["lines"] - self.lines])
@@ -121,7 +121,7 @@ class Progress:
 
 
 class Journal:
-    """The topic that holds the progress, one record per file and shift, the newest of which counts."""
+    """The progress topic: one record per file and shift, of which the newest counts."""
 
     def __init__(
         self,
@@ -133,15 +133,15 @@ class Journal:
         again: bool = False,
         catch_up: bool = False,
     ) -> None:
-        """Read the progress of all files, or with `again` forget it; raises KafkaException.
+        """Read the progress of all files, or with `again` ignore it; raises KafkaException.
 
-        With `catch_up` what Kafka has dropped since, as its retention has it, is not sent again.
+        With `catch_up`, what Kafka has dropped since by its retention is not sent again.
         """
         self._topic, self._topic_id, self._catch_up = topic, topic_id, catch_up
         self._consumer = Consumer(
             {
                 "bootstrap.servers": brokers,
-                "group.id": "tripclick-producer",  # is asked for, and not used: nothing is committed
+                "group.id": "tripclick-producer",  # required but unused: nothing is committed
                 "enable.auto.commit": False,
                 "enable.partition.eof": True,
                 "auto.offset.reset": "error",
@@ -159,7 +159,7 @@ class Journal:
         self._consumer.close()
 
     def given(self, shift_ms: int) -> set[tuple[str, dt.date, int]]:
-        """What Kafka was given to the end, whether it still holds it or not: a file's stem, a day of it, its bytes."""
+        """Complete days that Kafka was given, even if it has dropped them: a file's stem, a day, the file's size."""
         notes = [json.loads(value) for value in self._kept.values() if value]
         return {
             (note["file"], day, note["file_end"])
@@ -169,7 +169,7 @@ class Journal:
         }
 
     def progress(self, file: LogFile, shift_ms: int) -> Progress:
-        """Where an earlier run left this file, or its beginning, said loudly when what is kept does not hold any more.
+        """Where an earlier run left this file, or its beginning; warns if the stored progress is no longer valid.
 
         Raises KafkaException, and LogFileError when the file cannot be read as far as it was sent.
         """
@@ -182,28 +182,30 @@ class Journal:
         if not wrong and not found.take_over(kept, file):
             wrong = "the file is not the one that was sent"
         if wrong:
-            say(f"warning: {file.path.name}: {kept['lines']} lines were acknowledged, but {wrong}: sends all again")
+            say(
+                f"warning: {file.path.name}: {kept['lines']} lines were acknowledged, but {wrong}: sends them all again"
+            )
             return new
-        say(f"{file.path.name}: its first {found.lines} lines are already sent and acknowledged, goes on after them")
+        say(f"{file.path.name}: its first {found.lines} lines were already sent and acknowledged: continues after them")
         return found
 
     def _recreated(self, kept: dict[str, Any]) -> str:
         return "" if kept["topic_id"] == self._topic_id else f"topic {self._topic} was recreated since"
 
     def _dropped(self, kept: dict[str, Any]) -> str:
-        """Why Kafka does not hold these lines any more, or nothing."""
+        """Why Kafka no longer has these lines, or nothing."""
         for number, (first, last, identity) in kept["ends"].items():
             partition = TopicPartition(self._topic, int(number))
             begin, end = bounds(self._consumer, partition)
             where = f"partition {number} of topic {self._topic}"
             if begin > first:
-                return f"{where} now begins at offset {begin}, and they begin at {first}"
+                return f"{where} now begins at offset {begin}, but they begin at {first}"
             if last >= end or all(_identity(record) != identity for record in self._records(partition, last, last + 1)):
                 return f"{where} lost what it had at offset {last}"
         return ""
 
     def _records(self, partition: TopicPartition, begin: int, end: int) -> Iterator[Message]:
-        """The records of these offsets, `end` not included; a compacted topic does not have all of them."""
+        """The records of these offsets, `end` excluded; a compacted topic lacks some."""
         self._consumer.assign([TopicPartition(partition.topic, partition.partition, begin)])
         deadline = time.monotonic() + READ_SECONDS
         reached = begin
@@ -221,7 +223,7 @@ class Journal:
 
 
 def bounds(consumer: Consumer, partition: TopicPartition) -> tuple[int, int]:
-    """The offsets of a partition's first record and of the one to come."""
+    """The offsets of a partition's first record and of its next one."""
     deadline = time.monotonic() + READ_SECONDS
     while True:
         try:
@@ -233,7 +235,7 @@ def bounds(consumer: Consumer, partition: TopicPartition) -> tuple[int, int]:
 
 
 def _offset(record: Message) -> int:
-    """Below 0 when it is not known."""
+    """Below 0 if unknown."""
     offset = record.offset()
     return -1 if offset is None else offset
 

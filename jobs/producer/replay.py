@@ -34,29 +34,29 @@ class Sink(Protocol):
         """How many lines are stored."""
 
     def given(self, shift_ms: int) -> set[tuple[str, dt.date, int]]:
-        """What earlier runs sent to its end: a file's stem, a day of it, its bytes."""
+        """Complete days that earlier runs sent: a file's stem, a day, the file's size."""
 
     def resume(self, file: LogFile, shift_ms: int) -> int:
-        """Begin a file: how many of its lines are stored already."""
+        """Begin a file; returns how many of its lines are stored already."""
 
     def end_file(self, size: int) -> None:
-        """End that file, which has so many bytes."""
+        """End that file, which has this size in bytes."""
 
     def send(self, lines: Sequence[bytes], shift_ms: int) -> None:
         """Take lines."""
 
     def wait(self, seconds: float) -> None:
-        """Let so much time go by."""
+        """Wait for so many seconds."""
 
     def flush(self) -> None:
         """Wait until all are stored."""
 
     def finish(self, days: int) -> None:
-        """Flush and say the sums."""
+        """Flush and print the totals."""
 
 
 def check_shift(last: dt.date, shift_weeks: int, today: dt.date) -> None:
-    """Raise JobError when the shift leads further ahead than the contract lets an event be."""
+    """Raise JobError when the shift leads further into the future than the contract allows."""
     if last.toordinal() + 7 * shift_weeks > (today + MAX_EVENT_AHEAD).toordinal():
         raise NonRetryableError(
             f"--shift-weeks {shift_weeks} moves {last} more than {MAX_EVENT_AHEAD.days} days ahead of today, {today}, "
@@ -65,9 +65,9 @@ def check_shift(last: dt.date, shift_weeks: int, today: dt.date) -> None:
 
 
 def send_new(sink: Sink, files: list[LogFile], last: dt.date, shift_weeks: int) -> None:
-    """Of these files, which are all of the log until `last`, send the days that Kafka was never given, and say which.
+    """Of these files, the whole log until `last`, send the days that Kafka was never given, and print which.
 
-    A day of a file that has grown since is one of them. A day without a file is said, and is no error here.
+    This includes the days of a file that has grown since. A day without a file is a warning, not an error.
     """
     given = sink.given(shift_weeks * WEEK_MS)
     days = {day: LogFile(file.path, (day,)) for file in files for day in file.days}
@@ -89,14 +89,14 @@ def send_batch(sink: Sink, files: list[LogFile], missing: list[Span], shift_week
                 sink.send(lines, shift_weeks * WEEK_MS)
         except LogFileError as error:
             wrong.append(str(error))
-            if isinstance(error, BrokenFileError):  # as it is, it has no more
+            if isinstance(error, BrokenFileError):  # nothing more can be read from it
                 sink.end_file(file.end)
         for day, count in sorted(read.items()):
             say(f"{day}: read {count} lines of {file.path.name}; {sink.acknowledged} sent and acknowledged in all")
         wrong += _empty_days(file, read)
     sink.finish(sum(len(file.days) for file in files))
     if wrong:
-        # A file that is not there may come.
+        # A missing file may still arrive.
         kind = JobError if missing and len(wrong) == 1 else NonRetryableError
         raise kind(f"{'; '.join(wrong)}: the rest is in Kafka; fix this, then send these days again")
 
@@ -104,7 +104,7 @@ def send_batch(sink: Sink, files: list[LogFile], missing: list[Span], shift_week
 def _blocks_left(
     sink: Sink, file: LogFile, shift_ms: int, read: Counter[dt.date]
 ) -> Iterator[tuple[dt.date, Sequence[bytes]]]:
-    """The lines that are not stored yet, and their days; `read` counts those that are, too."""
+    """The lines that are not stored yet, with their days; `read` counts the stored ones too."""
     already = sink.resume(file, shift_ms)
     for day, lines in file.blocks():
         read[day] += len(lines)
@@ -116,7 +116,7 @@ def _blocks_left(
 
 def _empty_days(file: LogFile, read: Counter[dt.date]) -> Iterable[str]:
     return [
-        f"{day} has no line in {file.path} (no click in a day is not plausible: look at the web server)"
+        f"{day} has no line in {file.path} (a day without clicks is implausible: check the web server)"
         for day in file.days
         if not read[day]
     ]
@@ -128,7 +128,7 @@ def weeks_to_today(first: dt.date, today: dt.date) -> int:
 
 
 def weeks_to_now(first: dt.date, last: dt.date, speed: float, today: dt.date) -> int:
-    """Whole weeks that move a replay of these days close to `today`, and no click ahead of when it is sent.
+    """Whole weeks that move a replay of these days close to `today`, without a click ahead of its sending.
 
     At speed 1 each click waits for its time, so the first day may be today. Another speed has no such wait: the last
     day is yesterday at the latest.
@@ -151,13 +151,13 @@ class Pace:
     def due(self, event: float, day_start: float) -> float:
         """When to send a click of this event time, in a log whose day starts at `day_start` (event time too)."""
         if self.origin is None:
-            # A log may begin with a click that is days late; waiting from that one on would be a long silence.
+            # A log may begin with a click that is days late; starting from that one would mean a long wait.
             self.origin = self.started if self.speed == 1 else max(event, day_start)
         return self.started + (event - self.origin) / self.speed
 
 
 class TimeIsOver(Exception):  # noqa: N818 (nothing is wrong)
-    """The replay's end has come."""
+    """The replay's time is over."""
 
 
 class Replay:

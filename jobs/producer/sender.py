@@ -23,15 +23,15 @@ from jobs.producer.log_files import LogFile, session_keys
 from jobs.producer.progress import Block, Journal, Progress
 from jobs.producer.topics import connected, ensure_topics, progress_topic, reason
 
-DELIVERY_SECONDS = 120  # of retries, which is time for a broker to restart
+DELIVERY_SECONDS = 120  # of retries: enough for a broker to restart
 CLOSE_SECONDS = 10  # after an error or a signal
-# Lines sent whose acknowledgement is not noted yet: the most that a killed run sends again.
+# Lines sent but not yet recorded as acknowledged: the most that a killed run sends again.
 MAX_WAITING = 30_000
 MAX_WAITING_BYTES = 64 * 1024 * 1024  # what a slow broker may fill of this machine's memory
 NAMED_LINES = 20  # of those that are too long, at most
 BLOCK_LINES = 1000  # taken, and counted as acknowledged, together
-NOTE_LINES, NOTE_SECONDS = 2000, 1.0  # how far a file is, is noted after so many lines or so long
-POLL_SECONDS = 0.2  # and a signal is heard
+NOTE_LINES, NOTE_SECONDS = 2000, 1.0  # progress is recorded after this many lines or seconds
+POLL_SECONDS = 0.2  # after which a signal is handled
 PRECISE_SECONDS = 0.003  # librdkafka counts in milliseconds
 
 SETTINGS = {
@@ -42,7 +42,7 @@ SETTINGS = {
     "queue.buffering.max.messages": 2 * MAX_WAITING,
     "queue.buffering.max.kbytes": 4 * MAX_WAITING_BYTES // 1024,
     "reconnect.backoff.max.ms": 2000,  # librdkafka's own 10 seconds would outlast a broker's restart
-    "log_level": 0,  # what librdkafka logs is in the errors as well
+    "log_level": 0,  # the errors contain what librdkafka logs
 }
 
 
@@ -63,15 +63,15 @@ class Sender:
         again: bool = False,
         catch_up: bool = False,
     ) -> None:
-        """Connect and see to the topics; raises JobError when no broker answers or the topics cannot be used.
+        """Connect and prepare the topics; raises JobError when no broker answers or the topics cannot be used.
 
-        With `again`, what earlier runs sent is sent once more; with `catch_up` not even what Kafka has dropped since.
+        With `again`, what earlier runs sent is sent once more; with `catch_up`, not even what Kafka has dropped since.
         """
         self.topic = topic
         self.sent = self.too_long = self.already = 0
         self._line = 0  # of the file at hand
         self._left_out: Counter[str] = Counter()  # lines too long for Kafka, by the file's name
-        self._stored = self._safe = 0  # of `sent`: acknowledged without a gap, and noted if they are to be
+        self._stored = self._safe = 0  # of `sent`: acknowledged without a gap, and recorded where required
         self._blocks: deque[Block] = deque()
         self._waiting_bytes = 0
         self._progress: Progress | None = None  # of the lines that are sent now
@@ -87,7 +87,7 @@ class Sender:
             self._journal = Journal(brokers, topic, found.id, security, again=again, catch_up=catch_up)
             self._producer = _producer(brokers, security, found.longest)
         except (AdminError, KafkaException) as error:
-            raise JobError(f"Kafka at {brokers} does not let us send to {topic}: {reason(error)}") from error
+            raise JobError(f"Kafka at {brokers} denies writing to {topic}: {reason(error)}") from error
         finally:
             admin.close()
 
@@ -97,7 +97,7 @@ class Sender:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Give what is under way its chance, also after an error or a signal, and then say how far it came."""
+        """Give lines in flight a chance, even after an error or a signal, then print how far it got."""
         if kind is not None and not self._finished:
             with suppress(JobError):  # must not hide the error or the signal that led here
                 self.flush(CLOSE_SECONDS)
@@ -108,11 +108,11 @@ class Sender:
 
     @property
     def acknowledged(self) -> int:
-        """Lines that all in-sync replicas have."""
+        """How many lines all in-sync replicas have."""
         return self._stored + sum(block.acknowledged for block in self._blocks)
 
     def resume(self, file: LogFile, shift_ms: int) -> int:
-        """Begin a file: how many of its lines, from the first one on, an earlier run sent and Kafka still holds.
+        """Begin a file; returns how many of its first lines an earlier run sent and Kafka still has.
 
         Raises JobError when Kafka does not answer, LogFileError when the file is broken.
         """
@@ -121,7 +121,7 @@ class Sender:
             self._progress = self._journal.progress(file, shift_ms)
         except KafkaException as error:
             raise JobError(
-                f"Kafka does not say how far {file.path.name} was sent ({reason(error)}): see that the broker runs, "
+                f"Kafka does not return how far {file.path.name} was sent ({reason(error)}): see that the broker runs, "
                 "then run the task again"
             ) from error
         self._line = self._progress.lines
@@ -131,17 +131,17 @@ class Sender:
         return self._line
 
     def given(self, shift_ms: int) -> set[tuple[str, dt.date, int]]:
-        """What earlier runs sent to its end: a file's stem, a day of it, its bytes."""
+        """Complete days that earlier runs sent: a file's stem, a day, the file's size."""
         return self._journal.given(shift_ms)
 
     def end_file(self, size: int) -> None:
-        """The lines that were sent are all of the file at hand, which has so many bytes."""
+        """All lines of the current file, which has this size in bytes, were sent."""
         self._blocks.append(Block(self._progress, self._failures, size))
 
     def send(self, lines: Sequence[bytes], shift_ms: int) -> None:
-        """Send these lines as they are, each keyed by its SessionId, with the shift of their replay as a header.
+        """Send these lines unchanged, each keyed by its SessionId, with the replay's shift as a header.
 
-        Raises JobError as soon as a line before them was lost: what comes after would be lost as well.
+        Raises JobError as soon as an earlier line was lost: later ones would be lost as well.
         """
         for begin in range(0, len(lines), BLOCK_LINES):
             self._make_room()
@@ -150,7 +150,7 @@ class Sender:
             self._serve(self._producer.poll, 0)
 
     def wait(self, seconds: float) -> None:
-        """Take acknowledgements for so long; raises JobError when a line was lost."""
+        """Handle acknowledgements for so many seconds; raises JobError when a line was lost."""
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > PRECISE_SECONDS:
             self._serve(self._producer.poll, left - PRECISE_SECONDS / 2)
@@ -166,7 +166,7 @@ class Sender:
             self._serve(self._producer.flush, POLL_SECONDS, note_after=1)
 
     def finish(self, days: int) -> None:
-        """Flush and say the sums; raises JobError when a line was not stored."""
+        """Flush and print the totals; raises JobError when a line was not stored."""
         self.flush()
         self._finished = True
         before = f"; {self.already} were already sent" if self.already else ""
@@ -174,7 +174,7 @@ class Sender:
         if self._left_out:
             files = ", ".join(f"{count} of {name}" for name, count in self._left_out.items())
             raise NonRetryableError(
-                f"{self._left_out.total()} lines are longer than Kafka takes and were not stored, the others were: "
+                f"{self._left_out.total()} lines are longer than Kafka accepts and were not stored, the others were: "
                 f"{files}; look for a missing line end in the log"
             )
 
@@ -187,7 +187,7 @@ class Sender:
             self._serve(self._producer.poll, POLL_SECONDS)
 
     def _queue(self, lines: Sequence[bytes], shift_ms: int) -> None:
-        """Give librdkafka the lines as one block, but for those that are too long."""
+        """Give librdkafka the lines as one block, except those that are too long."""
         block = Block(self._progress, self._failures)
         produce, topic, delivered = self._producer.produce, self.topic, block.delivered
         headers: list[tuple[str, str | bytes | None]] = [(SHIFT_HEADER, str(shift_ms).encode("ascii"))]
@@ -212,18 +212,18 @@ class Sender:
         self._waiting_bytes += len(block.text)
 
     def _leave_out(self, line: bytes, number: int) -> None:
-        """Waiting or trying again would not help, and the lines after it are good."""
+        """Count it and go on: a retry would not help, and the lines after it are valid."""
         self.too_long += 1
         name = self._progress.file.path.name if self._progress else "the log"
         self._left_out[name] += 1
         if self.too_long <= NAMED_LINES:
             say(
-                f"warning: line {number} of {name}, blank ones not counted, is longer than Kafka takes, "
+                f"warning: line {number} of {name}, blank ones not counted, is longer than Kafka accepts, "
                 f"{self._longest} bytes; it begins {line[:60]!r}"
             )
 
     def _serve(self, poll: Callable[[float], int], seconds: float, note_after: int = NOTE_LINES) -> None:
-        """Take acknowledgements; raises JobError when one is a refusal."""
+        """Handle acknowledgements; raises JobError when a line was refused."""
         with cli.undivided():
             poll(min(seconds, POLL_SECONDS))
             if not self._failures:
@@ -240,7 +240,7 @@ class Sender:
             )
 
     def _collect(self, note_after: int) -> None:
-        """Count the blocks that Kafka has, up to the first one that it has not yet, and keep how far the files are."""
+        """Count the blocks that Kafka has, up to the first that it lacks, and record the files' progress."""
         while self._blocks and self._blocks[0].complete:
             block = self._blocks.popleft()
             if self._reached is not block.progress:
@@ -253,7 +253,7 @@ class Sender:
         self._note(note_after if time.monotonic() - self._noted_at < NOTE_SECONDS else 1)
 
     def _note(self, after: int) -> None:
-        """Keep in Kafka how far the file is, if that is so many lines more."""
+        """Record in Kafka how far the file is, if it has advanced by at least so many lines."""
         progress, stored = self._reached, self._stored
         if not progress:
             self._safe = stored
@@ -273,7 +273,7 @@ class Sender:
     def _loss(self) -> JobError:
         lost = self.sent - self.acknowledged - self.too_long
         fix = "see that the broker runs"
-        if "MSG_SIZE_TOO_LARGE" in self._failures[0]:  # which a topic whose settings we may read never says
+        if "MSG_SIZE_TOO_LARGE" in self._failures[0]:  # never returned by a topic whose settings we may read
             fix = f"let this user read the settings of {self.topic} (DescribeConfigs)"
         return JobError(
             f"{lost} of {self.sent} lines were not acknowledged by Kafka ({self._failures[0]}): {fix}, then run the "
@@ -284,5 +284,5 @@ class Sender:
 def _producer(brokers: str, security: Security, longest: int) -> Producer:
     limit = DELIVERY_SECONDS * 1000
     limits = {"delivery.timeout.ms": limit, "request.timeout.ms": min(30_000, limit) - 1000}
-    limits["message.max.bytes"] = longest  # of a line and its key; and so no batch is more than the topic takes
+    limits["message.max.bytes"] = longest  # of a line and its key; so no batch exceeds what the topic accepts
     return Producer({"bootstrap.servers": brokers, **SETTINGS, **limits, **security.librdkafka})

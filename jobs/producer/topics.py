@@ -1,4 +1,4 @@
-"""The topics as the environment declares them: created when missing, and brought to that when they are there."""
+"""The topics as the environment declares them: created if missing, raised to that if they exist."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ from jobs.kafka_topic import DAY_MS, Declared, Tools, lacking, pairs
 from jobs.producer.log_files import MAX_LINE_BYTES
 
 CONNECT_SECONDS = 15
-RECORD_BYTES = 1024  # of a record, beside its line and its key, at most
+RECORD_BYTES = 1024  # of a record beyond its line and key, at most
 _DEFAULT_BATCH_BYTES = str(1024 * 1024 + 12)  # of a broker whose topic's settings this user may not read
 
 
 @dataclass(frozen=True)
 class Topic:
-    """The topic of clicks: its id, which changes when it is recreated, and the longest line that it takes, in bytes."""
+    """The clicks topic: its id, which changes when it is recreated, and the longest line it accepts, in bytes."""
 
     id: str
     longest: int
 
 
 def progress_topic(topic: str) -> str:
-    """The topic that holds how far each log file is acknowledged in `topic`."""
+    """The topic that records how far each log file is acknowledged in `topic`."""
     return f"{topic}.progress"
 
 
 def ensure_topics(admin: KafkaAdminClient, topic: str, declared: Declared, tools: Tools) -> Topic:
-    """See to both topics.
+    """Create or adjust both topics.
 
-    What they have less than declared is set, and said. NonRetryableError with Kafka's own command for what a person
+    Weaker settings than declared are raised, and printed. NonRetryableError with Kafka's own command for what a person
     must do: give more replicas, or what this user may not set.
     """
     wanted = {topic: (PARTITIONS, declared.clicks), progress_topic(topic): (1, declared.progress)}
@@ -60,7 +60,7 @@ def ensure_topics(admin: KafkaAdminClient, topic: str, declared: Declared, tools
 
 
 def connected(brokers: str, security: Security = PLAINTEXT) -> KafkaAdminClient:
-    """A connected admin client; kafka-python gives up at the first refusal, a broker that starts needs some seconds."""
+    """A connected admin client; kafka-python gives up at the first refusal, a starting broker needs some seconds."""
     deadline = time.monotonic() + CONNECT_SECONDS
     while True:
         try:
@@ -78,7 +78,7 @@ def connected(brokers: str, security: Security = PLAINTEXT) -> KafkaAdminClient:
 
 
 def reason(error: Exception | KafkaError) -> str:
-    """The kind of an error and its words."""
+    """The kind of an error and its text."""
     cause = error.args[0] if isinstance(error, KafkaException) else error
     if isinstance(cause, KafkaError):
         return f"{cause.name()}: {cause.str()}"
@@ -93,16 +93,16 @@ def _see_to(
     declared: Declared,
     tools: Tools,
 ) -> Iterator[str]:
-    """Bring a topic to what is declared; what a person must do, with the command."""
+    """Bring a topic to what is declared; yields what a person must do, with the command."""
     partitions, settings = wanted
     yield from _missing_replicas(admin, topic, found, declared.replication, tools)
     yield from _weak_settings(admin, topic, settings, tools)
-    if (there := len(found["partitions"])) != partitions:  # a session stays in order in whatever number of them
+    if (there := len(found["partitions"])) != partitions:  # a session stays in order with any number of them
         say(f"warning: topic {topic} has {there} partitions, the contract declares {partitions}")
 
 
 def _found(admin: KafkaAdminClient, topic: str) -> dict[str, Any]:
-    """What Kafka says of a topic; empty when there is none."""
+    """Kafka's description of a topic; empty if there is none."""
     found: dict[str, Any] = admin.describe_topics([topic])[0]
     return {} if found["error_code"] == UnknownTopicOrPartitionError.errno else found
 
@@ -149,10 +149,10 @@ def _settings(admin: KafkaAdminClient, topic: str) -> dict[str, str]:
 
 
 def _warn_of_others(topic: str, has: Mapping[str, str], declared: Mapping[str, str]) -> None:
-    """Of what a topic may have more than declared, or beside it."""
+    """Warnings about settings stronger than declared, or not declared."""
     days = int(has.get("retention.ms", 0)) / DAY_MS
     if "retention.ms" in declared and not 0 <= days <= int(declared["retention.ms"]) / DAY_MS:
-        kept = "for ever" if days < 0 else f"for {days:g} days"
+        kept = "forever" if days < 0 else f"for {days:g} days"
         say(f"warning: topic {topic} keeps records {kept}, --retention-days declares less")
     if (most := has.get("retention.bytes", "-1")) != "-1":
-        say(f"warning: topic {topic} keeps at most {most} bytes of a partition, and no such limit is declared")
+        say(f"warning: topic {topic} keeps at most {most} bytes per partition, but no such limit is declared")

@@ -138,7 +138,7 @@ def refuse(written: Written, this: Run) -> None:
         raise JobError("the definitions of the marts have changed")
     for before, now in ((last.clicks, this.clicks), (last.quarantine, this.quarantine)):
         if before is None or now is None or before.table_id != now.table_id:
-            raise JobError("the curated stream was made anew since the last run")
+            raise JobError("the curated stream was recreated since the last run")
         if not before.notes_changes:
             raise JobError("the curated stream did not note its changes yet when the last run read it")
     ago = dt.datetime.now(dt.UTC) - written.ended

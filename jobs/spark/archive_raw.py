@@ -1,4 +1,4 @@
-"""All of Kafka that is not archived yet → archive raw: every record as it came, once by (topic, partition, offset)."""
+"""All Kafka records not archived yet → raw archive: unchanged, each (topic, partition, offset) once."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def parser() -> argparse.ArgumentParser:
     result = argparse.ArgumentParser(prog="archive_raw", description=__doc__)
     result.add_argument("--kafka-brokers", required=True, help="host:port, host:port")
     result.add_argument("--kafka-security-path", default="", help="folder of client.properties; empty: plaintext")
-    result.add_argument("--archive-path", required=True, help="root folder of the archive raw")
+    result.add_argument("--archive-path", required=True, help="root folder of the raw archive")
     result.add_argument("--checkpoint-path", required=True, help="root folder of the checkpoints")
     result.add_argument("--topic", default=TOPIC)
     archive = Data("lake", tables.table_path("{archive-path}", tables.ARCHIVE))

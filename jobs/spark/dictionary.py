@@ -40,7 +40,7 @@ def _section(table: Table) -> Iterator[str]:
 
 
 def _rules() -> Iterator[str]:
-    yield "## Anomaly rules\n\nWhat makes a session conspicuous; a sliding window has its end and not its start.\n"
+    yield "## Anomaly rules\n\nWhat makes a session anomalous; a sliding window has its end and not its start.\n"
     yield f"| rule | metric | {' | '.join(name for name, _ in RULES[0].levels)} |\n|---|---|---|---|"
     for rule in RULES:
         yield f"| `{rule.rule_id}` | {rule.meaning} | {' | '.join(f'{level:g}' for _, level in rule.levels)} |"

@@ -80,7 +80,7 @@ def _causes(exception: Any) -> str:
 
 
 def require_same_topic(spark: SparkSession, topic: str, topic_id: str, checkpoint: str) -> None:
-    """Note beside a checkpoint which topic it is of; JobError when that was deleted and made anew since.
+    """Note beside a checkpoint which topic it is of; JobError when that was deleted and recreated since.
 
     Its offsets begin at 0 again: those that the checkpoint has would be passed over in silence.
     """
@@ -90,7 +90,7 @@ def require_same_topic(spark: SparkSession, topic: str, topic_id: str, checkpoin
     known = [name for name in files.names() if not name.startswith(".")]
     if known and topic_id not in known:
         raise NonRetryableError(
-            f"the topic {topic} was deleted and made anew, or is another than {checkpoint} is of. To go on with what "
+            f"the topic {topic} was deleted and recreated, or is not the one of {checkpoint}. To continue with what "
             f"is there, delete {checkpoint}: it is all read again, counted once"
         )
     files.create(topic_id, b"")
@@ -140,11 +140,11 @@ def records(spark: SparkSession, brokers: str, topic: str, security: Security = 
 
 
 def archived_records(spark: SparkSession, path: str, topic: str) -> DataFrame:
-    """The same stream of the records in an archive raw, those among them that Kafka has dropped."""
+    """The same stream of the records in a raw archive, including those that Kafka has dropped."""
     from jobs.spark.writer import is_table
 
     if not is_table(spark, path):
-        raise JobError(f"there is no archive raw in {path}: run tripclick_spark_archive_raw_batch first")
+        raise JobError(f"there is no raw archive in {path}: run tripclick_spark_archive_raw_batch first")
     options = {"maxBytesPerTrigger": MAX_ARCHIVE_BYTES_PER_BATCH}
     archive = spark.readStream.format("delta").options(**options).load(path)
     return archive.where(archive.topic == topic).select(*_RECORD)

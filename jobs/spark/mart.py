@@ -33,7 +33,7 @@ _TIDY_EVERY: Final = 10  # commits
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A Delta table as it is or was. One that was deleted and made anew has another id."""
+    """A Delta table as it is or was. One that was deleted and recreated has another id."""
 
     path: str
     table_id: str

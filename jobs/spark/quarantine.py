@@ -107,7 +107,7 @@ def records(quarantine: DataFrame) -> DataFrame:
     """Quarantined records as they came from Kafka, each once, with the header that the producer sets."""
     from pyspark.sql import functions as F
 
-    # A shift that was no number is none again: its bytes are in the archive raw only.
+    # A shift that was no number is none again: its bytes are in the raw archive only.
     shift = F.encode(F.coalesce(F.col("shift_ms").cast("string"), F.lit("?")), "UTF-8")
     header = F.struct(F.lit(SHIFT_HEADER).alias("key"), shift.alias("value"))
     return quarantine.dropDuplicates(tables.PLACE).withColumn("headers", F.array(header)).drop("reason")

@@ -97,7 +97,7 @@ def repeat(spark: SparkSession, work: Callable[[Stop], bool], limits: Limits) ->
                 say(f"{limits.run_minutes:g} minutes are over")
                 return
     if not caught_up:
-        raise JobError(f"not caught up within {limits.run_minutes:g} minutes: run it again, it goes on where it was")
+        raise JobError(f"not caught up within {limits.run_minutes:g} min: run it again, it continues where it stopped")
     say("caught up")
 
 
@@ -147,7 +147,7 @@ def _explained(error: Exception, checkpoint: str) -> Exception:
         ),
         Known(
             "KAFKA_DATA_LOSS",
-            "Kafka's offsets are not the checkpoint's: records were dropped, or the topic was made anew. To go on with "
+            "Kafka's offsets are not the checkpoint's: records were dropped, or the topic is new. To continue with "
             f"what is there, delete {checkpoint}: it is all read again, counted once",
             NonRetryableError,
         ),
@@ -161,7 +161,7 @@ def _explained(error: Exception, checkpoint: str) -> Exception:
         ),
         Known(
             "org.apache.kafka.common.errors.TimeoutException",
-            "Kafka stopped answering: run it again, the stream goes on where it was",
+            "Kafka stopped answering: run it again, the stream continues where it stopped",
         ),
     )
     return recognised(error, known) or infrastructure_error(error) or error

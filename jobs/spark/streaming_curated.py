@@ -1,7 +1,7 @@
 """Kafka → curated stream: valid clicks to the table clicks, the other records to the table quarantine.
 
 Exactly once by the checkpoint. Ends after --run-minutes, or as soon as it has caught up. With --from-archive it reads
-the archive raw, which keeps what Kafka has dropped: to build a curated stream that is gone anew.
+the raw archive, which keeps what Kafka has dropped: to rebuild a lost curated stream.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--curated-path", required=True, help="root folder of the curated stream")
     result.add_argument("--checkpoint-path", required=True, help="root folder of the checkpoints")
     result.add_argument("--topic", default=TOPIC)
-    result.add_argument("--archive-path", default="", help="root folder of the archive raw")
+    result.add_argument("--archive-path", default="", help="root folder of the raw archive")
     result.add_argument("--from-archive", type=true_or_false, default=False, help="read the archive, not Kafka")
     result.add_argument(
         "--replay-quarantine", type=true_or_false, default=False, help="first check the quarantined records again"

@@ -32,7 +32,7 @@ HOT_MARTS: Final = (TRAFFIC_MINUTE, TOP_DOCS, CLINICAL_TREND, ANOMALY_SESSIONS)
 
 # A record's place in Kafka; it stands in all three tables.
 _RECORD: Final = {"topic": "string", "partition": "int", "offset": "bigint", "kafka_ts": "timestamp"}
-# kafka_ts is in it because a topic that was deleted and made anew counts its offsets from 0 again.
+# kafka_ts is in it because a topic that was deleted and recreated counts its offsets from 0 again.
 PLACE: Final = list(_RECORD)
 
 CLICKS_COLUMNS: Final = {

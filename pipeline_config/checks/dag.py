@@ -1,4 +1,4 @@
-"""Checks of a DAG's own keys: its name, when it runs, who is told."""
+"""Checks of a DAG's own keys: its name, its schedule, its alerts."""
 
 from __future__ import annotations
 

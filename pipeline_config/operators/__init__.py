@@ -1,4 +1,4 @@
-"""Airflow's operators, with what our DAGs need of them, and who is told of what.
+"""Airflow's operators, extended by what our DAGs need, and their alerts.
 
 Addresses and secrets come from connections when the task runs, never from a rendered field.
 """

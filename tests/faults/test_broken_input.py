@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 pytestmark = SPARK_FAULTS
 
 RECORDS, EVERY = (200_000, 100) if FULL else (1_600, 80)  # the last of EVERY records is bad
-WAY_OUT = r"To go on with what is (left|there), delete "
+WAY_OUT = r"To continue with what is (left|there), delete "
 
 
 def lines_with_defects(count: int, chance: random.Random) -> tuple[list[bytes], list[tuple[bytes, str]], Counter[str]]:
@@ -96,6 +96,6 @@ def test_a_topic_made_anew_is_refused(chain: Chain, chance: random.Random, tell:
     admin.close()
     for again in (lines[:10], lines[10:600]):  # fewer records than there were, and more
         chain.send(again)
-        with pytest.raises(JobError, match=rf"was deleted and made anew.*{WAY_OUT}") as refused:
+        with pytest.raises(JobError, match=rf"was deleted and recreated.*{WAY_OUT}") as refused:
             chain.run(CURATED)
     tell(f"topic made anew: {refused.value}")

@@ -25,8 +25,8 @@ def test_types_take_what_they_should() -> None:
 @pytest.mark.parametrize(
     ("kind", "text", "message"),
     [
-        (day, "2020-02-30", "'2020-02-30' is not a day, write it as 2020-10-31"),
-        (day, "", "'' is not a day"),
+        (day, "2020-02-30", "'2020-02-30' is not a valid day: write it as 2020-10-31"),
+        (day, "", "'' is not a valid day"),
         (moment, "8:00", "'8:00' is not a moment, write it as 2020-10-31 or 2020-10-31T08:00"),
         (positive_int, "0", "'0' is not a whole number above 0"),
         (positive_int, "-1", "'-1' is not a whole number above 0"),
@@ -34,10 +34,10 @@ def test_types_take_what_they_should() -> None:
         (positive_float, "0", "'0' is not a number above 0"),
         (positive_float, "inf", "'inf' is not a number above 0"),
         (positive_float, "x", "'x' is not a number above 0"),
-        (share, "-0.1", "'-0.1' is not a share from 0 to 1"),
-        (share, "5", "'5' is not a share from 0 to 1"),
-        (share, "nan", "'nan' is not a share from 0 to 1"),
-        (share, "5%", "'5%' is not a share from 0 to 1"),
+        (share, "-0.1", "'-0.1' is not a number from 0 to 1"),
+        (share, "5", "'5' is not a number from 0 to 1"),
+        (share, "nan", "'nan' is not a number from 0 to 1"),
+        (share, "5%", "'5%' is not a number from 0 to 1"),
         (true_or_false, "yes", "'yes' is neither true nor false"),
     ],
 )

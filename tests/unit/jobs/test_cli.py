@@ -74,7 +74,7 @@ def test_a_signal_ends_the_job_with_143_even_inside_except_exception(
             pytest.fail("swallowed")
 
     assert cli.main(argparse.ArgumentParser(), run, []) == 143
-    assert capsys.readouterr().err == "error: ended by a signal before it was done\n"
+    assert capsys.readouterr().err == "error: terminated by a signal before it had finished\n"
 
 
 def test_a_progress_line_has_its_time(capsys: pytest.CaptureFixture[str]) -> None:
@@ -95,7 +95,7 @@ def test_a_job_that_is_to_end_with_stdin_does(moment: str) -> None:
             assert job.stdout
             job.stdout.readline()
         _, said = job.communicate(b"whatever comes", timeout=30)
-    assert (job.returncode, said.decode()) == (TERMINATED, "error: ended by a signal before it was done\n")
+    assert (job.returncode, said.decode()) == (TERMINATED, "error: terminated by a signal before it had finished\n")
 
 
 def test_a_signal_waits_for_the_end_of_what_is_undivided() -> None:

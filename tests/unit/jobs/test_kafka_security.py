@@ -73,38 +73,41 @@ def test_the_file_is_read_as_java_reads_it_and_no_secret_is_in_what_java_gets(tm
     ("text", "words"),
     [
         ("", "security.protocol is missing: set it to SSL or SASL_SSL or SASL_PLAINTEXT"),
-        ("security.protocol=PLAINTEXT", "security.protocol has another value: set it to SSL or"),
+        ("security.protocol=PLAINTEXT", "security.protocol has an unsupported value: set it to SSL or"),
         ("security.protocol=SASL_SSL", "sasl.mechanism is missing: set it to PLAIN or SCRAM-SHA-256 or"),
-        (SASL.replace("SCRAM-SHA-512", "GSSAPI"), "sasl.mechanism has another value"),
-        (SASL, f'sasl.jaas.config is missing or has another form: write it as {SCRAM} required username="…"'),
-        (SASL + LOGIN.replace(";", ""), "sasl.jaas.config is missing or has another form"),
-        (SASL + LOGIN.replace("username", "user"), "sasl.jaas.config is missing or has another form"),
-        (SASL + LOGIN.replace('"not-to-be-shown"', '""'), "sasl.jaas.config is missing or has another form"),
-        (SASL + LOGIN.replace(SCRAM, PLAIN), "sasl.jaas.config is missing or has another form"),
-        (SASL + LOGIN.replace(" password", "\n password"), "line 4 is not one of the keys it may have: security"),
-        (SASL + LOGIN + "not-to-be-shown", "line 4 is not one of the keys it may have: security"),
-        (SASL + LOGIN + "ssl.truststore.password=not-to-be-shown", "ssl.truststore.password is not one of the keys"),
+        (SASL.replace("SCRAM-SHA-512", "GSSAPI"), "sasl.mechanism has an unsupported value"),
+        (SASL, f'sasl.jaas.config is missing or malformed: write it as {SCRAM} required username="…"'),
+        (SASL + LOGIN.replace(";", ""), "sasl.jaas.config is missing or malformed"),
+        (SASL + LOGIN.replace("username", "user"), "sasl.jaas.config is missing or malformed"),
+        (SASL + LOGIN.replace('"not-to-be-shown"', '""'), "sasl.jaas.config is missing or malformed"),
+        (SASL + LOGIN.replace(SCRAM, PLAIN), "sasl.jaas.config is missing or malformed"),
+        (SASL + LOGIN.replace(" password", "\n password"), "line 4 is not one of the supported keys: security"),
+        (SASL + LOGIN + "not-to-be-shown", "line 4 is not one of the supported keys: security"),
+        (
+            SASL + LOGIN + "ssl.truststore.password=not-to-be-shown",
+            "ssl.truststore.password is not one of the supported keys",
+        ),
         ("security.protocol=SSL\nssl.truststore.location=ca.pem", "ssl.truststore.type is missing: set it to PEM"),
         (
             "security.protocol=SSL\nssl.keystore.location=k\nssl.keystore.type=DER",
-            "ssl.keystore.type has another value",
+            "ssl.keystore.type has an unsupported value",
         ),
         (
             "security.protocol=SSL\nssl.truststore.location=ca.pem\nssl.truststore.type=PEM",
-            "ssl.truststore.location FOLDER/ca.pem is no PEM file that can be read (No such file or directory): "
-            "put an authority's certificate there",
+            "ssl.truststore.location FOLDER/ca.pem is not a readable PEM file (No such file or directory): "
+            "put a CA certificate there",
         ),
         (
             f"security.protocol=SSL\nssl.truststore.location={kafka_security.FILE}\nssl.truststore.type=PEM",
-            "ssl.truststore.location FOLDER/client.properties is no PEM file that can be read ([X509",
+            "ssl.truststore.location FOLDER/client.properties is not a readable PEM file ([X509",
         ),
         (
             f"security.protocol=SSL\nssl.keystore.location={kafka_security.FILE}\nssl.keystore.type=PEM",
-            "put a private key and its certificate there, for a locked key with its ssl.key.password",
+            "put a private key and its certificate there, for an encrypted key with its ssl.key.password",
         ),
         (
             "security.protocol=SSL\nssl.endpoint.identification.algorithm=none",
-            "ssl.endpoint.identification.algorithm has another value: set it to https or nothing",
+            "ssl.endpoint.identification.algorithm has an unsupported value: set it to https or nothing",
         ),
         (
             "\ufeffsecurity.protocol=SSL",
@@ -199,7 +202,7 @@ def test_java_reads_a_login_in_librdkafkas_form_itself(tmp_path: Path) -> None:
     file = tmp_path / kafka_security.FILE
     login = f'username="${{file:{file}:sasl.username}}" password="${{file:{file}:sasl.password}}"'
     assert found.java["sasl.jaas.config"] == f"{PLAIN} required {login};"
-    with pytest.raises(JobError, match=r"sasl\.jaas\.config is missing or has another form"):
+    with pytest.raises(JobError, match=r"sasl\.jaas\.config is missing or malformed"):
         read(tmp_path, CONFLUENT_PYTHON.replace("not-to", 'no"t-to'))  # which ends Java's quotes
 
 
@@ -266,18 +269,18 @@ def test_all_that_is_wrong_is_said_in_one_run(tmp_path: Path) -> None:
 
 def test_what_the_clouds_hand_out_and_no_client_here_reads_is_named_with_the_way_out(tmp_path: Path) -> None:
     store, key = messages(tmp_path, MSK_CERTIFICATE)
-    assert store.startswith("ssl.truststore.location /tmp/kafka.client.truststore.jks is JKS, which Java alone reads")
-    assert store.endswith("without ssl.truststore.password, or remove the store where this host knows the authority")
+    assert store.startswith("ssl.truststore.location /tmp/kafka.client.truststore.jks is JKS, which only Java reads")
+    assert store.endswith("without ssl.truststore.password, or remove the store if this host trusts the CA")
     assert "`keytool -list -rfc -keystore /tmp/kafka.client.truststore.jks > /tmp/kafka.client.truststore.pem`" in store
     assert f"keytool -importkeystore -srckeystore {tmp_path}/kafka.client.keystore.jks -destkeystore" in key
     (iam, *_) = [message for message in messages(tmp_path, MSK_IAM) if "IAM" in message]
-    assert iam.endswith("IAM is not read here: take the cluster's SCRAM login")
+    assert iam.endswith("IAM is not supported: use the cluster's SCRAM login")
     for placeholder in ("{{ CLUSTER_API_KEY }}", "<API KEY>"):
         assert messages(tmp_path, CONFLUENT.replace("KEY'", f"{placeholder}'")) == [
-            "sasl.jaas.config has a placeholder yet: put username and password there"
+            "sasl.jaas.config still has a placeholder: put username and password there"
         ]
     assert messages(tmp_path, CONFLUENT_PYTHON.replace("=KEY", "=<API KEY>")) == [
-        "sasl.username and sasl.password has a placeholder yet: put username and password there"
+        "sasl.username and sasl.password still has a placeholder: put username and password there"
     ]
 
 
@@ -293,9 +296,11 @@ def test_certificates_may_stand_in_the_file_itself_and_a_pkcs12_store_becomes_on
     assert len(found.python["ssl_context"].get_ca_certs()) == 1
     Producer(dict(found.librdkafka))
     assert found.java["ssl.keystore.key"] == f"${{file:{tmp_path}/client.properties:ssl.keystore.key}}"
-    assert messages(tmp_path, text) == ["ssl.keystore.certificate.chain is missing: give it beside ssl.keystore.key"]
+    assert messages(tmp_path, text) == [
+        "ssl.keystore.certificate.chain is missing: set it together with ssl.keystore.key"
+    ]
     assert messages(tmp_path, text + chain + "ssl.keystore.location=x.pem") == [
-        "ssl.keystore.location and ssl.keystore.key say the same: remove one of them"
+        "ssl.keystore.location and ssl.keystore.key both define the store: remove one of them"
     ]
     assert "ssl.keystore.key is wrong" in messages(tmp_path, (text + chain).replace("password=k", "password=x"))[0]
 
@@ -344,11 +349,13 @@ def test_a_token_is_used_until_it_is_old(monkeypatch: pytest.MonkeyPatch) -> Non
         assert tokens.token() == "token 1"
         now[0] = 240
         assert tokens.token() == "token 2"
-        with pytest.raises(JobError, match=rf"{url} gives no token \(HTTP 401\): correct .* clientId and clientSecret"):
+        with pytest.raises(
+            JobError, match=rf"{url} issues no token \(HTTP 401\): correct .* clientId and clientSecret"
+        ):
             kafka_tokens.Tokens(url, "jobs", "wrong").token()
         server.shutdown()
         thread.join()
-    with pytest.raises(JobError, match=r"gives no token \(URLError\)"):
+    with pytest.raises(JobError, match=r"issues no token \(URLError\)"):
         kafka_tokens.Tokens(url, "jobs", "secret").token()
 
 

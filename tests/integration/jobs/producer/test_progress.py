@@ -191,7 +191,7 @@ def test_a_line_too_long_for_kafka_is_red_each_time_and_all_others_are_sent_once
     lines = path.read_bytes().splitlines()
     path.write_bytes(b"\n".join([*lines[:50], b"x" * 2_000_000, *lines[50:], b""]))
     for again in (False, True):
-        with pytest.raises(NonRetryableError, match=rf"1 lines are longer than Kafka takes .*: 1 of {DAY}\.json"):
+        with pytest.raises(NonRetryableError, match=rf"1 lines are longer than Kafka accepts .*: 1 of {DAY}\.json"):
             produce(kafka)
         said = capsys.readouterr().out
         assert (f"warning: line 51 of {DAY}.json" in said) != again
@@ -212,7 +212,7 @@ def test_a_line_too_long_for_the_topic_only_costs_no_other_line(
     others = [os.urandom(100).hex().encode() for _ in range(500)]  # whose batches must not be too large either
     with path.open("ab") as file:
         file.write(b"\n".join([long, *others, b""]))
-    with pytest.raises(NonRetryableError, match=rf"1 lines are longer than Kafka takes .*: 1 of {DAY}\.json"):
+    with pytest.raises(NonRetryableError, match=rf"1 lines are longer than Kafka accepts .*: 1 of {DAY}\.json"):
         produce(kafka)
     assert Counter(record.value for record in records_of(kafka, topic)) == Counter(lines_of(log)) - Counter([long])
 

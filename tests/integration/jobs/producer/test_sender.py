@@ -200,7 +200,7 @@ def test_a_signal_ends_a_replay_with_143_and_all_that_was_sent_is_stored(
     with started_replay(kafka, log, topic) as process:
         process.send_signal(number)
         out, error = process.communicate(timeout=30)
-    assert (process.returncode, error) == (143, "error: ended by a signal before it was done\n")
+    assert (process.returncode, error) == (143, "error: terminated by a signal before it had finished\n")
     found = re.search(r"ends early: sent (\d+) lines, acknowledged (\d+)", out)
     assert found
     assert found[1] == found[2]
@@ -311,7 +311,7 @@ def test_a_topic_that_cannot_be_made_is_said(kafka: str, topic: str) -> None:
 def test_a_line_that_kafka_does_not_take_costs_no_other_line(kafka: str, topic: str) -> None:
     with Sender(kafka, topic, Declared()) as sender:
         sender.send([b"{}", b"x" * 2_000_000, b"{ }"], 0)
-        with pytest.raises(JobError, match="1 lines are longer than Kafka takes"):
+        with pytest.raises(JobError, match="1 lines are longer than Kafka accepts"):
             sender.finish(1)
     assert sorted(record.value for record in records_of(kafka, topic)) == [b"{ }", b"{}"]
 
@@ -373,5 +373,5 @@ def test_a_broker_that_stays_away_ends_a_run_with_what_was_lost_and_a_signal_ano
 
         replay.send_signal(signal.SIGTERM)
         out, error = replay.communicate(timeout=30)
-    assert (replay.returncode, error) == (143, "error: ended by a signal before it was done\n")
+    assert (replay.returncode, error) == (143, "error: terminated by a signal before it had finished\n")
     assert "ends early: sent" in out

@@ -116,7 +116,7 @@ def test_zombie_is_fenced(files: HadoopFiles, monkeypatch: pytest.MonkeyPatch) -
     [
         ("wrong-id", "correct the login of the connection aws_s3"),
         ("wrong-secret", "correct the password of the connection aws_s3"),
-        ("no-bucket", "there is no such bucket: make it, or correct the variable of the path"),
+        ("no-bucket", "there is no such bucket: create it, or correct the variable that holds the path"),
     ],
 )
 def test_what_is_wrong_with_key_or_bucket_is_said_with_its_fix(on_s3: SparkSession, bucket: str, message: str) -> None:

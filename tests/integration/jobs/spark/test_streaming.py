@@ -1,4 +1,4 @@
-"""Kafka → curated stream and archive raw, with a real broker: nothing lost, nothing double, whatever happens."""
+"""Kafka → curated stream and raw archive, with a real broker: nothing lost, nothing double, whatever happens."""
 
 from __future__ import annotations
 

@@ -301,7 +301,7 @@ def test_a_line_that_is_being_written_waits_and_one_that_was_left_half_is_sent(
     path.write_bytes(whole + b"\n" + half[:30])
     recorder = batch(tmp_path)
     assert (recorder.lines, recorder.ended) == ([whole], [len(whole) + 1])
-    assert f"{path.name}: its last line has no end yet, and waits for the next run" in capsys.readouterr().out
+    assert f"{path.name}: its last line has no line end yet; left for the next run" in capsys.readouterr().out
     path.write_bytes(whole + b"\n" + half)
     assert batch(tmp_path).lines == [whole, half], "it is a whole object, though without a line end"
     path.write_bytes(whole + b"\n" + half[:30])
@@ -505,7 +505,7 @@ def test_the_events_identity_is_that_of_the_contract() -> None:
 def test_options_are_refused_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     base = ["--kafka-brokers=k:1", "--ingestion-path=/x", "--last-date=2020-10-01"]
     for words, message in (
-        (["batch", "--first-date=01.10.2020"], "'01.10.2020' is not a day, write it as 2020-10-31"),
+        (["batch", "--first-date=01.10.2020"], "'01.10.2020' is not a valid day: write it as 2020-10-31"),
         (["realtime", "--first-date=2020-10-01", "--speed=0"], "'0' is not a number above 0"),
         (["realtime", "--first-date=2020-10-01", "--run-minutes=nan"], "'nan' is not a number above 0"),
         (["batch", "--first-date=2020-10-01", "--replication=0"], "'0' is not a whole number above 0"),

@@ -170,11 +170,13 @@ def test_a_line_too_long_for_kafka_is_named_and_the_file_is_noted_to_its_end(
         sender.resume(LogFile(Path("x.json"), (DAY,)), 0)
         sender.send([*first, b"0" * 2000, *last], 0)
         sender.end_file(99)
-        with pytest.raises(NonRetryableError, match=r"1 lines are longer than Kafka takes.* others were: 1 of x\.json"):
+        with pytest.raises(
+            NonRetryableError, match=r"1 lines are longer than Kafka accepts.* others were: 1 of x\.json"
+        ):
             sender.finish(1)
     said = capsys.readouterr().out
     assert (
-        "warning: line 4 of x.json, blank ones not counted, is longer than Kafka takes, 1000 bytes; it begins b'0"
+        "warning: line 4 of x.json, blank ones not counted, is longer than Kafka accepts, 1000 bytes; it begins b'0"
         in said
     )
     assert "sent 7 lines of 1 days, acknowledged 6, failed 1\n" in said
