@@ -7,7 +7,7 @@ export DAYS SCALE SUPERSET
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 LAKE := tests/faults $(wildcard $(patsubst %,tests/integration/jobs/spark/test_%.py, \
-	analytics_mart_etl analytics_mart_realtime incremental lease_s3a quarantine streaming))
+	analytics_mart_etl analytics_mart_realtime delta_log incremental lease_s3a quarantine streaming))
 # What runs beside others begins each of its lines with its name.
 NAMED = $(if $(BESIDE),2>&1 | sed --unbuffered 's/^/$@ | /')
 

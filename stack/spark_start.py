@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import sysconfig
 import tempfile
-from typing import Any
 
 from stack.settings import HOST, SPARK_CLASSES, SPARK_JARS, java_home
 
@@ -37,6 +36,7 @@ def jars() -> str:
 
 def make_archive() -> None:
     """Archive the classes that a small job loads which writes a Delta table and reads it."""
+    from jobs.spark.jvm import gateway_of
     from jobs.spark.session import session
 
     os.environ.update(JAVA_HOME=str(java_home()), SPARK_LOCAL_IP=HOST)
@@ -48,7 +48,7 @@ def make_archive() -> None:
     with tempfile.TemporaryDirectory() as folder:
         spark.range(8).selectExpr("id", "id % 3 AS part").write.format("delta").save(f"{folder}/table")
         spark.read.format("delta").load(f"{folder}/table").groupBy("part").count().collect()
-        gateway: Any = spark.sparkContext._gateway
+        gateway = gateway_of(spark)
         spark.stop()
         gateway.proc.stdin.close()  # ends the JVM, which then writes the archive
         gateway.proc.wait()

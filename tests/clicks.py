@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobs.event import SHIFT_HEADER
+from jobs.spark.delta_log import CHANGE_FEED
 from jobs.spark.tables import (
     CLICKS,
     CLICKS_SCHEMA,
     QUARANTINE,
     QUARANTINE_SCHEMA,
 )
-from jobs.spark.writer import CHANGE_FEED
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
+from jobs.spark.jvm import jvm_of
 from jobs.spark.session import session
 from stack import spark_start
 from stack.settings import SPARK_JARS, java_home
@@ -36,7 +37,7 @@ def _forgets(request: pytest.FixtureRequest) -> Iterator[None]:
     if spark:
         spark.catalog.clearCache()
         if SPARK_JARS.is_dir():
-            jvm: Any = spark._jvm
+            jvm = jvm_of(spark)
             jvm.org.apache.spark.sql.delta.DeltaLog.clearCache()
 
 

@@ -32,11 +32,11 @@ DEFINING: Final = (
     "jobs.days",
     "jobs.event",
     "jobs.spark.anomaly_rules",
-    "jobs.spark.arrow",
     "jobs.spark.clicks",
     "jobs.spark.cold_marts",
     "jobs.spark.cold_writer",
     "jobs.spark.incremental",
+    "jobs.spark.jvm",
     "jobs.spark.mart",
     "jobs.spark.month_parts",
     "jobs.spark.partition_sql",
@@ -64,8 +64,8 @@ def run(options: argparse.Namespace) -> None:
     """Bring the four tables up to the clicks of now; all four commits carry the same note."""
     from jobs.spark.incremental import apply_changes
     from jobs.spark.mart import Mart
+    from jobs.spark.one_writer import one_writer
     from jobs.spark.session import session
-    from jobs.spark.writer import one_writer
 
     # How many parts there are is known before: to plan again after each shuffle finds out nothing.
     spark = session("analytics_mart_etl", {"spark.sql.adaptive.enabled": "false"})
@@ -131,7 +131,7 @@ def to_go_on_from(mart: Mart, this: Run) -> Written | None:
 
 def refuse(written: Written, this: Run) -> None:
     """JobError when a mart cannot be brought up to date from what is written."""
-    from jobs.spark.writer import KEEP_REPLACED_HOURS
+    from jobs.spark.upkeep import KEEP_REPLACED_HOURS
 
     last = written.run
     if last.definitions != this.definitions:

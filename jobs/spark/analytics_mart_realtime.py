@@ -83,11 +83,11 @@ class HotStream:
 
     def advance(self) -> None:
         """Bring the hot tables to the newest version of the curated table."""
+        from jobs.spark.delta_log import newest
         from jobs.spark.hot_source import changes
-        from jobs.spark.writer import state
 
-        newest = state(self.spark, self.path)
-        table, version = str(newest.metadata().id()), int(newest.version())
+        now = newest(self.spark, self.path)
+        table, version = now.table_id, now.version
         if not self.seen or self.seen.table != table:
             self._start(table, version)
         elif version > self.seen.version:
@@ -123,8 +123,8 @@ class HotStream:
     def _batch(self, arrival: Arrival, now: Seen) -> None:
         """Write what `arrival` touches, in one transaction with its number."""
         from jobs.spark import hot_marts, hot_tables
+        from jobs.spark.one_writer import fence
         from jobs.spark.postgres import connect
-        from jobs.spark.writer import fence
 
         if not arrival.by_hour:  # the table's files were compacted
             self.seen = now
@@ -162,12 +162,13 @@ def _of_them(late: int, ahead: int) -> str:
 
 def run(options: argparse.Namespace) -> None:
     """Follow the curated stream from the horizon on, in rounds."""
+    from jobs.spark.delta_log import is_table
     from jobs.spark.migrations import migrate
+    from jobs.spark.one_writer import one_writer
     from jobs.spark.postgres import connect
     from jobs.spark.recent_clicks import RecentClicks
     from jobs.spark.session import session
     from jobs.spark.streaming import Limits, repeat
-    from jobs.spark.writer import is_table, one_writer
 
     with connect() as connection:  # before Spark starts: what is wrong with it is said at once
         migrate(connection)

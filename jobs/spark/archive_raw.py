@@ -51,7 +51,8 @@ class ArchiveWriter:
 
     def __call__(self, batch: DataFrame, batch_id: int) -> None:
         """Append what is not there yet."""
-        from jobs.spark.writer import batches, stream_of
+        from jobs.spark.delta_log import batches
+        from jobs.spark.writer import stream_of
 
         started = time.monotonic()
         spark, stream = batch.sparkSession, stream_of(batch)
@@ -64,7 +65,8 @@ class ArchiveWriter:
         say(f"batch {batch_id}: read {read:,}, archived {written:,}, took {time.monotonic() - started:.1f} s")
 
     def _append_all(self, new: DataFrame, batch_id: int) -> tuple[int, int]:
-        from jobs.spark.writer import append_once, commits
+        from jobs.spark.delta_log import commits
+        from jobs.spark.writer import append_once
 
         append_once(new, self.path, batch_id)
         count = next(commits(new.sparkSession, self.path)).rows
@@ -90,9 +92,10 @@ def run(options: argparse.Namespace) -> None:
     """Read all that is there, write it."""
     from jobs import kafka_security
     from jobs.spark.kafka_records import records, require_broker, require_same_topic, require_topic
+    from jobs.spark.one_writer import one_writer
     from jobs.spark.session import session
     from jobs.spark.streaming import Limits, run_rounds
-    from jobs.spark.writer import compact, one_writer
+    from jobs.spark.upkeep import compact
 
     security = kafka_security.read(options.kafka_security_path)
     require_broker(options.kafka_brokers)

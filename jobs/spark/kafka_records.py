@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from jobs.errors import JobError, NonRetryableError
 from jobs.kafka_security import PLAINTEXT, Security
 from jobs.known_errors import java_causes
+from jobs.spark.jvm import jvm_of
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -46,7 +47,7 @@ def require_topic(spark: SparkSession, brokers: str, topic: str, security: Secur
     """The id of the topic; JobError unless the cluster answers and has it."""
     from py4j.protocol import Py4JJavaError
 
-    jvm: Any = spark._jvm
+    jvm = jvm_of(spark)
     admin = None
     try:
         admin = jvm.org.apache.kafka.clients.admin.AdminClient.create(_settings(jvm, brokers, security))
@@ -84,7 +85,7 @@ def require_same_topic(spark: SparkSession, topic: str, topic_id: str, checkpoin
 
     Its offsets begin at 0 again: those that the checkpoint has would be passed over in silence.
     """
-    from jobs.spark.writer import files_in
+    from jobs.spark.lease_files import files_in
 
     files = files_in(spark, f"{checkpoint}/{TOPIC_FOLDER}")
     known = [name for name in files.names() if not name.startswith(".")]
@@ -98,7 +99,7 @@ def require_same_topic(spark: SparkSession, topic: str, topic_id: str, checkpoin
 
 def _records_per_batch(spark: SparkSession, brokers: str, topic: str, security: Security) -> int:
     """As many records as a batch may have, by the mean size of some of the newest."""
-    jvm: Any = spark._jvm
+    jvm = jvm_of(spark)
     plain = "org.apache.kafka.common.serialization.ByteArrayDeserializer"
     reading = {"key.deserializer": plain, "value.deserializer": plain, "auto.offset.reset": "earliest"}
     consumer = jvm.org.apache.kafka.clients.consumer.KafkaConsumer(_settings(jvm, brokers, security, **reading))
@@ -141,7 +142,7 @@ def records(spark: SparkSession, brokers: str, topic: str, security: Security = 
 
 def archived_records(spark: SparkSession, path: str, topic: str) -> DataFrame:
     """The same stream of the records in a raw archive, including those that Kafka has dropped."""
-    from jobs.spark.writer import is_table
+    from jobs.spark.delta_log import is_table
 
     if not is_table(spark, path):
         raise JobError(f"there is no raw archive in {path}: run tripclick_spark_archive_raw_batch first")

@@ -7,6 +7,8 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from jobs.spark.jvm import hadoop_settings, jvm_of
+
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
@@ -25,6 +27,18 @@ class Files(Protocol):
 
     def delete(self, name: str) -> None:
         """Nothing happens when there is no such file."""
+
+
+def files_in(spark: SparkSession, folder: str) -> Files:
+    """Small files in a folder of whatever file system."""
+    name = absolute(folder)
+    return HadoopFiles(spark, name) if "://" in name else LocalFiles(Path(name))
+
+
+def absolute(path: str) -> str:
+    """A folder by the name under which every process finds it."""
+    name = path.rstrip("/").removeprefix("file://")
+    return name if "://" in name else str(Path(name).resolve())
 
 
 class LocalFiles:
@@ -63,10 +77,10 @@ class HadoopFiles:
     """In a folder of a file system of Hadoop that has conditional writes: s3a."""
 
     def __init__(self, spark: SparkSession, folder: str) -> None:
-        self._jvm: Any = spark._jvm
+        self._jvm = jvm_of(spark)
         self._folder = folder
         path = self._path("")
-        self._fs = path.getFileSystem(spark._jsparkSession.sessionState().newHadoopConf())
+        self._fs = path.getFileSystem(hadoop_settings(spark))
 
     def names(self) -> list[str]:
         try:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
 
     from jobs.spark.columns import Table
-    from jobs.spark.writer import Commit
+    from jobs.spark.delta_log import Commit
 
 ROWS_A_FILE: Final = 100_000  # load_postgres holds one or two files in memory
 # Of a new table: a month is a file or two, and their columns' least and greatest values let no reader pass one over.
@@ -43,13 +43,12 @@ class Snapshot:
     @classmethod
     def newest(cls, spark: SparkSession, path: str) -> Snapshot | None:
         """Of now; None when there is no table."""
-        from jobs.spark.writer import CHANGE_FEED, is_table, state
+        from jobs.spark.delta_log import is_table, newest
 
         if not is_table(spark, path):
             return None
-        table = state(spark, path)
-        notes_changes = table.metadata().configuration().contains(CHANGE_FEED)
-        return cls(path, table.metadata().id(), table.version(), notes_changes)
+        table = newest(spark, path)
+        return cls(path, table.table_id, table.version, table.notes_changes)
 
     def rows(self, spark: SparkSession) -> DataFrame:
         """Its rows."""
@@ -140,7 +139,7 @@ class Mart:
 
     def _writes(self, mart: Snapshot) -> Iterator[Commit]:
         """The commits up to this one that a run made, the newest first."""
-        from jobs.spark.writer import commits
+        from jobs.spark.delta_log import commits
 
         return (commit for commit in commits(self.spark, mart.path, mart.version) if commit.operation not in _UPKEEP)
 
@@ -151,7 +150,7 @@ class Mart:
 
     def write(self, table: Table, rows: DataFrame, run: Run, months: Collection[int] | None = None) -> None:
         """Put `rows`, of which each month is in one partition, in the place of the table, or of these months."""
-        from jobs.spark.writer import fence
+        from jobs.spark.one_writer import fence
 
         started = time.monotonic()
         path, month = tables.table_path(self.root, table.name), tables.MART_PARTITION
@@ -165,11 +164,12 @@ class Mart:
 
     def keep_tidy(self) -> None:
         """From time to time put small files together, when they are many, and delete those replaced long ago."""
-        from jobs.spark.writer import compact, state, vacuum
+        from jobs.spark.delta_log import newest
+        from jobs.spark.upkeep import compact, vacuum
 
         for name in tables.COLD_MARTS:
             path = tables.table_path(self.root, name)
-            if state(self.spark, path).version() % _TIDY_EVERY == _TIDY_EVERY - 1:
+            if newest(self.spark, path).version % _TIDY_EVERY == _TIDY_EVERY - 1:
                 if not compact(self.spark, path):
                     vacuum(self.spark, path)
 

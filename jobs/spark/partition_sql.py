@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
-from jobs.spark.arrow import Compute, map_in_arrow
+from jobs.spark.jvm import Compute, map_in_arrow
 
 if TYPE_CHECKING:
     import pyarrow as pa

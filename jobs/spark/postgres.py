@@ -53,7 +53,7 @@ def as_text(rows: DataFrame) -> DataFrame:
 
 def as_csv(rows: DataFrame) -> Iterator[bytes]:
     """The rows as chunks of what COPY calls csv, rendered where Spark computes them; few are here at a moment."""
-    from jobs.spark.arrow import map_in_arrow
+    from jobs.spark.jvm import map_in_arrow
 
     chunks = map_in_arrow(rows, _to_csv, {"chunk": "binary"}).toLocalIterator(prefetchPartitions=True)
     return (row.chunk for row in chunks)

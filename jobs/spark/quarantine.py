@@ -123,7 +123,9 @@ def replay(spark: SparkSession, clicks_path: str, quarantine_path: str, *, remov
     from pyspark.sql import functions as F
 
     from jobs.spark import events
-    from jobs.spark.writer import append_missing, fence, sql_name
+    from jobs.spark.one_writer import fence
+    from jobs.spark.tables import sql_name
+    from jobs.spark.writer import append_missing
 
     before = spark.read.format("delta").load(quarantine_path)
     stays = F.lit(False) if removed else F.col("reason") == REMOVED
@@ -175,7 +177,8 @@ def remove(spark: SparkSession, clicks_path: str, quarantine_path: str, archive_
     """
     from pyspark.sql import functions as F
 
-    from jobs.spark.writer import fence, sql_name
+    from jobs.spark.one_writer import fence
+    from jobs.spark.tables import sql_name
 
     all_clicks = spark.read.format("delta").load(clicks_path)
     clicks = all_clicks.where(removal.condition)
@@ -235,8 +238,9 @@ def run(options: argparse.Namespace) -> None:
     """Do what --action says."""
     if options.action == "remove" and not (options.place and options.by and options.reason and options.archive_path):
         raise JobError("--action remove needs --place, --by, --reason and --archive-path")
+    from jobs.spark.delta_log import is_table
+    from jobs.spark.one_writer import one_writer
     from jobs.spark.session import session
-    from jobs.spark.writer import is_table, one_writer
 
     spark = session("quarantine")
     clicks, path = (tables.table_path(options.curated_path, name) for name in (tables.CLICKS, tables.QUARANTINE))

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from jobs.errors import NonRetryableError
+from jobs.spark.jvm import planned_bytes, scratch_folder, submitted_settings
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -75,10 +76,7 @@ def _told() -> dict[str, str]:
     """The settings of spark-submit; none where Python itself starts the JVM."""
     if _SUBMITTED not in os.environ:
         return {}
-    from pyspark import SparkConf, SparkContext
-
-    SparkContext._ensure_initialized()  # else SparkConf knows no JVM, and nothing of what that was told
-    told = dict(SparkConf().getAll())
+    told = submitted_settings()
     for name, value in FIXED.items():
         if told.get(name, value).lower() != value.lower():
             raise NonRetryableError(
@@ -91,7 +89,7 @@ def _told() -> dict[str, str]:
 def _send_modules(spark: SparkSession) -> None:
     """Give the executors the modules of `jobs`: there is no repository on their hosts. Packages they must have."""
     root = Path(__file__).resolve().parents[2]
-    archive = Path(spark.sparkContext._temp_dir) / "jobs.zip"  # executors ask for it as long as the session lives
+    archive = scratch_folder(spark) / "jobs.zip"  # executors ask for it as long as the session lives
     with zipfile.ZipFile(archive, "w") as modules:
         for path in sorted((root / "jobs").rglob("*.py")):
             modules.write(path, path.relative_to(root))
@@ -104,9 +102,8 @@ def shuffle_like(rows: DataFrame) -> int:
     How many.
     """
     spark = rows.sparkSession
-    size = rows._jdf.queryExecution().optimizedPlan().stats().sizeInBytes()
     least = int(spark.sparkContext.getConf().get("spark.sql.shuffle.partitions") or PARTS)
-    parts: int = max(least, math.ceil(size / PART_BYTES))
+    parts: int = max(least, math.ceil(planned_bytes(rows) / PART_BYTES))
     spark.conf.set("spark.sql.shuffle.partitions", parts)
     return parts
 

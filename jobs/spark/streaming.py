@@ -8,11 +8,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from jobs.console import say
 from jobs.errors import JobError, NonRetryableError, Terminated
 from jobs.known_errors import Known, infrastructure_error, recognised
+from jobs.spark.jvm import signals_in_jvm
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -103,9 +104,9 @@ def repeat(spark: SparkSession, work: Callable[[Stop], bool], limits: Limits) ->
 
 def _round(stream: DataFrame, write: WriteBatch, checkpoint: str, stop: Stop) -> bool:
     """Whether the round read all; False when `stop` ended it."""
-    from pyspark.errors.exceptions.base import StreamingQueryException
+    from pyspark.errors import StreamingQueryException
 
-    from jobs.spark.writer import fence
+    from jobs.spark.one_writer import fence
 
     raised: list[Exception] = []
 
@@ -170,52 +171,11 @@ def _explained(error: Exception, checkpoint: str) -> Exception:
 @contextmanager
 def _signals(spark: SparkSession, stop: Stop) -> Iterator[None]:
     """Signals set `stop`, also in the JVM: that is spark-submit's own process, and it would halt at once."""
-    gateway: Any = spark.sparkContext._gateway
-    take_calls_with_a_token(gateway)
-    in_jvm, handler = gateway.jvm.sun.misc.Signal, _JvmSignalHandler(stop)
-    before = {name: in_jvm.handle(in_jvm(name), handler) for name in SIGNALS}
     numbers = [getattr(signal, f"SIG{name}") for name in SIGNALS]
-    before_here = {number: signal.signal(number, lambda *_: stop.signalled.set()) for number in numbers}
+    before = {number: signal.signal(number, lambda *_: stop.signalled.set()) for number in numbers}
     try:
-        yield
+        with signals_in_jvm(spark, SIGNALS, stop.signalled.set):
+            yield
     finally:
-        for number, old in before_here.items():
+        for number, old in before.items():
             signal.signal(number, old)
-        for name, old in before.items():
-            in_jvm.handle(in_jvm(name), old)
-
-
-def take_calls_with_a_token(gateway: Any) -> None:
-    """Let Python's callback server, which the JVM calls, take no call of anybody else on this host.
-
-    PySpark starts it without a token, and Py4J's copy of the JVM's client for its port would know none.
-    """
-    from py4j.java_gateway import JavaObject
-    from pyspark.java_gateway import ensure_callback_server_started
-
-    parameters, token = gateway.callback_server_parameters, gateway.gateway_parameters.auth_token
-    if parameters.auth_token == token:
-        return
-    parameters.auth_token = token
-    ensure_callback_server_started(gateway)  # type: ignore[no-untyped-call]
-    java, server = gateway.jvm, JavaObject("GATEWAY_SERVER", gateway._gateway_client)
-    old, inner = server.getCallbackClient(), server.getGateway()
-    seconds, sockets = java.java.util.concurrent.TimeUnit.SECONDS, java.javax.net.SocketFactory.getDefault()
-    where = (old.getPort(), old.getAddress(), 30, seconds, sockets)
-    client = java.py4j.PythonClient(inner, None, *where, server, True, 0, token)
-    place = inner.getClass().getDeclaredField("cbClient")
-    place.setAccessible(True)
-    place.set(inner, client)
-
-
-class _JvmSignalHandler:
-    """A Java object of which the JVM calls `handle`."""
-
-    def __init__(self, stop: Stop) -> None:
-        self._stop = stop
-
-    def handle(self, signal_: object) -> None:  # noqa: ARG002  (the interface's signature)
-        self._stop.signalled.set()
-
-    class Java:
-        implements = ("sun.misc.SignalHandler",)

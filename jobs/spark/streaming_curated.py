@@ -73,7 +73,8 @@ class CuratedWriter:
         from pyspark import StorageLevel
 
         from jobs.spark import events
-        from jobs.spark.writer import batches, stream_of
+        from jobs.spark.delta_log import batches
+        from jobs.spark.writer import stream_of
 
         started = time.monotonic()
         if batch_id <= batches(batch.sparkSession, self.clicks_path).get(stream_of(batch), -1):
@@ -93,7 +94,8 @@ class CuratedWriter:
     def _append(self, checked: DataFrame, batch_id: int, reasons: list[Row]) -> None:
         """The bad records first, then the clicks; a batch without clicks is compared when it runs again."""
         from jobs.spark import events
-        from jobs.spark.writer import append_compared, append_once, batches, is_table, missing, next_version, stream_of
+        from jobs.spark.delta_log import batches, is_table, next_version
+        from jobs.spark.writer import append_compared, append_once, missing, stream_of
 
         spark, stream = checked.sparkSession, stream_of(checked)
         # Half done: between its halves may have come a replay of the quarantine, or another contract.
@@ -150,11 +152,13 @@ def describe(reasons: list[Row]) -> str:
 def run(options: argparse.Namespace) -> None:
     """Read, check, write, in rounds."""
     from jobs import kafka_security
+    from jobs.spark.delta_log import is_table
     from jobs.spark.kafka_records import require_broker
+    from jobs.spark.one_writer import one_writer
     from jobs.spark.quarantine import replay
     from jobs.spark.session import session
     from jobs.spark.streaming import Limits, run_rounds
-    from jobs.spark.writer import compact, is_table, one_writer
+    from jobs.spark.upkeep import compact
 
     security = kafka_security.PLAINTEXT
     if not options.from_archive:

@@ -86,3 +86,8 @@ ARCHIVE_SCHEMA: Final = _schema(ARCHIVE_COLUMNS)
 def table_path(root: str, table: str) -> str:
     """The folder of a table, or of a stream's checkpoint, below its root."""
     return f"{root.rstrip('/')}/{table}"
+
+
+def sql_name(path: str) -> str:
+    """A table by its folder."""
+    return f"delta.`{path.replace('`', '``')}`"

@@ -32,7 +32,7 @@ class Tally:
     """Of the one writer of the table in this folder."""
 
     def __init__(self, spark: SparkSession, path: str) -> None:
-        from jobs.spark.writer import files_in
+        from jobs.spark.lease_files import files_in
 
         self._files = files_in(spark, f"{path}/{FOLDER}")
 

@@ -28,8 +28,8 @@ from jobs.known_errors import infrastructure_error
 from jobs.producer.log_files import record_of
 from jobs.producer.replay import WEEK_MS
 from jobs.spark import tables
+from jobs.spark.delta_log import is_table
 from jobs.spark.migrations import OWNER
-from jobs.spark.writer import is_table
 from stack.kafka_broker import KafkaBroker
 from stack.postgresql import PostgreSql
 from stack.settings import REPOSITORY

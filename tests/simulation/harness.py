@@ -20,7 +20,7 @@ TIMED = (
     "jobs.spark.load_postgres",
 )  # fmt: skip
 SAYING = (
-    *TIMED, "jobs.spark.writer", "jobs.spark.quarantine", "jobs.producer.replay",
+    *TIMED, "jobs.spark.one_writer", "jobs.spark.quarantine", "jobs.producer.replay",
 )  # fmt: skip
 KINDS: dict[str, Any] = {"stream": stream.Lake, "producer": producer.Sending, "hot": hot.Following, "swap": swap.Marts}
 
@@ -34,7 +34,7 @@ class SimulatedLease(Lease):
 
 
 class Leases:
-    """writer._leases, of the running process."""
+    """one_writer._leases, of the running process."""
 
     @staticmethod
     def _own() -> list[Any]:
@@ -77,9 +77,10 @@ def installed() -> Iterator[pytest.MonkeyPatch]:
         patch.setattr("jobs.spark.lease._identity", _identity)
         patch.setattr("jobs.spark.lease._start", _start)
         patch.setattr("jobs.spark.lease.uuid", SimpleNamespace(uuid4=_uuid4))
-        patch.setattr("jobs.spark.writer.Lease", SimulatedLease)
-        patch.setattr("jobs.spark.writer._leases", Leases())
-        patch.setattr("jobs.spark.writer.commits", spark.commits)
+        patch.setattr("jobs.spark.one_writer.Lease", SimulatedLease)
+        patch.setattr("jobs.spark.one_writer._leases", Leases())
+        for name in ("delta_log", "writer"):
+            patch.setattr(f"jobs.spark.{name}.commits", spark.commits)
         patch.setattr("jobs.spark.streaming._signals", lambda *_: nullcontext())
         patch.setattr("jobs.spark.archive_raw.rows", lambda batch: batch)
         patch.setattr("jobs.spark.quarantine.records", lambda frame: frame.dropDuplicates(None))

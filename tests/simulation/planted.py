@@ -35,7 +35,7 @@ def no_condition(patch: pytest.MonkeyPatch) -> None:
 
 def no_fence(patch: pytest.MonkeyPatch) -> None:
     """Nobody looks whether the lease is still held."""
-    for module in ("writer", "streaming"):
+    for module in ("one_writer", "writer", "upkeep", "streaming"):
         patch.setattr(f"jobs.spark.{module}.fence", lambda: None, raising=False)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from pyspark.errors.exceptions.base import StreamingQueryException
 
-from jobs.spark.writer import Commit
+from jobs.spark.delta_log import Commit
 from tests.simulation.storage import EVERYTHING, ConcurrentModificationError, Delta, HadoopPath, Row, Snapshot, place
 from tests.simulation.world import EPOCH, World
 
@@ -242,7 +242,7 @@ class Frame:
 
 
 def commits(spark: Session, path: str, version: int | None = None) -> Iterator[Commit]:
-    """writer.commits."""
+    """delta_log.commits."""
     entries = spark.delta.snapshot(path).entries
     for entry in reversed(entries if version is None else entries[: version + 1]):
         yield Commit(moment(entry.when), "WRITE", len(entry.rows), entry.note)

@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from jobs.errors import JobError
-from jobs.spark import archive_raw, lease, quarantine, streaming, streaming_curated, writer
+from jobs.spark import archive_raw, lease, one_writer, quarantine, streaming, streaming_curated
 from tests.simulation.spark import Frame, Session, Stream
 from tests.simulation.storage import S3, Delta, Entry, Row, place
 from tests.simulation.world import Host, Process, World
@@ -38,7 +38,7 @@ class Judge:
         folder, _, last = name.rpartition("/")
         if folder.endswith("/_delta_log"):
             self._look_at_commit(name, content)
-        elif folder.endswith(f"/{writer.LEASE_FOLDER}"):
+        elif folder.endswith(f"/{one_writer.LEASE_FOLDER}"):
             self._look_at_lease(folder, int(last), msgspec.json.decode(content, type=lease.State))
 
     def _look_at_commit(self, name: str, entry: Entry) -> None:
@@ -160,7 +160,7 @@ class Lake:
             process.began = self.world.now
             write(batch, number)
 
-        with writer.one_writer(spark, path):
+        with one_writer.one_writer(spark, path):
             stream: Any = Stream(session, self.topic)
             streaming.run_rounds(stream, judged, CHECKPOINTS, streaming.Limits(), write.overlap.note_end)
 
@@ -169,7 +169,7 @@ class Lake:
         spark: Any = session
         if self.delta.snapshot(QUARANTINE).version < 0:
             return
-        with writer.one_writer(spark, CLICKS):
+        with one_writer.one_writer(spark, CLICKS):
             self.world.task.process.began = self.world.now
             quarantine.replay(spark, CLICKS, QUARANTINE)
 

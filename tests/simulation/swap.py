@@ -9,7 +9,7 @@ from typing import Any, Final
 import psycopg
 
 from jobs.errors import JobError
-from jobs.spark import load_postgres, writer
+from jobs.spark import load_postgres, one_writer
 from jobs.spark.mart import Mart, Run, Snapshot
 from jobs.spark.tables import COLD_MARTS
 from tests.simulation.postgres import Connection, Postgres, Result
@@ -76,7 +76,7 @@ class Marts:
     def _etl(self, session: Session) -> None:
         """As the `run` of analytics_mart_etl: the days that have changed, or all."""
         spark: Any = session
-        with writer.one_writer(spark, ROOT):
+        with one_writer.one_writer(spark, ROOT):
             mart = Mart(spark, ROOT)
             self.runs += 1
             for day in self.world.chance.sample(DAYS, 2):  # clicks that have come since

@@ -19,7 +19,7 @@ import pytest
 
 from jobs.errors import JobError
 from jobs.generator.__main__ import write_day
-from jobs.spark import analytics_mart_etl, dictionary, load_postgres, writer
+from jobs.spark import analytics_mart_etl, delta_log, dictionary, load_postgres
 from jobs.spark.mart import Mart
 from jobs.spark.migrations import MIGRATIONS, migrate
 from jobs.spark.tables import COLD_MARTS, HOT_MARTS, MART_PARTITION
@@ -289,13 +289,13 @@ def test_a_mart_that_is_written_meanwhile_is_read_as_it_was(spark: SparkSession,
 def test_each_table_is_asked_once_how_it_is(
     spark: SparkSession, small_once: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked, state = list[str](), writer.state
+    asked, snapshot = list[str](), delta_log._snapshot
 
     def counted(spark: SparkSession, path: str) -> Any:
         asked.append(path)
-        return state(spark, path)
+        return snapshot(spark, path)
 
-    monkeypatch.setattr(writer, "state", counted)
+    monkeypatch.setattr(delta_log, "_snapshot", counted)
     Mart(spark, str(small_once / "mart")).written()
     assert sorted(asked) == sorted(str(small_once / "mart" / table) for table in COLD_MARTS)
 

@@ -20,8 +20,7 @@ from jobs.spark.anomaly_rules import RULES
 from jobs.spark.migrations import migrate
 from jobs.spark.postgres import connect
 from jobs.spark.recent_clicks import RecentClicks
-from jobs.spark.tables import CLICKS
-from jobs.spark.writer import sql_name
+from jobs.spark.tables import CLICKS, sql_name
 from stack.settings import REPOSITORY
 from tests import reference, reference_hot
 from tests.clicks import append, at, click, frame, of_logs

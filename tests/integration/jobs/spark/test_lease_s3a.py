@@ -23,7 +23,8 @@ from jobs.spark import lease as lease_module
 from jobs.spark.lease import Lease
 from jobs.spark.lease_files import HadoopFiles
 from jobs.spark.mart import Mart
-from jobs.spark.writer import append, one_writer
+from jobs.spark.one_writer import one_writer
+from jobs.spark.writer import append
 from tests.faults.chain import Driver, driving
 from tests.integration.jobs.spark.test_streaming import Lake, line
 from tests.leases import TABLE, abandoned, check_that_a_zombie_is_fenced, lease_in

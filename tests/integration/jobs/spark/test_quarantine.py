@@ -15,8 +15,8 @@ from jobs.contract import CONTRACT_VERSION, Click
 from jobs.contract_arrow import checked
 from jobs.event import event_id
 from jobs.spark import events, quarantine, streaming_curated, writer
+from jobs.spark.delta_log import newest
 from jobs.spark.quarantine import Place, Removal, counts, excerpt, remove, replay
-from jobs.spark.writer import state
 from tests.integration.jobs.spark.test_streaming import BROKEN, Lake, line
 
 if TYPE_CHECKING:
@@ -116,10 +116,10 @@ def test_all_read_again_adds_nothing_to_either_table(lake: Lake) -> None:
     lake.run(lake.archive(), checkpoint="of the archive")
     clicks, bad, archive = (str(lake.root / table) for table in ("clicks", "quarantine", "archive"))
     remove(lake.spark, clicks, bad, archive, Removal(frozenset({Place(lake.topic, 0, 0)}), "kim", "not a person's"))
-    versions = [state(lake.spark, table).version() for table in (clicks, bad)]
+    versions = [newest(lake.spark, table).version for table in (clicks, bad)]
     lake.run(again := lake.curated(), checkpoint="lost, and made anew")
     assert again.seen.read == 7
-    assert [state(lake.spark, table).version() for table in (clicks, bad)] == versions
+    assert [newest(lake.spark, table).version for table in (clicks, bad)] == versions
     assert (len(ids(lake)), len(lake.rows("quarantine"))) == (4, 3)
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from jobs.errors import JobError
 from jobs.event import SHIFT_HEADER, event_id
-from jobs.spark import analytics_mart_etl, quarantine, tables, writer
+from jobs.spark import analytics_mart_etl, quarantine, tables
 from jobs.spark.quarantine import Place, Removal, place, remove, replay
 from tests.clicks import append_lines
 from tests.contract_lines import SOURCE_MS, line
@@ -109,7 +109,7 @@ def test_a_killed_removal_is_ended_by_the_next(lake: Lake, monkeypatch: pytest.M
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(writer, "sql_name", killed)
+        patch.setattr(tables, "sql_name", killed)
         with pytest.raises(KeyboardInterrupt):
             lake.remove(GONE)
     assert (len(lake.offsets()), len(lake.rows("quarantine"))) == (6, 2)

@@ -11,7 +11,7 @@ import subprocess
 import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from kafka import KafkaAdminClient, KafkaProducer
@@ -21,14 +21,18 @@ from pyspark.errors.exceptions.captured import convert_exception
 from jobs.errors import JobError, NonRetryableError, Terminated
 from jobs.event import PARTITIONS, SHIFT_HEADER, event_id
 from jobs.kafka_topic import Declared
-from jobs.spark import kafka_records, streaming
+from jobs.spark import kafka_records, streaming, upkeep
+from jobs.spark import one_writer as one_writer_module
 from jobs.spark import writer as writer_module
 from jobs.spark.archive_raw import ArchiveWriter
+from jobs.spark.delta_log import CHANGE_FEED, newest
+from jobs.spark.jvm import jvm_of
 from jobs.spark.kafka_records import archived_records, records, require_broker, require_topic
+from jobs.spark.one_writer import one_writer
 from jobs.spark.session import shuffle_like
 from jobs.spark.streaming import Limits, run_rounds
 from jobs.spark.streaming_curated import CuratedWriter
-from jobs.spark.writer import compact, one_writer
+from jobs.spark.upkeep import compact
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, Row, SparkSession
@@ -170,14 +174,14 @@ def test_batch_that_died_after_writing_is_not_written_twice(lake: Lake) -> None:
     lake.run(lake.curated())
     assert [row.document_id for row in lake.rows("clicks")] == [1, 2]
     assert len(lake.rows("quarantine")) == 1
-    version = writer_module.state(lake.spark, str(lake.root / "clicks")).version()
+    version = newest(lake.spark, str(lake.root / "clicks")).version
     lake.send([BROKEN])
     with pytest.raises(OSError, match="power cut"):
         lake.run(dies)
     lake.run(lake.curated())
     assert len(lake.rows("quarantine")) == 2
     # A new version without a new click would wake the readers.
-    assert writer_module.state(lake.spark, str(lake.root / "clicks")).version() == version
+    assert newest(lake.spark, str(lake.root / "clicks")).version == version
 
 
 @pytest.mark.usefixtures("small_batches")
@@ -201,7 +205,7 @@ def send_signal(spark: SparkSession, receiver: str) -> None:
     if receiver == "python":
         os.kill(os.getpid(), signal.SIGTERM)
         return
-    jvm: Any = spark._jvm
+    jvm = jvm_of(spark)
     getattr(jvm.sun.misc.Signal, "raise")(jvm.sun.misc.Signal("TERM"))
 
 
@@ -251,7 +255,7 @@ def test_flood_of_bad_records_is_stored_and_then_refused(lake: Lake) -> None:
 def test_an_error_of_java_is_known_by_the_class_of_what_caused_it(
     spark: SparkSession, java: str, said: str | None
 ) -> None:
-    jvm: Any = spark._jvm
+    jvm = jvm_of(spark)
     made = getattr(jvm, java)
     cause = made("a", jvm.java.lang.Exception("b")) if "hadoop" in java else made("a")
     wrapped = jvm.java.lang.RuntimeException("Job aborted", jvm.java.util.concurrent.ExecutionException(cause))
@@ -343,7 +347,7 @@ def test_table_of_an_earlier_version_keeps_its_folders_and_notes_its_changes(lak
     assert sorted(row.document_id for row in lake.rows("clicks")) == [1, 2]
     (details,) = lake.spark.sql(f"DESCRIBE DETAIL delta.`{tmp_path / 'clicks'}`").collect()
     assert details.partitionColumns == ["event_date"]
-    assert details.properties[writer_module.CHANGE_FEED] == "true"
+    assert details.properties[CHANGE_FEED] == "true"
 
 
 def test_second_writer_is_refused(spark: SparkSession, tmp_path: Path) -> None:
@@ -368,7 +372,7 @@ def test_zombie_whose_lease_was_taken_over_commits_nothing(lake: Lake, tmp_path:
     writer = lake.curated()
 
     def hangs(batch: DataFrame, batch_id: int) -> None:
-        (lease,) = writer_module._leases
+        (lease,) = one_writer_module._leases
         assert lease.files.create(f"{lease._number + 1:012}", b"another one's")
         lease._renewed -= 3600
         writer(batch, batch_id)
@@ -386,7 +390,7 @@ def test_many_small_files_are_put_together(
     shuffle_like(spark.range(1))  # as the job's own session has it, not as a long history before this test wanted it
     spark.range(100).repartition(4).write.format("delta").save(path)
     assert not compact(spark, path)
-    monkeypatch.setattr(writer_module, "COMPACT_FROM", 3)
+    monkeypatch.setattr(upkeep, "COMPACT_FROM", 3)
     spark.sparkContext.setJobGroup(path, "to be counted")
     compact(spark, path)
     spark.sparkContext.setLocalProperty("spark.jobGroup.id", None)  # type: ignore[arg-type]  # none again
@@ -410,8 +414,8 @@ def test_large_files_are_left_as_they_are(spark: SparkSession, tmp_path: Path, m
     spark.range(100_000).coalesce(1).write.format("delta").save(path)
     (large,) = spark.read.format("delta").load(path).inputFiles()
     spark.range(100).repartition(3).write.format("delta").mode("append").save(path)
-    monkeypatch.setattr(writer_module, "COMPACT_FROM", 2)
-    monkeypatch.setattr(writer_module, "SMALL_FILE", 100_000)
+    monkeypatch.setattr(upkeep, "COMPACT_FROM", 2)
+    monkeypatch.setattr(upkeep, "SMALL_FILE", 100_000)
     assert compact(spark, path)
     files = spark.read.format("delta").load(path).inputFiles()
     assert len(files) == 2

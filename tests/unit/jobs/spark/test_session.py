@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from jobs.errors import JobError
+from jobs.spark.jvm import jvm_of
 from jobs.spark.session import PARTS, session, side_by_side
-from jobs.spark.streaming import Stop, _signals
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -26,7 +24,7 @@ STORE = "spark.delta.logStore.s3a.impl"
 def told(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """The JVM's properties, which hold what spark-submit was told when it started this program."""
     monkeypatch.setenv("PYSPARK_GATEWAY_PORT", "1")
-    jvm: Any = spark._jvm
+    jvm = jvm_of(spark)
     before = {name: jvm.System.getProperty(name) for name in (NAME, ZONE, STORE)}  # this session's own settings
     for name in before:
         jvm.System.clearProperty(name)
@@ -75,26 +73,5 @@ def test_calls_run_at_the_same_time_until_one_fails(spark: SparkSession) -> None
 
 
 def test_a_driver_lets_nobody_in_by_its_own_ports(spark: SparkSession) -> None:
-    jvm: Any = spark._jvm
+    jvm = jvm_of(spark)
     assert jvm.org.apache.spark.SparkEnv.get().securityManager().isAuthenticationEnabled()
-
-
-def test_nobody_without_the_token_calls_python(spark: SparkSession) -> None:
-    stop = Stop()
-    with _signals(spark, stop):
-        gateway: Any = spark.sparkContext._gateway
-        for name in [name for name in gateway.gateway_property.pool.dict if name != "t"]:
-            for before in ("", "A\nguessed\ne\n"):
-                _say(gateway._callback_server.port, f"{before}c\n{name}\nhandle\nn\ne\n")
-        assert not stop.signalled.is_set()
-        in_jvm: Any = gateway.jvm.sun.misc.Signal
-        getattr(in_jvm, "raise")(in_jvm("HUP"))  # whose handler, in the JVM, has the token
-        assert stop.signalled.wait(20)
-
-
-def _say(port: int, words: str) -> None:
-    """Say something to a server of this host, until it has gone or read all."""
-    with socket.create_connection(("127.0.0.1", port), timeout=20) as stranger, suppress(OSError):
-        stranger.sendall(words.encode())
-        stranger.shutdown(socket.SHUT_WR)
-        stranger.makefile("rb").read()
