@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from jobs import kafka_tls, kafka_tokens, properties
+from jobs import kafka_tls, properties
 from jobs.errors import NonRetryableError
 
 FILE = "client.properties"
@@ -224,6 +224,8 @@ def _extensions(login: Mapping[str, str]) -> dict[str, str]:
 
 def _for_python(values: Mapping[str, str], login: Mapping[str, str]) -> dict[str, Any]:
     if "clientId" in login:
+        from jobs import kafka_tokens  # noqa: PLC0415  (its HTTP client is slow to import)
+
         tokens = kafka_tokens.Tokens(
             values.get(ENDPOINT, ""),
             login["clientId"],

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-import ssl
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import ssl
 
 HOST_CHECK = "ssl.endpoint.identification.algorithm"
 TRUST, OWN = "ssl.truststore", "ssl.keystore"
@@ -90,6 +93,8 @@ def inline(values: Mapping[str, str], store: str) -> str:
 
 def context(values: Mapping[str, str]) -> ssl.SSLContext | str:
     """TLS as the settings define it, or what is wrong; without a truststore, this host's CAs are trusted."""
+    import ssl  # noqa: PLC0415  (slow, and of no use to a job whose options are only read)
+
     try:
         result = ssl.create_default_context(
             cafile=values.get(f"{TRUST}.location"), cadata=inline(values, TRUST) or None

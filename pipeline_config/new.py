@@ -37,6 +37,7 @@ import sys
 from jobs.cli import Data, flow, main
 from jobs.console import say
 from jobs.spark import tables
+from jobs.spark.session import session
 
 
 def parser() -> argparse.ArgumentParser:
@@ -49,8 +50,6 @@ def parser() -> argparse.ArgumentParser:
 
 def run(options: argparse.Namespace) -> None:
     """Read, transform, write."""
-    from jobs.spark.session import session
-
     spark = session("{name}")
     clicks = spark.read.format("delta").load(tables.table_path(options.curated_path, tables.CLICKS))
     say(f"{{clicks.count():,}} clicks")

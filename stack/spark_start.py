@@ -10,6 +10,8 @@ import os
 import sysconfig
 import tempfile
 
+from jobs.spark.jvm import gateway_of
+from jobs.spark.session import session
 from stack.settings import HOST, SPARK_CLASSES, SPARK_JARS, java_home
 
 # Spark jobs of seconds on two cores: most of their time is start-up, which the first compiler and one collector halve.
@@ -36,9 +38,6 @@ def jars() -> str:
 
 def make_archive() -> None:
     """Archive the classes that a small job loads which writes a Delta table and reads it."""
-    from jobs.spark.jvm import gateway_of
-    from jobs.spark.session import session
-
     os.environ.update(JAVA_HOME=str(java_home()), SPARK_LOCAL_IP=HOST)
     unfinished = SPARK_CLASSES.with_suffix(".part")
     spark = session(

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import yaml
 from flask_migrate import upgrade
 from superset.app import create_app
 
@@ -79,7 +80,6 @@ def viewer_role() -> None:
 
 def import_assets(folder: Path, database_uri: str) -> None:
     """The assets of a folder; columns and their descriptions come from the tables themselves."""
-    import yaml
     from superset import db, security_manager
     from superset.commands.importers.v1.assets import ImportAssetsCommand
     from superset.connectors.sqla.models import SqlaTable

@@ -7,7 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+from pyspark.sql.pandas.types import to_arrow_schema
+from pyspark.sql.types import StructType
+
 from jobs.event import SHIFT_HEADER
+from jobs.spark import events
 from jobs.spark.delta_log import CHANGE_FEED
 from jobs.spark.tables import (
     CLICKS,
@@ -67,8 +72,6 @@ def of_logs(
     spark: SparkSession, files: Sequence[Path], shift_ms: int = 0, kafka_ts: dt.datetime | None = None
 ) -> DataFrame:
     """The valid clicks of log files, as a producer sends them and the lake checks them."""
-    from jobs.spark import events
-
     return events.clicks(_checked(spark, _lines(files), shift_ms, kafka_ts))
 
 
@@ -81,8 +84,6 @@ def append_lines(
     spark: SparkSession, lines: Iterable[bytes], curated: Path, shift_ms: int = 0, first_offset: int = 0
 ) -> None:
     """The same of lines."""
-    from jobs.spark import events
-
     checked = _checked(spark, lines, shift_ms, first_offset=first_offset).persist()
     append(events.clicks(checked), curated)
     _append(events.quarantine(checked), curated / QUARANTINE)
@@ -96,10 +97,6 @@ def append_quarantine(spark: SparkSession, records: Iterable[dict[str, Any]], cu
 
 def _rows(spark: SparkSession, rows: Iterable[Mapping[str, Any]], schema: str) -> DataFrame:
     """By way of Arrow: Spark would send lists of Python through Python workers."""
-    import pyarrow as pa
-    from pyspark.sql.pandas.types import to_arrow_schema
-    from pyspark.sql.types import StructType
-
     columns: Any = StructType.fromDDL(schema)
     table = pa.Table.from_pylist(list(rows), to_arrow_schema(columns, timezone="UTC"))
     found: DataFrame = spark.createDataFrame(table, columns)
@@ -123,8 +120,6 @@ def _checked(
     first_offset: int = 0,
 ) -> DataFrame:
     """Lines as records of one partition, checked."""
-    from jobs.spark import events
-
     sent = kafka_ts or dt.datetime.now(dt.UTC)
     same = {"topic": "t", "partition": 0, "kafka_ts": sent}
     same |= {"headers": [{"key": SHIFT_HEADER, "value": str(shift_ms).encode()}]}

@@ -14,6 +14,8 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import quote, quote_plus
 
+from docker.errors import NotFound
+
 SAMPLE_SECONDS = 0.2
 
 
@@ -120,7 +122,6 @@ class Samples:
             self._error = error
 
     def _sample(self) -> None:
-        from docker.errors import NotFound
 
         for path in Path("/proc").glob("[0-9]*/cmdline"):
             try:

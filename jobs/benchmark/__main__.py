@@ -16,6 +16,7 @@ from pathlib import Path
 from jobs import arguments, cli
 from jobs.console import say
 from jobs.errors import NonRetryableError
+from jobs.producer.log_files import files_of
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 MEMORY_MB = 1024  # of the aggregation; what is more lies in temporary files beside --out
@@ -44,7 +45,6 @@ def run(options: argparse.Namespace) -> None:
     """
     from jobs.benchmark.entries import Log
     from jobs.benchmark.export import Benchmark
-    from jobs.producer.log_files import files_of
 
     out: Path = options.out.resolve()
     _refuse(out)

@@ -6,16 +6,16 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
+
+import duckdb
+import pyarrow as pa
 
 from jobs.benchmark import published
 from jobs.benchmark.entries import DOCUMENTS, ENTRIES, Log, listed
 from jobs.benchmark.sampling import SEED, choose, generator
 from jobs.console import say
 from jobs.errors import NonRetryableError
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 GROUPS: Final = ("tail", "torso", "head")  # the published order: the draws depend on it
 SPLITS: Final = ("train", "val", "test")
@@ -90,8 +90,6 @@ class Benchmark:
 
     def __init__(self, work: Path, memory_mb: int) -> None:
         """Open it."""
-        import duckdb
-
         self.folder = work / "benchmark"
         limits = {"memory_limit": f"{memory_mb}MB", "temp_directory": str(work / "spill"), "threads": "1"}
         self._database = duckdb.connect(work / "log.duckdb", config={**limits, "preserve_insertion_order": "false"})
@@ -110,7 +108,6 @@ class Benchmark:
             self._database.execute(statement)
 
     def _take(self, name: str, schema: pa.Schema, batches: Iterator[pa.RecordBatch]) -> None:
-        import pyarrow as pa
 
         self._database.register("arriving", schema.empty_table())
         self._database.execute(f"CREATE TABLE {name} AS FROM arriving")

@@ -8,10 +8,13 @@ import logging
 import sys
 from pathlib import Path
 
-from jobs import arguments, cli
+from jobs import arguments, cli, kafka_security
+from jobs.days import spans_text
 from jobs.errors import JobError, NonRetryableError
 from jobs.event import TOPIC
 from jobs.kafka_topic import Declared
+from jobs.producer import replay
+from jobs.producer.log_files import files_of
 
 
 def parser() -> argparse.ArgumentParser:
@@ -58,10 +61,6 @@ def _add_declared(mode: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Send; raises JobError when anything was not sent. Mistakes in the log are reported before Kafka is contacted."""
-    from jobs import kafka_security
-    from jobs.days import spans_text
-    from jobs.producer import replay
-    from jobs.producer.log_files import files_of
     from jobs.producer.sender import Sender
 
     declared = Declared(options.replication, options.min_insync_replicas, options.retention_days)

@@ -20,12 +20,21 @@ from jobs.arguments import true_or_false
 from jobs.cli import Data, flow, main
 from jobs.console import say
 from jobs.errors import JobError
-from jobs.spark import tables
+from jobs.spark import columns_cold, tables
+from jobs.spark.cold_marts import schema
+from jobs.spark.cold_writer import behind_of, visits_of, write_days, write_visits
+from jobs.spark.columns_cold import SESSION_ANALYSIS
+from jobs.spark.incremental import apply_changes
+from jobs.spark.mart import Mart, Run, Snapshot
+from jobs.spark.month_parts import count_by_month, packed
+from jobs.spark.one_writer import one_writer
+from jobs.spark.session import CELLS, session, shuffle_like, side_by_side
+from jobs.spark.upkeep import KEEP_REPLACED_HOURS
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-    from jobs.spark.mart import Mart, Run, Written
+    from jobs.spark.mart import Written
 
 # By which the rows of the marts are made, and an incremental run knows which ones to make again.
 DEFINING: Final = (
@@ -62,11 +71,6 @@ def parser() -> argparse.ArgumentParser:
 
 def run(options: argparse.Namespace) -> None:
     """Bring the four tables up to the clicks of now; all four commits carry the same note."""
-    from jobs.spark.incremental import apply_changes
-    from jobs.spark.mart import Mart
-    from jobs.spark.one_writer import one_writer
-    from jobs.spark.session import session
-
     # How many parts there are is known before: to plan again after each shuffle finds out nothing.
     spark = session("analytics_mart_etl", {"spark.sql.adaptive.enabled": "false"})
     mart = Mart(spark, options.mart_path)
@@ -84,8 +88,6 @@ def run(options: argparse.Namespace) -> None:
 
 def run_of_now(spark: SparkSession, curated_path: str) -> Run:
     """A run that reads what is there now; JobError when there is no curated stream."""
-    from jobs.spark.mart import Run, Snapshot
-
     path = tables.table_path(curated_path, tables.CLICKS)
     clicks = Snapshot.newest(spark, path)
     if not clicks:
@@ -98,10 +100,6 @@ def definitions() -> str:
     """A digest of the code and the columns of the marts, without comments and meanings, and of the engines."""
     import duckdb
     import pyspark
-
-    from jobs.spark import columns_cold
-    from jobs.spark.cold_marts import schema
-    from jobs.spark.session import CELLS
 
     code = [without_words(inspect.getsource(import_module(name))) for name in DEFINING]
     columns = [(table.name, table.key, schema(table)) for table in columns_cold.COLD]
@@ -131,8 +129,6 @@ def to_go_on_from(mart: Mart, this: Run) -> Written | None:
 
 def refuse(written: Written, this: Run) -> None:
     """JobError when a mart cannot be brought up to date from what is written."""
-    from jobs.spark.upkeep import KEEP_REPLACED_HOURS
-
     last = written.run
     if last.definitions != this.definitions:
         raise JobError("the definitions of the marts have changed")
@@ -148,11 +144,6 @@ def refuse(written: Written, this: Run) -> None:
 
 def in_full(mart: Mart, this: Run) -> None:
     """Compute all rows from all clicks."""
-    from jobs.spark.cold_writer import behind_of, visits_of, write_days, write_visits
-    from jobs.spark.columns_cold import SESSION_ANALYSIS
-    from jobs.spark.month_parts import count_by_month, packed
-    from jobs.spark.session import shuffle_like, side_by_side
-
     clicks = this.clicks.rows(mart.spark)
     if clicks.isEmpty():
         raise JobError(f"no click in {this.clicks.path}: run a producer and tripclick_streaming_curated first")

@@ -13,14 +13,21 @@ from jobs.arguments import positive_float, positive_int, true_or_false
 from jobs.cli import Data, flow, main
 from jobs.console import say
 from jobs.errors import JobError
-from jobs.spark import tables
-from jobs.spark.recent_clicks import MEMORY_MB
+from jobs.spark import hot_marts, hot_tables, tables
+from jobs.spark.delta_log import is_table, newest
+from jobs.spark.hot_marts import HORIZON
+from jobs.spark.hot_tables import state_of
+from jobs.spark.migrations import migrate
+from jobs.spark.one_writer import fence, one_writer
+from jobs.spark.postgres import connect
+from jobs.spark.recent_clicks import MEMORY_MB, RecentClicks
+from jobs.spark.session import session
+from jobs.spark.streaming import Limits, repeat
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
     from jobs.spark.hot_source import Arrival
-    from jobs.spark.recent_clicks import RecentClicks
     from jobs.spark.streaming import Stop
 
 MAX_INTERVAL_MINUTES = 5.0
@@ -83,7 +90,6 @@ class HotStream:
 
     def advance(self) -> None:
         """Bring the hot tables to the newest version of the curated table."""
-        from jobs.spark.delta_log import newest
         from jobs.spark.hot_source import changes
 
         now = newest(self.spark, self.path)
@@ -100,10 +106,7 @@ class HotStream:
 
     def _start(self, table: str, version: int) -> None:
         """Begin at the horizon, unless PostgreSQL has this version of the table."""
-        from jobs.spark.hot_marts import HORIZON
         from jobs.spark.hot_source import everything
-        from jobs.spark.hot_tables import state_of
-        from jobs.spark.postgres import connect
 
         with connect() as connection:
             known = state_of(connection, table)
@@ -122,10 +125,6 @@ class HotStream:
 
     def _batch(self, arrival: Arrival, now: Seen) -> None:
         """Write what `arrival` touches, in one transaction with its number."""
-        from jobs.spark import hot_marts, hot_tables
-        from jobs.spark.one_writer import fence
-        from jobs.spark.postgres import connect
-
         if not arrival.by_hour:  # the table's files were compacted
             self.seen = now
             return
@@ -162,14 +161,6 @@ def _of_them(late: int, ahead: int) -> str:
 
 def run(options: argparse.Namespace) -> None:
     """Follow the curated stream from the horizon on, in rounds."""
-    from jobs.spark.delta_log import is_table
-    from jobs.spark.migrations import migrate
-    from jobs.spark.one_writer import one_writer
-    from jobs.spark.postgres import connect
-    from jobs.spark.recent_clicks import RecentClicks
-    from jobs.spark.session import session
-    from jobs.spark.streaming import Limits, repeat
-
     with connect() as connection:  # before Spark starts: what is wrong with it is said at once
         migrate(connection)
     spark = session(NAME)

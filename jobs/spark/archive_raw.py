@@ -8,11 +8,19 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from jobs import kafka_security
 from jobs.cli import Data, flow, main
 from jobs.console import say
 from jobs.event import TOPIC
 from jobs.spark import tables
+from jobs.spark.delta_log import batches, commits
+from jobs.spark.kafka_records import records, require_broker, require_same_topic, require_topic
+from jobs.spark.one_writer import one_writer
 from jobs.spark.overlap import Overlap
+from jobs.spark.session import session
+from jobs.spark.streaming import Limits, run_rounds
+from jobs.spark.upkeep import compact
+from jobs.spark.writer import append_once, missing, stream_of
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -51,9 +59,6 @@ class ArchiveWriter:
 
     def __call__(self, batch: DataFrame, batch_id: int) -> None:
         """Append what is not there yet."""
-        from jobs.spark.delta_log import batches
-        from jobs.spark.writer import stream_of
-
         started = time.monotonic()
         spark, stream = batch.sparkSession, stream_of(batch)
         if batch_id <= batches(spark, self.path).get(stream, -1):
@@ -65,8 +70,6 @@ class ArchiveWriter:
         say(f"batch {batch_id}: read {read:,}, archived {written:,}, took {time.monotonic() - started:.1f} s")
 
     def _append_all(self, new: DataFrame, batch_id: int) -> tuple[int, int]:
-        from jobs.spark.delta_log import commits
-        from jobs.spark.writer import append_once
 
         append_once(new, self.path, batch_id)
         count = next(commits(new.sparkSession, self.path)).rows
@@ -74,8 +77,6 @@ class ArchiveWriter:
 
     def _append_absent(self, new: DataFrame, batch_id: int) -> tuple[int, int]:
         from pyspark import StorageLevel
-
-        from jobs.spark.writer import append_once, missing
 
         new = new.persist(StorageLevel.DISK_ONLY)
         try:
@@ -90,13 +91,6 @@ class ArchiveWriter:
 
 def run(options: argparse.Namespace) -> None:
     """Read all that is there, write it."""
-    from jobs import kafka_security
-    from jobs.spark.kafka_records import records, require_broker, require_same_topic, require_topic
-    from jobs.spark.one_writer import one_writer
-    from jobs.spark.session import session
-    from jobs.spark.streaming import Limits, run_rounds
-    from jobs.spark.upkeep import compact
-
     security = kafka_security.read(options.kafka_security_path)
     require_broker(options.kafka_brokers)
     spark = session("archive_raw")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from pyspark.sql import functions as F
 
 from jobs.spark.hot_marts import EPOCH, micros
+from jobs.spark.recent_clicks import COLUMNS
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -45,8 +46,6 @@ class Arrival:
 
     def since(self, start: dt.datetime) -> Iterator[pa.Table]:
         """Those with event_ts from `start` on, as columns of RecentClicks, a bounded number at once."""
-        from jobs.spark.recent_clicks import COLUMNS
-
         columns = [_event_ts() if name == "event_ts" else F.col(name) for name in COLUMNS]
         for first, end in _ranges(self.by_hour, micros(start)):
             yield self.clicks.where(_between(first, end)).select(*columns).toArrow()

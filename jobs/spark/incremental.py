@@ -15,9 +15,12 @@ from typing import TYPE_CHECKING
 from jobs.console import say
 from jobs.days import days_between
 from jobs.spark import tables
-from jobs.spark.cold_marts import CHANGES
+from jobs.spark.cold_marts import CHANGES, MOVED
+from jobs.spark.cold_writer import OFFSET_COLUMNS, behind_of, places_of, visits_of, write_days, write_visits
 from jobs.spark.mart import in_months
-from jobs.spark.month_parts import month_of
+from jobs.spark.month_parts import days_of, month_of
+from jobs.spark.partition_sql import in_driver
+from jobs.spark.session import side_by_side
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -28,9 +31,6 @@ if TYPE_CHECKING:
 
 def apply_changes(mart: Mart, this: Run, last: Written) -> None:
     """Bring the tables from what the last run read to what this one reads; nothing is written when that is the same."""
-    from jobs.spark.cold_writer import behind_of, write_days, write_visits
-    from jobs.spark.session import side_by_side
-
     assert this.quarantine  # noqa: S101  (there was one at the last run)
     assert last.run.quarantine  # noqa: S101
     started = time.monotonic()
@@ -79,9 +79,6 @@ class Visits:
     def __init__(self, spark: SparkSession, this: Run, last: Written) -> None:
         from pyspark.sql import functions as F
 
-        from jobs.spark.cold_writer import visits_of
-        from jobs.spark.session import side_by_side
-
         clicks, before = this.clicks.rows(spark), last.marts[tables.SESSION_ANALYSIS].rows(spark)
         changes = this.clicks.changes(spark, last.run.clicks).select("session_id", "event_date").toArrow()
         dates = set(changes["event_date"].to_pylist())
@@ -102,8 +99,6 @@ class Visits:
 
     def of(self, months: Collection[int]) -> DataFrame:
         """All visits of these months: theirs, and those of other sessions as they are."""
-        from jobs.spark.month_parts import days_of
-
         others = in_months(self._before, months).join(self._sessions, on="session_id", how="left_anti")
         days = [day for month in months for day in days_of(month)]
         return others.unionByName(self._found.where(self._found.event_date.isin(days)))
@@ -126,10 +121,6 @@ def differing(rows: pa.Table, others: pa.Table) -> set[dt.date]:
 def days_right_before_moved(spark: SparkSession, this: Run, last: Run) -> set[dt.date]:
     """The days of the clicks right before the records that came into the quarantine since `last`, or left it."""
     from pyspark.sql import functions as F
-
-    from jobs.spark.cold_marts import MOVED
-    from jobs.spark.cold_writer import OFFSET_COLUMNS, places_of
-    from jobs.spark.partition_sql import in_driver
 
     assert this.quarantine  # noqa: S101
     assert last.quarantine  # noqa: S101

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 from jobs.errors import JobError, NonRetryableError
 from jobs.kafka_security import PLAINTEXT, Security
 from jobs.known_errors import java_causes
+from jobs.spark.delta_log import is_table
 from jobs.spark.jvm import jvm_of
+from jobs.spark.lease_files import files_in
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -85,8 +87,6 @@ def require_same_topic(spark: SparkSession, topic: str, topic_id: str, checkpoin
 
     Its offsets begin at 0 again: those that the checkpoint has would be passed over in silence.
     """
-    from jobs.spark.lease_files import files_in
-
     files = files_in(spark, f"{checkpoint}/{TOPIC_FOLDER}")
     known = [name for name in files.names() if not name.startswith(".")]
     if known and topic_id not in known:
@@ -142,8 +142,6 @@ def records(spark: SparkSession, brokers: str, topic: str, security: Security = 
 
 def archived_records(spark: SparkSession, path: str, topic: str) -> DataFrame:
     """The same stream of the records in a raw archive, including those that Kafka has dropped."""
-    from jobs.spark.delta_log import is_table
-
     if not is_table(spark, path):
         raise JobError(f"there is no raw archive in {path}: run tripclick_spark_archive_raw_batch first")
     options = {"maxBytesPerTrigger": MAX_ARCHIVE_BYTES_PER_BATCH}

@@ -19,6 +19,11 @@ from jobs.console import say
 from jobs.days import spans_of, spans_text
 from jobs.errors import NonRetryableError
 from jobs.spark import tables
+from jobs.spark.incremental import touched
+from jobs.spark.mart import Mart
+from jobs.spark.migrations import ANALYZE, migrate
+from jobs.spark.postgres import as_csv, connect, copy_rows
+from jobs.spark.session import session
 
 if TYPE_CHECKING:
     import psycopg
@@ -92,8 +97,6 @@ class LakeRows:
 
     def csv(self, days: Collection[dt.date] | None) -> Iterable[bytes]:
         """The rows of these days, or all of them, as they come."""
-        from jobs.spark.postgres import as_csv
-
         return as_csv(self.rows if days is None else self.rows.where(self.rows.event_date.isin(*days)))
 
 
@@ -112,10 +115,6 @@ class Complete:
 
 def run(options: argparse.Namespace) -> None:
     """Read what one run of the ETL wrote, and put it in the place of what PostgreSQL has."""
-    from jobs.spark.migrations import migrate
-    from jobs.spark.postgres import connect
-    from jobs.spark.session import session
-
     with connect() as connection:  # before Spark starts: what is wrong with it is said at once
         migrate(connection)
         complete = read_marts(session("load_postgres", SETTINGS), options.mart_path)
@@ -127,8 +126,6 @@ def run(options: argparse.Namespace) -> None:
 
 def read_marts(spark: SparkSession, mart_path: str) -> Complete:
     """The four tables as one run of the ETL wrote them, also when the next one starts; JobError when there is none."""
-    from jobs.spark.mart import Mart
-
     written = Mart(spark, mart_path).written()
     say(f"reads {mart_path}, run {written.run.run_id}")
     marts = {table: LakeRows(mart.rows(spark).drop(tables.MART_PARTITION)) for table, mart in written.marts.items()}
@@ -147,8 +144,6 @@ def replace(
     JobError: a run older than the one that PostgreSQL has, unless `in_full`; a mart that is empty, much smaller than
     what is there, or whose tables do not hold the same clicks; then nothing changes.
     """
-    from jobs.spark.migrations import ANALYZE
-
     with connection.transaction():
         # A second load waits here; readers do not.
         connection.execute(f"LOCK TABLE {', '.join(complete.tables)} IN SHARE ROW EXCLUSIVE MODE".encode())
@@ -186,9 +181,6 @@ def _replace_table(
     max_shrink_factor: float,
 ) -> int:
     """Replace all rows, or those that the clicks of `days` change; how many the table has now."""
-    from jobs.spark.incremental import touched
-    from jobs.spark.postgres import copy_rows
-
     started = time.monotonic()
     changed = None if days is None else sorted(touched(table, days))
     ((before,),) = connection.execute(f"SELECT count(*) FROM {table}".encode())

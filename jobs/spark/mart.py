@@ -16,6 +16,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from jobs.console import say
 from jobs.errors import JobError
 from jobs.spark import tables
+from jobs.spark.delta_log import commits, is_table, newest
+from jobs.spark.one_writer import fence
+from jobs.spark.upkeep import compact, vacuum
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
@@ -43,8 +46,6 @@ class Snapshot:
     @classmethod
     def newest(cls, spark: SparkSession, path: str) -> Snapshot | None:
         """Of now; None when there is no table."""
-        from jobs.spark.delta_log import is_table, newest
-
         if not is_table(spark, path):
             return None
         table = newest(spark, path)
@@ -139,8 +140,6 @@ class Mart:
 
     def _writes(self, mart: Snapshot) -> Iterator[Commit]:
         """The commits up to this one that a run made, the newest first."""
-        from jobs.spark.delta_log import commits
-
         return (commit for commit in commits(self.spark, mart.path, mart.version) if commit.operation not in _UPKEEP)
 
     def rows(self, table: Table) -> DataFrame:
@@ -150,8 +149,6 @@ class Mart:
 
     def write(self, table: Table, rows: DataFrame, run: Run, months: Collection[int] | None = None) -> None:
         """Put `rows`, of which each month is in one partition, in the place of the table, or of these months."""
-        from jobs.spark.one_writer import fence
-
         started = time.monotonic()
         path, month = tables.table_path(self.root, table.name), tables.MART_PARTITION
         # A folder a month, and a file in it: few files in all, and few rows in what a changed day rewrites.
@@ -164,9 +161,6 @@ class Mart:
 
     def keep_tidy(self) -> None:
         """From time to time put small files together, when they are many, and delete those replaced long ago."""
-        from jobs.spark.delta_log import newest
-        from jobs.spark.upkeep import compact, vacuum
-
         for name in tables.COLD_MARTS:
             path = tables.table_path(self.root, name)
             if newest(self.spark, path).version % _TIDY_EVERY == _TIDY_EVERY - 1:

@@ -15,6 +15,10 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Final
 
+from jobs.spark.delta_log import batches, is_table
+from jobs.spark.lease_files import files_in
+from jobs.spark.writer import COMPARED
+
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
@@ -35,9 +39,6 @@ class Overlap:
 
     def is_possible(self, spark: SparkSession, stream: str) -> bool:
         """Whether the tables may hold records that this stream (the id of its checkpoint) reads."""
-        from jobs.spark.delta_log import is_table
-        from jobs.spark.lease_files import files_in
-
         if self._files is None:
             self._files = files_in(spark, f"{self._paths[0]}/{FOLDER}")
             self._note = f"{stream}-{self._of_others(spark, stream)}"
@@ -55,9 +56,6 @@ class Overlap:
 
     def _of_others(self, spark: SparkSession, stream: str) -> str:
         """What other streams have written, as a name."""
-        from jobs.spark.delta_log import batches
-        from jobs.spark.writer import COMPARED
-
         found = [sorted(batches(spark, path).items()) for path in self._paths]
         others = [[batch for batch in table if batch[0] not in (stream, COMPARED)] for table in found]
         return hashlib.sha256(json.dumps(others).encode()).hexdigest()[:16]

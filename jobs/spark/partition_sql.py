@@ -6,7 +6,10 @@ timestamps outside: DuckDB's own with a time zone need an extension, which a wor
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 from jobs.spark.jvm import Compute, map_in_arrow
@@ -61,9 +64,6 @@ def compute(queries: Queries, schema: Mapping[str, str], tables: Mapping[str, pa
     sql, memory, source, small = statement(queries, in_sql(schema)), MEMORY, INPUT, dict(tables or {})
 
     def of_batches(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        import os
-        import tempfile
-        from itertools import chain
 
         import duckdb
         import pyarrow as pa

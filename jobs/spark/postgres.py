@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from jobs.errors import JobError, NonRetryableError
 from jobs.known_errors import infrastructure_error
+from jobs.spark.jvm import map_in_arrow
 
 if TYPE_CHECKING:
     import psycopg
@@ -53,8 +54,6 @@ def as_text(rows: DataFrame) -> DataFrame:
 
 def as_csv(rows: DataFrame) -> Iterator[bytes]:
     """The rows as chunks of what COPY calls csv, rendered where Spark computes them; few are here at a moment."""
-    from jobs.spark.jvm import map_in_arrow
-
     chunks = map_in_arrow(rows, _to_csv, {"chunk": "binary"}).toLocalIterator(prefetchPartitions=True)
     return (row.chunk for row in chunks)
 

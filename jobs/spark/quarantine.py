@@ -23,7 +23,12 @@ from jobs.contract import CONTRACT_VERSION
 from jobs.errors import JobError
 from jobs.event import SHIFT_HEADER
 from jobs.spark import tables
+from jobs.spark.delta_log import is_table
 from jobs.spark.hot_marts import EPOCH, micros
+from jobs.spark.one_writer import fence, one_writer
+from jobs.spark.session import session
+from jobs.spark.tables import sql_name
+from jobs.spark.writer import append_missing
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -123,9 +128,6 @@ def replay(spark: SparkSession, clicks_path: str, quarantine_path: str, *, remov
     from pyspark.sql import functions as F
 
     from jobs.spark import events
-    from jobs.spark.one_writer import fence
-    from jobs.spark.tables import sql_name
-    from jobs.spark.writer import append_missing
 
     before = spark.read.format("delta").load(quarantine_path)
     stays = F.lit(False) if removed else F.col("reason") == REMOVED
@@ -176,9 +178,6 @@ def remove(spark: SparkSession, clicks_path: str, quarantine_path: str, archive_
     it. For the tables' one writer.
     """
     from pyspark.sql import functions as F
-
-    from jobs.spark.one_writer import fence
-    from jobs.spark.tables import sql_name
 
     all_clicks = spark.read.format("delta").load(clicks_path)
     clicks = all_clicks.where(removal.condition)
@@ -238,9 +237,6 @@ def run(options: argparse.Namespace) -> None:
     """Do what --action says."""
     if options.action == "remove" and not (options.place and options.by and options.reason and options.archive_path):
         raise JobError("--action remove needs --place, --by, --reason and --archive-path")
-    from jobs.spark.delta_log import is_table
-    from jobs.spark.one_writer import one_writer
-    from jobs.spark.session import session
 
     spark = session("quarantine")
     clicks, path = (tables.table_path(options.curated_path, name) for name in (tables.CLICKS, tables.QUARANTINE))

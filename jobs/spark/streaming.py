@@ -14,6 +14,7 @@ from jobs.console import say
 from jobs.errors import JobError, NonRetryableError, Terminated
 from jobs.known_errors import Known, infrastructure_error, recognised
 from jobs.spark.jvm import signals_in_jvm
+from jobs.spark.one_writer import fence
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -105,8 +106,6 @@ def repeat(spark: SparkSession, work: Callable[[Stop], bool], limits: Limits) ->
 def _round(stream: DataFrame, write: WriteBatch, checkpoint: str, stop: Stop) -> bool:
     """Whether the round read all; False when `stop` ended it."""
     from pyspark.errors import StreamingQueryException
-
-    from jobs.spark.one_writer import fence
 
     raised: list[Exception] = []
 

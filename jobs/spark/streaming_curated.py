@@ -13,14 +13,23 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from jobs import kafka_security
 from jobs.arguments import positive_float, share, true_or_false
 from jobs.cli import Data, flow, main
 from jobs.console import say
 from jobs.errors import NonRetryableError
 from jobs.event import TOPIC
 from jobs.spark import tables
+from jobs.spark.delta_log import batches, is_table, next_version
+from jobs.spark.kafka_records import archived_records, records, require_broker, require_same_topic, require_topic
+from jobs.spark.one_writer import one_writer
 from jobs.spark.overlap import Overlap
+from jobs.spark.quarantine import replay
+from jobs.spark.session import session
+from jobs.spark.streaming import Limits, run_rounds
 from jobs.spark.tally import Count, Tally
+from jobs.spark.upkeep import compact
+from jobs.spark.writer import append_compared, append_once, missing, stream_of
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, Row, SparkSession
@@ -73,8 +82,6 @@ class CuratedWriter:
         from pyspark import StorageLevel
 
         from jobs.spark import events
-        from jobs.spark.delta_log import batches
-        from jobs.spark.writer import stream_of
 
         started = time.monotonic()
         if batch_id <= batches(batch.sparkSession, self.clicks_path).get(stream_of(batch), -1):
@@ -94,8 +101,6 @@ class CuratedWriter:
     def _append(self, checked: DataFrame, batch_id: int, reasons: list[Row]) -> None:
         """The bad records first, then the clicks; a batch without clicks is compared when it runs again."""
         from jobs.spark import events
-        from jobs.spark.delta_log import batches, is_table, next_version
-        from jobs.spark.writer import append_compared, append_once, missing, stream_of
 
         spark, stream = checked.sparkSession, stream_of(checked)
         # Half done: between its halves may have come a replay of the quarantine, or another contract.
@@ -151,15 +156,6 @@ def describe(reasons: list[Row]) -> str:
 
 def run(options: argparse.Namespace) -> None:
     """Read, check, write, in rounds."""
-    from jobs import kafka_security
-    from jobs.spark.delta_log import is_table
-    from jobs.spark.kafka_records import require_broker
-    from jobs.spark.one_writer import one_writer
-    from jobs.spark.quarantine import replay
-    from jobs.spark.session import session
-    from jobs.spark.streaming import Limits, run_rounds
-    from jobs.spark.upkeep import compact
-
     security = kafka_security.PLAINTEXT
     if not options.from_archive:
         security = kafka_security.read(options.kafka_security_path)
@@ -188,8 +184,6 @@ def _source(
     spark: SparkSession, options: argparse.Namespace, security: Security, checkpoint: str
 ) -> tuple[str, DataFrame]:
     """What the records are read from, in words, and the stream of them."""
-    from jobs.spark.kafka_records import archived_records, records, require_same_topic, require_topic
-
     if options.from_archive:
         path = tables.table_path(options.archive_path, tables.ARCHIVE)
         return path, archived_records(spark, path, options.topic)

@@ -10,6 +10,8 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final
 
+from jobs.spark.lease_files import files_in
+
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
@@ -32,7 +34,6 @@ class Tally:
     """Of the one writer of the table in this folder."""
 
     def __init__(self, spark: SparkSession, path: str) -> None:
-        from jobs.spark.lease_files import files_in
 
         self._files = files_in(spark, f"{path}/{FOLDER}")
 

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pyspark.sql import functions as F
+
 from jobs.spark import tables
 from jobs.spark.kafka_records import RECORDS_PER_TASK
 from tests.clicks import append, append_quarantine, of_logs
@@ -45,7 +47,6 @@ def write_more(files: Sequence[Path], curated: Path) -> None:
 
 
 def _moved(clicks: DataFrame, days: int, times: int) -> DataFrame:
-    from pyspark.sql import functions as F
 
     ago = F.col("ago").cast("int") * days
     moved = {name: F.col(name) - F.make_dt_interval(ago) for name in ("event_ts", "source_ts", "kafka_ts")}

@@ -8,6 +8,7 @@ from contextlib import contextmanager, nullcontext
 from types import SimpleNamespace
 from typing import Any
 
+import pyspark.sql
 import pytest
 
 from jobs.spark.lease import Lease
@@ -63,8 +64,6 @@ def _start(pid: int) -> str:
 @contextmanager
 def installed() -> Iterator[pytest.MonkeyPatch]:
     """The simulated parts in their places."""
-    import pyspark.sql
-
     with pytest.MonkeyPatch.context() as patch:
         for name in TIMED:
             module = importlib.import_module(name)
@@ -79,7 +78,7 @@ def installed() -> Iterator[pytest.MonkeyPatch]:
         patch.setattr("jobs.spark.lease.uuid", SimpleNamespace(uuid4=_uuid4))
         patch.setattr("jobs.spark.one_writer.Lease", SimulatedLease)
         patch.setattr("jobs.spark.one_writer._leases", Leases())
-        for name in ("delta_log", "writer"):
+        for name in ("archive_raw", "mart", "writer"):
             patch.setattr(f"jobs.spark.{name}.commits", spark.commits)
         patch.setattr("jobs.spark.streaming._signals", lambda *_: nullcontext())
         patch.setattr("jobs.spark.archive_raw.rows", lambda batch: batch)
@@ -99,10 +98,10 @@ def installed() -> Iterator[pytest.MonkeyPatch]:
         patch.setattr("jobs.spark.hot_tables.upsert_rows", hot.upsert_rows)
         patch.setattr("jobs.spark.hot_tables.insert_rows", lambda *_: None)
         patch.setattr("jobs.spark.hot_tables._add_anomalies", lambda *_: 0)
-        patch.setattr("jobs.spark.postgres.connect", hot.connect)
+        patch.setattr("jobs.spark.analytics_mart_realtime.connect", hot.connect)
         patch.setattr("jobs.spark.mart._month", lambda: None)
-        patch.setattr("jobs.spark.postgres.copy_rows", swap.copy_rows)
-        patch.setattr("jobs.spark.postgres.as_csv", swap.as_csv)
+        patch.setattr("jobs.spark.load_postgres.copy_rows", swap.copy_rows)
+        patch.setattr("jobs.spark.load_postgres.as_csv", swap.as_csv)
         patch.setattr("jobs.producer.progress.Consumer", producer.consumer)
         yield patch
 

@@ -12,7 +12,7 @@ import pytest
 from jobs.errors import JobError
 from jobs.producer.progress import Block, Journal, Progress
 from jobs.producer.sender import Sender
-from jobs.spark import hot_tables, lease, load_postgres, postgres, writer
+from jobs.spark import archive_raw, events, hot_tables, lease, load_postgres, postgres, streaming_curated, writer
 from jobs.spark.analytics_mart_realtime import HotStream, Seen
 from jobs.spark.lease import Lease
 from jobs.spark.mart import Mart, Run, Written
@@ -35,13 +35,18 @@ def no_condition(patch: pytest.MonkeyPatch) -> None:
 
 def no_fence(patch: pytest.MonkeyPatch) -> None:
     """Nobody looks whether the lease is still held."""
-    for module in ("one_writer", "writer", "upkeep", "streaming"):
-        patch.setattr(f"jobs.spark.{module}.fence", lambda: None, raising=False)
+    for module in ("analytics_mart_realtime", "mart", "quarantine", "streaming", "upkeep", "writer"):
+        patch.setattr(f"jobs.spark.{module}.fence", lambda: None)
 
 
 def batch_without_its_number(patch: pytest.MonkeyPatch) -> None:
     """A batch is appended without txnAppId and txnVersion."""
-    patch.setattr(writer, "append_once", lambda rows, path, _, count=None: writer.append(rows, path, count))
+
+    def append_once(rows: Any, path: str, _: int, count: int | None = None) -> None:
+        writer.append(rows, path, count)
+
+    for module in (archive_raw, streaming_curated):
+        patch.setattr(module, "append_once", append_once)
 
 
 def takes_at_once(patch: pytest.MonkeyPatch) -> None:
@@ -116,8 +121,6 @@ def half_a_batch_is_done(patch: pytest.MonkeyPatch) -> None:
     """The clicks are written before the bad records, and say that both are."""
 
     def append(self: CuratedWriter, checked: Any, batch_id: int, reasons: Any) -> None:
-        from jobs.spark import events
-
         del reasons
         writer.append_once(events.clicks(checked), self.clicks_path, batch_id)
         writer.append_once(events.quarantine(checked), self.quarantine_path, batch_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import operator
 import re
 from collections.abc import Callable, Iterator
@@ -250,8 +251,6 @@ def commits(spark: Session, path: str, version: int | None = None) -> Iterator[C
 
 def moment(seconds: float) -> Any:
     """A datetime of the world's true time."""
-    import datetime as dt
-
     return dt.datetime.fromtimestamp(EPOCH + seconds, dt.UTC)
 
 

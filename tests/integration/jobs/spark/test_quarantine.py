@@ -103,7 +103,7 @@ def test_killed_replay_is_ended_by_the_next(tables: Lake, monkeypatch: pytest.Mo
         raise KeyboardInterrupt
 
     with monkeypatch.context() as first:
-        first.setattr(writer, "append_missing", killed)
+        first.setattr(quarantine, "append_missing", killed)
         with pytest.raises(KeyboardInterrupt):
             run_replay(tables)
     assert len(tables.rows("quarantine")) == 5
@@ -136,7 +136,7 @@ def test_batch_that_died_before_its_clicks_and_a_replay_before_it_runs_again(
     lake.send([line(2), line(5), line(6)])
     with monkeypatch.context() as before_the_fix:
         before_the_fix.setattr(events, "checked_batches", too_strict())
-        before_the_fix.setattr(writer, "append_once", dies)
+        before_the_fix.setattr(streaming_curated, "append_once", dies)
         with pytest.raises(OSError, match="power cut"):
             lake.run(lake.curated())
     assert (len(ids(lake)), len(lake.rows("quarantine"))) == (2, 7)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from pyspark.sql import functions as F
 
 from jobs.errors import JobError
 from jobs.event import SHIFT_HEADER, event_id
@@ -42,7 +43,6 @@ class Lake:
         self.spark, self.root = spark, root
 
     def write(self) -> None:
-        from pyspark.sql import functions as F
 
         spark, root = self.spark, self.root
         append_lines(spark, LINES, root / "curated", SHIFT_MS)
@@ -109,7 +109,7 @@ def test_a_killed_removal_is_ended_by_the_next(lake: Lake, monkeypatch: pytest.M
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(tables, "sql_name", killed)
+        patch.setattr(quarantine, "sql_name", killed)
         with pytest.raises(KeyboardInterrupt):
             lake.remove(GONE)
     assert (len(lake.offsets()), len(lake.rows("quarantine"))) == (6, 2)

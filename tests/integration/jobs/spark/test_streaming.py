@@ -21,9 +21,8 @@ from pyspark.errors.exceptions.captured import convert_exception
 from jobs.errors import JobError, NonRetryableError, Terminated
 from jobs.event import PARTITIONS, SHIFT_HEADER, event_id
 from jobs.kafka_topic import Declared
-from jobs.spark import kafka_records, streaming, upkeep
+from jobs.spark import archive_raw, kafka_records, streaming, streaming_curated, upkeep, writer
 from jobs.spark import one_writer as one_writer_module
-from jobs.spark import writer as writer_module
 from jobs.spark.archive_raw import ArchiveWriter
 from jobs.spark.delta_log import CHANGE_FEED, newest
 from jobs.spark.jvm import jvm_of
@@ -112,13 +111,14 @@ def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
 def compared(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """A table's path for each time that records are compared with what it holds."""
     paths: list[str] = []
-    missing = writer_module.missing
+    missing = writer.missing
 
     def noted(rows: DataFrame, *tables: str) -> DataFrame:
         paths.extend(tables)
         return missing(rows, *tables)
 
-    monkeypatch.setattr(writer_module, "missing", noted)
+    for module in (archive_raw, streaming_curated, writer):
+        monkeypatch.setattr(module, "missing", noted)
     return paths
 
 

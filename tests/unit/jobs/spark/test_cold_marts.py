@@ -11,9 +11,11 @@ import pyarrow as pa
 import pytest
 
 from jobs.spark import month_parts
+from jobs.spark.anomaly_rules import RULES
 from jobs.spark.cold_marts import BEHIND, BY_DAY, DAYS_OF_ALL, MART, SESSIONS, VISITED, schema
-from jobs.spark.cold_writer import BEHIND_COLUMNS, VISITED_COLUMNS
+from jobs.spark.cold_writer import BEHIND_COLUMNS, VISITED_COLUMNS, behind_of, days_of, visits_of
 from jobs.spark.columns_cold import COLD, SESSION_ANALYSIS
+from jobs.spark.month_parts import count_by_month, packed
 from jobs.spark.partition_sql import compute
 from jobs.spark.tables import CLICKS_COLUMNS, PLACE, QUARANTINE_SCHEMA
 from tests.clicks import at, click, frame
@@ -80,9 +82,6 @@ def rows(mart: str, clicks: Sequence[dict[str, Any]], bad: Sequence[dict[str, An
 
 def rows_by_spark(spark: SparkSession, clicks: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
     """The rows of the marts by day, as tasks of a month each compute them."""
-    from jobs.spark.cold_writer import behind_of, days_of, visits_of
-    from jobs.spark.month_parts import count_by_month, packed
-
     curated = frame(spark, clicks)
     behind = behind_of(curated, spark.createDataFrame([], QUARANTINE_SCHEMA))
     found = days_of(curated, packed(count_by_month(curated)), visits_of(curated), behind).collect()
@@ -217,7 +216,6 @@ def test_the_top_area_is_the_most_frequent_one_and_never_unknown() -> None:
 
 
 def test_a_visit_is_anomalous_when_a_rule_warns() -> None:
-    from jobs.spark.anomaly_rules import RULES
 
     ordinary = [1, 13, 14, 40, 80, 90, 170, 175, 250, 300, 303, 371]  # gaps that are neither many nor the same
     visits: dict[str, tuple[Sequence[float], int]] = {  # moments, and documents in turn

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from jobs.spark.cold_writer import behind_of, days_of, visits_of
 from jobs.spark.columns import SPARK_TYPES
 from jobs.spark.columns_cold import COLD, SESSION_ANALYSIS
 from jobs.spark.dictionary import TABLES, markdown
@@ -45,7 +46,6 @@ def test_the_reference_computes_every_column() -> None:
 
 
 def test_the_marts_have_these_columns_and_types(spark: SparkSession) -> None:
-    from jobs.spark.cold_writer import behind_of, days_of, visits_of
 
     none = frame(spark, [])
     visits = visits_of(none)

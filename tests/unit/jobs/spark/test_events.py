@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from jobs.event import event_id
+from jobs.spark import events, tables
 from tests.clicks import RECORDS
 from tests.contract_lines import HEADERS, KAFKA_TS, PLAIN, QUARANTINED
 
@@ -20,8 +21,6 @@ Checked = dict[str, "Row | str"]
 @pytest.fixture(scope="module")
 def both(spark: SparkSession) -> DataFrame:
     """HEADERS on the usual line, then every line of QUARANTINED, checked."""
-    from jobs.spark import events
-
     lines: list[tuple[bytes | None, Any]] = [(PLAIN, headers) for headers, _ in HEADERS.values()]
     lines += [(value, None) for value, _ in QUARANTINED.values()]
     rows = [
@@ -34,8 +33,6 @@ def both(spark: SparkSession) -> DataFrame:
 @pytest.fixture(scope="module")
 def checked(both: DataFrame) -> Checked:
     """Each case's row of the clicks, or its reason."""
-    from jobs.spark import events
-
     names = [*HEADERS, *QUARANTINED]
     kept = {names[row.offset]: row for row in events.clicks(both).collect()}
     refused = {names[row.offset]: row.reason for row in events.quarantine(both).collect()}
@@ -58,7 +55,6 @@ def test_shift(checked: Checked, case: str) -> None:
 
 
 def test_quarantine_has_what_kafka_had(both: DataFrame) -> None:
-    from jobs.spark import events
 
     rows = {row.offset: row for row in events.quarantine(both).collect()}
     for offset, (value, reason) in enumerate(QUARANTINED.values(), len(HEADERS)):
@@ -75,7 +71,6 @@ def test_a_click_keeps_its_place_in_kafka(checked: Checked) -> None:
 
 
 def test_columns_are_the_tables(spark: SparkSession) -> None:
-    from jobs.spark import events, tables
 
     none = events.check(spark.createDataFrame([], RECORDS))
 
@@ -91,7 +86,6 @@ def test_columns_are_the_tables(spark: SparkSession) -> None:
 
 
 def test_other_columns_stay(spark: SparkSession) -> None:
-    from jobs.spark import events
 
     record = ("t", 1, 0, KAFKA_TS, b"k", b"{", None, 7, ["x"])
     checked = events.check(spark.createDataFrame([record], f"{RECORDS}, mine int, `its own` array<string>"))
