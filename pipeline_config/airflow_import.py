@@ -10,12 +10,13 @@ from typing import Any
 
 from pipeline_config.checks.context import texts as texts_in
 from pipeline_config.errors import CommandError
-from pipeline_config.project import Environment, Project, expand, unset
+from pipeline_config.model import Environment, Values
+from pipeline_config.project import Project, expand, unset
 
 
 def variables(environment: Environment) -> dict[str, str]:
     """Every variable of an environment, `${…}` filled in; raises CommandError when one has no value here."""
-    return _filled(environment, "variables")
+    return _filled(environment, environment.variables)
 
 
 def connections(project: Project, environment: Environment) -> dict[str, dict[str, Any]]:
@@ -23,20 +24,20 @@ def connections(project: Project, environment: Environment) -> dict[str, dict[st
 
     Raises CommandError when a `${…}` of one has no value here.
     """
-    catalog = project.catalog.data["connections"]
+    addresses = {name: address.given() for name, address in environment.connections.items()}
     result: dict[str, dict[str, Any]] = {}
-    for name, fields in _filled(environment, "connections").items():
+    for name, fields in _filled(environment, addresses).items():
         if "port" in fields:
             fields["port"] = int(fields["port"])
-        result[name] = {"conn_type": catalog[name]["type"], "description": catalog[name]["description"], **fields}
+        entry = project.catalog.connections[name]
+        result[name] = {"conn_type": entry.type, "description": entry.description, **fields}
     return result
 
 
 def pools(project: Project) -> dict[str, dict[str, Any]]:
     """Every pool of the catalog by name: slots, description, include_deferred."""
-    catalog: dict[str, Any] = project.catalog.data.get("pools", {})
     # A task that waits in the triggerer has not ended: it keeps its slot.
-    return {name: {**pool, "include_deferred": True} for name, pool in catalog.items()}
+    return {name: {**pool.given(), "include_deferred": True} for name, pool in project.catalog.pools.items()}
 
 
 def write(project: Project, environment: Environment, folder: Path) -> list[Path]:
@@ -66,10 +67,9 @@ def write(project: Project, environment: Environment, folder: Path) -> list[Path
     return list(contents)
 
 
-def _filled(environment: Environment, kind: str) -> dict[str, Any]:
-    data = environment.data.get(kind, {})
-    if missing := sorted(name for _, text in texts_in(data, ()) for name in unset(text)):
+def _filled(environment: Environment, values: Values) -> dict[str, Any]:
+    if missing := sorted(name for _, text in texts_in(values, environment.place) for name in unset(text)):
         names = ", ".join(dict.fromkeys(missing))
         raise CommandError(f"{names}: {environment.name}.yaml reads it and has no default; set it and export it")
-    filled: dict[str, Any] = expand(data)
+    filled: dict[str, Any] = expand(values)
     return filled

@@ -15,10 +15,11 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from pipeline_config.checks import check, check_again
+from pipeline_config.checks.context import name_of
 from pipeline_config.problem import Problem
 from pipeline_config.project import PLACEHOLDER, Project, contents_of, load_project
 from pipeline_config.reader import Content, Document
@@ -79,21 +80,21 @@ def _brought_up(
 def _to_check(project: Project, changed: set[str], before: list[Document]) -> list[Document]:
     """The pipelines that have changed, and those that may see it of them: by their name, or by what they trigger."""
     old = list(map(_seen, before))
-    new = [_seen(document) for document in project.pipelines if document.file in changed]
+    new = [_seen(document) for document in project.pipeline_files if document.file in changed]
     names = {name for name, *_ in [*old, *new]} if old != new else set()
     return [
         document
-        for document in project.pipelines
+        for document in project.pipeline_files
         if document.file in changed or (names and (_seen(document)[0] in names or any(_seen(document)[2])))
     ]
 
 
 def _seen(document: Document) -> tuple[str, Any, list[str | None]]:
     """What the checks of other pipelines see of one: its name, its params, and what it triggers."""
+    if document.problems:
+        return name_of(document), None, []
     data = document.data
-    if document.problems or not data:
-        return (data.get("dag_id") if isinstance(data, dict) else None) or PurePosixPath(document.file).stem, None, []
-    return data["dag_id"], data.get("params", {}), [task.get("trigger_dag_id") for task in data["tasks"]]
+    return name_of(document), data.get("params", {}), [task.get("trigger_dag_id") for task in data["tasks"]]
 
 
 def _problems(records: list[dict[str, Any]]) -> list[Problem]:
@@ -163,7 +164,7 @@ def _write(file: Path, key: str, hashes: dict[str, str], project: Project, probl
             "places": document.pack(),
             "problems": [asdict(problem) for problem in document.problems],
         }
-        for document in [*project.shared, *project.pipelines]
+        for document in project.files
     }
     text = json.dumps({"key": key, "files": files, "problems": [asdict(problem) for problem in problems]})
     new = file.with_suffix(f".{os.getpid()}")

@@ -126,7 +126,7 @@ def _fmt(options: argparse.Namespace) -> int:
 
     project = load_project(options.root, with_schema=False)
     wanted = {file for path in options.files for file in _files(project, path)}
-    documents = [*project.shared, *project.pipelines]
+    documents = project.files
     lines, failed = fmt.run(
         project.root, [one for one in documents if not wanted or one.file in wanted], write=not options.check
     )
@@ -137,7 +137,7 @@ def _fmt(options: argparse.Namespace) -> int:
 def _files(project: Project, path: Path) -> set[str]:
     """The documents that `path` names: one, or those in a folder; raises CommandError when it names none."""
     here = path.resolve()
-    documents = [document.file for document in [*project.shared, *project.pipelines]]
+    documents = [document.file for document in project.files]
     resolved = {file: (project.root / file).resolve() for file in documents}
     found = {file for file, place in resolved.items() if place == here or here in (project.root / file).parents}
     if not found:

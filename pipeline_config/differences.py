@@ -10,7 +10,9 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from pipeline_config.compiler import compile_pipeline
-from pipeline_config.project import Environment, Project
+from pipeline_config.model import Environment, Pipeline, Place
+from pipeline_config.project import Project
+from pipeline_config.reader import Document
 from pipeline_config.render import MASK, SECRET
 
 Difference = tuple[str, str]  # a sign (+ added, - removed, ~ changed) and what it is
@@ -36,14 +38,15 @@ _OPTION = re.compile(r"(--[^=\s]+)=(.*)", re.DOTALL)
 _NAME = re.compile(r"--?[^=\s]+")
 
 
-def view(project: Project, pipeline: dict[str, Any], environment: Environment | None) -> dict[str, Any] | str:
-    """What of a pipeline is compared, or why it cannot be."""
+def view(project: Project, document: Document, environment: Environment | None) -> dict[str, Any] | str:
+    """What of a pipeline's file is compared, or why it cannot be."""
     if environment is None:
         return "its environment extends what is not there, or itself"
     try:
+        pipeline = Pipeline.of(Place(document), document.data)
         (config,) = compile_pipeline(project, pipeline, environment).values()
         tasks = {task_id: _task(task) for task_id, task in config["tasks"].items()}
-        declared = {kind: [*pipeline.get(kind, [])] for kind in ("variables", "connections")}
+        declared = {"variables": [*pipeline.variables], "connections": [*pipeline.connections]}
     except Exception as error:  # noqa: BLE001 (files of an older dialect may lack anything)
         return f"today's compiler cannot read it ({type(error).__name__}: {error})"
     return {**config, "tasks": tasks, **declared}

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from pipeline_config.compiler import upstream
-from pipeline_config.reader import Document
+from pipeline_config.model import Pipeline
 
 
-def markdown(document: Document) -> str:
+def markdown(pipeline: Pipeline) -> str:
     """Description, flow, variables and connections that it needs, and the YAML that declares it."""
-    data = document.data
-    needs = [
-        f"* {kind}: {', '.join(f'`{name}`' for name in data[kind])}"
-        for kind in ("variables", "connections")
-        if data.get(kind)
-    ]
-    parts = [data["description"], "", f"* flow: {flow(upstream(data))}", *needs, ""]
+    document = pipeline.place.document
+    declared = {"variables": pipeline.variables, "connections": pipeline.connections}
+    needs = [f"* {kind}: {', '.join(f'`{name}`' for name in names)}" for kind, names in declared.items() if names]
+    parts = [pipeline.description, "", f"* flow: {flow(pipeline.upstream)}", *needs, ""]
     return "\n".join([*parts, f"Declared in `{document.file}`:", "```yaml", document.text, "```"])
 
 

@@ -17,6 +17,7 @@ from typing import Any
 from pipeline_config import parsers
 from pipeline_config.checks.commands import TAKES
 from pipeline_config.for_job import help_of, jobs_of
+from pipeline_config.model import Pipeline
 from pipeline_config.project import Project
 from pipeline_config.schema import resolved, schema_of
 
@@ -35,7 +36,7 @@ def write(project: Project) -> None:
     """
     folder = project.root / FOLDER
     stamp = folder / "pipeline.schema.json"
-    named = any(FOLDER in document.text for document in [*project.shared, *project.pipelines])
+    named = any(FOLDER in document.text for document in project.files)
     if not named or _is_newer(stamp, project.root):
         return
     texts = {folder / f"{name}.schema.json": _text(schema) for name, schema in generated(project).items()}
@@ -68,10 +69,7 @@ def generated(project: Project) -> dict[str, Schema]:
     """The schemas by name: one of each kind of file, and `pipelines/<dag_id>` of each pipeline that can be read."""
     result = {name: _of(name, project) for name in ("catalog", "defaults")}
     result |= {"pipeline": _of_pipelines(project), "environment": _of_environments(project)}
-    for document in project.pipelines:
-        if not document.problems:
-            result[f"pipelines/{document.data['dag_id']}"] = _of_file(document.data)
-    return result
+    return result | {f"pipelines/{pipeline.dag_id}": _of_file(pipeline) for pipeline in project.pipelines}
 
 
 def _text(schema: Schema) -> str:
@@ -82,11 +80,11 @@ def _of_pipelines(project: Project) -> Schema:
     """The schema of pipelines with the names of catalog, defaults, jobs and DAGs."""
     schema = _of("pipeline", project)
     properties = schema["properties"]
-    for kind in ("variables", "connections"):
-        _one_of(properties[kind]["items"], project.catalog.data[kind])
+    _one_of(properties["variables"]["items"], project.catalog.variables)
+    _one_of(properties["connections"]["items"], project.catalog.connections)
     task = properties["tasks"]["items"]
-    _one_of(task["properties"]["pool"], project.catalog.data.get("pools", {}))
-    operators = [{"enum": list(project.defaults.data["operators"])}, {"type": "string", "pattern": r"\."}]
+    _one_of(task["properties"]["pool"], project.catalog.pools)
+    operators = [{"enum": list(project.defaults.operators)}, {"type": "string", "pattern": r"\."}]
     task["properties"]["operator"]["anyOf"] = operators
     _keys_by_operator(task)
     task["allOf"] += [*_by_operator(project), *_by_command(project), *_by_target(project)]
@@ -96,7 +94,7 @@ def _of_pipelines(project: Project) -> Schema:
 def _of(name: str, project: Project) -> Schema:
     """A copy of a schema, complete in itself, with the notifiers of defaults.yaml."""
     schema: Schema = _complete(schema_of(name), name, name)
-    _name_notifiers(schema, list(project.defaults.data.get("notifiers", {})))
+    _name_notifiers(schema, list(project.defaults.notifiers))
     return schema
 
 
@@ -162,12 +160,11 @@ def _if(then: Schema, **values: str) -> Schema:
 def _by_operator(project: Project) -> list[Schema]:
     """The connections and command templates that fit an operator."""
     rules = []
-    for name, operator in project.defaults.data["operators"].items():
-        if kind := operator.get("connection_type"):
-            connections = project.catalog.data["connections"].items()
-            commands = project.defaults.data["commands"].items()
-            fitting = [command for command, template in commands if TAKES.get(kind, "") in template]
-            of_type = [connection for connection, entry in connections if entry["type"] == kind]
+    for name, operator in project.defaults.operators.items():
+        if kind := operator.connection_type:
+            commands = project.defaults.commands.items()
+            fitting = [command for command, template in commands if template.kind == TAKES.get(kind)]
+            of_type = project.catalog.connections_of(kind)
             rules.append(_if({"connection": _names(of_type), "command": _names(fitting)}, operator=name))
     return rules
 
@@ -176,7 +173,7 @@ def _by_command(project: Project) -> list[Schema]:
     """The jobs of a command template, and the options of each job."""
     jobs = jobs_of(project)
     rules = []
-    for command in project.defaults.data["commands"]:
+    for command in project.defaults.commands:
         own = {job: parser for job, (its_command, parser) in jobs.items() if its_command == command}
         rules.append(_if({"job": _names(own)}, command=command))
         for job, parser in own.items():
@@ -200,11 +197,7 @@ def _option(parser: argparse.ArgumentParser, option: str) -> Schema:
 
 def _by_target(project: Project) -> list[Schema]:
     """The DAGs that there are, and the params of each."""
-    params = {
-        document.data["dag_id"]: document.data.get("params", {})
-        for document in project.pipelines
-        if not document.problems
-    }
+    params = {pipeline.dag_id: pipeline.params for pipeline in project.pipelines}
     targets = {"trigger_dag_id": {"anyOf": [_names(params), _TEMPLATE]}}
     rules = [{"if": {"required": ["trigger_dag_id"]}, "then": {"properties": targets}}]
     for dag_id, schemas in params.items():
@@ -217,23 +210,25 @@ def _of_environments(project: Project) -> Schema:
     """The schema of environments with the names of the catalog and of the operators."""
     schema = _of("environment", project)
     properties = schema["properties"]
+    described = {name: entry.description for name, entry in project.catalog.variables.items()}
+    described_connections = {name: entry.description for name, entry in project.catalog.connections.items()}
     for kind, names in (
-        ("variables", project.catalog.data["variables"]),
-        ("connections", project.catalog.data["connections"]),
-        ("operators", project.defaults.data["operators"]),
+        ("variables", described),
+        ("connections", described_connections),
+        ("operators", dict.fromkeys(project.defaults.operators, "")),
     ):
         of_each = properties[kind].pop("additionalProperties")
-        known = {name: {**of_each, "description": entry.get("description", "")} for name, entry in names.items()}
+        known = {name: {**of_each, "description": description} for name, description in names.items()}
         properties[kind] |= {"properties": known, "additionalProperties": False}
-    _one_of(properties["extends"], project.environments)
+    _one_of(properties["extends"], project.environment_files)
     return schema
 
 
-def _of_file(pipeline: dict[str, Any]) -> Schema:
+def _of_file(pipeline: Pipeline) -> Schema:
     """The ids of a pipeline's tasks and groups. Proposed, not demanded: the next one is not here yet."""
-    groups = list(pipeline.get("task_groups", {}))
+    groups = list(pipeline.task_groups)
     group = {"anyOf": [{"enum": groups}, {"type": "string"}]} if groups else {}
-    dependency = {"anyOf": [{"enum": [*(task["task_id"] for task in pipeline["tasks"]), *groups]}, {"type": "string"}]}
+    dependency = {"anyOf": [{"enum": [*(task.task_id for task in pipeline.tasks), *groups]}, {"type": "string"}]}
     # Their keys are proposed by the schema of all pipelines already.
     named: dict[str, Schema] = {"group": group, "dependencies": {"items": dependency}}
     own = {"properties": {key: {**schema, "doNotSuggest": True} for key, schema in named.items()}}

@@ -11,6 +11,7 @@ from typing import Any
 from pipeline_config import templates
 from pipeline_config.compiler import instances
 from pipeline_config.job_contract import Data, Flow, flow_of
+from pipeline_config.model import Pipeline, Task, Value
 from pipeline_config.parsers import job_parser, own_parser
 from pipeline_config.project import Project
 
@@ -21,17 +22,17 @@ _OPTION = re.compile(r"\{([a-z][a-z0-9-]*)\}")
 class TaskFlow:
     """What one task reads and writes, each datum once."""
 
-    task_id: str
+    task: Task
     reads: tuple[Data, ...]
     writes: tuple[Data, ...]
 
 
-def variables_of_options(pipeline: dict[str, Any]) -> Iterator[tuple[int, str, str]]:
-    """Each option of a task that is given a variable and nothing else: the task's number, the option, the variable."""
-    for index, task in enumerate(pipeline["tasks"]):
-        for option, value in task.get("arguments", {}).items():
+def variables_of_options(pipeline: Pipeline) -> Iterator[tuple[Task, str, str]]:
+    """Each option of a task that is given a variable and nothing else: the task, the option, the variable."""
+    for task in pipeline.tasks:
+        for option, value in task.arguments.items():
             if match := _VARIABLE.fullmatch(str(value)):
-                yield index, option, match[1]
+                yield task, option, match[1]
 
 
 _VARIABLE = re.compile(r"\{\{\s*var\.value\.(\w+)\s*\}\}")
@@ -47,39 +48,40 @@ def is_known(data: Data) -> bool:
     return "{" not in data.name and "<" not in data.name
 
 
-def flows(project: Project, pipeline: dict[str, Any]) -> list[TaskFlow]:
+def flows(project: Project, pipeline: Pipeline) -> list[TaskFlow]:
     """The tasks of a checked pipeline that read or write something, in the file's order.
 
     A variable stands in a name as its own name, `S3_CURATED_STREAM_PATH/clicks`, so that data are the same in every
     environment; a param as its default, and an option that the task does not give as the job's own default.
     """
-    params = {name: schema["default"] for name, schema in pipeline.get("params", {}).items()}
     result = []
-    for task in pipeline["tasks"]:
-        declared = list(_declared(project, task, params))
+    for task in pipeline.tasks:
+        declared = list(_declared(project, task, pipeline.param_defaults))
         reads = [data for flow in declared for data in flow.reads]
         writes = [data for flow in declared for data in flow.writes]
-        writes += [Data("asset", uri) for uri in task.get("outlets", [])]
+        writes += [Data("asset", uri) for uri in task.outlets or ()]
         if reads or writes:
-            result.append(TaskFlow(task["task_id"], tuple(dict.fromkeys(reads)), tuple(dict.fromkeys(writes))))
+            result.append(TaskFlow(task, tuple(dict.fromkeys(reads)), tuple(dict.fromkeys(writes))))
     return result
 
 
-def _declared(project: Project, task: dict[str, Any], params: dict[str, Any]) -> Iterator[Flow]:
+def _declared(project: Project, task: Task, params: dict[str, Any]) -> Iterator[Flow]:
     """What the task's job declares, once for each instance of the task."""
-    template = project.defaults.data["commands"].get(task.get("command"))
+    template = project.defaults.commands.get(task.command or "")
     if template is None:
         return
-    parser = job_parser(template["module"].replace("{job}", task["job"]))
-    own = None if isinstance(parser, str) else own_parser(parser, task["job"])
+    parser = job_parser(template.module_of(task.job))
+    own = None if isinstance(parser, str) else own_parser(parser, task.job)
     if own is None:
         return
     declared = flow_of(own)
-    variables = {name: name for name in project.catalog.data["variables"]}
+    variables = {name: name for name in project.catalog.variables}
     options = [option for data in (*declared.reads, *declared.writes) for option in _OPTION.findall(data.name)]
-    mapped = {name: task["for_each"][name] for name in dict.fromkeys(options) if name in task.get("for_each", {})}
+    mapped = {name: task.for_each[name] for name in dict.fromkeys(options) if name in task.for_each}
     # What a task maps over an earlier task's result, only a run knows: that task's id stands for it.
-    each = {name: values if isinstance(values, list) else [f"<{values}>"] for name, values in mapped.items()}
+    each: dict[str, list[Value]] = {
+        name: values if isinstance(values, list) else [f"<{values}>"] for name, values in mapped.items()
+    }
     for given in instances(task, each):
         texts = {name: _text(given[name], variables, params) for name in options if name in given}
         yield Flow(_filled(declared.reads, texts, own), _filled(declared.writes, texts, own))

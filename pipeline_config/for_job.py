@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
-from collections.abc import Iterator
 from typing import Any
 
 from pipeline_config import parsers, templates
 from pipeline_config.checks.commands import TAKES
+from pipeline_config.checks.context import Context, Index
 from pipeline_config.checks.data import ONE_WRITER, connection_types
+from pipeline_config.checks.declared import task_templates
+from pipeline_config.compiler import MARKER
 from pipeline_config.errors import CommandError
 from pipeline_config.flows import fits, flows, variables_of_options
+from pipeline_config.model import Pipeline, Place
 from pipeline_config.project import Project
+from pipeline_config.reader import Document
 from pipeline_config.schema import did_you_mean
 
 YESTERDAY = "{{{{ params.{} or (dag_run.run_after - macros.timedelta(days=1)) | ds }}}}"
@@ -21,44 +25,42 @@ YESTERDAY = "{{{{ params.{} or (dag_run.run_after - macros.timedelta(days=1)) | 
 def pipeline_for(project: Project, job: str, dag_id: str, schedule: str | None) -> dict[str, Any]:
     """The keys of a pipeline that runs `job` between a start and an end. Raises CommandError."""
     command, parser = _command_of(project, job)
-    template = project.defaults.data["commands"][command]
-    kind = "argv" if "argv" in template else "shell"
-    operators = project.defaults.data["operators"]
-    operator = next((name for name, its in operators.items() if TAKES.get(its.get("connection_type")) == kind), None)
+    kind, operators = project.defaults.commands[command].kind, project.defaults.operators
+    operator = next((name for name, its in operators.items() if TAKES.get(its.connection_type or "") == kind), None)
     if operator is None:
         raise CommandError(f"no operator of defaults.yaml runs the command {command}")
     arguments, params = _arguments(project, parser)
-    connection = _connections(project, [operators[operator]["connection_type"]])
+    connection = _connections(project, [str(operators[operator].connection_type)])
     work: dict[str, Any] = {"task_id": job, "operator": operator, "connection": "".join(connection)}
     work |= {"command": command, "job": job, "arguments": arguments}
-    flow = flows(project, {"params": params, "tasks": [work]})
+    top = {"dag_id": dag_id, "description": _first_line(parser) or f"Runs {job}", "schedule": schedule}
+    alone = Pipeline.of(Place(Document("")), {**top, "params": params, "tasks": [work]})
+    flow = flows(project, alone)
     if pool := _pool(project, {data for one in flow for data in one.writes if data.kind in ONE_WRITER}):
         work["pool"] = pool
     needed = [kind for one in flow for kind in sorted(connection_types(project, one))] if kind == "shell" else []
-    read = templates.reads(" ".join(_texts([work, template, operators[operator]]))).variables
+    context = Context(project, alone, Index())
+    read = {name for _, text, _ in task_templates(context) for name in templates.reads(text).variables}
     return {
-        "dag_id": dag_id,
-        "description": _first_line(parser) or f"Runs {job}",
-        "schedule": schedule,
+        **top,
         "tags": ["tripclick"],
-        "variables": [name for name in project.catalog.data["variables"] if name in read],
+        "variables": [name for name in project.catalog.variables if name in read],
         "connections": [*connection, *_connections(project, needed)],
         **({"params": params} if params else {}),
         "tasks": [
-            {"task_id": "start", "operator": "EmptyOperator"},
+            {"task_id": "start", "operator": MARKER},
             {**work, "dependencies": ["start"]},
-            {"task_id": "end", "operator": "EmptyOperator", "dependencies": [job]},
+            {"task_id": "end", "operator": MARKER, "dependencies": [job]},
         ],
     }
 
 
 def jobs_of(project: Project) -> dict[str, tuple[str, argparse.ArgumentParser]]:
     """Every job by name: the command template that runs it, and the parser of its options."""
-    commands = project.defaults.data["commands"].items()
     return {
-        job: (command, parser)
-        for command, template in commands
-        for job, parser in parsers.jobs(template["module"]).items()
+        job: (name, parser)
+        for name, command in project.defaults.commands.items()
+        for job, parser in parsers.jobs(command.module).items()
     }
 
 
@@ -66,8 +68,8 @@ def _command_of(project: Project, job: str) -> tuple[str, argparse.ArgumentParse
     known = jobs_of(project)
     if job in known:
         return known[job]
-    for template in project.defaults.data["commands"].values():  # a job that is there, and is broken
-        why = parsers.job_parser(template["module"].replace(parsers.JOB, job))
+    for command in project.defaults.commands.values():  # a job that is there, and is broken
+        why = parsers.job_parser(command.module_of(job))
         if isinstance(why, str) and not why.startswith("there is no "):
             raise CommandError(f"job {job!r}: {why}")
     raise CommandError(f"there is no job {job!r}; {did_you_mean(job, list(known))}")
@@ -101,11 +103,11 @@ def _arguments(project: Project, parser: argparse.ArgumentParser) -> tuple[dict[
 
 def _variable(project: Project, option: str) -> str | None:
     """The variable that most tasks give to an option of this name; or the one whose name has all of its words."""
-    given = [read for pipeline in _pipelines(project) for read in variables_of_options(pipeline)]
+    given = [read for pipeline in project.pipelines for read in variables_of_options(pipeline)]
     found = Counter(variable for _, its_option, variable in given if its_option == option)
     if found:
         return found.most_common(1)[0][0]
-    named = [name for name in project.catalog.data["variables"] if fits(option, name)]
+    named = [name for name in project.catalog.variables if fits(option, name)]
     return named[0] if len(named) == 1 else None
 
 
@@ -122,30 +124,13 @@ def _default(action: argparse.Action, schema: dict[str, Any]) -> Any:
 
 def _pool(project: Project, written: set[Any]) -> str | None:
     """The pool of a task that writes the same tables."""
-    for pipeline in _pipelines(project):
-        pools = {task["task_id"]: task.get("pool") for task in pipeline["tasks"]}
-        for flow in flows(project, pipeline):
-            if written.intersection(flow.writes) and (pool := pools[flow.task_id]):
-                return str(pool)
-    return None
+    every = (flow for pipeline in project.pipelines for flow in flows(project, pipeline))
+    return next((flow.task.pool for flow in every if written.intersection(flow.writes) and flow.task.pool), None)
 
 
 def _connections(project: Project, types: list[str]) -> list[str]:
     """The first connection of the catalog of each type."""
-    catalog = project.catalog.data["connections"].items()
-    return [next((name for name, entry in catalog if entry["type"] == kind), kind) for kind in types]
-
-
-def _pipelines(project: Project) -> list[dict[str, Any]]:
-    return [document.data for document in project.pipelines if not document.problems]
-
-
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict | list):
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from _texts(item)
+    return [next(iter(project.catalog.connections_of(kind)), kind) for kind in types]
 
 
 def _first_line(parser: argparse.ArgumentParser) -> str:

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Iterator
 from graphlib import TopologicalSorter
 from typing import Any
 
-from pipeline_config.compiler import is_class_path, upstream
+from pipeline_config.compiler import MARKER
 from pipeline_config.flows import flows
 from pipeline_config.job_contract import Data
+from pipeline_config.model import Group, Pipeline, Task
 from pipeline_config.project import Project
 from pipeline_config.schedules import assets, clock
 
@@ -23,34 +24,33 @@ _SHAPES = {"log": _CYLINDER, "topic": _DOUBLE, "lake": _CYLINDER, "postgresql": 
 def graph(project: Project, dag_id: str | None = None) -> str:
     """The Mermaid text of a checked project, or of one DAG of it. Raises CommandError when there is no such DAG."""
     if dag_id is None:
-        pipelines = {document.data["dag_id"]: document.data for document in project.pipelines}
-        lines = [*_dags(project, pipelines), *_data(project, pipelines), *_triggers(pipelines)]
+        lines = [*_dags(project), *_data(project), *_triggers(project)]
     else:
         pipeline = project.pipeline(dag_id)
         lines = [*_tasks(pipeline), *_dependencies(pipeline)]
     return "\n".join(["flowchart LR", *(f"  {line}" for line in lines)])
 
 
-def _dags(project: Project, pipelines: dict[str, dict[str, Any]]) -> Iterator[str]:
-    for dag_id, pipeline in pipelines.items():
-        cron = clock(pipeline["schedule"])
-        zone = {**project.defaults.data["dag"], **pipeline}.get("timezone")
+def _dags(project: Project) -> Iterator[str]:
+    for pipeline in project.pipelines:
+        cron = clock(pipeline.schedule)
+        zone = pipeline.timezone or project.defaults.dag.timezone
         when = " ".join(filter(None, (cron, cron and zone)))
-        yield _node(_id("dag", dag_id), [dag_id, when] if when else [dag_id], _BOX)
+        yield _node(_id("dag", pipeline.dag_id), [pipeline.dag_id, when] if when else [pipeline.dag_id], _BOX)
 
 
-def _data(project: Project, pipelines: dict[str, dict[str, Any]]) -> Iterator[str]:
+def _data(project: Project) -> Iterator[str]:
     """The data as nodes with their arrows; those that the same DAGs read and write are one node."""
     readers: dict[Data, list[str]] = {}
     writers: dict[Data, list[str]] = {}
-    for dag_id, pipeline in pipelines.items():
-        for _, asset in assets(pipeline["schedule"]):
-            readers.setdefault(Data("asset", asset), []).append(dag_id)
+    for pipeline in project.pipelines:
+        for _, asset in assets(pipeline.schedule):
+            readers.setdefault(Data("asset", asset), []).append(pipeline.dag_id)
         for task in flows(project, pipeline):
             for data in task.reads:
-                readers.setdefault(data, []).append(dag_id)
+                readers.setdefault(data, []).append(pipeline.dag_id)
             for data in task.writes:
-                writers.setdefault(data, []).append(dag_id)
+                writers.setdefault(data, []).append(pipeline.dag_id)
     together: dict[tuple[Any, ...], list[Data]] = {}
     for data in {**readers, **writers}:
         ends = [tuple(dict.fromkeys(who.get(data, []))) for who in (writers, readers)]
@@ -72,13 +72,13 @@ def _names(members: list[Data]) -> list[str]:
     return names if len(names) <= MAX_NAMES else [*names[:MAX_NAMES], f"and {len(names) - MAX_NAMES} more"]
 
 
-def _triggers(pipelines: dict[str, dict[str, Any]]) -> Iterator[str]:
+def _triggers(project: Project) -> Iterator[str]:
     """A dotted arrow from each DAG to those that it triggers, with the step in which it does."""
-    for dag_id, pipeline in pipelines.items():
-        targets = {task["task_id"]: task["trigger_dag_id"] for task in pipeline["tasks"] if "trigger_dag_id" in task}
-        for number, together in enumerate(_steps(upstream(pipeline), targets.keys()), start=1):
+    for pipeline in project.pipelines:
+        targets = {task.task_id: task.trigger_dag_id for task in pipeline.tasks if task.trigger_dag_id is not None}
+        for number, together in enumerate(_steps(pipeline.upstream, targets.keys()), start=1):
             for task_id in together:
-                yield f"{_id('dag', dag_id)} -. {number} .-> {_id('dag', targets[task_id])}"
+                yield f"{_id('dag', pipeline.dag_id)} -. {number} .-> {_id('dag', targets[task_id])}"
 
 
 def _steps(waits_for: dict[str, list[str]], wanted: Iterable[str]) -> Iterator[list[str]]:
@@ -92,34 +92,34 @@ def _steps(waits_for: dict[str, list[str]], wanted: Iterable[str]) -> Iterator[l
             yield together
 
 
-def _tasks(pipeline: dict[str, Any], group: str | None = None) -> Iterator[str]:
+def _tasks(pipeline: Pipeline, group: str | None = None) -> Iterator[str]:
     """The tasks of a group, or those of none, as nodes, and the groups in it as boxes."""
-    yield from (_task(task) for task in pipeline["tasks"] if task.get("group") == group)
-    for name, inner in pipeline.get("task_groups", {}).items():
-        if inner.get("group") == group:
+    yield from (_task(task) for task in pipeline.tasks if task.group == group)
+    for name, inner in pipeline.task_groups.items():
+        if inner.group == group:
             yield f"subgraph {_id('group', name)}[{_label([name])}]"
             yield from (f"  {line}" for line in _tasks(pipeline, name))
             yield "end"
 
 
-def _task(task: dict[str, Any]) -> str:
+def _task(task: Task) -> str:
     """What a task runs stands below its name; one that is mapped has a double edge."""
-    node = _id("task", task["task_id"])
-    if task["operator"] == "EmptyOperator":
-        return _node(node, [task["task_id"]], _ROUND)
-    operator = task["operator"].rpartition(".")[2] if is_class_path(task["operator"]) else None
-    runs = [name for name in (task.get("job"), task.get("trigger_dag_id"), operator) if name]
-    each = [f"for each {', '.join(task['for_each'])}"] if "for_each" in task else []
-    return _node(node, [task["task_id"], *runs, *each], _DOUBLE if each else _BOX)
+    node = _id("task", task.task_id)
+    if task.operator == MARKER:
+        return _node(node, [task.task_id], _ROUND)
+    operator = task.operator.rpartition(".")[2] if task.is_of_class else None
+    runs = [name for name in (task.job, task.trigger_dag_id, operator) if name]
+    each = [f"for each {', '.join(task.for_each)}"] if task.for_each else []
+    return _node(node, [task.task_id, *runs, *each], _DOUBLE if each else _BOX)
 
 
-def _dependencies(pipeline: dict[str, Any]) -> Iterator[str]:
+def _dependencies(pipeline: Pipeline) -> Iterator[str]:
     """An arrow for each dependency, of a task or of a group."""
-    groups: dict[str, Any] = pipeline.get("task_groups", {})
-    waiting = {_id("group", name): group for name, group in groups.items()}
-    waiting |= {_id("task", task["task_id"]): task for task in pipeline["tasks"]}
+    groups = pipeline.task_groups
+    waiting: dict[str, Group | Task] = {_id("group", name): group for name, group in groups.items()}
+    waiting |= {_id("task", task.task_id): task for task in pipeline.tasks}
     for node, one in waiting.items():
-        for name in one.get("dependencies", []):
+        for name in one.dependencies:
             yield f"{_id('group' if name in groups else 'task', name)} --> {node}"
 
 

@@ -14,7 +14,7 @@ import shlex
 import traceback
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from airflow.sdk import DAG, get_parsing_context
 from dagfactory.dagbuilder import DagBuilder
@@ -25,9 +25,9 @@ from pipeline_config.compiler import compile_pipeline
 from pipeline_config.documentation import markdown
 from pipeline_config.errors import CommandError
 from pipeline_config.guard import in_words
+from pipeline_config.model import Environment, Pipeline
 from pipeline_config.problem import Problem
-from pipeline_config.project import Environment, Project, active_environment, importable, root_of
-from pipeline_config.reader import Document, KeyPath
+from pipeline_config.project import Project, active_environment, importable, root_of
 
 log = logging.getLogger(__name__)
 
@@ -65,12 +65,12 @@ def raise_problems(problems: list[str]) -> None:
         raise PipelineErrors("\n" + "\n".join(problems))
 
 
-def build(project: Project, document: Document, environment: Environment) -> DAG:
+def build(project: Project, pipeline: Pipeline, environment: Environment) -> DAG:
     """One pipeline as a DAG."""
-    ((dag_id, config),) = compile_pipeline(project, document.data, environment).items()
+    ((dag_id, config),) = compile_pipeline(project, pipeline, environment).items()
     # load_yaml_dags would do the same, and take twice as long for a copy of its own dialect on the DAG's page.
     dag: DAG = DagBuilder(dag_id, with_objects(config), default_config={}, yml_dag="").build()["dag"]
-    dag.doc_md = markdown(document)
+    dag.doc_md = markdown(pipeline)
     dag.deadline = deadlines(config)  # of which dag-factory knows nothing
     # One word for the shell, or for JSON one value, of whatever they are given.
     dag.user_defined_filters = {"shell_quote": shlex.quote, "as_json": as_json}
@@ -82,7 +82,7 @@ def load_into(loaded: Loaded, project: Project, found: list[Problem]) -> None:
     problems = [problem for problem in found if problem.severity == "error"]
     loaded.problems.extend(str(problem) for problem in problems)
     try:
-        needed = [project.catalog, project.defaults, *project.chain(active_environment())]
+        needed = [project.catalog_file, project.defaults_file, *project.chain(active_environment())]
     except CommandError as error:
         loaded.problems.append(f"{error}; set PIPELINE_ENVIRONMENT to one of them")
         return
@@ -91,41 +91,39 @@ def load_into(loaded: Loaded, project: Project, found: list[Problem]) -> None:
     environment = project.environment(active_environment())
     wanted = get_parsing_context().dag_id
     broken = {problem.file for problem in problems}
-    for document in project.pipelines:
-        if document.file in broken or (wanted and document.data["dag_id"] != wanted):
+    for pipeline in project.pipelines:
+        if pipeline.file in broken or (wanted and pipeline.dag_id != wanted):
             continue
         try:
-            loaded.dags[document.data["dag_id"]] = build(project, document, environment)
+            loaded.dags[pipeline.dag_id] = build(project, pipeline, environment)
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001 (one DAG that cannot be built must not take the others away)
-            loaded.problems.append(_cannot_be_built(project, document, environment, error))
+            loaded.problems.append(_cannot_be_built(project, pipeline, environment, error))
 
 
-def _cannot_be_built(project: Project, document: Document, environment: Environment, error: BaseException) -> str:
+def _cannot_be_built(project: Project, pipeline: Pipeline, environment: Environment, error: BaseException) -> str:
     """The problem at the DAG's key without which it can be built, or at the first task that cannot be built alone."""
 
-    def fails(data: dict[str, Any]) -> BaseException | None:
+    def fails(other: Pipeline) -> BaseException | None:
         try:
-            build(project, replace(document, data=data), environment)
+            build(project, other, environment)
         except KeyboardInterrupt:
             raise
         except BaseException as own:  # noqa: BLE001 (an operator may refuse its arguments in any way)
             return own
         return None
 
-    bare = {"dag_id": document.data["dag_id"], "description": "", "schedule": None}
-    path: KeyPath = ()
-    for key in document.data.keys() - {"dag_id", "tasks"}:
-        others = {name: value for name, value in document.data.items() if name != key}
-        if not fails({**bare, **others}):
-            path = (key,)
+    bare = Pipeline.of(pipeline.place, {"dag_id": pipeline.dag_id, "description": "", "schedule": None, "tasks": []})
+    place = pipeline.place
+    for key in place.document.data.keys() - {"dag_id", "tasks"}:
+        if not fails(replace(pipeline, **{key: getattr(bare, key)})):
+            place = pipeline.at(key)
             break
     else:
-        for index, task in enumerate(document.data["tasks"]):
-            alone = {key: value for key, value in task.items() if key not in {"dependencies", "group"}}
-            if own := fails({**bare, "tasks": [alone]}):
-                path, error = ("tasks", index), own
+        for task in pipeline.tasks:
+            if own := fails(replace(bare, tasks=[replace(task, dependencies=(), group=None)])):
+                place, error = task.place, own
                 break
-    log.error("%s cannot be built", document.file, exc_info=error)  # people read one line; who wants more finds it here
-    return str(document.problem(path, f"cannot be built: {in_words(error)}", at_value=True))
+    log.error("%s cannot be built", pipeline.file, exc_info=error)  # people read one line; who wants more finds it here
+    return str(place.problem(f"cannot be built: {in_words(error)}"))

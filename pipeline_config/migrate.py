@@ -13,10 +13,11 @@ import yaml
 
 from pipeline_config import dag_factory_values, new, yaml_text
 from pipeline_config.checks import check
-from pipeline_config.compiler import MARKER, upstream
+from pipeline_config.compiler import MARKER
 from pipeline_config.dag_factory_values import Param, assets, day, minutes
 from pipeline_config.errors import CommandError
 from pipeline_config.migrate_tasks import CALLBACK, migrated
+from pipeline_config.model import Pipeline, Place
 from pipeline_config.problem import Problem
 from pipeline_config.project import Project, load_project, merge
 from pipeline_config.reader import Document, KeyPath, content_of, parse
@@ -240,7 +241,7 @@ class Dag:
 
     def _connect(self) -> None:
         """Tasks of which one is connected to no other stand between a start and an end here."""
-        tasks, graph = self.pipeline["tasks"], upstream(self.pipeline)
+        tasks, graph = self.pipeline["tasks"], Pipeline.of(Place(self.document), self.pipeline).upstream
         waited_for = {name for names in graph.values() for name in names}
         last = [name for name in graph if name not in waited_for]
         if len(graph) > 1 and not {START, END} & graph.keys() and any(not graph[name] for name in last):
@@ -260,11 +261,11 @@ class Dag:
         for key, names in used.items():
             if names:
                 self.pipeline[key] = list(names)
-            for name in names.keys() - self.project.catalog.data[key].keys():
+            for name in names.keys() - getattr(self.project.catalog, key).keys():
                 hint = f"declare it under {key}: there, and give it a value in each environment"
                 self.note((), f"{key.removesuffix('s')} {name} is not in pipelines/catalog.yaml", hint)
         for name in {task["pool"] for task in self.pipeline["tasks"] if "pool" in task}:
-            if name not in self.project.catalog.data.get("pools", {}):
+            if name not in self.project.catalog.pools:
                 self.note((), f"pool {name} is not in pipelines/catalog.yaml", "declare it under pools: there")
 
 

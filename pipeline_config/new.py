@@ -80,7 +80,7 @@ def place(project: Project, dag_id: str, folder: str) -> Path:
         raise CommandError(f"{dag_id!r}: write the dag_id alone, without .yaml")
     if not re.fullmatch(pattern, dag_id):
         raise CommandError(f"{dag_id!r} cannot be a dag_id: it has to have the form {pattern}")
-    for document in project.pipelines:
+    for document in project.pipeline_files:
         if Path(document.file).stem == dag_id:
             raise CommandError(f"there is a DAG {dag_id} already: {document.file}")
     pipelines = project.root / "pipelines"

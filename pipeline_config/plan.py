@@ -14,10 +14,13 @@ from typing import Any
 
 from pipeline_config import running_airflow
 from pipeline_config.checks import check
+from pipeline_config.checks.context import name_of
 from pipeline_config.differences import Difference, compared, differences, text, view
 from pipeline_config.errors import CommandError
+from pipeline_config.model import Environment, Pipeline, Place
 from pipeline_config.problem import Problem
-from pipeline_config.project import Environment, Project, active_environment, load_project
+from pipeline_config.project import Project, active_environment, load_project
+from pipeline_config.reader import Document
 from pipeline_config.revision import files_at
 
 NOTHING, PROBLEM, CHANGES = 0, 1, 2
@@ -47,7 +50,7 @@ def plan(root: Path, against: str, environment: str | None = None) -> list[str]:
         old = load_project(Path(folder), with_schema=False)
         broken = [found for found in old.problems if (old.root / found.file).exists()]
     _refuse(broken, f"the files at {against}", "compare with a revision whose files are right: --against REV")
-    names = list({**old.environments, **new.environments})
+    names = list({**old.environment_files, **new.environment_files})
     if environment is not None and environment not in names:
         new.environment(environment)  # says which there are
     return list(_lines(old, new, names if environment is None else [environment]))
@@ -73,12 +76,12 @@ def _refuse(problems: list[Problem], what: str, advice: str) -> None:
 
 
 def _lines(old: Project, new: Project, names: list[str]) -> Iterator[str]:
-    both = [name for name in names if name in old.environments and name in new.environments]
+    both = [name for name in names if name in old.environment_files and name in new.environment_files]
     before, after = _pipelines(old), _pipelines(new)
     sides = [(_environment(old, name), _environment(new, name)) for name in both] or [(_NO_ENVIRONMENT,) * 2]
     old_views, new_views = (
-        {dag_id: [view(project, pipeline, side) for side in at] for dag_id, pipeline in pipelines.items()}
-        for project, pipelines, at in zip((old, new), (before, after), zip(*sides, strict=True), strict=True)
+        {dag_id: [view(project, document, side) for side in at] for dag_id, document in documents.items()}
+        for project, documents, at in zip((old, new), (before, after), zip(*sides, strict=True), strict=True)
     )
     removed = {dag_id: views for dag_id, views in old_views.items() if dag_id not in after}
     for dag_id in sorted({*before, *after}):
@@ -91,25 +94,24 @@ def _lines(old: Project, new: Project, names: list[str]) -> Iterator[str]:
                 yield f"{sign} {dag_id}: {what}{where}"
         else:
             former = next((name for name, views in removed.items() if views == new_views[dag_id]), None)
-            yield f"+ {dag_id}: {_new_dag(after[dag_id], former)}"
+            yield f"+ {dag_id}: {_new_dag(new.pipeline(dag_id), former)}"
     yield from _environments(old, new, names)
     yield from (f"{sign} catalog: {what}" for sign, what in differences(_catalog(old), _catalog(new)))
 
 
-_NO_ENVIRONMENT = Environment("none", {})
+_NO_ENVIRONMENT = Environment.of(Place(Document("none")), {})
 
 
-def _pipelines(project: Project) -> dict[str, dict[str, Any]]:
-    """The pipelines by dag_id; one of an older dialect may have none."""
-    documents = [document for document in project.pipelines if document.data]
-    return {str(document.data.get("dag_id", Path(document.file).stem)): document.data for document in documents}
+def _pipelines(project: Project) -> dict[str, Document]:
+    """The pipelines' files by dag_id; one of an older dialect may have none."""
+    return {name_of(document): document for document in project.pipeline_files if document.data}
 
 
 def _environment(project: Project, name: str) -> Environment | None:
-    """The environment; nothing when it extends one that is not there, or itself: the old side is not checked."""
+    """The environment; nothing when it extends what is not there, or itself, or is none: the old side is unchecked."""
     try:
         return project.environment(name)
-    except (CommandError, RecursionError):
+    except (CommandError, AttributeError):
         return None
 
 
@@ -122,20 +124,20 @@ def _by_place(places: list[str], found: Iterable[Iterable[Difference]]) -> dict[
     return result
 
 
-def _new_dag(pipeline: dict[str, Any], former: str | None) -> str:
+def _new_dag(pipeline: Pipeline, former: str | None) -> str:
     if former:
         return f"a new DAG to Airflow, {former} under a new name"
-    tasks = ", ".join(task["task_id"] for task in pipeline["tasks"])
-    return f"a new DAG, schedule {text(pipeline['schedule'])}, tasks {tasks}"
+    tasks = ", ".join(task.task_id for task in pipeline.tasks)
+    return f"a new DAG, schedule {text(pipeline.schedule)}, tasks {tasks}"
 
 
 def _environments(old: Project, new: Project, names: list[str]) -> Iterator[str]:
     """What changes of the values of variables and the addresses of connections."""
     both = []
     for name in names:
-        if name not in old.environments:
+        if name not in old.environment_files:
             yield f"+ environment {name}: new"
-        elif name not in new.environments:
+        elif name not in new.environment_files:
             yield f"- environment {name}: removed"
         else:
             both.append(name)
@@ -145,14 +147,16 @@ def _environments(old: Project, new: Project, names: list[str]) -> Iterator[str]
 
 
 def _addresses(project: Project, name: str) -> dict[str, Any]:
-    environment = _environment(project, name)
-    data = environment.data if environment else {}
+    try:
+        data = project.merged(name)
+    except CommandError:
+        return {}
     return {kind: data[kind] for kind in ("variables", "connections") if isinstance(data.get(kind), dict)}
 
 
 def _catalog(project: Project) -> dict[str, Any]:
     """The catalog without the words that are for people."""
-    kinds = {kind: entries for kind, entries in (project.catalog.data or {}).items() if isinstance(entries, dict)}
+    kinds = {kind: entries for kind, entries in (project.catalog_file.data or {}).items() if isinstance(entries, dict)}
     return {kind: {name: _without_words(entry) for name, entry in entries.items()} for kind, entries in kinds.items()}
 
 

@@ -6,13 +6,15 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from errno import ENOENT
+from functools import cached_property, reduce
 from pathlib import Path
 from typing import Any
 
 from pipeline_config.errors import CommandError, UnknownEnvironmentError
 from pipeline_config.guard import guarded
+from pipeline_config.model import Catalog, Defaults, Environment, Pipeline, Place, Value, Values
 from pipeline_config.problem import Problem, printable
 from pipeline_config.reader import Content, Document, content_of, parse
 from pipeline_config.schema import check_schema, did_you_mean
@@ -25,41 +27,54 @@ PLACEHOLDER = re.compile(r"\$\{([A-Z][A-Z0-9_]*)(?::-([^{}]*))?\}")
 
 
 @dataclass(frozen=True)
-class Environment:
-    """One environment with what it extends merged in: the keys of environment.schema.json."""
-
-    name: str
-    data: dict[str, Any]
-
-    def operator_change(self, operator: str) -> dict[str, Any]:
-        """What this environment changes of an operator: `class`, `arguments`, or nothing."""
-        change: dict[str, Any] = self.data.get("operators", {}).get(operator, {})
-        return change
-
-
-@dataclass(frozen=True)
 class Project:
-    """Every YAML file below pipelines/, read and held against its schema."""
+    """Every YAML file below pipelines/, read and held against its schema, and what those that are right say."""
 
     root: Path
-    catalog: Document
-    defaults: Document
-    environments: dict[str, Document]
-    pipelines: list[Document]
+    catalog_file: Document
+    defaults_file: Document
+    environment_files: dict[str, Document]
+    pipeline_files: list[Document]
 
     @property
     def shared(self) -> list[Document]:
-        """The documents that every pipeline needs."""
-        return [self.catalog, self.defaults, *self.environments.values()]
+        """The files that every pipeline needs."""
+        return [self.catalog_file, self.defaults_file, *self.environment_files.values()]
+
+    @property
+    def files(self) -> list[Document]:
+        """All of them."""
+        return [*self.shared, *self.pipeline_files]
 
     @property
     def problems(self) -> list[Problem]:
         """What reading and the schemas found, in all files."""
-        return [problem for document in [*self.shared, *self.pipelines] for problem in document.problems]
+        return [problem for document in self.files for problem in document.problems]
 
-    def pipeline(self, dag_id: str) -> dict[str, Any]:
-        """The pipeline of that DAG in a checked project; raises CommandError."""
-        known: dict[str, dict[str, Any]] = {document.data["dag_id"]: document.data for document in self.pipelines}
+    @cached_property
+    def catalog(self) -> Catalog:
+        """The catalog, whose file is right."""
+        return Catalog.of(Place(self.catalog_file), self.catalog_file.data)
+
+    @cached_property
+    def defaults(self) -> Defaults:
+        """The defaults, whose file is right."""
+        return Defaults.of(Place(self.defaults_file), self.defaults_file.data)
+
+    @cached_property
+    def pipelines(self) -> list[Pipeline]:
+        """The pipelines whose files are right."""
+        return [Pipeline.of(Place(file), file.data) for file in self.pipeline_files if not file.problems]
+
+    @cached_property
+    def environments(self) -> dict[str, Environment]:
+        """The environments that can be used, as their own files have them: right are those, and what they extend."""
+        files = {name: file for name, file in self.environment_files.items() if self._is_whole(name)}
+        return {name: Environment.of(Place(file), file.data) for name, file in files.items()}
+
+    def pipeline(self, dag_id: str) -> Pipeline:
+        """The pipeline of that DAG; raises CommandError."""
+        known = {pipeline.dag_id: pipeline for pipeline in self.pipelines}
         if dag_id not in known:
             raise CommandError(f"no DAG is called {dag_id!r}; {did_you_mean(dag_id, sorted(known))}")
         return known[dag_id]
@@ -69,10 +84,10 @@ class Project:
         found: list[Document] = []
         parent: str | None = name
         while parent:
-            if parent not in self.environments:
-                known = ", ".join(sorted(self.environments)) or "none"
+            if parent not in self.environment_files:
+                known = ", ".join(sorted(self.environment_files)) or "none"
                 raise UnknownEnvironmentError(f"no pipelines/environments/{parent}.yaml; there is: {known}")
-            document = self.environments[parent]
+            document = self.environment_files[parent]
             if document in found:
                 raise CommandError(f"{document.file} extends itself")
             found.append(document)
@@ -80,17 +95,12 @@ class Project:
         return found
 
     def environment(self, name: str) -> Environment:
-        """The environment of that name, whose files are right; raises UnknownEnvironmentError, CommandError."""
-        data: dict[str, Any] = {}
-        for document in reversed(self.chain(name)):
-            data = merge(data, {key: value for key, value in (document.data or {}).items() if key != "extends"})
-        return Environment(name, data)
+        """The environment of that name with what it extends merged in; raises UnknownEnvironmentError, CommandError."""
+        return Environment.of(Place(self.chain(name)[0]), self.merged(name))
 
-    def with_whole_environments(self) -> Project:
-        """This project with those environments only whose files, and the files that they extend, can be used."""
-        return replace(
-            self, environments={name: file for name, file in self.environments.items() if self._is_whole(name)}
-        )
+    def merged(self, name: str) -> Values:
+        """What its file says, over the files that it extends; raises UnknownEnvironmentError, CommandError."""
+        return reduce(merge, (document.data or {} for document in reversed(self.chain(name))))
 
     def _is_whole(self, name: str) -> bool:
         try:
@@ -176,10 +186,10 @@ def load_project(
     environments = [file for file in files if Path(file).match(f"pipelines/environments/*{SUFFIX}")]
     return Project(
         root=root,
-        catalog=document(shared[0], "catalog"),
-        defaults=document(shared[1], "defaults"),
-        environments={Path(file).stem: document(file, "environment") for file in environments},
-        pipelines=[document(file, "pipeline") for file in files if file not in {*shared, *environments}],
+        catalog_file=document(shared[0], "catalog"),
+        defaults_file=document(shared[1], "defaults"),
+        environment_files={Path(file).stem: document(file, "environment") for file in environments},
+        pipeline_files=[document(file, "pipeline") for file in files if file not in {*shared, *environments}],
     )
 
 
@@ -188,12 +198,12 @@ def _read(document: Document, content: Content) -> Iterable[Problem]:
     return ()
 
 
-def merge(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
+def merge(base: Values, change: Values) -> dict[str, Value]:
     """`change` over `base`, mappings key by key."""
     merged = dict(base)
     for key, value in change.items():
-        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = merge(merged[key], value) if both else value
+        known = merged.get(key)
+        merged[key] = merge(known, value) if isinstance(known, dict) and isinstance(value, dict) else value
     return merged
 
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import yaml
 
 from pipeline_config import templates
 from pipeline_config.airflow_import import variables
-from pipeline_config.compiler import compile_pipeline
+from pipeline_config.compiler import MARKER, compile_pipeline
 from pipeline_config.errors import CommandError, RenderError, UnknownError
-from pipeline_config.project import Environment, Project
+from pipeline_config.model import Environment, Schema
+from pipeline_config.project import Project
 from pipeline_config.schema import did_you_mean, refusals
 
 MASK = "***"
@@ -29,22 +30,22 @@ def render(project: Project, dag_id: str, environment: Environment, given: dict[
     `given` are params as text, `name: value`. The run is one of 2024-01-02 15:00 UTC. Raises CommandError.
     """
     pipeline = project.pipeline(dag_id)
-    params = _params(dag_id, pipeline.get("params", {}), given)
+    params = _params(dag_id, pipeline.params, given)
     values = {name: MASK if SECRET.search(name) else value for name, value in variables(environment).items()}
     config = compile_pipeline(project, pipeline, environment)[dag_id]
     when = " ".join([_one_line(config["schedule"] or "none"), *config.get("timezone", "").split()])
     parts = [f"# {dag_id} in {environment.name}; schedule: {when}"]
-    for task in pipeline["tasks"]:
-        arguments = config["tasks"][task["task_id"]]
-        if task["operator"] != "EmptyOperator":
+    for task in pipeline.tasks:
+        arguments = config["tasks"][task.task_id]
+        if task.operator != MARKER:
             shown = _rendered(arguments, values, params)
             if "conf" in arguments:
                 shown["conf"] = _rendered(arguments["conf"], values, params, templates.value)
-            parts.append(_task(task["task_id"], shown))
+            parts.append(_task(task.task_id, shown))
     return "\n\n".join(parts)
 
 
-def _params(dag_id: str, schemas: dict[str, Any], given: dict[str, str]) -> dict[str, Any]:
+def _params(dag_id: str, schemas: Mapping[str, Schema], given: dict[str, str]) -> dict[str, Any]:
     """Every param: its default, or what was given, read as its type wants it."""
     params = {name: schema["default"] for name, schema in schemas.items()}
     for name, text in given.items():

@@ -13,11 +13,12 @@ from typing import Any
 
 from pipeline_config import airflow_import
 from pipeline_config.checks.operators import before
-from pipeline_config.compiler import compile_pipeline, upstream
+from pipeline_config.compiler import compile_pipeline
 from pipeline_config.differences import Difference, compared, differences, view
 from pipeline_config.documentation import yaml_of
 from pipeline_config.errors import CommandError
-from pipeline_config.project import Environment, Project
+from pipeline_config.model import Environment, Pipeline
+from pipeline_config.project import Project
 from pipeline_config.reader import Document, parse
 
 NAME = "airflow"
@@ -42,7 +43,6 @@ Get = Callable[[str], Any]  # the answer to a path below /api/v2/
 def lines(project: Project, environment: Environment, get: Get) -> Iterator[str]:
     """A line for each difference, `+` what only the files have: DAGs first, then variables, connections, pools."""
     here, there = _dags_of_files(project, environment), _dags_of_airflow(get)
-    documents = {document.data["dag_id"]: document for document in project.pipelines}
     for dag_id in sorted({*here, *there}):
         if dag_id not in here:
             yield f"- {dag_id}: Airflow has this DAG, the files have not"
@@ -52,20 +52,21 @@ def lines(project: Project, environment: Environment, get: Get) -> Iterator[str]
             page = get(f"dags/{dag_id}/details")["doc_md"]
             found = [
                 *differences(there[dag_id](here[dag_id]), here[dag_id]),
-                *_of_its_file(project, environment, documents[dag_id], yaml_of(page)),
+                *_of_its_file(project, environment, project.pipeline(dag_id), yaml_of(page)),
             ]
             yield from dict.fromkeys(f"{sign} {dag_id}: {what}" for sign, what in found)
     yield from (f"{sign} {what}" for sign, what in differences(*_settings(project, environment, get)))
 
 
-def _of_its_file(project: Project, environment: Environment, document: Document, known: str) -> Iterable[Difference]:
+def _of_its_file(project: Project, environment: Environment, pipeline: Pipeline, known: str) -> Iterable[Difference]:
     """What the file says otherwise than when Airflow read it: commands and arguments, which the API does not have."""
+    document = pipeline.place.document
     if known in ("", document.text):
         return ()
     before = parse(Document(document.file), known.encode())
     if before.problems:
         return [("~", f"Airflow has read another file, of an older dialect: {before.problems[0].message}")]
-    return compared(*(view(project, data, environment) for data in (before.data, document.data)))
+    return compared(*(view(project, one, environment) for one in (before, document)))
 
 
 def client() -> Get:
@@ -110,11 +111,9 @@ def _all(get: Get, path: str, key: str) -> Iterator[dict[str, Any]]:
 def _dags_of_files(project: Project, environment: Environment) -> dict[str, dict[str, Any]]:
     """What is compared of each DAG, by dag_id: as Airflow's API says it."""
     result = {}
-    for document in project.pipelines:
-        pipeline = document.data
+    for pipeline in project.pipelines:
         (config,) = compile_pipeline(project, pipeline, environment).values()
-        graph = upstream(pipeline)
-        result[pipeline["dag_id"]] = {
+        result[pipeline.dag_id] = {
             "description": config["description"],
             "schedule": _cron(config["schedule"]),
             "max_active_runs": config["max_active_runs"],
@@ -123,7 +122,7 @@ def _dags_of_files(project: Project, environment: Environment) -> dict[str, dict
                 name: {
                     "pool": task.get("pool", OWN_POOL),
                     "retries": task.get("retries", config["default_args"].get("retries", 0)),
-                    "dependencies": _nearest(graph, name),
+                    "dependencies": _nearest(pipeline.upstream, name),
                 }
                 for name, task in config["tasks"].items()
             },

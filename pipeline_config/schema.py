@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -90,7 +90,7 @@ def _of_dag_factory(data: Any) -> str | None:
     return next((key for key, value in data.items() if isinstance(value, dict) and "tasks" in value), None)
 
 
-def refusals(param: dict[str, Any], value: Any) -> list[str]:
+def refusals(param: Mapping[str, Any], value: Any) -> list[str]:
     """Why a param (a JSON Schema, as Airflow reads it) refuses a value."""
     validator = jsonschema.Draft202012Validator
     checker = jsonschema.FormatChecker()  # knows more formats than a draft's own, `time` for one; Airflow asks it

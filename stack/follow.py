@@ -67,9 +67,8 @@ def child_of(dag_id: str, run_id: str, task_id: str) -> tuple[str, str] | None:
 @cache
 def targets() -> dict[str, str]:
     """The DAG that each triggering task of the daily pipeline triggers."""
-    documents = load_project().pipelines
-    daily = next(document.data for document in documents if document.data["dag_id"] == DAILY)
-    return {task["task_id"]: task["trigger_dag_id"] for task in daily["tasks"] if "trigger_dag_id" in task}
+    tasks = load_project().pipeline(DAILY).tasks
+    return {task.task_id: task.trigger_dag_id for task in tasks if task.trigger_dag_id is not None}
 
 
 class _Board:

@@ -12,6 +12,7 @@ from functools import partial
 from pipeline_config.checks import commands, dag, data, declared, operators, params, secrets, shared, tasks, triggers
 from pipeline_config.checks.context import Context, Index
 from pipeline_config.guard import guarded
+from pipeline_config.model import Pipeline
 from pipeline_config.problem import Problem
 from pipeline_config.project import Project
 from pipeline_config.reader import Document
@@ -72,19 +73,18 @@ def check(project: Project) -> list[Problem]:
 
     The checks across files wait until catalog and defaults can be used; an environment that cannot be used is left out.
     """
-    problems = [*project.problems, *_secrets([*project.shared, *project.pipelines])]
+    problems = [*project.problems, *_secrets(project.files)]
     if is_usable(project):
         for of_environments in (shared.extends, shared.active):
-            problems += guarded(project.catalog, partial(of_environments, project))
-        project = project.with_whole_environments()
+            problems += guarded(project.catalog_file, partial(of_environments, project))
         for one_check in PROJECT_CHECKS:
-            problems += guarded(project.defaults, partial(one_check, project))
+            problems += guarded(project.defaults_file, partial(one_check, project))
         contexts = _contexts(project, project.pipelines, problems)
         problems += _of_pipelines(project, contexts, problems)
         if not any(problem.severity == "error" for problem in problems):
-            problems += guarded(project.catalog, partial(shared.unused, project))
+            problems += guarded(project.catalog_file, partial(shared.unused, project))
             for across in ACROSS:
-                problems += guarded(project.catalog, partial(across, contexts))
+                problems += guarded(project.catalog_file, partial(across, contexts))
     return sorted(set(problems))
 
 
@@ -95,14 +95,15 @@ def check_again(project: Project, changed: Sequence[Document], others: Sequence[
     """
     problems = [*others, *(problem for document in changed for problem in document.problems), *_secrets(changed)]
     if is_usable(project):
-        project = project.with_whole_environments()
-        problems += _of_pipelines(project, _contexts(project, changed, problems), problems)
+        files = {document.file for document in changed}
+        pipelines = [pipeline for pipeline in project.pipelines if pipeline.file in files]
+        problems += _of_pipelines(project, _contexts(project, pipelines, problems), problems)
     return sorted(set(problems))
 
 
 def is_usable(project: Project) -> bool:
     """Whether catalog and defaults are, without which no pipeline means anything."""
-    return not (project.catalog.problems or project.defaults.problems)
+    return not (project.catalog_file.problems or project.defaults_file.problems)
 
 
 def _secrets(documents: Sequence[Document]) -> Iterator[Problem]:
@@ -110,12 +111,12 @@ def _secrets(documents: Sequence[Document]) -> Iterator[Problem]:
         yield from guarded(document, partial(secrets.secrets, document))
 
 
-def _contexts(project: Project, pipelines: Sequence[Document], problems: Sequence[Problem]) -> list[Context]:
-    """Those that can be read, among all others; `problems` are those of the shared files."""
+def _contexts(project: Project, pipelines: Sequence[Pipeline], problems: Sequence[Problem]) -> list[Context]:
+    """Each among all others; `problems` are those of the shared files."""
     index = Index.of(project)
-    paths = [problem.path.split(".") for problem in problems if problem.file == project.defaults.file]
+    paths = [problem.path.split(".") for problem in problems if problem.file == project.defaults_file.file]
     broken = frozenset(path[1] for path in paths if path[0] == "commands" and len(path) > 1)
-    return [Context(project, document, index, broken) for document in pipelines if not document.problems]
+    return [Context(project, pipeline, index, broken) for pipeline in pipelines]
 
 
 def _of_pipelines(project: Project, contexts: Sequence[Context], problems: Sequence[Problem]) -> list[Problem]:
@@ -123,7 +124,7 @@ def _of_pipelines(project: Project, contexts: Sequence[Context], problems: Seque
     found = list(_of_each(contexts, PIPELINE_CHECKS))
     wrong = {problem.file for problem in [*problems, *found] if problem.severity == "error"}
     if not wrong.intersection(document.file for document in project.shared):
-        found += _of_each([context for context in contexts if context.document.file not in wrong], CONSEQUENCES)
+        found += _of_each([context for context in contexts if context.pipeline.file not in wrong], CONSEQUENCES)
     return found
 
 
@@ -132,4 +133,4 @@ def _of_each(
 ) -> Iterator[Problem]:
     for context in contexts:
         for one_check in checks:
-            yield from guarded(context.document, partial(one_check, context))
+            yield from guarded(context.pipeline.place.document, partial(one_check, context))

@@ -10,9 +10,9 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from pipeline_config.flows import TaskFlow, flows
-from pipeline_config.problem import Problem
+from pipeline_config.model import Operator, Pipeline, Place, Task
 from pipeline_config.project import Project
-from pipeline_config.reader import Document, KeyPath
+from pipeline_config.reader import Document
 
 _PORT = r"(?:[1-9]\d{0,3}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d{2}|655[0-2]\d|6553[0-5])"
 _BROKER = rf"(?:[\w.-]+|\[[0-9a-fA-F:.]+\]):{_PORT}"
@@ -38,102 +38,72 @@ HOSTS = {
 }
 
 
+def name_of(document: Document) -> str:
+    """The dag_id of a pipeline's file; of a broken one that has none, the file's name."""
+    dag_id = document.data.get("dag_id") if isinstance(document.data, dict) else None
+    return dag_id if isinstance(dag_id, str) else PurePosixPath(document.file).stem
+
+
 @dataclass(frozen=True)
 class Index:
     """What stands where in a project, looked up once.
 
-    `by_dag_id` has the pipelines, `triggers` the DAGs that each one triggers, `outlets` the assets that tasks update.
+    `files` has the pipelines' files by dag_id, broken ones too, `pipelines` those that are right; `triggers` the DAGs
+    that each one triggers, `outlets` the assets that tasks update.
     """
 
-    by_dag_id: dict[str, list[Document]] = field(default_factory=dict)
+    files: dict[str, list[Document]] = field(default_factory=dict)
+    pipelines: dict[str, Pipeline] = field(default_factory=dict)
     triggers: dict[str, list[str]] = field(default_factory=dict)
     outlets: set[str] = field(default_factory=set)
 
     @classmethod
     def of(cls, project: Project) -> Index:
-        """The index of a project; a broken pipeline is in it by its dag_id, or by its file's name."""
+        """The index of a project."""
         index = cls()
-        for document in project.pipelines:
-            dag_id = document.data.get("dag_id") if isinstance(document.data, dict) else None
-            name = dag_id if isinstance(dag_id, str) else PurePosixPath(document.file).stem
-            index.by_dag_id.setdefault(name, []).append(document)
-            if document.data and not document.problems:
-                tasks = document.data["tasks"]
-                index.outlets.update(uri for task in tasks for uri in task.get("outlets", []))
-                targets = index.triggers.setdefault(document.data["dag_id"], [])
-                targets += [task["trigger_dag_id"] for task in tasks if "trigger_dag_id" in task]
+        for document in project.pipeline_files:
+            index.files.setdefault(name_of(document), []).append(document)
+        for pipeline in project.pipelines:
+            index.pipelines.setdefault(pipeline.dag_id, pipeline)
+            index.outlets.update(uri for task in pipeline.tasks for uri in task.outlets or ())
+            targets = index.triggers.setdefault(pipeline.dag_id, [])
+            targets += [task.trigger_dag_id for task in pipeline.tasks if task.trigger_dag_id is not None]
         return index
 
 
 @dataclass(frozen=True)
 class Context:
-    """One pipeline among the others; its document has passed the schema. `broken_commands` have errors themselves."""
+    """One pipeline among the others. `broken_commands` have errors themselves."""
 
     project: Project
-    document: Document
+    pipeline: Pipeline
     index: Index
     broken_commands: frozenset[str] = frozenset()
-
-    @property
-    def data(self) -> dict[str, Any]:
-        """The pipeline as its file has it."""
-        data: dict[str, Any] = self.document.data
-        return data
-
-    @property
-    def tasks(self) -> list[dict[str, Any]]:
-        """Its tasks."""
-        tasks: list[dict[str, Any]] = self.data["tasks"]
-        return tasks
-
-    @property
-    def operators(self) -> dict[str, Any]:
-        """The operators of defaults.yaml by name."""
-        operators: dict[str, Any] = self.project.defaults.data["operators"]
-        return operators
-
-    @property
-    def commands(self) -> dict[str, Any]:
-        """The command templates of defaults.yaml by name."""
-        commands: dict[str, Any] = self.project.defaults.data["commands"]
-        return commands
 
     @cached_property
     def flows(self) -> list[TaskFlow]:
         """What its tasks read and write."""
-        return flows(self.project, self.data)
+        return flows(self.project, self.pipeline)
 
     @cached_property
     def examples(self) -> dict[tuple[str, Callable[..., Any]], Any]:
         """What each template that was asked for becomes, or the RenderError why not; see `commands.example`."""
         return {}
 
-    def catalog(self, kind: str) -> dict[str, Any]:
-        """The `variables`, `connections` or `pools` of catalog.yaml by name."""
-        entries: dict[str, Any] = self.project.catalog.data.get(kind, {})
-        return entries
+    def operator(self, task: Task) -> Operator | None:
+        """What defaults.yaml says of a task's operator; nothing when it names a class, or none that is there."""
+        return self.project.defaults.operators.get(task.operator)
 
-    def operator(self, task: dict[str, Any]) -> dict[str, Any]:
-        """What defaults.yaml says of a task's operator; nothing when it names a class."""
-        operator: dict[str, Any] = self.operators.get(task["operator"], {})
-        return operator
-
-    def problem(self, path: KeyPath, message: str, hint: str = "") -> Problem:
-        """A problem in the pipeline's file, at the value of `path`."""
-        return self.document.problem(path, message, hint, at_value=True)
-
-    def warning(self, path: KeyPath, message: str, hint: str = "") -> Problem:
-        """A warning there."""
-        return self.document.problem(path, message, hint, at_value=True, severity="warning")
+    def connection_type(self, task: Task) -> str | None:
+        """The type of connection that a task's operator takes."""
+        operator = self.operator(task)
+        return operator.connection_type if operator else None
 
 
-def texts(value: Any, path: KeyPath) -> Iterator[tuple[KeyPath, str]]:
+def texts(value: Any, place: Place) -> Iterator[tuple[Place, str]]:
     """Every text inside `value`, with its place."""
     if isinstance(value, str):
-        yield path, value
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            yield from texts(item, (*path, key))
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from texts(item, (*path, index))
+        yield place, value
+    elif isinstance(value, dict | list):
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from texts(item, place.at(key))

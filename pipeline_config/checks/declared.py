@@ -11,10 +11,10 @@ import jinja2
 from pipeline_config import stand_ins, templates
 from pipeline_config.checks.commands import example
 from pipeline_config.checks.context import Context, texts
-from pipeline_config.compiler import JOB_CONNECTION_TYPES, is_class_path
+from pipeline_config.compiler import JOB_CONNECTION_TYPES
 from pipeline_config.errors import RenderError, UnknownError
+from pipeline_config.model import Place, Schema, Task
 from pipeline_config.problem import Problem
-from pipeline_config.reader import KeyPath
 from pipeline_config.schema import did_you_mean, refusals
 
 DECLARED = {"variables": "variable", "connections": "connection", "params": "param"}
@@ -22,87 +22,83 @@ DECLARED = {"variables": "variable", "connections": "connection", "params": "par
 
 def params(context: Context) -> Iterator[Problem]:
     """The default of each param keeps the param's own schema."""
-    for name, param in context.data.get("params", {}).items():
+    for name, param in context.pipeline.params.items():
         for message in refusals(param, param["default"]):
-            path: KeyPath = ("params", name, "default")
-            yield context.problem(path, f"the default of param {name!r} breaks its own schema: {message}")
+            place = context.pipeline.at("params", name, "default")
+            yield place.problem(f"the default of param {name!r} breaks its own schema: {message}")
 
 
-def task_templates(context: Context) -> Iterator[tuple[KeyPath, str, bool]]:
+def task_templates(context: Context) -> Iterator[tuple[Place, str, bool]]:
     """Every text that Airflow renders for a task: its place, and whether it stands in the pipeline's own file."""
-    for index, task in enumerate(context.tasks):
+    for task in context.pipeline.tasks:
         for key in ("arguments", "advanced", "for_each", "conf", "trigger_dag_id"):
-            for path, text in texts(task.get(key), ("tasks", index, key)):
-                yield path, text, True
-        command = context.commands.get(task.get("command", ""), {})
-        brought = [context.operator(task).get("arguments"), command.get("shell"), command.get("argv")]
-        for _, text in texts(brought, ()):
-            yield ("tasks", index), text, False
+            for place, text in texts(getattr(task, key), task.at(key)):
+                yield place, text, True
+        command, operator = context.project.defaults.commands.get(task.command or ""), context.operator(task)
+        brought = [operator and operator.arguments, command and command.shell, command and command.argv]
+        for _, text in texts(brought, task.place):
+            yield task.place, text, False
 
 
 def template_reads(context: Context) -> Iterator[Problem]:
     """Jinja is right, Airflow knows its names, and each variable, connection and param that it reads is declared."""
-    for path, text, own in task_templates(context):
+    for place, text, own in task_templates(context):
         try:
             reads = templates.reads(text)
         except jinja2.TemplateSyntaxError as error:
-            offset = templates.where_wrong(text, error)
-            yield context.document.within(path, text, offset, f"Jinja: {error.message}")
+            yield place.within(text, templates.where_wrong(text, error), f"Jinja: {error.message}")
             continue
         if own:
             for unknown in reads.unknown:
-                message = f"Jinja: {unknown.message}"
-                yield context.document.within(path, text, unknown.offset, message, unknown.hint)
+                yield place.within(text, unknown.offset, f"Jinja: {unknown.message}", unknown.hint)
             for name, offset in reads.uncertain.items():
                 message = f"{name} is undefined in a run that somebody triggers without a date"
-                yield context.document.within(path, text, offset, message, "read a param", severity="warning")
-            yield from _no_json(context, path, text, reads)
-        yield from _undeclared(context, path, text, reads)
+                yield place.within(text, offset, message, "read a param", "warning")
+            yield from _no_json(context, place, text, reads)
+        yield from _undeclared(context, place, text, reads)
 
 
 def rendered(context: Context) -> Iterator[Problem]:
     """What can be read can be rendered: with the catalog's examples and the params' defaults, as far as they tell."""
-    for path, text, own in task_templates(context):
+    for place, text, own in task_templates(context):
         if own and not any(templates.what_is_wrong(text)):
             try:
                 example(context, text)
             except UnknownError:
                 continue
             except RenderError as error:
-                yield context.problem(path, f"Jinja: cannot be rendered: {error}")
+                yield place.problem(f"Jinja: cannot be rendered: {error}")
 
 
-def _undeclared(context: Context, path: KeyPath, text: str, reads: templates.Reads) -> Iterator[Problem]:
+def _undeclared(context: Context, place: Place, text: str, reads: templates.Reads) -> Iterator[Problem]:
     for kind, word in DECLARED.items():
-        declared = context.data.get(kind, [])
+        declared = getattr(context.pipeline, kind)
         for name, offset in getattr(reads, kind).items():
             if name not in declared:
                 hint = f"add it to {kind}:"
-                if kind == "params" or name not in context.catalog(kind):
+                if kind == "params" or name not in getattr(context.project.catalog, kind):
                     near = did_you_mean(name, list(declared))
                     hint = near if near.startswith("did you") else hint
-                yield context.document.within(path, text, offset, f"{word} {name} is used, but not declared", hint)
+                yield place.within(text, offset, f"{word} {name} is used, but not declared", hint)
 
 
-def _no_json(context: Context, path: KeyPath, text: str, reads: templates.Reads) -> Iterator[Problem]:
-    known = {name: entry["example"] for name, entry in context.catalog("variables").items()}
+def _no_json(context: Context, place: Place, text: str, reads: templates.Reads) -> Iterator[Problem]:
+    known = context.project.catalog.examples if reads.as_json else {}
     for name, offset in reads.as_json.items():
         if name in known and name not in stand_ins.readable(known):
             message = f"variable {name} is text, such as {known[name]!r}, and var.json reads JSON"
-            yield context.document.within(path, text, offset, message, f"write var.value.{name}")
+            yield place.within(text, offset, message, f"write var.value.{name}")
 
 
 def shell_variables(context: Context) -> Iterator[Problem]:
     """`$NAME` in a job's option or in a conf is nothing that is filled in: every value is quoted for the shell."""
-    known = context.catalog("variables")
-    for index, task in enumerate(context.tasks):
-        for key in ("arguments", "conf"):
-            for path, text in texts(task.get(key), ("tasks", index, key)):
-                for match in _SHELL_VARIABLE.finditer(text):
-                    name = match["name"]
-                    hint = f"write {{{{ var.value.{name} }}}}" if name in known else "write what it stands for"
-                    message = f"{match[0]} is not filled in here"
-                    yield context.document.within(path, text, match.start(), message, hint)
+    for task in context.pipeline.tasks:
+        found = (*texts(task.arguments, task.at("arguments")), *texts(task.conf, task.at("conf")))
+        for place, text, match in ((*one, match) for one in found for match in _SHELL_VARIABLE.finditer(one[1])):
+            name = match["name"]
+            is_known = name in context.project.catalog.variables
+            hint = f"write {{{{ var.value.{name} }}}}" if is_known else "write what it stands for"
+            yield place.within(text, match.start(), f"{match[0]} is not filled in here", hint)
 
 
 _SHELL_VARIABLE = re.compile(r"\$\{?(?P<name>[A-Z][A-Z0-9_]*)\b\}?")
@@ -110,64 +106,67 @@ _SHELL_VARIABLE = re.compile(r"\$\{?(?P<name>[A-Z][A-Z0-9_]*)\b\}?")
 
 def unquoted_params(context: Context) -> Iterator[Problem]:
     """Warnings: a text that somebody types into a form is part of a shell command, and not quoted."""
-    params = context.data.get("params", {})
-    for index, task in enumerate(context.tasks):
-        for name, text in task.get("advanced", {}).items():
+    params = context.pipeline.params
+    for task in context.pipeline.tasks:
+        for name, text in task.advanced.items():
             if name in SHELL_ARGUMENTS and isinstance(text, str) and not any(templates.what_is_wrong(text)):
                 for param, offset in templates.unquoted_params(text):
                     if _is_free_text(params.get(param, {})):
                         message = f"param {param} is text, and the shell runs what is typed into it"
                         hint = f"write {{{{ params.{param} | shell_quote }}}}"
-                        path: KeyPath = ("tasks", index, "advanced", name)
-                        yield context.document.within(path, text, offset, message, hint, severity="warning")
+                        yield task.at("advanced", name).within(text, offset, message, hint, "warning")
 
 
 SHELL_ARGUMENTS = ("bash_command", "command")
 
 
-def _is_free_text(schema: dict[str, Any]) -> bool:
+def _is_free_text(schema: Schema) -> bool:
     return "string" in schema.get("type", ()) and not schema.keys() & {"enum", "format", "pattern"}
 
 
 def declared(context: Context) -> Iterator[Problem]:
     """What is declared is in the catalog; each task's connection is declared."""
-    for kind in ("variables", "connections"):
-        known = context.catalog(kind)
-        for index, name in enumerate(context.data.get(kind, [])):
+    pipeline, catalog = context.pipeline, context.project.catalog
+    for kind, names, known in (
+        ("variables", pipeline.variables, catalog.variables),
+        ("connections", pipeline.connections, catalog.connections),
+    ):
+        for index, name in enumerate(names):
             if name not in known:
-                hint = did_you_mean(name, list(known))
-                yield context.problem((kind, index), f"{DECLARED[kind]} {name} is not in pipelines/catalog.yaml", hint)
-    for index, task in enumerate(context.tasks):
-        connection = task.get("connection")
-        if connection and connection not in context.data.get("connections", []):
-            message = f"connection {connection} is used, but not declared"
-            yield context.problem(("tasks", index, "connection"), message, "add it to connections:")
+                message = f"{DECLARED[kind]} {name} is not in pipelines/catalog.yaml"
+                yield pipeline.at(kind, index).problem(message, did_you_mean(name, list(known)))
+    for task in pipeline.tasks:
+        if task.connection and task.connection not in pipeline.connections:
+            yield _undeclared_connection(task.at("connection"), task.connection)
+
+
+def _undeclared_connection(place: Place, name: str) -> Problem:
+    return place.problem(f"connection {name} is used, but not declared", "add it to connections:")
 
 
 def unused(context: Context) -> Iterator[Problem]:
     """What is declared is used. Of a file with no other error: else it may only seem unused."""
     used = _used(context)
     for kind, word in DECLARED.items():
-        for index, name in enumerate(context.data.get(kind, [])):
+        for index, name in enumerate(getattr(context.pipeline, kind)):
             if used is not None and name not in used[kind]:
-                path: KeyPath = (kind, name) if kind == "params" else (kind, index)
-                yield context.document.problem(path, f"{word} {name} is declared, but not used", "remove it")
+                place = context.pipeline.at(kind, name if kind == "params" else index)
+                yield place.problem(f"{word} {name} is declared, but not used", "remove it", at_key=True)
 
 
 def _used(context: Context) -> dict[str, set[str]] | None:
     """The variables, connections and params that the tasks use; None when an error hides some of them."""
-    known = context.catalog("connections")
-    connections = {task["connection"] for task in context.tasks if "connection" in task}
-    used = {"variables": set[str](), "connections": connections, "params": set[str]()}
-    for task in context.tasks:
-        operator = task["operator"]
-        if is_class_path(operator):
-            advanced = task.get("advanced", {}).items()
-            connections |= {value for name, value in advanced if name.endswith("conn_id") and isinstance(value, str)}
-        elif operator not in context.operators or ("command" in task and task["command"] not in context.commands):
+    defaults, catalog = context.project.defaults, context.project.catalog
+    used = {kind: set[str]() for kind in DECLARED}
+    connections = used["connections"]
+    for task in context.pipeline.tasks:
+        connections.update([task.connection] if task.connection else [], (value for _, value in _advanced(task)))
+        if not task.is_of_class and (
+            task.operator not in defaults.operators or (task.command and task.command not in defaults.commands)
+        ):
             return None
-        if context.operator(task).get("connection_type") == "ssh":
-            connections |= {name for name, entry in known.items() if entry["type"] in JOB_CONNECTION_TYPES}
+        if context.connection_type(task) == "ssh":
+            connections.update(name for kind in JOB_CONNECTION_TYPES for name in catalog.connections_of(kind))
     for _, text, _ in task_templates(context):
         try:
             reads: Any = templates.reads(text)
@@ -180,11 +179,14 @@ def _used(context: Context) -> dict[str, set[str]] | None:
 
 def advanced_connections(context: Context) -> Iterator[Problem]:
     """A connection that a class is given by an argument such as `ssh_conn_id` is declared."""
-    for index, task in enumerate(context.tasks):
-        for name, value in task.get("advanced", {}).items():
-            if name.endswith("conn_id") and isinstance(value, str) and "{" not in value:
-                if value not in context.data.get("connections", []):
-                    path: KeyPath = ("tasks", index, "advanced", name)
-                    yield context.problem(
-                        path, f"connection {value} is used, but not declared", "add it to connections:"
-                    )
+    for task in context.pipeline.tasks:
+        for name, value in _advanced(task):
+            if "{" not in value and value not in context.pipeline.connections:
+                yield _undeclared_connection(task.at("advanced", name), value)
+
+
+def _advanced(task: Task) -> Iterator[tuple[str, str]]:
+    """The arguments of a class that name a connection."""
+    for name, value in task.advanced.items():
+        if name.endswith("conn_id") and isinstance(value, str):
+            yield name, value

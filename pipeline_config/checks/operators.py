@@ -2,71 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from pipeline_config import classes
 from pipeline_config.checks.context import Context
-from pipeline_config.checks.dag import unknown_notifiers
-from pipeline_config.compiler import MARKER, MINUTES, OWN_ARGUMENTS, is_class_path, operator_of, upstream
+from pipeline_config.checks.dag import unknown_alerts
+from pipeline_config.compiler import MARKER, MINUTES, OWN_ARGUMENTS, operator_of
+from pipeline_config.model import Operator, Place, Task, Value
 from pipeline_config.problem import Problem
-from pipeline_config.project import Environment, Project
-from pipeline_config.reader import Document, KeyPath
+from pipeline_config.project import Project
 from pipeline_config.schema import WORDS, did_you_mean, kind
 
 NOT_INSTALLED = ("airflow", "dagfactory")  # where files are checked and no DAG is built
+TIME_LIMIT = "execution_timeout_minutes"
 REMOTE_TYPES = ("ssh", "docker")  # what hangs there hangs here
 
 
 def operators(context: Context) -> Iterator[Problem]:
     """Each operator is one of defaults.yaml or a class that is there, and its connection is of its type."""
-    for index, task in enumerate(context.tasks):
-        path: KeyPath = ("tasks", index)
-        name = task["operator"]
-        if is_class_path(name):
+    known = context.project.defaults.operators
+    for task in context.pipeline.tasks:
+        name, place = task.operator, task.at("operator")
+        if task.is_of_class:
             message, hint = classes.what_is_wrong(name)
             if message:
-                yield context.problem((*path, "operator"), message, hint)
+                yield place.problem(message, hint)
             elif classes.is_no_operator(name):
-                yield context.problem((*path, "operator"), f"{name} is not an Airflow operator")
+                yield place.problem(f"{name} is not an Airflow operator")
             else:
-                yield from _arguments(context, path, task)
-        elif name not in context.operators:
+                yield from _arguments(task)
+        elif name not in known:
             standard = classes.in_standard(name)
-            hint = f"write its import path, {standard}" if standard else did_you_mean(name, list(context.operators))
-            yield context.problem((*path, "operator"), f"no operator is called {name!r}", hint)
+            hint = f"write its import path, {standard}" if standard else did_you_mean(name, list(known))
+            yield place.problem(f"no operator is called {name!r}", hint)
         else:
-            yield from _connection(context, path, task)
+            yield from _connection(context, task)
 
 
-def _arguments(context: Context, path: KeyPath, task: dict[str, Any]) -> Iterator[Problem]:
+def _arguments(task: Task) -> Iterator[Problem]:
     """The class takes the arguments, as far as its source says which; none of them has a key of its own in a task."""
-    for key in ("advanced", "for_each"):
-        for name in task.get(key, {}):
-            here = (*path, key, name)
-            if name in OWN_ARGUMENTS:
-                hint = f"remove it there, and write {OWN_ARGUMENTS[name]}: in the task"
-                yield context.document.problem(here, f"{name!r} has a key of its own in a task", hint)
-            else:
-                values = [task[key][name]] if key == "advanced" else task[key][name]
-                yield from _taken(context.document, here, task["operator"], values)
-    given = {name.removesuffix(MINUTES) for key in ("advanced", "for_each") for name in task.get(key, {})}
-    if not given <= set(classes.parameters(task["operator"]) or given):
+    each = {name: [value] for name, value in task.advanced.items()}
+    given: tuple[tuple[str, Mapping[str, list[Value] | str]], ...] = (("advanced", each), ("for_each", task.for_each))
+    for key, name, values in ((key, *item) for key, arguments in given for item in arguments.items()):
+        if name in OWN_ARGUMENTS:
+            hint = f"remove it there, and write {OWN_ARGUMENTS[name]}: in the task"
+            yield task.at(key, name).problem(f"{name!r} has a key of its own in a task", hint, at_key=True)
+        else:
+            yield from _taken(task.at(key, name), task.operator, values)
+    bare = {name.removesuffix(MINUTES) for _, arguments in given for name in arguments}
+    if not bare <= set(classes.parameters(task.operator) or bare):
         return  # the one that is missing may be misspelt
-    for missing in sorted(classes.required(task["operator"]) - given - OWN_ARGUMENTS.keys()):
-        message = f"{_name(task['operator'])} needs the argument {missing!r}"
-        yield context.problem((*path, "operator"), message, f"write advanced: {{{missing}: …}}")
+    for missing in sorted(classes.required(task.operator) - bare - OWN_ARGUMENTS.keys()):
+        message = f"{_name(task.operator)} needs the argument {missing!r}"
+        yield task.at("operator").problem(message, f"write advanced: {{{missing}: …}}")
 
 
-def _taken(document: Document, path: KeyPath, class_path: str, values: list[Any] | str) -> Iterator[Problem]:
-    """The class takes the argument in which `path` ends, and values of their type, as far as its source says which."""
-    known, argument = classes.parameters(class_path), str(path[-1])
+def _taken(place: Place, class_path: str, values: list[Value] | str) -> Iterator[Problem]:
+    """The class takes the argument in which `place` ends, and values of their type, as far as its source says which."""
+    known, argument = classes.parameters(class_path), str(place.path[-1])
     if known is None:
         return
     bare = argument if argument in known else argument.removesuffix(MINUTES)
     types = CALLBACK if bare in known and bare.endswith("_callback") else known.get(bare)
     if types is None or (bare != argument and types and "duration" not in types):
-        yield _no_argument(document, path, class_path, argument)
+        yield _no_argument(place, class_path, argument, at_key=True)
         return
     wanted, hint = types, ""
     if bare != argument:
@@ -74,21 +74,20 @@ def _taken(document: Document, path: KeyPath, class_path: str, values: list[Any]
     elif "duration" in types and argument != DURATION_AS_TEXT:
         wanted, hint = types - {"duration"} or frozenset({"null"}), f"write {argument}{MINUTES}"
     if argument == "weight_rule":
-        yield from _weight_rule(document, path, values)
+        yield from _weight_rule(place, values)
     wrong = [value for value in values if not isinstance(values, str) and not _fits(value, wanted)]
     if wrong and isinstance(wrong[0], str) and "code" in wanted and classes.is_import_path(wrong[0]):
         message = f"{argument}: there is no Python module {wrong[0].rpartition('.')[0]!r}"
-        yield document.problem(path, message, WHERE_CODE_LIES, at_value=True)
+        yield place.problem(message, WHERE_CODE_LIES)
     elif wrong:
         words = " or ".join(sorted(WORDS.get(one, OTHER_WORDS.get(one, "")) for one in wanted))
-        yield document.problem(path, f"{argument}: must be {words}, is {kind(wrong[0])}", hint, at_value=True)
+        yield place.problem(f"{argument}: must be {words}, is {kind(wrong[0])}", hint)
 
 
-def _weight_rule(document: Document, path: KeyPath, values: list[Any] | str) -> Iterator[Problem]:
+def _weight_rule(place: Place, values: list[Value] | str) -> Iterator[Problem]:
     for value in values:
         if isinstance(value, str) and value not in WEIGHT_RULES:
-            hint = did_you_mean(value, list(WEIGHT_RULES))
-            yield document.problem(path, f"weight_rule: {value!r} is not allowed here", hint, at_value=True)
+            yield place.problem(f"weight_rule: {value!r} is not allowed here", did_you_mean(value, list(WEIGHT_RULES)))
 
 
 WEIGHT_RULES = ("absolute", "downstream", "upstream")
@@ -99,7 +98,7 @@ CALLBACK = frozenset({"code", "object"})  # as dag-factory reads it
 OTHER_WORDS = {"duration": "a duration as text", "code": "the import path of a function"}
 
 
-def _fits(value: Any, types: frozenset[str]) -> bool:
+def _fits(value: Value, types: frozenset[str]) -> bool:
     """Whether a value is of one of those types; a template may become anything."""
     if not types or (isinstance(value, str) and "{" in value and "code" not in types and types != MINUTES_TYPES):
         return True
@@ -112,66 +111,68 @@ def _fits(value: Any, types: frozenset[str]) -> bool:
     return kind(value) in {WORDS[one] for one in types if one in WORDS}
 
 
-def _no_argument(
-    document: Document, path: KeyPath, class_path: str, argument: str, *, at_value: bool = False
-) -> Problem:
+def _no_argument(place: Place, class_path: str, argument: str, *, at_key: bool = False) -> Problem:
     hint = did_you_mean(argument, sorted(classes.parameters(class_path) or ()))
-    return document.problem(path, f"{_name(class_path)} has no argument {argument!r}", hint, at_value=at_value)
+    return place.problem(f"{_name(class_path)} has no argument {argument!r}", hint, at_key=at_key)
 
 
 def _name(class_path: str) -> str:
     return class_path.rpartition(".")[2]
 
 
-def _connection(context: Context, path: KeyPath, task: dict[str, Any]) -> Iterator[Problem]:
-    known = context.catalog("connections")
-    wanted = context.operator(task).get("connection_type")
-    name = task.get("connection")
-    if name in known and known[name]["type"] != wanted:
-        right = ", ".join(sorted(other for other, entry in known.items() if entry["type"] == wanted))
-        message = f"{name} is a connection of type {known[name]['type']}, the operator needs {wanted}"
-        yield context.problem((*path, "connection"), message, right and f"of that type: {right}")
+def _connection(context: Context, task: Task) -> Iterator[Problem]:
+    catalog, wanted = context.project.catalog, context.connection_type(task)
+    entry = catalog.connections.get(task.connection or "")
+    if entry and entry.type != wanted:
+        right = ", ".join(sorted(catalog.connections_of(wanted)))
+        message = f"{task.connection} is a connection of type {entry.type}, the operator needs {wanted}"
+        yield task.at("connection").problem(message, right and f"of that type: {right}")
 
 
 def limits(context: Context) -> Iterator[Problem]:
     """What runs on another machine has a time limit; each pool is in the catalog."""
-    everywhere = {**context.project.defaults.data["default_args"], **context.data.get("default_args", {})}
-    for index, task in enumerate(context.tasks):
-        path: KeyPath = ("tasks", index)
-        key = "execution_timeout_minutes"
-        operator = context.operator(task)
-        limited = key in task or key in operator.get("arguments", {}) or key in everywhere
-        if not limited and (operator.get("connection_type") in REMOTE_TYPES or _has_connection(task)):
-            hint = f"add {key}: to the task, or to its operator in pipelines/defaults.yaml"
-            yield context.problem((*path, "operator"), f"task {task['task_id']!r} has no timeout", hint)
-        if "pool" in task and task["operator"] == MARKER:
+    pools = context.project.catalog.pools
+    for task in context.pipeline.tasks:
+        is_remote = context.connection_type(task) in REMOTE_TYPES
+        if (is_remote or any(name.endswith("_conn_id") for name in task.advanced)) and not time_limits(context, task):
+            hint = f"add {TIME_LIMIT}: to the task, or to its operator in pipelines/defaults.yaml"
+            yield task.at("operator").problem(f"task {task.task_id!r} has no timeout", hint)
+        if task.pool and task.operator == MARKER:
             hint = "move it to the task that does the work"
-            yield context.warning((*path, "pool"), f"an {MARKER} does nothing, and holds no slot of a pool", hint)
-        if "pool" in task and task["pool"] not in context.catalog("pools"):
-            hint = did_you_mean(task["pool"], list(context.catalog("pools"))) or "declare it under pools:"
-            yield context.problem((*path, "pool"), f"pool {task['pool']!r} is not in pipelines/catalog.yaml", hint)
+            yield task.at("pool").warning(f"an {MARKER} does nothing, and holds no slot of a pool", hint)
+        if task.pool and task.pool not in pools:
+            hint = did_you_mean(task.pool, list(pools)) or "declare it under pools:"
+            yield task.at("pool").problem(f"pool {task.pool!r} is not in pipelines/catalog.yaml", hint)
 
 
-def _has_connection(task: dict[str, Any]) -> bool:
-    return any(name.endswith("_conn_id") for name in task.get("advanced", {}))
+def time_limits(context: Context, task: Task) -> list[Value]:
+    """The minutes after which a task is killed, as the task, its operator, the pipeline and defaults.yaml say it.
+
+    The first one counts; it may be None, which is no limit.
+    """
+    operator = context.operator(task)
+    brought = operator.arguments if operator else {}
+    levels = (
+        task.given(),
+        brought,
+        context.pipeline.default_args.given(),
+        context.project.defaults.default_args.given(),
+    )
+    return [level[TIME_LIMIT] for level in levels if TIME_LIMIT in level]
 
 
 def mapping(context: Context) -> Iterator[Problem]:
     """A mapped task names its options' lists, or an earlier task whose result is one."""
-    graph = upstream(context.data)
-    for index, task in enumerate(context.tasks):
-        for name, values in task.get("for_each", {}).items():
-            path: KeyPath = ("tasks", index, "for_each", name)
-            both = task.get("arguments", {}).keys() | task.get("advanced", {}).keys()
-            if name in both:
-                yield context.document.problem(path, f"{name!r} is also in arguments", "give it in one place")
-            if isinstance(values, str) and not is_class_path(task["operator"]):
-                yield context.problem(
-                    path, "must be a list here", "only a task of a class can map over another's result"
-                )
-            elif isinstance(values, str) and values not in before(graph, task["task_id"]):
-                hint = did_you_mean(values, sorted(before(graph, task["task_id"])))
-                yield context.problem(path, f"no task before this one is called {values!r}", hint)
+    for task in context.pipeline.tasks:
+        for name, values in task.for_each.items():
+            place = task.at("for_each", name)
+            if name in {**task.arguments, **task.advanced}:
+                yield place.problem(f"{name!r} is also in arguments", "give it in one place", at_key=True)
+            if isinstance(values, str) and not task.is_of_class:
+                yield place.problem("must be a list here", "only a task of a class can map over another's result")
+            elif isinstance(values, str) and values not in (earlier := before(context.pipeline.upstream, task.task_id)):
+                hint = did_you_mean(values, sorted(earlier))
+                yield place.problem(f"no task before this one is called {values!r}", hint)
 
 
 def before(graph: dict[str, list[str]], task_id: str) -> set[str]:
@@ -188,59 +189,61 @@ def before(graph: dict[str, list[str]], task_id: str) -> set[str]:
 
 def shared(project: Project) -> Iterator[Problem]:
     """The classes of operators and notifiers are there and take their arguments; default_args name what is declared."""
-    known = project.defaults.data["operators"]
-    for section in ("operators", "notifiers"):
-        for name, entry in project.defaults.data.get(section, {}).items():
-            yield from _class(project.defaults, (section, name), entry["class"], entry)
-    for environment, document in project.environments.items():
-        for name, change in document.data.get("operators", {}).items():
+    known = project.defaults.operators
+    for entry in (*known.values(), *project.defaults.notifiers.values()):
+        yield from _class(entry, entry.class_path)
+    for environment in project.environments.values():
+        for name, change in environment.operators.items():
             if name in known:
-                whole = operator_of(project, name, project.environment(environment))
+                whole = operator_of(project, name, project.environment(environment.name))
                 # Another class is given what the environments say that this one extends, too.
-                entry = {**change, "arguments": whole.get("arguments", {})} if "class" in change else change
-                yield from _class(document, ("operators", name), whole["class"], entry)
+                yield from _class(
+                    replace(change, arguments=whole.arguments) if change.class_path else change, whole.class_path
+                )
             else:
                 hint = did_you_mean(name, list(known))
-                yield document.problem(("operators", name), f"defaults.yaml has no operator {name!r}", hint)
-    for document in (project.defaults, *project.environments.values()):
-        yield from unknown_notifiers(project, document, ("default_args",), document.data.get("default_args", {}))
+                yield change.place.problem(f"defaults.yaml has no operator {name!r}", hint, at_key=True)
+    for alerts in (project.defaults.default_args, *(one.default_args for one in project.environments.values())):
+        yield from unknown_alerts(project, alerts)
 
 
 def required(project: Project) -> Iterator[Problem]:
     """What a class cannot do without is given: to operators here or by each task, to notifiers here."""
-    places = [(project.defaults, Environment("", {}))]
-    places += [(document, project.environment(name)) for name, document in project.environments.items()]
-    for document, environment in places:
-        for name, change in document.data.get("operators", {}).items():
-            if "class" in change and name in project.defaults.data["operators"]:
-                operator = operator_of(project, name, environment)
-                given = {operator.get("connection_argument"), "command", *OWN_ARGUMENTS}
-                yield from _missing(document, ("operators", name), operator, given)
-    for name, notifier in project.defaults.data.get("notifiers", {}).items():
-        yield from _missing(project.defaults, ("notifiers", name), notifier, set())
+    whole = {name: project.environment(name) for name in project.environments}
+    operators = [
+        *((operator, operator) for operator in project.defaults.operators.values()),
+        *(
+            (change, operator_of(project, name, whole[environment.name]))
+            for environment in project.environments.values()
+            for name, change in environment.operators.items()
+            if change.class_path and name in project.defaults.operators
+        ),
+    ]
+    for change, operator in operators:
+        yield from _missing(change.place, operator, {operator.connection_argument, "command", *OWN_ARGUMENTS})
+    for notifier in project.defaults.notifiers.values():
+        yield from _missing(notifier.place, notifier, set())
 
 
-def _missing(document: Document, path: KeyPath, entry: dict[str, Any], given: set[Any]) -> Iterator[Problem]:
-    known = classes.parameters(entry["class"])
-    bare = {name.removesuffix(MINUTES) for name in entry.get("arguments", {})}
+def _missing(place: Place, entry: Operator, given: set[str | None]) -> Iterator[Problem]:
+    known = classes.parameters(entry.class_path)
+    bare = {name.removesuffix(MINUTES) for name in entry.arguments}
     if known is not None and bare <= known.keys():  # else the one that is missing may be misspelt
-        for missing in sorted(classes.required(entry["class"]) - bare - given):
-            message = f"{_name(entry['class'])} needs the argument {missing!r}"
-            yield document.problem(path, message, f"write arguments: {{{missing}: …}}")
+        for missing in sorted(classes.required(entry.class_path) - bare - given):
+            message = f"{_name(entry.class_path)} needs the argument {missing!r}"
+            yield place.problem(message, f"write arguments: {{{missing}: …}}", at_key=True)
 
 
-def _class(document: Document, path: KeyPath, class_path: str, entry: dict[str, Any]) -> Iterator[Problem]:
+def _class(entry: Operator, class_path: str) -> Iterator[Problem]:
     message, hint = classes.what_is_wrong(class_path)
     if message:
         # Who checks on a machine without Airflow is not told that Airflow is missing.
         excused = message.startswith("there is no Python package") and class_path.split(".")[0] in NOT_INSTALLED
-        severity = "warning" if excused else "error"
-        yield document.problem((*path, "class"), message, hint, at_value=True, severity=severity)
+        yield entry.at("class").problem(message, hint, "warning" if excused else "error")
         return
-    for name, value in entry.get("arguments", {}).items():
-        yield from _taken(document, (*path, "arguments", name), class_path, [value])
-    if "connection_argument" in entry:
-        argument = entry["connection_argument"]
+    for name, value in entry.arguments.items():
+        yield from _taken(entry.at("arguments", name), class_path, [value])
+    if argument := entry.connection_argument:
         known = classes.parameters(class_path)
         if known is not None and argument not in known:
-            yield _no_argument(document, (*path, "connection_argument"), class_path, argument, at_value=True)
+            yield _no_argument(entry.at("connection_argument"), class_path, argument)

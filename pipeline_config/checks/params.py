@@ -10,6 +10,8 @@ import jinja2
 
 from pipeline_config import parsers, templates
 from pipeline_config.checks.context import Context
+from pipeline_config.checks.operators import TIME_LIMIT, time_limits
+from pipeline_config.model import Schema, Task, Values
 from pipeline_config.problem import Problem
 from pipeline_config.schema import refusals
 
@@ -19,32 +21,31 @@ RUN_TIME = "run-minutes"  # the option of a job that ends by itself
 PROBES: dict[str, tuple[Any, ...]] = {"integer": (-1, 0), "number": (-1, 0, 1.5), "string": ("x",), "null": (None,)}
 
 
-def _read(context: Context) -> Iterator[tuple[int, dict[str, Any], str, str]]:
-    """Each option whose value is a declared param and nothing else: the task's place, the task, option, param."""
-    for index, task in enumerate(context.tasks):
-        for option, value in task.get("arguments", {}).items():
+def _read(context: Context) -> Iterator[tuple[Task, str, str]]:
+    """Each option whose value is a declared param and nothing else: the task, the option, the param."""
+    for task in context.pipeline.tasks:
+        for option, value in task.arguments.items():
             match = _PARAM.fullmatch(value) if isinstance(value, str) else None
-            if match and match[1] in context.data.get("params", {}):
-                yield index, task, option, match[1]
+            if match and match[1] in context.pipeline.params:
+                yield task, option, match[1]
 
 
 def bounds(context: Context) -> Iterator[Problem]:
     """Warnings: a value that the param's schema takes and the job refuses."""
-    for _, task, option, name in _read(context):
-        template = context.commands.get(task["command"])
-        parser = parsers.job_parser(template["module"].replace("{job}", task["job"])) if template else ""
-        own = None if isinstance(parser, str) else parsers.own_parser(parser, task["job"])
+    for task, option, name in _read(context):
+        template = context.project.defaults.commands.get(task.command or "")
+        parser = parsers.job_parser(template.module_of(task.job)) if template else ""
+        own = None if isinstance(parser, str) else parsers.own_parser(parser, task.job)
         if own is None or option not in parsers.options(own):
             continue  # said elsewhere
-        schema = context.data["params"][name]
-        for value in _probes(schema):
+        for value in _probes(context.pipeline.params[name]):
             if why := parsers.refusal(own, option, str(value)):
-                message = f"param {name} may be {value!r}, and {task['job']} refuses it: {why}"
-                yield context.warning(("params", name), message, "give the param the job's own limits")
+                message = f"param {name} may be {value!r}, and {task.job} refuses it: {why}"
+                yield context.pipeline.at("params", name).warning(message, "give the param the job's own limits")
                 break
 
 
-def _probes(schema: dict[str, Any]) -> Iterator[Any]:
+def _probes(schema: Schema) -> Iterator[Any]:
     """Values at the edges of what a schema takes."""
     types = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
     edges = [schema[key] for key in ("minimum", "maximum") if key in schema]
@@ -55,14 +56,14 @@ def _probes(schema: dict[str, Any]) -> Iterator[Any]:
 
 def crossed(context: Context) -> Iterator[Problem]:
     """Warnings: an option or a key of a conf gets another param although a param has its name."""
-    params = context.data.get("params", {})
-    for index, task in enumerate(context.tasks):
-        for key in ("arguments", "conf"):
-            for option, value in task.get(key, {}).items():
-                own, read = option.replace("-", "_"), _params_of(value)
-                if own in params and len(read) == 1 and read <= params.keys() - {own}:
-                    message = f"{option} gets params.{next(iter(read))}, though there is a param {own}"
-                    yield context.warning(("tasks", index, key, option), message, "swap them")
+    params = context.pipeline.params
+    for task in context.pipeline.tasks:
+        given: tuple[tuple[str, Values], ...] = (("arguments", task.arguments), ("conf", task.conf or {}))
+        for key, option, value in ((key, *item) for key, values in given for item in values.items()):
+            own, read = option.replace("-", "_"), _params_of(value)
+            if own in params and len(read) == 1 and read <= params.keys() - {own}:
+                message = f"{option} gets params.{next(iter(read))}, though there is a param {own}"
+                yield task.at(key, option).warning(message, "swap them")
 
 
 def _params_of(value: Any) -> set[str]:
@@ -75,13 +76,11 @@ def _params_of(value: Any) -> set[str]:
 
 def run_time(context: Context) -> Iterator[Problem]:
     """Warnings: a job may run for longer than its task may take."""
-    for index, task, option, name in _read(context):
-        schema = context.data["params"][name]
+    for task, option, name in _read(context):
+        schema = context.pipeline.params[name]
         longest = max(schema["default"], schema.get("maximum", 0)) if option == RUN_TIME else 0
-        key = "execution_timeout_minutes"
-        everywhere = {**context.project.defaults.data["default_args"], **context.data.get("default_args", {})}
-        limit = task.get(key) or context.operator(task).get("arguments", everywhere).get(key, everywhere.get(key))
-        if limit and isinstance(longest, int | float) and longest >= limit:
+        limit = next(iter(time_limits(context, task)), None)
+        if isinstance(limit, int | float) and isinstance(longest, int | float) and longest >= limit:
             message = f"{name} may be {longest:g} minutes, and the task is killed after {limit:g}"
-            hint = f"raise {key}, or lower the param"
-            yield context.warning(("tasks", index, "arguments", option), message, hint)
+            hint = f"raise {TIME_LIMIT}, or lower the param"
+            yield task.at("arguments", option).warning(message, hint)

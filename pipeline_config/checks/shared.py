@@ -5,196 +5,180 @@ from __future__ import annotations
 import re
 import subprocess
 import unicodedata
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
 
 from pipeline_config import classes, templates
 from pipeline_config.checks.context import FORMS, HOSTS, texts
 from pipeline_config.checks.dag import zone
 from pipeline_config.checks.declared import SHELL_ARGUMENTS
 from pipeline_config.errors import RenderError, UnknownError
+from pipeline_config.model import JOB, Address, Entry, Environment, Place, Placed
 from pipeline_config.problem import Problem
 from pipeline_config.project import PLACEHOLDER, Project, active_environment, expand, unset
-from pipeline_config.reader import Document, KeyPath
 from pipeline_config.schema import did_you_mean
 from pipeline_config.stand_ins import IN_CALLBACKS
 
 
 def extends(project: Project) -> Iterator[Problem]:
-    """What an environment extends is there, and does not extend it back."""
-    for name, document in project.environments.items():
-        if document.problems:
-            continue
-        trail = [name]
-        while parent := (project.environments[trail[-1]].data or {}).get("extends"):
-            if parent not in project.environments:
+    """What an environment extends is there, and does not extend it back. Of all whose own file is right."""
+    parents = {name: file.data.get("extends") for name, file in project.environment_files.items() if not file.problems}
+    for name in parents:
+        trail, place = [name], Place(project.environment_files[name], ("extends",))
+        while parent := parents.get(trail[-1]):
+            if parent not in project.environment_files:
                 if trail == [name]:
-                    hint = did_you_mean(parent, list(project.environments))
-                    yield document.problem(("extends",), f"no environment is called {parent!r}", hint, at_value=True)
+                    hint = did_you_mean(parent, list(project.environment_files))
+                    yield place.problem(f"no environment is called {parent!r}", hint)
                 break
             trail.append(parent)
             if parent in trail[:-1]:
-                message = f"environments extend each other: {' → '.join(trail)}"
-                yield document.problem(("extends",), message, "remove one of them", at_value=True)
-                break
-            if project.environments[parent].problems:
+                yield place.problem(f"environments extend each other: {' → '.join(trail)}", "remove one of them")
                 break
 
 
 def active(project: Project) -> Iterator[Problem]:
     """A warning when the environment that Airflow would take is not there. Of all environments, broken ones too."""
     name = active_environment()
-    if name not in project.environments:
+    if name not in project.environment_files:
         file = f"pipelines/environments/{name}.yaml"
-        there = ", ".join(sorted(project.environments)) or "none"
+        there = ", ".join(sorted(project.environment_files)) or "none"
         message = "the environment that Airflow takes is not there"
         yield Problem(file, 1, 1, "", message, f"set PIPELINE_ENVIRONMENT; there is: {there}", "warning")
 
 
 def examples(project: Project) -> Iterator[Problem]:
     """The example of each variable is one of its type: the checks fill it in."""
-    for name, entry in project.catalog.data["variables"].items():
-        form, hint = FORMS[entry["type"]]
-        if not form.fullmatch(entry["example"]):
-            message = f"{name}: the example {entry['example']!r} is not valid for the type {entry['type']}"
-            yield project.catalog.problem(("variables", name, "example"), message, hint, at_value=True)
+    for name, entry in project.catalog.variables.items():
+        form, hint = FORMS[entry.type]
+        if not form.fullmatch(entry.example):
+            message = f"{name}: the example {entry.example!r} is not valid for the type {entry.type}"
+            yield entry.at("example").problem(message, hint)
 
 
 def environments(project: Project) -> Iterator[Problem]:
     """Each variable has a value of its type and each connection an address, in each environment, and no other has."""
-    for name, document in project.environments.items():
-        data = project.environment(name).data
+    for name, own in project.environments.items():
+        whole = project.environment(name)
         for kind, word in (("variables", "variable"), ("connections", "connection")):
-            catalog = project.catalog.data[kind]
-            for missing in sorted(catalog.keys() - data.get(kind, {}).keys()):
-                hint = f"like {catalog[missing]['example']}"
-                yield document.problem((kind,), f"{word} {missing} has no value here", hint)
-            for unknown in sorted(document.data.get(kind, {}).keys() - catalog.keys()):
+            catalog: Mapping[str, Entry] = getattr(project.catalog, kind)
+            for missing in sorted(catalog.keys() - getattr(whole, kind).keys()):
+                hint = f"like {catalog[missing].example}"
+                yield own.at(kind).problem(f"{word} {missing} has no value here", hint, at_key=True)
+            for unknown in sorted(getattr(own, kind).keys() - catalog.keys()):
                 hint = did_you_mean(unknown, list(catalog))
-                yield document.problem((kind, unknown), f"{word} {unknown} is not in pipelines/catalog.yaml", hint)
-        for connection, entry in project.catalog.data["connections"].items():
-            address = data.get("connections", {}).get(connection, {"host": ""})
-            if entry["type"] in HOSTS and "host" not in address:
-                hint = HOSTS[entry["type"]][1]
-                yield document.problem(("connections", connection), f"connection {connection} has no host", hint)
-        yield from _values(project, document)
+                message = f"{word} {unknown} is not in pipelines/catalog.yaml"
+                yield own.at(kind, unknown).problem(message, hint, at_key=True)
+        for connection, address in whole.connections.items():
+            entry = project.catalog.connections.get(connection)
+            if entry and entry.type in HOSTS and address.host is None:
+                hint = HOSTS[entry.type][1]
+                yield address.place.problem(f"connection {connection} has no host", hint, at_key=True)
+        yield from _values(project, own)
 
 
-def _values(project: Project, document: Document) -> Iterator[Problem]:
-    yield from _placeholders(document)
-    yield from _invisible(document)
-    for name, value in document.data.get("variables", {}).items():
-        entry = project.catalog.data["variables"].get(name)
-        form, hint = FORMS[entry["type"]] if entry else FORMS["text"]
+def _values(project: Project, environment: Environment) -> Iterator[Problem]:
+    yield from _placeholders(environment.place)
+    yield from _invisible(environment)
+    for name, value in environment.variables.items():
+        entry = project.catalog.variables.get(name)
+        form, hint = FORMS[entry.type] if entry else FORMS["text"]
         filled = expand(value)
         # Commands that need a value which is not set here say so.
         known = value.isprintable() and not unset(value) and "${" not in filled
         if entry and known and not form.fullmatch(filled):
-            message = f"{name}: {value!r} is not valid for the type {entry['type']}"
-            yield document.problem(("variables", name), message, hint, at_value=True)
-    yield from _addresses(project, document)
+            message = f"{name}: {value!r} is not valid for the type {entry.type}"
+            yield environment.at("variables", name).problem(message, hint)
+    for name, address in environment.connections.items():
+        yield from _address(project.catalog.connections.get(name), address)
 
 
-def _addresses(project: Project, document: Document) -> Iterator[Problem]:
-    for name, address in document.data.get("connections", {}).items():
-        host, kind = address.get("host"), project.catalog.data["connections"].get(name, {}).get("type")
-        known = host is not None and host.isprintable() and not unset(host)
-        if known and kind in HOSTS and not HOSTS[kind][0].fullmatch(expand(host)):
-            path: KeyPath = ("connections", name, "host")
-            yield document.problem(path, f"{host!r} is not a valid host of {kind}", HOSTS[kind][1], at_value=True)
-        given = str(address.get("port", 1))
-        port = expand(given)
-        if not unset(given) and not (port.isdecimal() and 0 < int(port) < 65536):
-            message = f"port {address['port']!r} is not a number from 1 to 65535"
-            yield document.problem(("connections", name, "port"), message, at_value=True)
+def _address(entry: Entry | None, address: Address) -> Iterator[Problem]:
+    host = address.host
+    if entry and entry.type in HOSTS and host is not None and host.isprintable() and not unset(host):
+        form, hint = HOSTS[entry.type]
+        if not form.fullmatch(expand(host)):
+            yield address.at("host").problem(f"{host!r} is not a valid host of {entry.type}", hint)
+    given = str(1 if address.port is None else address.port)
+    port = expand(given)
+    if not unset(given) and not (port.isdecimal() and 0 < int(port) < 65536):
+        message = f"port {address.port!r} is not a number from 1 to 65535"
+        yield address.at("port").problem(message)
 
 
-def _invisible(document: Document) -> Iterator[Problem]:
+def _invisible(environment: Environment) -> Iterator[Problem]:
     """No character that nobody sees is in a value or an address."""
-    for path, text in texts({key: document.data.get(key, {}) for key in FILLED_IN}, ()):
+    data, file = environment.place.document.data, environment.place
+    for place, text in texts({key: data.get(key) for key in FILLED_IN}, file):
         odd = next((letter for letter in text.replace("\n", "") if not letter.isprintable()), None)
         if odd:
             name = unicodedata.name(odd, "control character").lower()
-            message = f"{path[1]} holds a {name} (U+{ord(odd):04X}), which nobody sees"
-            yield document.within(path, text, text.index(odd), message, "remove it, or write a space")
+            message = f"{place.path[1]} holds a {name} (U+{ord(odd):04X}), which nobody sees"
+            yield place.within(text, text.index(odd), message, "remove it, or write a space")
 
 
 FILLED_IN = ("variables", "connections")  # of an environment
 
 
-def _placeholders(document: Document) -> Iterator[Problem]:
+def _placeholders(file: Place) -> Iterator[Problem]:
     """Each `${…}` is one that is filled in; a warning where none is."""
-    for path, text in texts(document.data, ()):
+    for place, text in texts(file.document.data, file):
         rest = PLACEHOLDER.sub(lambda found: " " * len(found[0]), text)
-        if path[0] in FILLED_IN:
+        if place.path[0] in FILLED_IN:
             if "${" in rest:
                 hint = "write ${NAME} or ${NAME:-default}, the name in capitals, the default without braces"
-                yield document.within(path, text, rest.index("${"), "this ${…} cannot be filled in", hint)
-        elif rest != text and path[-1] not in (*SHELL_ARGUMENTS, "description"):
+                yield place.within(text, rest.index("${"), "this ${…} cannot be filled in", hint)
+        elif rest != text and place.path[-1] not in (*SHELL_ARGUMENTS, "description"):
             message = f"{text!r} stays as it is: ${{…}} is filled in under variables and connections only"
-            yield document.problem(path, message, "write the value itself", at_value=True, severity="warning")
+            yield place.warning(message, "write the value itself")
 
 
 def timezone(project: Project) -> Iterator[Problem]:
     """The time zone of all DAGs is one that there is."""
-    dag = project.defaults.data["dag"]
-    if "timezone" in dag:
-        yield from zone(project.defaults, ("dag", "timezone"), dag["timezone"])
+    yield from zone(project.defaults.dag)
 
 
 def one_place(project: Project) -> Iterator[Problem]:
     """No two paths of an environment are the same folder: tables of one name would be one table."""
-    catalog = project.catalog.data["variables"]
-    for name, document in project.environments.items():
+    catalog = project.catalog.variables
+    for environment in map(project.environment, project.environments):
         first: dict[str, str] = {}
-        for variable, value in project.environment(name).data.get("variables", {}).items():
-            is_path = catalog.get(variable, {}).get("type") == "path" and not unset(value)
+        for variable, value in environment.variables.items():
+            is_path = variable in catalog and catalog[variable].type == "path" and not unset(value)
             if is_path and (folder := expand(value).rstrip("/")):
                 other = first.setdefault(folder, variable)
                 if other != variable:
                     message = f"{variable} and {other} are the same folder {folder}"
-                    path: KeyPath = ("variables", variable)
-                    yield document.problem(path, message, "give each a folder of its own", at_value=True)
+                    yield environment.at("variables", variable).problem(message, "give each a folder of its own")
 
 
 def unused(project: Project) -> Iterator[Problem]:
     """Warnings: what catalog.yaml and defaults.yaml have and no pipeline uses. Of a project without any error."""
-    used = _uses(project)
-    for document, kind in (
-        (project.catalog, "variables"),
-        (project.catalog, "connections"),
-        (project.catalog, "pools"),
-        (project.defaults, "commands"),
-    ):
-        for name in document.data.get(kind, {}):
-            if name not in used[kind]:
+    tasks = [task for pipeline in project.pipelines for task in pipeline.tasks]
+    catalog = project.catalog
+    entries: tuple[tuple[str, Mapping[str, Placed], set[str | None]], ...] = (
+        ("variable", catalog.variables, {name for pipeline in project.pipelines for name in pipeline.variables}),
+        ("connection", catalog.connections, {name for pipeline in project.pipelines for name in pipeline.connections}),
+        ("pool", catalog.pools, {task.pool for task in tasks}),
+        ("command", project.defaults.commands, {task.command for task in tasks}),
+    )
+    for word, members, used in entries:
+        for name, member in members.items():
+            if name not in used:
                 # No error: one in a file that all share would take every DAG away.
-                message = f"no pipeline uses {kind.removesuffix('s')} {name}"
-                yield document.problem((kind, name), message, "remove it, or use it", severity="warning")
-
-
-def _uses(project: Project) -> dict[str, set[str]]:
-    used: dict[str, set[str]] = {"variables": set(), "connections": set(), "pools": set(), "commands": set()}
-    for document in project.pipelines:
-        data: dict[str, Any] = document.data
-        used["variables"].update(data.get("variables", []))
-        used["connections"].update(data.get("connections", []))
-        for task in data["tasks"]:
-            used["pools"].add(task.get("pool"))
-            used["commands"].add(task.get("command"))
-    return used
+                message = f"no pipeline uses {word} {name}"
+                yield member.place.problem(message, "remove it, or use it", "warning", at_key=True)
 
 
 def templates_of_defaults(project: Project) -> Iterator[Problem]:
     """The Jinja of operators, command templates and notifiers can be read, and Airflow knows its names."""
-    examples = _examples(project)
     for section in ("operators", "commands", "notifiers"):
-        for path, text in texts(project.defaults.data.get(section, {}), (section,)):
+        place = project.defaults.at(section)
+        for at, text in texts(place.document.data.get(section), place):
             wrong = list(templates.what_is_wrong(text, IN_CALLBACKS if section == "notifiers" else frozenset()))
             for offset, message, hint in wrong:
-                yield project.defaults.within(path, text, offset, message, hint)
-            if not wrong and (message := _unrendered(text, examples)):
-                yield project.defaults.problem(path, message, at_value=True)
+                yield at.within(text, offset, message, hint)
+            if not wrong and (message := _unrendered(text, project.catalog.examples)):
+                yield at.problem(message)
 
 
 def _unrendered(text: str, examples: dict[str, str]) -> str:
@@ -207,36 +191,25 @@ def _unrendered(text: str, examples: dict[str, str]) -> str:
     return ""
 
 
-def _examples(project: Project) -> dict[str, str]:
-    return {name: entry["example"] for name, entry in project.catalog.data["variables"].items()}
-
-
 def command_templates(project: Project) -> Iterator[Problem]:
     """A command template has the placeholders that are filled in, the options among them, and the shell can read it."""
-    for name, template in project.defaults.data["commands"].items():
-        key = "shell" if "shell" in template else "argv"
-        words = [template["shell"]] if key == "shell" else template["argv"]
-        found = [match for word in words for match in _PLACE.findall(word)]
-        path: KeyPath = ("commands", name, key)
+    for command in project.defaults.commands.values():
+        place = command.at(command.kind)
+        found = [match for word in (command.shell or "", *(command.argv or ())) for match in _PLACE.findall(word)]
         unknown_names = sorted(set(found) - set(PLACES))
         for unknown in unknown_names:
-            message, hint = f"{{{unknown}}} is not filled in", did_you_mean(unknown, list(PLACES))
-            yield project.defaults.problem(path, message, hint, at_value=True)
+            yield place.problem(f"{{{unknown}}} is not filled in", did_you_mean(unknown, list(PLACES)))
         if "arguments" not in found and not unknown_names:
             message = "a template without {arguments} drops the options of its tasks"
-            yield project.defaults.problem(
-                path, message, "write {arguments} where the job's options belong", at_value=True
-            )
-        module = template["module"].removesuffix(".{job}")
+            yield place.problem(message, "write {arguments} where the job's options belong")
+        module = command.module.removesuffix(f".{JOB}")
         if not classes.has_module(module):
-            message = f"there is no Python module {module!r}"
-            yield project.defaults.problem(("commands", name, "module"), message, at_value=True)
-        if key == "shell" and (wrong := _syntax_error(project, template["shell"])):
-            yield project.defaults.problem(path, f"the shell cannot read it: {wrong}", at_value=True)
-        elif key == "shell" and _goes_on(template["shell"]):
+            yield command.at("module").problem(f"there is no Python module {module!r}")
+        if command.shell and (wrong := _syntax_error(project, command.shell)):
+            yield place.problem(f"the shell cannot read it: {wrong}")
+        elif command.shell and _goes_on(command.shell):
             message = "each line is a command by itself, and the next one runs though it fails"
-            hint = "write >- for one line, && at the end of each, or set -e before them"
-            yield project.defaults.problem(path, message, hint, at_value=True, severity="warning")
+            yield place.warning(message, "write >- for one line, && at the end of each, or set -e before them")
 
 
 PLACES = ("job", "arguments")
@@ -258,9 +231,9 @@ _UNKNOWN = re.compile(r"<[a-z][\w.]*>")  # what only a run knows is shown as
 
 def _syntax_error(project: Project, shell: str) -> str:
     """What `sh -n` says of a template that is filled in with the catalog's examples; "" when it can be read."""
-    filled = shell.replace("{job}", "job").replace("{arguments}", "--option=1")
+    filled = shell.replace(JOB, "job").replace("{arguments}", "--option=1")
     try:
-        command = _UNKNOWN.sub("unknown", templates.render(filled, _examples(project), {}, shown=True))
+        command = _UNKNOWN.sub("unknown", templates.render(filled, project.catalog.examples, {}, shown=True))
     except RenderError:
         return ""  # a name that only a run, or nobody, knows
     done = subprocess.run(["sh", "-n"], input=command, capture_output=True, text=True, timeout=5, check=False)

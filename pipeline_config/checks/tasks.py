@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
 
 from pipeline_config.checks.context import Context
-from pipeline_config.compiler import MARKER, full_id, groups_around, upstream
+from pipeline_config.compiler import MARKER
+from pipeline_config.model import Group, Pipeline, Task
 from pipeline_config.problem import Problem
-from pipeline_config.reader import KeyPath
 from pipeline_config.schema import did_you_mean
 
 LONGEST_ID = 250  # Airflow's limit
@@ -17,60 +15,62 @@ LONGEST_ID = 250  # Airflow's limit
 
 def names(context: Context) -> Iterator[Problem]:
     """Each task and group has a name of its own, and each dependency and group that is named exists."""
-    ids = [task["task_id"] for task in context.tasks]
-    groups = context.data.get("task_groups", {})
-    for index, task in enumerate(context.tasks):
-        path: KeyPath = ("tasks", index)
-        if Counter(ids[:index])[task["task_id"]]:
-            yield context.problem((*path, "task_id"), f"task_id {task['task_id']!r} is duplicated")
-        if task["task_id"] in groups:
-            yield context.problem((*path, "task_id"), f"{task['task_id']!r} is a task group too", "rename one")
-        if "group" in task and task["group"] not in groups:
-            hint = did_you_mean(task["group"], list(groups)) or "declare it under task_groups:"
-            yield context.problem((*path, "group"), f"no task group is called {task['group']!r}", hint)
-        yield from _unknown(context, (*path, "dependencies"), task.get("dependencies", []), [*ids, *groups])
-        if len(full_id(context.data, task)) > LONGEST_ID:
+    pipeline = context.pipeline
+    ids = [task.task_id for task in pipeline.tasks]
+    groups = pipeline.task_groups
+    for index, task in enumerate(pipeline.tasks):
+        if task.task_id in ids[:index]:
+            yield task.at("task_id").problem(f"task_id {task.task_id!r} is duplicated")
+        if task.task_id in groups:
+            yield task.at("task_id").problem(f"{task.task_id!r} is a task group too", "rename one")
+        if task.group and task.group not in groups:
+            hint = did_you_mean(task.group, list(groups)) or "declare it under task_groups:"
+            yield task.at("group").problem(f"no task group is called {task.group!r}", hint)
+        yield from _unknown(task, [*ids, *groups])
+        if len(pipeline.full_id(task)) > LONGEST_ID:
             message = f"with its groups around it the task_id has more than {LONGEST_ID} characters"
-            yield context.problem((*path, "task_id"), message, "shorten a name")
-    used = {name for task in context.tasks for name in groups_around(context.data, task)}
+            yield task.at("task_id").problem(message, "shorten a name")
+    used = {name for task in pipeline.tasks for name in pipeline.groups_around(task)}
     for name, group in groups.items():
-        yield from _around(context, name, group)
+        yield from _around(pipeline, name, group)
         if name not in used:
-            yield context.document.problem(("task_groups", name), f"no task is in group {name!r}", "remove it")
-        dependencies = group.get("dependencies", [])
-        yield from _unknown(context, ("task_groups", name, "dependencies"), dependencies, [*ids, *groups])
+            yield group.place.problem(f"no task is in group {name!r}", "remove it", at_key=True)
+        yield from _unknown(group, [*ids, *groups])
 
 
-def _around(context: Context, name: str, group: dict[str, Any]) -> Iterator[Problem]:
+def _around(pipeline: Pipeline, name: str, group: Group) -> Iterator[Problem]:
     """The group around a group exists, and does not lie in it."""
-    groups = context.data["task_groups"]
-    path: KeyPath = ("task_groups", name, "group")
-    if "group" in group and group["group"] not in groups:
-        hint = did_you_mean(group["group"], [other for other in groups if other != name]) or "declare it too"
-        yield context.problem(path, f"no task group is called {group['group']!r}", hint)
-    if name in (around := groups_around(context.data, group)):
+    groups = pipeline.task_groups
+    if group.group and group.group not in groups:
+        hint = did_you_mean(group.group, [other for other in groups if other != name]) or "declare it too"
+        yield group.at("group").problem(f"no task group is called {group.group!r}", hint)
+    if name in (around := pipeline.groups_around(group)):
         circle = " → ".join([name, *around[: around.index(name) + 1]])
-        yield context.problem(path, f"groups lie in each other: {circle}", "remove one of the two keys")
+        yield group.at("group").problem(f"groups lie in each other: {circle}", "remove one of the two keys")
 
 
-def _unknown(context: Context, path: KeyPath, dependencies: Sequence[str], known: list[str]) -> Iterator[Problem]:
-    for number, name in enumerate(dependencies):
+def _unknown(one: Task | Group, known: list[str]) -> Iterator[Problem]:
+    for number, name in enumerate(one.dependencies):
         if name not in known:
-            yield context.problem((*path, number), f"no task is called {name!r}", did_you_mean(name, known))
+            yield one.at("dependencies", number).problem(f"no task is called {name!r}", did_you_mean(name, known))
 
 
 def connected(context: Context) -> Iterator[Problem]:
     """No cycle; with a first task that has nothing to do, nothing runs beside it; the same of the last one."""
-    graph = upstream(context.data)
-    ids = [task["task_id"] for task in context.tasks]
-    if len(graph) < len(ids) or not {name for names in graph.values() for name in names} <= graph.keys():
+    graph = context.pipeline.upstream
+    tasks = {task.task_id: task for task in context.pipeline.tasks}
+    ids = list(tasks)
+    if (
+        len(graph) < len(context.pipeline.tasks)
+        or not {name for names in graph.values() for name in names} <= graph.keys()
+    ):
         return  # `names` says which is missing or is duplicated
     cycle = find_cycle(graph)
     if cycle:
-        path: KeyPath = ("tasks", ids.index(cycle[0]), "dependencies")
-        yield context.problem(path, f"tasks wait for each other: {' → '.join(cycle)}", "remove one of the dependencies")
+        message = f"tasks wait for each other: {' → '.join(cycle)}"
+        yield tasks[cycle[0]].at("dependencies").problem(message, "remove one of the dependencies")
         return
-    markers = {task["task_id"] for task in context.tasks if task["operator"] == MARKER}
+    markers = {task_id for task_id, task in tasks.items() if task.operator == MARKER}
     downstream = {name for names in graph.values() for name in names}
     first = [name for name in ids if not graph[name]]
     last = [name for name in ids if name not in downstream]
@@ -78,20 +78,20 @@ def connected(context: Context) -> Iterator[Problem]:
         marker = next((other for other in first if other in markers and other in downstream), None)
         if marker and name != marker:
             hint = f"add it: dependencies: [{marker}]"
-            yield context.problem(("tasks", ids.index(name)), f"task {name!r} is not reachable from {marker!r}", hint)
+            yield tasks[name].place.problem(f"task {name!r} is not reachable from {marker!r}", hint)
     for name in last:
         marker = next((other for other in last if other in markers and graph[other]), None)
         if marker and name != marker:
             hint = f"name it in the dependencies of {marker!r}, or of a task before it"
-            yield context.problem(("tasks", ids.index(name)), f"{marker!r} does not wait for task {name!r}", hint)
+            yield tasks[name].place.problem(f"{marker!r} does not wait for task {name!r}", hint)
     if len(ids) > 1 and ids[0] in markers and not any(name in markers and graph[name] for name in last):
         message = f"the pipeline starts with {ids[0]!r} and has no such task at its end: is the file truncated?"
         hint = f"add a task `end`, an {MARKER}, that waits for the last ones"
-        yield context.problem(("tasks", len(ids) - 1), message, hint)
+        yield tasks[ids[-1]].place.problem(message, hint)
     if len(ids) > 1:
         for name in set(first) & set(last):
             message = f"task {name!r} is connected to no other task"
-            yield context.problem(("tasks", ids.index(name)), message, "give it dependencies, or a file of its own")
+            yield tasks[name].place.problem(message, "give it dependencies, or a file of its own")
 
 
 # Rules by which a task runs, and is green, though a task before it failed.
@@ -100,14 +100,14 @@ GREEN_ANYWAY = {"all_done", "always", "one_done", "one_success", "all_done_min_o
 
 def hides_failures(context: Context) -> Iterator[Problem]:
     """A warning: the last task decides what the run is, and by its rule it is green whatever failed before it."""
-    graph = upstream(context.data)
+    graph = context.pipeline.upstream
     downstream = {name for names in graph.values() for name in names}
-    for index, task in enumerate(context.tasks):
-        rule = task.get("trigger_rule")
-        if rule in GREEN_ANYWAY and graph[task["task_id"]] and task["task_id"] not in downstream:
+    for task in context.pipeline.tasks:
+        rule = task.trigger_rule
+        if rule in GREEN_ANYWAY and graph[task.task_id] and task.task_id not in downstream:
             message = f"the last task decides what the run is: with {rule} it is green though a task before it failed"
             hint = "let a last task without a trigger_rule wait for all"
-            yield context.warning(("tasks", index, "trigger_rule"), message, hint)
+            yield task.at("trigger_rule").warning(message, hint)
 
 
 def find_cycle(graph: Mapping[str, Sequence[str]], roots: Iterable[str] | None = None) -> list[str]:

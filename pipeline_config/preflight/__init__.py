@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, replace
 
+from pipeline_config.model import Environment
 from pipeline_config.preflight import needs, settings
 from pipeline_config.preflight.probe import run_all
-from pipeline_config.project import Environment, Project
+from pipeline_config.project import Project
 
 
 def run(project: Project, environment: Environment, *, from_airflow: bool = False, as_json: bool = False) -> int:

@@ -7,15 +7,15 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from jobs.event import TOPIC
 from pipeline_config.compiler import operator_of
+from pipeline_config.model import Command, Environment, Pipeline, Task
 from pipeline_config.preflight import database, engine, kafka_cluster
 from pipeline_config.preflight.probe import Failure, Probe
 from pipeline_config.preflight.settings import Settings
 from pipeline_config.preflight.spark_server import Needs, SparkServer
-from pipeline_config.project import Environment, Project
+from pipeline_config.project import Project
 from pipeline_config.templates import reads
 
 
@@ -44,18 +44,17 @@ class Reader:
 
     def read(self) -> Used:
         """What the tasks of all pipelines use."""
-        for document in self.project.pipelines:
-            pipeline: dict[str, Any] = document.data
-            _add(self.used.variables, *pipeline.get("variables", []))
-            _add(self.used.connections, *pipeline.get("connections", []))
-            for task in pipeline["tasks"]:
-                _add(self.used.pools, *([task["pool"]] if "pool" in task else []))
-                if "command" in task:
-                    self._read_job(pipeline, task)
+        for pipeline in self.project.pipelines:
+            _add(self.used.variables, *pipeline.variables)
+            _add(self.used.connections, *pipeline.connections)
+            for task in pipeline.tasks:
+                _add(self.used.pools, *([task.pool] if task.pool else []))
+                if task.command:
+                    self._read_job(pipeline, task, self.project.defaults.commands[task.command])
         return self.used
 
-    def _read_job(self, pipeline: dict[str, Any], task: dict[str, Any]) -> None:
-        arguments = task.get("arguments", {})
+    def _read_job(self, pipeline: Pipeline, task: Task, command: Command) -> None:
+        arguments = task.arguments
         variables = sorted(set().union(*(reads(str(value)).variables for value in arguments.values())))
         topic = str(arguments.get("topic", TOPIC))
         for brokers in self._of_type("brokers", variables):
@@ -67,24 +66,22 @@ class Reader:
             known = {name: text for name, text in given.items() if text.isdecimal() or len(reads(text).variables) == 1}
             self.used.declared.setdefault(brokers, {}).update(known)
         paths = self._of_type("path", variables)
-        operator = operator_of(self.project, task["operator"], self.environment)
-        if operator.get("connection_type") == "ssh":
-            needs = self.used.spark.setdefault(task["connection"], Needs())
-            template = self.project.defaults.data["commands"][task["command"]]
-            _add(needs.projects, *self._of_type("path", sorted(reads(template.get("shell", "")).variables)))
+        operator = operator_of(self.project, task.operator, self.environment)
+        if operator.connection_type == "ssh":
+            needs = self.used.spark.setdefault(task.connection or "", Needs())
+            _add(needs.projects, *self._of_type("path", sorted(reads(command.shell or "").variables)))
             _add(needs.paths, *paths)
-            catalog = self.project.catalog.data["connections"]
+            catalog = self.project.catalog
             for kind, names in (("postgres", needs.postgres), ("aws", needs.aws)):
-                _add(names, *(name for name in pipeline.get("connections", []) if catalog[name]["type"] == kind))
-        elif "image" in operator.get("arguments", {}):
-            images = self.used.containers.setdefault(task["connection"], {})
-            _add(images.setdefault(operator["arguments"]["image"], []), *paths)
+                _add(names, *(name for name in pipeline.connections if name in catalog.connections_of(kind)))
+        elif "image" in operator.arguments:
+            images = self.used.containers.setdefault(task.connection or "", {})
+            _add(images.setdefault(str(operator.arguments["image"]), []), *paths)
         else:
             _add(self.used.local_folders, *paths)
 
     def _of_type(self, kind: str, variables: list[str]) -> list[str]:
-        catalog = self.project.catalog.data["variables"]
-        return [name for name in variables if catalog[name]["type"] == kind]
+        return [name for name in variables if self.project.catalog.variables[name].type == kind]
 
 
 def probes(project: Project, environment: Environment, settings: Settings) -> list[Probe]:
@@ -113,7 +110,7 @@ def _servers(root: Path, used: Used, settings: Settings) -> Iterator[Probe]:
 
 def _job_connections(project: Project, used: Used, settings: Settings) -> Iterator[Probe]:
     for name in used.connections:
-        kind = project.catalog.data["connections"][name]["type"]
+        kind = project.catalog.connections[name].type
         if kind == "postgres":
             yield from database.probes(settings, name)
 

@@ -15,8 +15,9 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pipeline_config import airflow_import
 from pipeline_config.errors import CommandError
+from pipeline_config.model import Environment
 from pipeline_config.preflight.probe import Failure
-from pipeline_config.project import Environment, Project
+from pipeline_config.project import Project
 
 AIRFLOW_SECONDS = 120  # of a machine that is busy with something else; its commands take some 5 s each
 SECRET_EXTRAS = ("private_key", "private_key_passphrase", "aws_secret_access_key")
@@ -126,10 +127,9 @@ def connection_of(text: str) -> Connection:
 def _settings(
     project: Project, variables: Mapping[str, str], connections: Mapping[str, Mapping[str, Any]], source: str
 ) -> Settings:
-    catalog = project.catalog.data
-    named = {name: os.environ.get(f"AIRFLOW_VAR_{name}") for name in catalog["variables"]}
+    named = {name: os.environ.get(f"AIRFLOW_VAR_{name}") for name in project.catalog.variables}
     found = {name: _connection(fields) for name, fields in connections.items()}
-    for name in catalog["connections"]:
+    for name in project.catalog.connections:
         text = os.environ.get(variable_of(name))
         if text:
             found[name] = _from_variable(name, text)

@@ -104,7 +104,7 @@ def _process(*command: str | Path) -> Callable[[], float]:
 
 def _check_of_the_eight(report: Report, runs: int) -> None:
     report.title("The check of the eight pipelines, whole processes")
-    files = [ROOT / document.file for document in load_project().pipelines]
+    files = [ROOT / document.file for document in load_project().pipeline_files]
     schema = ROOT / "pipeline_config/schemas/pipeline.schema.json"
     ours, other = "python -m pipeline_config check", "check-jsonschema, the schema alone"
     sides = {
@@ -137,7 +137,7 @@ def _check_of_many(report: Report, folder: Path, runs: int) -> None:
 
 def generate(root: Path, count: int) -> None:
     """`count` valid pipelines below `root`: copies of the eight, in turn, with names of their own."""
-    documents = load_project(root).pipelines
+    documents = load_project(root).pipeline_files
     shutil.rmtree(root / "pipelines" / "generated", ignore_errors=True)
     for number in range(count):
         document = documents[number % len(documents)]
@@ -185,8 +185,8 @@ def _compiled(project: Project) -> dict[str, Any]:
     """Every pipeline as the loader compiles it for production, by dag_id."""
     environment = project.environment("production")
     configs: dict[str, Any] = {}
-    for document in project.pipelines:
-        configs |= compile_pipeline(project, document.data, environment)
+    for pipeline in project.pipelines:
+        configs |= compile_pipeline(project, pipeline, environment)
     return configs
 
 

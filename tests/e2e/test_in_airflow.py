@@ -98,9 +98,9 @@ def test_a_broken_file_is_shown_with_line_and_column_and_the_other_dags_go_on(ap
 
 def test_tasks_have_productions_retries(api: AirflowApi) -> None:
     project = load_project()
-    retries = project.defaults.data["default_args"]["retries"]
-    assert retries > 0
-    assert "default_args" not in project.environments["production"].data
+    retries = project.defaults.default_args.retries
+    assert retries
+    assert not project.environments["production"].default_args.given()
     dags = [path.stem for path in (REPOSITORY / "pipelines").glob("*/tripclick_*.yaml")]
     found = [task["retries"] for dag_id in dags for task in api.call("GET", f"dags/{dag_id}/tasks")["tasks"]]
     assert set(found) == {retries}

@@ -52,8 +52,9 @@ def projects(folder: Path) -> Iterator[Project]:
         shutil.copytree(ROOT / "pipelines", root / "pipelines")
         shutil.copytree(case, root / "pipelines", dirs_exist_ok=True)
         project = load_project(root)
-        own = [document for document in project.pipelines if "/cases/" in document.file]
-        yield replace(project, pipelines=own, environments={"production": project.environments["production"]})
+        own = [document for document in project.pipeline_files if "/cases/" in document.file]
+        production = project.environment_files["production"]
+        yield replace(project, pipeline_files=own, environment_files={"production": production})
 
 
 def edited(data: Any, random: Random) -> tuple[KeyPath, Any]:
@@ -84,7 +85,7 @@ def run(folder: Path, seed: int, count: int, airflow: Airflow) -> Iterator[Outco
     every = list(projects(folder))
     for _ in range(count):
         project = random.choice(every)
-        document = random.choice([project.defaults, *project.pipelines * 2])
+        document = random.choice([project.defaults_file, *project.pipeline_files * 2])
         yield _outcome(project, document, *edited(document.data, random), airflow)
 
 
@@ -92,10 +93,11 @@ def _outcome(project: Project, original: Document, path: KeyPath, data: Any, air
     document = parse(Document(original.file), json.dumps(data, ensure_ascii=False, indent=1).encode())
     outcome = Outcome("edit", original.file, Verdict.SAME, [(path, None, _at(data, path))])
     with no_hang(outcome):
-        shared = original is project.defaults
+        shared = original is project.defaults_file
         document.problems.extend(check_schema(document, "defaults" if shared else "pipeline"))
-        pipelines = [document if other is original else other for other in project.pipelines]
-        changed = replace(project, pipelines=pipelines, defaults=document if shared else project.defaults)
+        pipelines = [document if other is original else other for other in project.pipeline_files]
+        defaults = document if shared else project.defaults_file
+        changed = replace(project, pipeline_files=pipelines, defaults_file=defaults)
         outcome.problems = check(changed)
         if not outcome.caught and not outcome.faults:
             outcome.faults = airflow.faults(changed, outcome)

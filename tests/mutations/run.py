@@ -97,7 +97,7 @@ class Airflow:
         except Exception:  # noqa: BLE001 (that it raises is what is looked for)
             return [f"the loader raises: {traceback.format_exc()}"]
         broken = {found.file for found in outcome.problems if found.severity == "error"}
-        left = {document.data["dag_id"] for document in project.pipelines if document.file not in broken}
+        left = {pipeline.dag_id for pipeline in project.pipelines if pipeline.file not in broken}
         if dags.keys() != left:
             return [f"cannot be built: {sorted(left ^ dags.keys())}: {problems[-1:]}"]
         return [fault for dag in dags.values() for fault in self._refusal(dag)]
@@ -108,7 +108,7 @@ class Airflow:
             return self.faults(project, outcome)
         dags, problems = loaded = self.loader.Loaded({}, [])
         self.loader.load_into(loaded, project, outcome.problems)
-        everyone = {document.data["dag_id"] for document in project.pipelines}
+        everyone = {pipeline.dag_id for pipeline in project.pipelines}
         lost = everyone - may_go - dags.keys()
         return [f"takes away {sorted(lost)}: {problems[-1:]}"] if lost else []
 
@@ -130,7 +130,7 @@ def run(folder: Path, seed: int, count: int, airflow: Airflow | None = None) -> 
     """Break the files `count` times; `folder` takes a copy of them."""
     shutil.copytree(ROOT / "pipelines", folder / "pipelines")
     project = load_project(folder)
-    sources = [(document, Source(document.text)) for document in project.pipelines]
+    sources = [(document, Source(document.text)) for document in project.pipeline_files]
     random = Random(seed)  # noqa: S311 (to be repeated, not to be secret)
     for number in range(count):
         document, source = random.choice(sources)
@@ -146,15 +146,15 @@ def _outcome(project: Project, original: Document, kind: str, content: bytes, ai
         with no_hang(outcome):
             document = read(path, project.root)
             document.problems.extend(check_schema(document, "pipeline"))
-            pipelines = [document if other is original else other for other in project.pipelines]
-            changed = replace(project, pipelines=pipelines)
+            pipelines = [document if other is original else other for other in project.pipeline_files]
+            changed = replace(project, pipeline_files=pipelines)
             outcome.problems = check(changed)
             problem.as_json(outcome.problems)
             for printed in (problem.as_github, problem.as_text):
                 printed(outcome.problems, project.root)
         if not outcome.faults:
             outcome.verdict, outcome.differences = judge(project, original.data, document.data)
-            texts = {other.file: other.text for other in [*project.shared, *project.pipelines]}
+            texts = {other.file: other.text for other in project.files}
             texts[original.file] = content.decode(errors="replace")
             outcome.faults += [fault for found in outcome.problems for fault in _misplaced(found, texts, original.text)]
             if airflow and airflow.wants(outcome):

@@ -41,10 +41,10 @@ def run(folder: Path, seed: int, count: int, airflow: Airflow) -> Iterator[Outco
 def _users(project: Project) -> dict[str, set[str]]:
     """The jobs by their files, each with the DAGs that run it."""
     users: dict[str, set[str]] = {}
-    for document in project.pipelines:
-        for task in document.data["tasks"]:
-            if task.get("command") == "spark_submit":
-                users.setdefault(f"{JOBS}/{task['job']}.py", set()).add(document.data["dag_id"])
+    for pipeline in project.pipelines:
+        for task in pipeline.tasks:
+            if task.command == "spark_submit":
+                users.setdefault(f"{JOBS}/{task.job}.py", set()).add(pipeline.dag_id)
     return users
 
 
@@ -84,7 +84,7 @@ def _outcome(project: Project, file: str, kind: str, content: bytes, users: set[
             changed = load_project(project.root)
             outcome.problems = check(changed)
         if not outcome.faults:
-            everyone = {document.data["dag_id"] for document in project.pipelines}
+            everyone = {pipeline.dag_id for pipeline in project.pipelines}
             needs_it = file.startswith("pipelines/") and file not in _of_others(project)
             outcome.faults = airflow.losses(changed, outcome, users or (everyone if needs_it else set()))
             if not outcome.caught and not outcome.faults:
@@ -97,4 +97,4 @@ def _outcome(project: Project, file: str, kind: str, content: bytes, users: set[
 def _of_others(project: Project) -> set[str]:
     """The files that production does not need."""
     needed = {document.file for document in project.chain("production")}
-    return {document.file for document in project.environments.values()} - needed
+    return {document.file for document in project.environment_files.values()} - needed

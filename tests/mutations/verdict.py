@@ -13,7 +13,9 @@ from croniter import croniter
 
 from pipeline_config import templates
 from pipeline_config.compiler import compile_pipeline
+from pipeline_config.model import Pipeline, Place
 from pipeline_config.project import Project
+from pipeline_config.reader import Document
 
 MISSING = object()
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
@@ -67,7 +69,7 @@ def differences(old: Any, new: Any, path: Path = ()) -> Iterator[Difference]:
 def _compiled(project: Project, data: dict[str, Any]) -> Any:
     """The DAG's config with its templates' white space evened out; an object of its own when it cannot be made."""
     try:
-        config = compile_pipeline(project, data, project.environment("production"))
+        config = compile_pipeline(project, Pipeline.of(Place(Document("")), data), project.environment("production"))
     except Exception:  # noqa: BLE001 (it is not known how wrong the data are)
         return object()
     return _evened({**config, "variables": data.get("variables"), "connections": data.get("connections")})
@@ -104,7 +106,7 @@ def _is_free(project: Project, data: dict[str, Any], path: Path, old: Any, new: 
             return isinstance(new, str) and re.sub(r"\d+", "0", old) == re.sub(r"\d+", "0", new)
         case ("tasks", index, "conf", name):
             target = data["tasks"][index].get("trigger_dag_id")
-            takes = [d.data.get("params", {}).get(name) for d in project.pipelines if d.data["dag_id"] == target]
+            takes = [pipeline.params.get(name) for pipeline in project.pipelines if pipeline.dag_id == target]
             return new is MISSING or any(schema and _takes(schema, new) for schema in takes)
         case ("tasks", _, "retries" | "execution_timeout_minutes"):
             return new is MISSING or (type(new) in (int, float) and new > 0)

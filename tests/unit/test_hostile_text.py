@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from jobs.contract import MAX_TEXT, Click, check
 from pipeline_config.compiler import compile_pipeline
+from pipeline_config.model import Pipeline
 from pipeline_config.project import load_project
 from pipeline_config.templates import render
 from tests import reference
@@ -33,20 +33,20 @@ def programs(tmp_path: Path) -> dict[str, str]:
     return {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
 
 
-@pytest.mark.parametrize("pipeline", [one.data for one in PROJECT.pipelines], ids=lambda one: one["dag_id"])
-def test_in_variables_and_params_of_a_command(pipeline: dict[str, Any], programs: dict[str, str]) -> None:
-    compiled = compile_pipeline(PROJECT, pipeline, PROJECT.environment("production"))[pipeline["dag_id"]]["tasks"]
-    for task in pipeline["tasks"]:
-        if "job" not in task:
+@pytest.mark.parametrize("pipeline", PROJECT.pipelines, ids=lambda one: one.dag_id)
+def test_in_variables_and_params_of_a_command(pipeline: Pipeline, programs: dict[str, str]) -> None:
+    compiled = compile_pipeline(PROJECT, pipeline, PROJECT.environment("production"))[pipeline.dag_id]["tasks"]
+    for task in pipeline.tasks:
+        if not task.job:
             continue
-        command = compiled[task["task_id"]]["command"]
+        command = compiled[task.task_id]["command"]
         for text in TEXTS:
-            variables = dict.fromkeys(PROJECT.catalog.data["variables"], text)
-            params = dict.fromkeys(pipeline.get("params", {}), text)
-            wanted = [f"--{name}={render(value, variables, params)}" for name, value in task["arguments"].items()]
+            variables = dict.fromkeys(PROJECT.catalog.variables, text)
+            params = dict.fromkeys(pipeline.params, text)
+            wanted = [f"--{name}={render(str(value), variables, params)}" for name, value in task.arguments.items()]
             assert f"={text}" in "".join(wanted)
             if isinstance(command, list):
-                assert [render(word, variables, params) for word in command] == [task["job"], *wanted]
+                assert [render(word, variables, params) for word in command] == [task.job, *wanted]
             else:
                 script = CHANGE_FOLDER + render(command, variables, params)
                 shown = subprocess.run(["sh"], input=script.encode(), env=programs, capture_output=True, check=True)

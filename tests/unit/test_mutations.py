@@ -15,7 +15,7 @@ from tests.mutations.run import run
 from tests.mutations.verdict import Verdict, judge
 
 PROJECT = load_project()
-DAILY = next(document for document in PROJECT.pipelines if document.data["dag_id"] == "tripclick_daily_pipeline")
+DAILY = PROJECT.pipeline("tripclick_daily_pipeline").place.document
 
 
 def test_nearly_all_broken_files_are_caught_at_their_place_without_a_traceback(tmp_path: Path) -> None:
@@ -64,5 +64,5 @@ def test_the_verdict_tells_a_free_choice_from_a_mistake(old: str, new: str, verd
     changed.parent.mkdir(parents=True)
     assert old in DAILY.text
     changed.write_text(DAILY.text.replace(old, new, 1), encoding="utf-8")
-    data = next(document.data for document in load_project(tmp_path).pipelines)
+    data = next(document.data for document in load_project(tmp_path).pipeline_files)
     assert judge(PROJECT, DAILY.data, data)[0] is verdict

@@ -166,7 +166,7 @@ def given(
     address: str = "",
 ) -> tuple[dict[str, str], str]:
     """Environment and stdin of a worker whose operator runs a container of the pipelines' own defaults."""
-    own = load_project().defaults.data["operators"]["DockerOperator"]["arguments"]
+    own = load_project().defaults.operators["DockerOperator"].arguments
     names = ("network_mode", "mount_tmp_dir", "user", "mem_limit")
     arguments = {name: own[name] for name in names} | {"image": IMAGE, "entrypoint": list(entrypoint)}
     arguments["read_only_folders"] = list(folders)

@@ -148,8 +148,8 @@ def test_no_key_is_proposed_that_the_check_then_refuses(server: YamlServer, oper
         ("    operator: SSHOperator\n    command: ", ["spark_submit"]),
         ("    operator: DockerOperator\n    command: producer\n    job: ", ["batch", "realtime"]),
         (f"{REMOTE}    arguments:\n      ", options(jobs_of(load_project())["load_postgres"][1])),
-        ("    pool: ", list(load_project().catalog.data["pools"])),
-        ("    dependencies:\n      - ", [task["task_id"] for task in DAILY["tasks"]]),
+        ("    pool: ", list(load_project().catalog.pools)),
+        ("    dependencies:\n      - ", [task.task_id for task in DAILY.tasks]),
         (
             "    operator: TriggerDagRunOperator\n    trigger_dag_id: tripclick_load_postgres\n    conf:\n      ",
             ["in_full", "max_shrink_factor", "missing_limit_days", "missing_until"],

@@ -59,7 +59,7 @@ def test_the_second_load_finds_the_same_without_a_check(root: Path, counted: Cou
     assert counted.calls == 1
     assert remembered == found
     assert [problem.path for problem in found] == ["colour"]
-    assert [document.data for document in second.pipelines] == [document.data for document in first.pipelines]
+    assert [file.data for file in second.pipeline_files] == [file.data for file in first.pipeline_files]
 
 
 @pytest.mark.parametrize("change", ["pipelines/environments/new.yaml", "jobs/new.py", "new.py"])
@@ -94,7 +94,7 @@ def test_an_edit_that_no_other_file_sees_is_checked_alone(root: Path, counted: C
     assert counted.calls == 1
     assert errors(found) == errors(check(load_project(root)))
     assert [problem.path for problem in errors(found)] == ["tasks[1].arguments.mart-pth"]
-    assert project.pipeline("tripclick_load_postgres")["tasks"][1]["arguments"].keys() >= {"mart-pth"}
+    assert project.pipeline("tripclick_load_postgres").tasks[1].arguments.keys() >= {"mart-pth"}
     assert cache.load_checked(root)[1] == found
     assert (counted.calls, counted.again) == (1, [path.stem])
 
@@ -119,7 +119,7 @@ def test_an_edit_that_another_file_sees_is_checked_with_that_file(
 def test_what_is_remembered_has_its_places(root: Path) -> None:
     first, _ = cache.load_checked(root)
     second, _ = cache.load_checked(root)
-    assert [document.places for document in second.pipelines] == [document.places for document in first.pipelines]
+    assert [file.places for file in second.pipeline_files] == [file.places for file in first.pipeline_files]
 
 
 def test_after_an_edit_the_errors_are_those_of_the_whole_check(root: Path) -> None:

@@ -23,7 +23,7 @@ from pipeline_config.project import ROOT, load_project
 from pipeline_config.schema import schema_of, validator
 
 GOLDEN = Path(__file__).parents[2] / "golden"
-DAG_IDS = [document.data["dag_id"] for document in load_project().pipelines]
+DAG_IDS = [pipeline.dag_id for pipeline in load_project().pipelines]
 
 
 @pytest.fixture
@@ -179,8 +179,8 @@ def test_a_new_pipeline_for_each_job_passes_the_check_without_a_warning(
 
 def test_a_new_pipeline_has_what_its_job_and_the_other_pipelines_say(ninth: Path) -> None:
     assert main(["new", "nightly", "--job", "load_postgres", "--schedule", "0 18 * * *", "--root", str(ninth)]) == 0
-    (nightly,) = (document.data for document in load_project(ninth).pipelines if document.data["dag_id"] == "nightly")
-    model = load_project().pipeline("tripclick_load_postgres")
+    nightly = load_project(ninth).pipeline("nightly").place.document.data
+    model = load_project().pipeline("tripclick_load_postgres").place.document.data
     assert nightly["schedule"] == "0 18 * * *"
     assert {key: nightly[key] for key in ("variables", "connections")} == {
         key: model[key] for key in ("variables", "connections")
@@ -209,7 +209,7 @@ def test_a_new_job_and_a_pipeline_for_it_pass_the_checks(
     assert main(["new", "counts", "--job", "count_clicks", "--root", str(ninth)]) == 0
     assert main(["check", "--root", str(ninth)]) == 0
     counts = load_project(ninth).pipeline("counts")
-    assert counts["tasks"][1]["arguments"] == {"curated-path": "{{ var.value.S3_CURATED_STREAM_PATH }}"}
+    assert counts.tasks[1].arguments == {"curated-path": "{{ var.value.S3_CURATED_STREAM_PATH }}"}
     assert main(["new", "job", "count_clicks", "--root", str(ninth)]) == 2
 
 

@@ -57,17 +57,17 @@ def parts(schema: Any) -> Iterator[dict[str, Any]]:
 
 
 def test_each_schema_is_one(project: Project) -> None:
-    bare = dataclasses.replace(project.defaults, data={**project.defaults.data, "notifiers": {}})
-    for schema in editor_schema.generated(dataclasses.replace(project, defaults=bare)).values():
+    bare = dataclasses.replace(project.defaults_file, data={**project.defaults_file.data, "notifiers": {}})
+    for schema in editor_schema.generated(dataclasses.replace(project, defaults_file=bare)).values():
         jsonschema.Draft7Validator.check_schema(schema)
         assert not [part for part in parts(schema) if part.get("enum") == []], "which editors refuse"
 
 
 def test_every_file_is_right(project: Project, schemas: dict[str, Any]) -> None:
     assert len(project.pipelines) == 10
-    for document in project.pipelines:
+    for document in project.pipeline_files:
         assert refusals(schemas, f"pipelines/{document.data['dag_id']}", document.data) == [], document.file
-    for document in project.environments.values():
+    for document in project.environment_files.values():
         assert refusals(schemas, "environment", document.data) == [], document.file
 
 
@@ -91,7 +91,7 @@ def test_every_file_is_right(project: Project, schemas: dict[str, Any]) -> None:
 def test_what_the_check_refuses_of_names_is_refused_here(
     project: Project, schemas: dict[str, Any], dag_id: str, key: str, value: Any
 ) -> None:
-    data = copy.deepcopy(project.pipeline(dag_id))
+    data = copy.deepcopy(project.pipeline(dag_id).place.document.data)
     number = next(number for number, task in enumerate(data["tasks"]) if "arguments" in task or "conf" in task)
     name, _, inner = key.partition(".")
     if inner:

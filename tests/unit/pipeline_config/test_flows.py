@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Any
 
 from pipeline_config.flows import TaskFlow, flows
@@ -11,7 +12,7 @@ from pipeline_config.job_contract import Data
 from pipeline_config.project import ROOT, load_project
 
 PROJECT = load_project()
-PIPELINES = {document.data["dag_id"]: document.data for document in PROJECT.pipelines}
+PIPELINES = {pipeline.dag_id: pipeline for pipeline in PROJECT.pipelines}
 TOPIC = Data("topic", "tripclick.clicks")
 CLICKS = Data("lake", "S3_CURATED_STREAM_PATH/clicks")
 COLD = ("session_analysis", "daily_traffic", "clinical_areas", "popular_documents")
@@ -21,32 +22,35 @@ HOT = ("traffic_minute", "top_docs_1h", "clinical_trend_24h", "anomaly_sessions"
 def changed(dag_id: str, **keys: Any) -> list[TaskFlow]:
     """The flows of a pipeline whose one task that does something has other keys."""
     pipeline = PIPELINES[dag_id]
-    start, task, end = pipeline["tasks"]
-    return flows(PROJECT, {**pipeline, "tasks": [start, {**task, **keys}, end]})
+    start, task, end = pipeline.tasks
+    return flows(PROJECT, replace(pipeline, tasks=[start, replace(task, **keys), end]))
+
+
+def listed(found: list[TaskFlow]) -> list[tuple[str, tuple[Data, ...], tuple[Data, ...]]]:
+    """Each with its task's name."""
+    return [(flow.task.task_id, flow.reads, flow.writes) for flow in found]
 
 
 def test_each_job_declares_what_it_reads_and_writes() -> None:
     log = Data("log", "WEBSERVER_INGESTION_PATH")
     mart = tuple(Data("lake", f"S3_ANALYTICS_MART_PATH/{name}") for name in COLD)
-    assert {dag_id: flows(PROJECT, pipeline) for dag_id, pipeline in PIPELINES.items()} == {
-        "tripclick_producer_batch": [TaskFlow("producer_server0_batch", (log,), (TOPIC,))],
-        "tripclick_producer_realtime": [TaskFlow("producer_server0_realtime", (log,), (TOPIC,))],
+    assert {dag_id: listed(flows(PROJECT, pipeline)) for dag_id, pipeline in PIPELINES.items()} == {
+        "tripclick_producer_batch": [("producer_server0_batch", (log,), (TOPIC,))],
+        "tripclick_producer_realtime": [("producer_server0_realtime", (log,), (TOPIC,))],
         "tripclick_spark_archive_raw_batch": [
-            TaskFlow("batch_to_archive_raw", (TOPIC,), (Data("lake", "S3_ARCHIVE_RAW_PATH/clicks"),))
+            ("batch_to_archive_raw", (TOPIC,), (Data("lake", "S3_ARCHIVE_RAW_PATH/clicks"),))
         ],
         "tripclick_streaming_curated": [
-            TaskFlow(
+            (
                 "streaming_to_curated_stream",
                 (TOPIC, Data("lake", "S3_ARCHIVE_RAW_PATH/clicks")),
                 (CLICKS, Data("lake", "S3_CURATED_STREAM_PATH/quarantine")),
             )
         ],
-        "tripclick_analytics_mart_etl": [TaskFlow("etl_to_analytics_mart", (CLICKS,), mart)],
-        "tripclick_load_postgres": [
-            TaskFlow("load_to_postgres", mart, tuple(Data("postgresql", name) for name in COLD))
-        ],
+        "tripclick_analytics_mart_etl": [("etl_to_analytics_mart", (CLICKS,), mart)],
+        "tripclick_load_postgres": [("load_to_postgres", mart, tuple(Data("postgresql", name) for name in COLD))],
         "tripclick_analytics_mart_realtime": [
-            TaskFlow(
+            (
                 "streaming_to_analytics_mart_realtime",
                 (CLICKS,),
                 tuple(Data("postgresql", f"mart_realtime_{name}") for name in HOT),
@@ -57,16 +61,16 @@ def test_each_job_declares_what_it_reads_and_writes() -> None:
 
 
 def test_an_argument_wins_over_the_jobs_default_and_a_param_stands_as_its_own() -> None:
-    given = {**PIPELINES["tripclick_spark_archive_raw_batch"]["tasks"][1]["arguments"], "archive-path": "/lake/"}
-    (task,) = changed("tripclick_spark_archive_raw_batch", arguments={**given, "topic": "other"})
-    assert task == TaskFlow("batch_to_archive_raw", (Data("topic", "other"),), (Data("lake", "/lake/clicks"),))
+    given = {**PIPELINES["tripclick_spark_archive_raw_batch"].tasks[1].arguments, "archive-path": "/lake/"}
+    found = changed("tripclick_spark_archive_raw_batch", arguments={**given, "topic": "other"})
+    assert listed(found) == [("batch_to_archive_raw", (Data("topic", "other"),), (Data("lake", "/lake/clicks"),))]
     pipeline = PIPELINES["tripclick_producer_batch"]
     arguments = {
         "topic": "{{ params.first_date }}",
         "ingestion-path": "{{ var.value.get('WEBSERVER_INGESTION_PATH') }}",
     }
     (task,) = changed("tripclick_producer_batch", arguments=arguments)
-    assert task.writes == (Data("topic", pipeline["params"]["first_date"]["default"]),)
+    assert task.writes == (Data("topic", str(pipeline.param_defaults["first_date"])),)
     assert task.reads == (Data("log", "WEBSERVER_INGESTION_PATH"),)
 
 
@@ -85,14 +89,15 @@ def test_a_mapped_task_writes_what_any_of_its_instances_writes() -> None:
 
 
 def test_outlets_are_written_also_without_a_job() -> None:
-    tasks = [{"task_id": "end", "operator": "EmptyOperator", "outlets": ["s3://tripclick/done"]}]
-    assert flows(PROJECT, {"tasks": tasks}) == [TaskFlow("end", (), (Data("asset", "s3://tripclick/done"),))]
+    _, _, end = PIPELINES["tripclick_producer_batch"].tasks
+    pipeline = replace(PIPELINES["tripclick_producer_batch"], tasks=[replace(end, outlets=["s3://tripclick/done"])])
+    assert listed(flows(PROJECT, pipeline)) == [("end", (), (Data("asset", "s3://tripclick/done"),))]
 
 
 def test_to_ask_the_jobs_imports_nothing_heavy() -> None:
     script = (
         "import sys; from pipeline_config import flows, project; p = project.load_project(); "
-        "assert any([flows.flows(p, d.data) for d in p.pipelines]); "
+        "assert any([flows.flows(p, d) for d in p.pipelines]); "
         "print(sorted({'airflow', 'pyspark', 'kafka', 'psycopg'} & {name.split('.')[0] for name in sys.modules}))"
     )
     result = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)

@@ -17,7 +17,7 @@ from pipeline_config.project import ROOT, load_project
 from pipeline_config.reader import Document, parse
 from tests.mutations.mutate import KINDS, Source, mutant
 
-PIPELINES = [Source(document.text) for document in load_project(with_schema=False).pipelines]
+PIPELINES = [Source(document.text) for document in load_project(with_schema=False).pipeline_files]
 ODD = """\
 # yaml-language-server: $schema=x
 # about the file

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import shutil
 from pathlib import Path
@@ -36,7 +37,7 @@ def test_the_picture_of_the_architecture_is_generated() -> None:
 def test_the_picture_has_each_dag_once_and_stays_readable() -> None:
     nodes = re.findall(r'^  (\w+)[\[(>].*"', graph(PROJECT), re.MULTILINE)
     assert len(nodes) == len(set(nodes)) <= 25
-    assert {f"dag_{document.data['dag_id']}" for document in PROJECT.pipelines} <= set(nodes)
+    assert {f"dag_{pipeline.dag_id}" for pipeline in PROJECT.pipelines} <= set(nodes)
 
 
 def test_data_lead_from_writer_to_reader() -> None:
@@ -119,9 +120,9 @@ def test_a_clock_has_its_time_zone(ninth: Project) -> None:
 
 
 def test_names_cannot_break_the_picture() -> None:
-    (document,) = (one for one in PROJECT.pipelines if one.data["dag_id"] == "tripclick_load_postgres")
+    document = PROJECT.pipeline("tripclick_load_postgres").place.document
     pipeline = {**document.data, "tasks": [{"task_id": 'a-b"]<x>', "operator": "EmptyOperator"}]}
-    project = Project(ROOT, PROJECT.catalog, PROJECT.defaults, {}, [type(document)(document.file, data=pipeline)])
+    project = dataclasses.replace(PROJECT, pipeline_files=[dataclasses.replace(document, data=pipeline)])
     (node,) = graph(project, "tripclick_load_postgres").splitlines()[1:]
     assert node == '  task_a_2d_b_22__5d__3c_x_3e_(["a-b#34;]#60;x#62;"])'
 

@@ -23,7 +23,7 @@ from tests.unit.pipeline_config.test_pipeline_cases import CASES, cases
 PROJECT = load_project()
 # What the cases trigger and stand beside.
 BESIDE = ("tripclick_producer_batch", "tripclick_load_postgres", "tripclick_analytics_mart_etl")
-OTHERS = [document for document in PROJECT.pipelines if document.data["dag_id"] in BESIDE]
+OTHERS = [PROJECT.pipeline(dag_id).place.document for dag_id in BESIDE]
 Fix = Callable[[Any, KeyPath, Problem, re.Match[str]], None]
 
 
@@ -109,7 +109,7 @@ def key_path(dotted: str) -> KeyPath:
 def checked(document: Document) -> list[Problem]:
     """The problems of that document, one more beside OTHERS."""
     document.problems.extend(check_schema(document, "pipeline"))
-    found = check(replace(PROJECT, pipelines=[document, *OTHERS]))
+    found = check(replace(PROJECT, pipeline_files=[document, *OTHERS]))
     return [problem for problem in found if problem.file == document.file]
 
 

@@ -248,7 +248,7 @@ def test_an_edit_between_the_key_and_the_reading_is_not_remembered(root: Path, m
     monkeypatch.undo()
     path.write_text(before, encoding="utf-8")
     project, _ = cache.load_checked(root)
-    assert project.pipeline("tripclick_load_postgres")["schedule"] is None
+    assert project.pipeline("tripclick_load_postgres").schedule is None
 
 
 def test_a_new_version_of_a_package_is_seen(

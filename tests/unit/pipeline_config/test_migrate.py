@@ -139,7 +139,7 @@ def test_a_file_that_has_a_form_here_becomes_pipelines_that_pass_the_check(
     ]
     project = load_project(root)
     assert main(["check", "--root", str(root)]) == 0
-    greets = project.pipeline("greets")
+    greets = project.pipeline("greets").place.document.data
     assert {key: value for key, value in greets.items() if key != "tasks"} == {
         "dag_id": "greets",
         "description": "Greets everybody",
@@ -197,7 +197,7 @@ def test_a_file_that_has_a_form_here_becomes_pipelines_that_pass_the_check(
         },
         {"task_id": "end", "operator": "EmptyOperator", "dependencies": ["load"]},
     ]
-    follows = project.pipeline("follows")
+    follows = project.pipeline("follows").place.document.data
     assert "catchup" not in follows
     assert follows["schedule"] == {
         "any": [{"all": ["s3://tripclick/said", "s3://tripclick/done"]}, "s3://tripclick/other"]
@@ -228,7 +228,7 @@ def test_timetables_conditions_and_tasks_that_are_connected_to_no_other_have_a_f
 ) -> None:
     migrated(root, APART, 0, capsys)
     project = load_project(root)
-    apart, both = project.pipeline("apart"), project.pipeline("both")
+    apart, both = project.pipeline("apart").place.document.data, project.pipeline("both").place.document.data
     assert (apart["schedule"], apart["timezone"]) == ("0 1 * * 3", "Asia/Seoul")
     assert {task["task_id"]: task.get("dependencies") for task in apart["tasks"]} == {
         "start": None,
@@ -272,7 +272,7 @@ def test_what_has_no_form_here_is_said_at_its_place(root: Path, capsys: pytest.C
         "an EmptyOperator stands for it",
     ]
     assert "pipelines/moved/left.yaml:5:15: connection elsewhere is not in pipelines/catalog.yaml" in "\n".join(said)
-    left = load_project(root).pipeline("left")
+    left = load_project(root).pipeline("left").place.document.data
     assert left["tasks"][2] == {"task_id": "flow", "operator": "EmptyOperator", "dependencies": ["begin"]}
     assert left["tasks"][3]["execution_timeout_minutes"] == 1
 

@@ -88,10 +88,10 @@ def test_import_airflow_writes_addresses_and_no_secret(tmp_path: Path, monkeypat
     assert main(["import-airflow", "--environment", "local", "--output", str(tmp_path)]) == 0
     variables = json.loads((tmp_path / "variables.json").read_text())
     connections = json.loads((tmp_path / "connections.json").read_text())
-    catalog = load_project().catalog.data
+    catalog = load_project().catalog
     assert variables["KAFKA_BROKERS"] == "127.0.0.1:12345"
-    assert variables.keys() == catalog["variables"].keys()
-    assert connections.keys() == catalog["connections"].keys()
+    assert variables.keys() == catalog.variables.keys()
+    assert connections.keys() == catalog.connections.keys()
     assert connections["postgres_gold"]["conn_type"] == "postgres"
     assert isinstance(connections["postgres_gold"]["port"], int)
     assert not any("password" in connection for connection in connections.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -78,30 +79,31 @@ TABLE: dict[str, tuple[str, list[str], set[str], set[str], str]] = {
 
 def compiled(dag_id: str, environment: str = "production") -> dict[str, Any]:
     """A pipeline as dag-factory gets it."""
-    document = next(document for document in PROJECT.pipelines if document.data["dag_id"] == dag_id)
-    config: dict[str, Any] = compile_pipeline(PROJECT, document.data, PROJECT.environment(environment))[dag_id]
+    config: dict[str, Any] = compile_pipeline(PROJECT, PROJECT.pipeline(dag_id), PROJECT.environment(environment))[
+        dag_id
+    ]
     return config
 
 
 def test_there_are_these_eight_and_the_check_finds_nothing() -> None:
-    assert {document.data["dag_id"] for document in PROJECT.pipelines} == TABLE.keys()
+    assert {pipeline.dag_id for pipeline in PROJECT.pipelines} == TABLE.keys()
     assert check(PROJECT) == []
 
 
 @pytest.mark.parametrize("dag_id", TABLE)
 def test_pipeline_is_as_the_design_has_it(dag_id: str) -> None:
     operator, middle, variables, connections, folder = TABLE[dag_id]
-    document = next(document for document in PROJECT.pipelines if document.data["dag_id"] == dag_id)
-    tasks = document.data["tasks"]
+    pipeline = PROJECT.pipeline(dag_id)
+    tasks = pipeline.tasks
     flow = ["start", *middle, "end"]
-    assert document.file == f"pipelines/{folder}/{dag_id}.yaml"
-    assert [task["task_id"] for task in tasks] == flow
-    assert [task.get("dependencies", []) for task in tasks] == [[], *([name] for name in flow[:-1])]
-    assert [task["operator"] for task in tasks] == ["EmptyOperator", *[operator] * len(middle), "EmptyOperator"]
+    assert pipeline.file == f"pipelines/{folder}/{dag_id}.yaml"
+    assert [task.task_id for task in tasks] == flow
+    assert [[*task.dependencies] for task in tasks] == [[], *([name] for name in flow[:-1])]
+    assert [task.operator for task in tasks] == ["EmptyOperator", *[operator] * len(middle), "EmptyOperator"]
     # The Spark jobs need one variable more than the users named: where the project lies on the Spark server.
-    assert {name for name in document.data.get("variables", []) if not name.startswith("SPARK_")} == variables
-    assert set(document.data.get("connections", [])) == connections
-    assert len(document.text.splitlines()) <= 60
+    assert {name for name in pipeline.variables if not name.startswith("SPARK_")} == variables
+    assert set(pipeline.connections) == connections
+    assert len(pipeline.place.document.text.splitlines()) <= 60
 
 
 def test_only_the_daily_pipeline_has_a_schedule_midnight_in_korea() -> None:
@@ -136,10 +138,10 @@ def test_local_environment_has_no_schedule_and_swaps_docker_where_there_is_none(
 
 
 def test_a_literal_argument_is_quoted_for_the_shell() -> None:
-    document = next(d for d in PROJECT.pipelines if d.data["dag_id"] == "tripclick_load_postgres")
-    task = {**document.data["tasks"][1], "arguments": {"mart-path": "/lake; rm -rf /", "dry-run": True}}
-    pipeline = {**document.data, "tasks": [task]}
-    config = compile_pipeline(PROJECT, pipeline, PROJECT.environment("production"))[pipeline["dag_id"]]
+    pipeline = PROJECT.pipeline("tripclick_load_postgres")
+    task = replace(pipeline.tasks[1], arguments={"mart-path": "/lake; rm -rf /", "dry-run": True})
+    changed = replace(pipeline, tasks=[task])
+    config = compile_pipeline(PROJECT, changed, PROJECT.environment("production"))[pipeline.dag_id]
     assert config["tasks"]["load_to_postgres"]["command"].endswith(" '--mart-path=/lake; rm -rf /' --dry-run=true")
 
 

@@ -81,8 +81,8 @@ def fill(airflow: Airflow) -> None:
     """Let it have what production's files have."""
     project = load_project()
     environment = project.environment("production")
-    for document in project.pipelines:
-        data = document.data
+    for pipeline in project.pipelines:
+        data = pipeline.place.document.data
         schedule = data["schedule"]
         summary = schedule if isinstance(schedule, str) else "Asset" if schedule else None
         airflow.has["dags"].append(
@@ -94,7 +94,7 @@ def fill(airflow: Airflow) -> None:
                 "tags": [{"name": tag, "dag_id": data["dag_id"]} for tag in ["dagfactory", *data.get("tags", [])]],
             }
         )
-        airflow.pages[data["dag_id"]] = markdown(document)
+        airflow.pages[data["dag_id"]] = markdown(pipeline)
         groups = {task["task_id"]: f"{task['group']}." if "group" in task else "" for task in data["tasks"]}
         airflow.tasks[data["dag_id"]] = [
             {
@@ -109,18 +109,18 @@ def fill(airflow: Airflow) -> None:
             }
             for task in data["tasks"]
         ]
-    variables = environment.data["variables"].items()
+    variables = environment.variables.items()
     airflow.has["variables"] = [{"key": name, "value": value, "description": None} for name, value in variables]
-    catalog = project.catalog.data
-    for name, address in environment.data["connections"].items():
-        kind = {"conn_type": catalog["connections"][name]["type"]}
+    for name, address in ((name, address.given()) for name, address in environment.connections.items()):
+        entry = project.catalog.connections[name]
+        kind = {"conn_type": entry.type}
         empty = dict.fromkeys(("host", "port", "login", "schema", "password", "extra"))
-        words = {"description": catalog["connections"][name]["description"]}
+        words = {"description": entry.description}
         extra = {"extra": json.dumps(address["extra"])} if "extra" in address else {}
         airflow.has["connections"].append({"connection_id": name, **empty, **kind, **words, **address, **extra})
     airflow.has["pools"] = [{"name": "default_pool", "slots": 128, "description": None, "include_deferred": False}]
     airflow.has["pools"] += [
-        {"name": name, **pool, "include_deferred": True} for name, pool in catalog["pools"].items()
+        {"name": name, **pool.given(), "include_deferred": True} for name, pool in project.catalog.pools.items()
     ]
 
 
