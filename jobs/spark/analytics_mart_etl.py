@@ -1,7 +1,7 @@
 """Curated stream → analytics mart: the four cold tables, recomputed in full from every curated click.
 
-With --incremental only the months are recomputed that changed clicks touch; the tables are the same then, to the bit.
-Where it cannot go on from the last run it computes in full, and says why.
+With --incremental only the months that changed clicks affect are recomputed, with identical tables, bit for bit.
+If it cannot continue from the last run, it computes in full and logs the reason.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from jobs.spark.mart import Written
 
-# By which the rows of the marts are made, and an incremental run knows which ones to make again.
+# What defines the marts' rows: if it changes, an incremental run computes in full.
 DEFINING: Final = (
     "jobs.days",
     "jobs.event",
@@ -59,7 +59,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--curated-path", required=True, help="root folder of the curated stream")
     result.add_argument("--mart-path", required=True, help="root folder of the analytics mart")
     result.add_argument(
-        "--incremental", type=true_or_false, default=False, help="recompute only the days that new clicks touch"
+        "--incremental", type=true_or_false, default=False, help="recompute only the days that new clicks affect"
     )
     flow(
         result,
@@ -70,8 +70,8 @@ def parser() -> argparse.ArgumentParser:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Bring the four tables up to the clicks of now; all four commits carry the same note."""
-    # How many parts there are is known before: to plan again after each shuffle finds out nothing.
+    """Bring all tables up to the current clicks; their commits carry the same note."""
+    # The number of parts is known in advance: adaptive planning after each shuffle adds nothing.
     spark = session("analytics_mart_etl", {"spark.sql.adaptive.enabled": "false"})
     mart = Mart(spark, options.mart_path)
     with one_writer(spark, options.mart_path):
@@ -87,7 +87,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def run_of_now(spark: SparkSession, curated_path: str) -> Run:
-    """A run that reads what is there now; JobError when there is no curated stream."""
+    """A run that reads the current clicks; JobError if there is no curated stream."""
     path = tables.table_path(curated_path, tables.CLICKS)
     clicks = Snapshot.newest(spark, path)
     if not clicks:
@@ -117,7 +117,7 @@ def without_words(source: str) -> str:
 
 
 def to_go_on_from(mart: Mart, this: Run) -> Written | None:
-    """What the mart has, when this run can go on from it; else None, and the reason is said."""
+    """What the mart has, if this run can continue from it; else None, and the reason is logged."""
     try:
         written = mart.written()
         refuse(written, this)
@@ -128,7 +128,7 @@ def to_go_on_from(mart: Mart, this: Run) -> Written | None:
 
 
 def refuse(written: Written, this: Run) -> None:
-    """JobError when a mart cannot be brought up to date from what is written."""
+    """JobError if the mart cannot be updated from what is written."""
     last = written.run
     if last.definitions != this.definitions:
         raise JobError("the definitions of the marts have changed")
@@ -136,10 +136,10 @@ def refuse(written: Written, this: Run) -> None:
         if before is None or now is None or before.table_id != now.table_id:
             raise JobError("the curated stream was recreated since the last run")
         if not before.notes_changes:
-            raise JobError("the curated stream did not note its changes yet when the last run read it")
+            raise JobError("the curated stream did not record its changes yet when the last run read it")
     ago = dt.datetime.now(dt.UTC) - written.ended
     if ago > dt.timedelta(hours=KEEP_REPLACED_HOURS):
-        raise JobError(f"the last run is {ago.days} days ago, and files that were new then may be deleted")
+        raise JobError(f"the last run is {ago.days} days ago, and files that were new then may have been deleted")
 
 
 def in_full(mart: Mart, this: Run) -> None:

@@ -47,14 +47,14 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--curated-path", required=True, help="root folder of the curated stream")
     result.add_argument("--checkpoint-path", required=True, help="root folder of the checkpoints; the lease is there")
     result.add_argument("--run-minutes", type=positive_float, default=60.0)
-    result.add_argument("--interval-minutes", type=_interval, default=5.0, help="from one micro-batch to the next")
+    result.add_argument("--interval-minutes", type=_interval, default=5.0, help="between two micro-batches")
     result.add_argument("--until-caught-up", type=true_or_false, default=False, help="end when all is read")
     keep = (
         "keep snapshots for so many days, by event time and by the wall clock; minutes and anomalies are kept forever"
     )
     result.add_argument("--keep-snapshot-days", type=positive_int, default=7, help=keep)
     memory = (
-        "of the driver, beside the JVM's, for the clicks of the last 48 hours; what is more lies in a temporary file"
+        "of the driver, in addition to the JVM's, for the last 48 hours of clicks; the rest goes to a temporary file"
     )
     result.add_argument("--memory-mb", type=positive_int, default=MEMORY_MB, help=memory)
     flow(
@@ -66,7 +66,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 class Seen(NamedTuple):
-    """What this run has read of the curated stream: the id of its table, a version of it, and the clock at that."""
+    """What this run has read of the curated stream: the table's id, its version, and the clock at that version."""
 
     table: str
     version: int
@@ -75,10 +75,10 @@ class Seen(NamedTuple):
 
 @dataclass
 class HotStream:
-    """Follows the table of curated clicks, and holds those since the horizon in `recent`.
+    """Follows the table of curated clicks, and keeps those since the horizon in `recent`.
 
-    A batch is what the table got since the last one; the first one of a run is all since the horizon. It has the number
-    of the table's version, so that one that runs again, after whatever death, is the same batch.
+    A batch is what the table gained since the last one; a run's first is everything since the horizon. Its number is
+    the table's version, so that one that runs again, however the last run died, is the same batch.
     """
 
     spark: SparkSession
@@ -101,7 +101,7 @@ class HotStream:
             if arrival.is_append:
                 self._batch(arrival, Seen(table, version, max(self.seen.clock, arrival.newest or self.seen.clock)))
             else:
-                say("clicks were taken out of the curated stream")
+                say("clicks were removed from the curated stream")
                 self._start(table, version)
 
     def _start(self, table: str, version: int) -> None:
@@ -116,7 +116,7 @@ class HotStream:
         self.seen = None
         self.recent.clear()
         arrival = everything(self.spark, self.path, known.clock - HORIZON if known else None)
-        if known and (not arrival.newest or arrival.newest < known.clock):  # what moved the clock was taken out
+        if known and (not arrival.newest or arrival.newest < known.clock):  # what moved the clock was removed
             arrival = everything(self.spark, self.path, None)
         if arrival.newest:
             self._batch(arrival, Seen(table, version, arrival.newest))
@@ -124,7 +124,7 @@ class HotStream:
             say(f"batch {version}: read {arrival.count:,} clicks, none of which moves the clock")
 
     def _batch(self, arrival: Arrival, now: Seen) -> None:
-        """Write what `arrival` touches, in one transaction with its number."""
+        """Write what `arrival` affects, in one transaction with its number."""
         if not arrival.by_hour:  # the table's files were compacted
             self.seen = now
             return
@@ -135,7 +135,7 @@ class HotStream:
             say(f"starts at {horizon:%Y-%m-%d %H:%M}, 48 h before the newest click")
         count = sum(map(self.recent.add, arrival.since(horizon)))
         self.recent.drop_before(hot_marts.micros(horizon))
-        if self.seen:  # what was dated ahead, and has its time now
+        if self.seen:  # what was dated ahead, and is due now
             self.recent.touch(hot_marts.micros(hot_marts.snapshot_of(self.seen.clock)), hot_marts.micros(snapshot))
         marts = hot_marts.compute(self.recent, snapshot)
         fence()
@@ -153,7 +153,7 @@ class HotStream:
 
 
 def _of_them(late: int, ahead: int) -> str:
-    """What a batch's line says of clicks that are not in the tables."""
+    """What a batch's progress line says about clicks that are not in the tables."""
     kinds = {"older than 48 h: left to the cold marts": late, "dated ahead: kept until their time comes": ahead}
     said = "; ".join(f"{count:,} of them {kind}" for kind, count in kinds.items() if count)
     return f" ({said})" if said else ""
@@ -161,7 +161,7 @@ def _of_them(late: int, ahead: int) -> str:
 
 def run(options: argparse.Namespace) -> None:
     """Follow the curated stream from the horizon on, in rounds."""
-    with connect() as connection:  # before Spark starts: what is wrong with it is said at once
+    with connect() as connection:  # before Spark starts, so that a problem is reported at once
         migrate(connection)
     spark = session(NAME)
     path = tables.table_path(options.curated_path, tables.CLICKS)

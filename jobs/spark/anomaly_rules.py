@@ -10,7 +10,7 @@ from jobs.spark.clicks import VISIT_PAUSE_MS
 MINUTE_MS: Final = 60_000
 HOUR_MS: Final = 60 * MINUTE_MS
 STEADY_GAPS: Final = 10
-# No rule finds fewer clicks: eight pauses of 30 minutes are the least of four hours.
+# No rule fires with fewer clicks: four hours have at least eight pauses of 30 minutes.
 FEWEST_CLICKS: Final = 9
 
 
@@ -19,7 +19,7 @@ class Rule:
     """A rule: its metric reaches a level of `levels`, from low to high; or falls below it.
 
     A rule with `window_ms` counts clicks of a session (and `key`) in a sliding window of that length, which has its end
-    and not its start; the others look at a visit until the click. `metric`, `start_ms` (where begins what it looks at)
+    but not its start; the others cover a visit until the click. `metric`, `start_ms` (where what it covers begins)
     and `click_count` (how many clicks that has) are SQL over a click of `timed`.
     """
 
@@ -34,16 +34,16 @@ class Rule:
     below: bool = False
 
     def reached(self, level: float) -> str:
-        """Whether the metric is at the level, or below it when that is what the rule looks for."""
+        """Whether the metric has reached the level, or is below it if `below`."""
         return f"{self.metric} {'<' if self.below else '>='} {level}"
 
     @property
     def warns(self) -> str:
-        """Whether it is at its lowest level."""
+        """Whether it has reached its lowest level."""
         return self.reached(self.levels[0][1])
 
     def window(self, start: str, end: str) -> str:
-        """Clicks of the same session (and key), or of the same visit: from `start` to `end`, of a sliding window."""
+        """Clicks of the same session (and key) from `start` to `end` of a sliding window, or of the same visit."""
         by = ", ".join(("session_id", *self.key))
         return f"PARTITION BY {by} ORDER BY ms RANGE BETWEEN {start} AND {end}"
 
@@ -57,7 +57,7 @@ class Rule:
 
     @property
     def known_from_ms(self) -> str:
-        """The clicks must be complete from some time before this moment for what it finds to be right."""
+        """From when on the clicks must be complete for its findings to be right."""
         return f"ms - {2 * self.window_ms}" if self.window_ms else f"visit_start_ms - {VISIT_PAUSE_MS}"
 
 
@@ -78,7 +78,7 @@ RULES: Final = (
         "steady_gaps",
         f"coefficient of variation of {STEADY_GAPS} gaps in a row, below",
         _levels(0.10, 0.03),
-        # From sums of whole milliseconds, which are exact, so that a gap that is always the same gives 0.
+        # From sums of whole milliseconds, which are exact, so that constant gaps give 0.
         metric=f"CASE WHEN gaps = {STEADY_GAPS} AND gaps_ms > 0 "
         f"THEN sqrt(({STEADY_GAPS} * gaps_squared - gaps_ms * gaps_ms)::double) / gaps_ms END",
         start_ms="ms - gaps_ms",
@@ -101,7 +101,7 @@ _WINDOWS: Final = ",\n    ".join(
     f"{rule.rule_id} AS ({rule.window(f'{rule.window_ms - 1} PRECEDING', 'CURRENT ROW')})" for rule in _SLIDING
 )
 
-# The clicks of `visits` in sessions that have enough of them for any rule, with what the rules' metrics are made of.
+# The clicks of `visits` in sessions with enough clicks for any rule, with the inputs of the rules' metrics.
 TIMED: Final = f"""
 SELECT session_id, visit_no, event_id, event_ts, document_id, ms,
 {_COUNTS}    count(gap_ms) OVER steady AS gaps,
@@ -130,7 +130,7 @@ WHERE {" OR ".join(f"({rule.warns})" for rule in RULES)}
 def found(known_from_ms: int) -> str:
     """session_id, rule_id, window_start, window_end, click_count, metric_value, threshold, severity, as SQL of `timed`.
 
-    What may have begun before `known_from_ms`, from which on the clicks are complete, is left out. A row each burst
+    What may have begun before `known_from_ms`, from which on the clicks are complete, is omitted. One row per burst
     (rules with a window) or visit (the others) and level, where it is reached first: rows are only ever added, so one
     that grows is a WARNING and then a CRITICAL. window_end is the click that reached it.
     """

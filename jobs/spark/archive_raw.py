@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     result = argparse.ArgumentParser(prog="archive_raw", description=__doc__)
-    result.add_argument("--kafka-brokers", required=True, help="host:port, host:port")
+    result.add_argument("--kafka-brokers", required=True, help="host:port, separated by commas")
     result.add_argument("--kafka-security-path", default="", help="folder of client.properties; empty: plaintext")
     result.add_argument("--archive-path", required=True, help="root folder of the raw archive")
     result.add_argument("--checkpoint-path", required=True, help="root folder of the checkpoints")

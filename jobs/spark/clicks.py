@@ -1,4 +1,4 @@
-"""Curated clicks as the marts see them: each once, in visits and searches. SQL of DuckDB: see partition_sql."""
+"""Curated clicks as the marts see them: each once, in visits and searches. DuckDB SQL: see partition_sql."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ WHERE rowid NOT IN (FROM repeats)
 # session_clicks: how many clicks the session has;
 # visit_no: from 1 within a session; a pause of more than 30 minutes starts a new visit;
 # gap_ms: since the visit's click before;
-# search_no: from 1 within a session; another query, or none, and a new visit start a new search;
-# is_reformulation: the query is another than the visit's last one.
+# search_no: from 1 within a session; a different or empty query, or a new visit, starts a new search;
+# is_reformulation: the query differs from the visit's last one.
 VISITS: Final = f"""
 WITH paused AS (
     SELECT *,
@@ -57,5 +57,5 @@ WINDOW before AS (
 
 
 def in_visits(columns: str) -> dict[str, str]:
-    """The queries from `input` to `visits`, of clicks with these columns; among them those that VISITS names."""
+    """The queries from `input` to `visits`, for clicks with these columns, which include those that VISITS uses."""
     return {"repeats": REPEATS, "clicks": deduplicated(columns), "visits": VISITS}

@@ -1,8 +1,8 @@
 """The four cold tables, as SQL of the curated clicks. Each metric is defined here and nowhere else.
 
-What each column means is in columns_cold.py. A partition of Spark's is either some sessions, whole, or some months and
-the week before them: a visit is made of its session's clicks, a row of a day of that day's clicks, and compared with
-one a week before. What is summed is whole numbers: in whatever order, on however many hosts, the same bytes.
+What each column means is in columns_cold.py. A Spark partition is either some complete sessions, or some months and
+the week before them: a visit depends on its session's clicks, a day's row on that day's clicks, and is compared with
+one a week before. Sums are of integers: the same bytes in any order, on any number of hosts.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from jobs.spark.clicks import in_visits
 from jobs.spark.columns import SPARK_TYPES, Table
 from jobs.spark.columns_cold import CLINICAL_AREAS, DAILY_TRAFFIC, POPULAR_DOCUMENTS, SESSION_ANALYSIS
 
-LATE_MS: Final = 10 * 60 * 1000  # sooner than that is out of order
-# The columns that compare a count with the one of so many days before.
+LATE_MS: Final = 10 * 60 * 1000  # less than that is only out of order
+# The columns that compare a count with that of so many days before.
 CHANGES: Final[dict[str, dict[str, tuple[str, int]]]] = {
     tables.DAILY_TRAFFIC: {"dod_pct": ("total_events", 1), "wow_pct": ("total_events", 7)},
     tables.CLINICAL_AREAS: {"wow_pct": ("search_count", 7)},
@@ -26,8 +26,8 @@ CHANGES: Final[dict[str, dict[str, tuple[str, int]]]] = {
 MOST_DAYS_BACK: Final = max(days for changes in CHANGES.values() for _, days in changes.values())
 MART: Final = "mart"  # which table a row of `of_months` is of
 _HOST: Final = r"^\w[\w+.-]*://(?:[^/?#]*@)?([^/?#:]+)"
-# What is divided by a number of areas or a place, so that the parts are whole up to 40 (it is the least such number):
-# sums of them are the same in whatever order they are made; sums of fractions are not.
+# A numerator divisible by every number of areas and place up to 40 (the smallest such number):
+# integer sums are the same in any order; sums of fractions are not.
 _WHOLE: Final = 5_342_931_457_063_200
 
 
@@ -38,14 +38,14 @@ def _sum_of(number: str) -> str:
 
 
 def _change(table: Table, name: str) -> str:
-    """In percent; null when there is no row of the day to compare with."""
+    """In percent; null if there is no row for the day to compare with."""
     count, days = CHANGES[table.name][name]
     key = "".join(f" AND before.{column} = now.{column}" for column in table.key if column != "event_date")
     before = f"(SELECT before.{count} FROM counted AS before WHERE before.event_date = now.event_date - {days}{key})"
     return f"100 * (now.{count} - {before}) / {before} AS {name}"
 
 
-# A row a visit.
+# One row per visit.
 SESSIONS: Final = {
     **in_visits("session_id, event_id, event_ts, document_id, query, click_rank, clinical_areas"),
     "timed": TIMED,
@@ -105,8 +105,8 @@ GROUP BY event_date
 }
 
 # A topic that was deleted and recreated counts its offsets from 0 again. `records` are those of `input`, which has the
-# first record of each such topic and partition besides, and from when (`since`) until when (`until`) Kafka had what has
-# its offsets in the same topic.
+# first record of each such topic and partition too; `since` and `until` say when Kafka had the records that have
+# their offsets in the same topic.
 _RECORDS: Final = {
     "starts": """
 SELECT topic, "partition", 0 AS since FROM input
@@ -128,7 +128,7 @@ SELECT topic, "partition", "offset", since, until,
     "offset" - dense_rank() OVER (PARTITION BY topic, "partition", since ORDER BY "offset") AS run
 """
 
-# The runs of records in quarantine (`is_bad`): how many, right behind which record of Kafka.
+# The runs of records in quarantine (`is_bad`): how many, directly after which record in Kafka.
 BEHIND: Final = {
     **_RECORDS,
     "runs": f"{_RUNS}FROM records WHERE is_bad",
@@ -139,8 +139,8 @@ GROUP BY topic, "partition", since, until, run
 """,
 }
 
-# The places right before the runs that hold a record which came into the quarantine or left it: `input` has all records
-# that it holds, and by `came` (1 or -1) those that moved.
+# The places directly before the runs with a record that entered or left the quarantine: `input` has all records
+# in it, and with `came` (1 or -1) those that moved.
 MOVED: Final = {
     **_RECORDS,
     "moved": """

@@ -1,4 +1,4 @@
-"""The cold tables and their columns. A count of nothing is 0; a metric that has no base is NULL, never 0."""
+"""The cold tables and their columns. A count of nothing is 0; a metric without a base is NULL, never 0."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from jobs.spark.columns import Column, Table
 
 _DAY: Final = Column("event_date", "date", "UTC date of event_ts")
 _SESSIONS: Final = Column("unique_sessions", "bigint", "Distinct session_id of these clicks", "sessions")
-_VISIT_RANK: Final = "Mean place of the clicked documents on their result pages, from 1; NULL when no page is known"
+_VISIT_RANK: Final = "Mean rank of the clicked documents on their result pages, from 1; NULL when no page is known"
 
 SESSION_ANALYSIS: Final = Table(
     tables.SESSION_ANALYSIS,
-    "One row a visit: clicks of a session with pauses of 30 minutes at most, not cut at midnight. "
+    "One row per visit: a session's clicks with pauses of at most 30 minutes, not cut at midnight. "
     "Cold: recomputed daily.",
     ("session_id", "visit_no"),
     (
-        Column("session_id", "text", "SessionId of the log; one that comes back after a pause has several visits"),
+        Column("session_id", "text", "SessionId of the log; one that returns after a pause has several visits"),
         Column("visit_no", "integer", "Number of the visit within its session, from 1"),
         Column("event_date", "date", "UTC date of the visit's first click"),
         Column("click_count", "bigint", "Clicks, each counted once however often it was sent", "clicks"),
@@ -25,50 +25,49 @@ SESSION_ANALYSIS: Final = Table(
         Column("first_click_ts", "timestamptz", "event_ts of the first click"),
         Column("last_click_ts", "timestamptz", "event_ts of the last click"),
         Column("session_duration_sec", "double precision", "From the first click to the last; 0 for one click", "s"),
-        Column("query_count", "bigint", "Distinct queries (normalised Keywords); an empty one is none", "queries"),
+        Column("query_count", "bigint", "Distinct queries (normalised Keywords), empty ones not counted", "queries"),
         Column("search_count", "bigint", "Searches: runs of clicks with the same query, or with none", "searches"),
         Column(
             "reformulation_count",
             "bigint",
-            "Times that the query changed; clicks without a query are passed over",
+            "Times that the query changed; clicks without a query are ignored",
             "changes",
         ),
         Column("avg_click_rank", "double precision", _VISIT_RANK, "place"),
         Column(
             "mrr",
             "double precision",
-            "Mean reciprocal rank: mean over searches of 1 / the best place that was clicked; "
-            "NULL when no result page is known",
+            "Mean reciprocal rank: mean over searches of 1 / the best rank clicked; NULL when no result page is known",
             "0 to 1",
         ),
         Column("median_gap_sec", "double precision", "Median pause between two clicks; NULL for one click", "s"),
-        Column("distinct_areas", "bigint", "Distinct clinical areas of the clicks; Unknown is none", "areas"),
+        Column("distinct_areas", "bigint", "Distinct clinical areas of the clicks, Unknown not counted", "areas"),
         Column(
             "top_area",
             "text",
-            "Clinical area with the most clicks, of several the first by name; NULL when no click has one",
+            "Clinical area with the most clicks, in a tie the first by name; NULL when no click has one",
         ),
         Column("is_bounce", "boolean", "The visit is one click"),
-        Column("is_anomalous", "boolean", "One of the anomaly rules finds at least a WARNING in it"),
+        Column("is_anomalous", "boolean", "At least one anomaly rule reports a WARNING or CRITICAL for it"),
     ),
 )
 
 DAILY_TRAFFIC: Final = Table(
     tables.DAILY_TRAFFIC,
-    "One row a UTC day with clicks. Cold: recomputed daily.",
+    "One row per UTC day with clicks. Cold: recomputed daily.",
     ("event_date",),
     (
         _DAY,
         Column("total_events", "bigint", "Clicks, each counted once however often it was sent", "clicks"),
         Column("unique_sessions", "bigint", "Distinct session_id of the day's clicks", "sessions"),
         Column("unique_documents", "bigint", "Distinct documents that were clicked", "documents"),
-        Column("peak_hour", "smallint", "Hour (UTC) with the most clicks; of several the earliest", "0 to 23"),
-        Column("unique_queries", "bigint", "Distinct queries (normalised Keywords); an empty one is none", "queries"),
+        Column("peak_hour", "smallint", "Hour (UTC) with the most clicks; in a tie the earliest", "0 to 23"),
+        Column("unique_queries", "bigint", "Distinct queries (normalised Keywords), empty ones not counted", "queries"),
         Column("clicks_per_session", "double precision", "total_events / unique_sessions", "clicks"),
         Column(
             "bounce_rate",
             "double precision",
-            "Share of the visits that began on this day and are one click; NULL when none began",
+            "Share of the day's visits (by their first click) that are one click; NULL when none began",
             "0 to 1",
         ),
         Column(
@@ -77,51 +76,52 @@ DAILY_TRAFFIC: Final = Table(
             "Median duration of the visits of two clicks or more that began on this day; NULL when there is none",
             "s",
         ),
-        Column("p95_duration_sec", "double precision", "Their 95th percentile, interpolated; NULL as the median", "s"),
+        Column(
+            "p95_duration_sec", "double precision", "Their 95th percentile, interpolated; NULL like the median", "s"
+        ),
         Column(
             "ctr_at_1",
             "double precision",
-            "Share of searches whose first result was clicked, of those with a click of known place; NULL when there "
-            "is none. A search without a click is not in the log",
+            "Share of searches whose first result was clicked, among those with a click of known rank; NULL when there "
+            "is none. Searches without a click are not in the log",
             "0 to 1",
         ),
         Column(
             "mean_reciprocal_rank",
             "double precision",
-            "Mean over the same searches of 1 / the best place that was clicked on this day; NULL when there is none",
+            "Mean over the same searches of 1 / the best rank clicked on this day; NULL when there is none",
             "0 to 1",
         ),
         Column(
             "rank_coverage",
             "double precision",
-            "Share of clicks whose place on the result page is known: what the two before rest on",
+            "Share of clicks whose rank on the result page is known: the basis of the two before",
             "0 to 1",
         ),
         Column("no_query_share", "double precision", "Share of clicks without a query", "0 to 1"),
         Column(
             "dod_pct",
             "double precision",
-            "Change of total_events against the day before; NULL when that has no clicks",
+            "Change of total_events from the day before; NULL when that has no clicks",
             "%",
         ),
         Column(
             "wow_pct",
             "double precision",
-            "Change of total_events against the same weekday a week before; NULL when that has no clicks",
+            "Change of total_events from the same weekday a week before; NULL when that has no clicks",
             "%",
         ),
         Column("duplicate_count", "bigint", "Records that repeat a click of this day and were not counted", "records"),
         Column(
             "quarantined_count",
             "bigint",
-            "Records in quarantine that came right behind a click of this day, by their places in Kafka: most have no "
-            "date of their own",
+            "Records in quarantine that directly follow a click of this day in Kafka: most have no date of their own",
             "records",
         ),
         Column(
             "late_count",
             "bigint",
-            "Clicks that came behind one of the same day, replay and Kafka partition that happened more than 10 "
+            "Clicks that arrived after a click of the same day, replay and Kafka partition that happened more than 10 "
             "minutes later",
             "clicks",
         ),
@@ -130,7 +130,7 @@ DAILY_TRAFFIC: Final = Table(
 
 CLINICAL_AREAS: Final = Table(
     tables.CLINICAL_AREAS,
-    "One row a UTC day and clinical area with clicks. A click with several areas counts in each. "
+    "One row per UTC day and clinical area with clicks. A click with several areas counts in each. "
     "Cold: recomputed daily.",
     ("event_date", "clinical_area"),
     (
@@ -138,7 +138,7 @@ CLINICAL_AREAS: Final = Table(
         Column(
             "clinical_area",
             "text",
-            "Canonical name; Unknown: the click has none; Other: <label>: not one of the known areas",
+            "Canonical name; Unknown: the click has none; Other: <label>: not a known area",
         ),
         Column("search_count", "bigint", "Clicks in this area", "clicks"),
         _SESSIONS,
@@ -163,7 +163,7 @@ CLINICAL_AREAS: Final = Table(
         Column(
             "wow_pct",
             "double precision",
-            "Change of search_count against the same weekday a week before; NULL when the area has no clicks then",
+            "Change of search_count from the same weekday a week before; NULL when the area has no clicks then",
             "%",
         ),
     ),
@@ -171,7 +171,7 @@ CLINICAL_AREAS: Final = Table(
 
 POPULAR_DOCUMENTS: Final = Table(
     tables.POPULAR_DOCUMENTS,
-    "One row a UTC day and document that was clicked. Cold: recomputed daily.",
+    "One row per UTC day and document that was clicked. Cold: recomputed daily.",
     ("event_date", "document_id"),
     (
         _DAY,
@@ -196,19 +196,19 @@ POPULAR_DOCUMENTS: Final = Table(
         Column(
             "ctr",
             "double precision",
-            "Share of these searches in which the document was clicked; NULL as impressions",
+            "Share of these searches in which the document was clicked; NULL like impressions",
             "0 to 1",
         ),
         Column(
             "avg_click_rank",
             "double precision",
-            "Mean place of the document on the result pages where it was clicked, from 1; NULL when none is known",
+            "Mean rank of the document on the result pages where it was clicked, from 1; NULL when none is known",
             "place",
         ),
         Column(
             "wow_pct",
             "double precision",
-            "Change of view_count against the same weekday a week before; NULL when it had no clicks then",
+            "Change of view_count from the same weekday a week before; NULL when it had no clicks then",
             "%",
         ),
     ),

@@ -20,7 +20,7 @@ _SUMS: Final = "do not add them up over minutes"
 
 TRAFFIC_MINUTE: Final = Table(
     tables.TRAFFIC_MINUTE,
-    "One row a minute of event time with clicks. Hot: the whole minute, however many micro-batches it came in.",
+    "One row per minute of event time with clicks. Hot: the complete minute, however many micro-batches it spans.",
     ("event_minute",),
     (
         Column("event_minute", "timestamptz", "Start of the minute of event_ts"),
@@ -31,7 +31,7 @@ TRAFFIC_MINUTE: Final = Table(
         Column(
             "unique_queries",
             "bigint",
-            f"Distinct queries (normalised Keywords); an empty one is none; {_SUMS}",
+            f"Distinct queries (normalised Keywords), empty ones not counted; {_SUMS}",
             "queries",
         ),
         Column(
@@ -45,7 +45,7 @@ TRAFFIC_MINUTE: Final = Table(
 
 TOP_DOCS: Final = Table(
     tables.TOP_DOCS,
-    "The 20 most clicked documents of the hour of event time before a snapshot. Hot: a snapshot a micro-batch.",
+    "The 20 most clicked documents of the hour of event time before a snapshot. Hot: one snapshot per micro-batch.",
     ("snapshot_ts", "rank"),
     (
         _SNAPSHOT,
@@ -54,12 +54,12 @@ TOP_DOCS: Final = Table(
         Column("title", "text", "The hour's latest title that is not empty, uncut; NULL when there is none"),
         Column("click_count", "bigint", "Clicks on the document", "clicks"),
         _SESSIONS,
-        Column("window_start", "timestamptz", "Start of the hour, itself in it"),
-        Column("window_end", "timestamptz", "End of the hour, itself not in it: snapshot_ts"),
+        Column("window_start", "timestamptz", "Start of the hour (included)"),
+        Column("window_end", "timestamptz", "End of the hour (excluded): snapshot_ts"),
         Column(
             "rank_delta",
             "integer",
-            "Places gained since the snapshot before, negative when lost; NULL when it was not in that one: new",
+            "Ranks gained since the previous snapshot, negative when lost; NULL when it was not in that one",
             "places",
         ),
         _WRITTEN,
@@ -68,7 +68,7 @@ TOP_DOCS: Final = Table(
 
 CLINICAL_TREND: Final = Table(
     tables.CLINICAL_TREND,
-    "Clicks by clinical area in the 24 hours of event time before a snapshot. Hot: a snapshot a micro-batch.",
+    "Clicks by clinical area in the 24 hours of event time before a snapshot. Hot: one snapshot per micro-batch.",
     ("snapshot_ts", "clinical_area"),
     (
         _SNAPSHOT,
@@ -76,14 +76,14 @@ CLINICAL_TREND: Final = Table(
         Column(
             "click_count",
             "bigint",
-            "Clicks in this area; 0 when it had some in the 24 hours before only",
+            "Clicks in this area; 0 when it had clicks only in the 24 hours before",
             "clicks",
         ),
         _SESSIONS,
         Column(
             "trend_pct",
             "double precision",
-            "Change against the 24 hours before; NULL when there was no click then",
+            "Change from the 24 hours before; NULL when there was no click then",
             "%",
         ),
         Column("prev_click_count", "bigint", "Clicks in this area in the 24 hours before those", "clicks"),
@@ -110,7 +110,7 @@ ANOMALY_SESSIONS: Final = Table(
         Column(
             "window_start",
             "timestamptz",
-            "Where begins what the rule looks at: its sliding window (itself not in it), the steady clicks, the visit",
+            "Start of what the rule covers: its sliding window (excluded), the steady clicks, the visit",
         ),
         Column("window_end", "timestamptz", "event_ts of the click that reached the threshold"),
         Column("click_count", "bigint", "Clicks from window_start to window_end", "clicks"),
@@ -122,11 +122,11 @@ ANOMALY_SESSIONS: Final = Table(
 
 BATCHES: Final = Table(
     "mart_realtime_batches",
-    "The last micro-batch that is in the hot tables, for each curated table: a batch that runs again changes nothing.",
+    "The last micro-batch in the hot tables, for each curated table: a batch that runs again changes nothing.",
     ("query_id",),
     (
-        Column("query_id", "text", "Id of the curated table, made by Delta"),
-        Column("batch_id", "bigint", "Its last version that is in the hot tables"),
+        Column("query_id", "text", "Id of the curated table, created by Delta"),
+        Column("batch_id", "bigint", "Its last version in the hot tables"),
         Column("max_event_ts", "timestamptz", "The clock of the hot tables then: see snapshot_ts"),
         Column("updated_at", "timestamptz", "When that batch was written (clock of the database)"),
     ),

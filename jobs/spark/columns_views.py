@@ -1,4 +1,4 @@
-"""What stands beside the marts in PostgreSQL: when each was loaded, and two views for dashboards."""
+"""What PostgreSQL has beside the marts: when each was loaded, and views for dashboards."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from jobs.spark.columns import Column, Table
 
 LOADS: Final = Table(
     "mart_loads",
-    "One row per cold table: what its last load left there. Written in the transaction of the load.",
+    "One row per cold table: the result of its last load. Written in the transaction of the load.",
     ("table_name",),
     (
         Column("table_name", "text", "Name of the cold table"),
@@ -21,7 +21,7 @@ LOADS: Final = Table(
 
 RECONCILIATION: Final = Table(
     "reconciliation",
-    "One row a UTC day: the clicks of the hot tables against those of the cold ones. A day on which the hot stream did "
+    "One row per UTC day: clicks in the hot tables against clicks in the cold ones. A day on which the hot stream did "
     "not run, or that is not loaded into the cold ones yet, has one side only; one on which it ran in part, a part.",
     ("event_date",),
     (
@@ -30,20 +30,20 @@ RECONCILIATION: Final = Table(
         Column("cold_clicks", "bigint", "Clicks in daily_traffic; NULL when it has none", "clicks"),
         Column("difference", "bigint", "hot_clicks - cold_clicks; NULL when one is missing", "clicks"),
         Column("difference_share", "double precision", "difference / cold_clicks; NULL when one is missing", "0 to 1"),
-        Column("within_tolerance", "boolean", "The difference is 1 % at most; NULL when one is missing"),
+        Column("within_tolerance", "boolean", "The difference is at most 1 %; NULL when one is missing"),
     ),
 )
 
 FRESHNESS: Final = Table(
     "freshness",
-    "One row a table that was written: how old it is. The hot tables are written together, and so are the cold ones.",
+    "One row per table that was written: how old it is. The hot tables are written together, and so are the cold ones.",
     ("table_name",),
     (
         Column("table_name", "text", "Name of the table"),
         Column("newest_event_ts", "timestamptz", "The newest event_ts that it has seen"),
         Column("written_at", "timestamptz", "When it was last written (clock of the database)"),
         Column("event_age_minutes", "double precision", "Event time: now - newest_event_ts", "min"),
-        Column("wall_age_minutes", "double precision", "Wall time: now - written_at", "min"),
+        Column("wall_age_minutes", "double precision", "Wall-clock time: now - written_at", "min"),
     ),
 )
 

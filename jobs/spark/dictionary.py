@@ -15,8 +15,8 @@ from jobs.spark.columns_views import LOADS, VIEWS
 TABLES: Final = (*COLD, *HOT, *VIEWS, BATCHES, LOADS)
 _HEAD: Final = """# Data dictionary
 
-Made from the code by `make docs`: what stands here is what the jobs compute and what PostgreSQL's comments say.
-All timestamps are UTC, and a day is a UTC date. A count of nothing is 0; a metric that has no base is NULL, never 0.
+Generated from the code by `make docs`; PostgreSQL's comments have the same text.
+All timestamps are UTC, and a day is a UTC date. A count of nothing is 0; a metric without a base is NULL, never 0.
 """
 
 
@@ -40,7 +40,8 @@ def _section(table: Table) -> Iterator[str]:
 
 
 def _rules() -> Iterator[str]:
-    yield "## Anomaly rules\n\nWhat makes a session anomalous; a sliding window has its end and not its start.\n"
+    yield "## Anomaly rules\n"
+    yield "What makes a session anomalous; sliding windows exclude their start and include their end.\n"
     yield f"| rule | metric | {' | '.join(name for name, _ in RULES[0].levels)} |\n|---|---|---|---|"
     for rule in RULES:
         yield f"| `{rule.rule_id}` | {rule.meaning} | {' | '.join(f'{level:g}' for _, level in rule.levels)} |"

@@ -1,7 +1,7 @@
 """Records of Kafka → valid clicks and quarantined records, by the contract (jobs/contract.py) in Python workers.
 
 A record is a row (topic, partition, offset, kafka_ts, key, value, headers). `check` decides on each; `clicks` and
-`quarantine` then part them: every record is in exactly one of the two.
+`quarantine` then split them: every record is in exactly one of the two.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def clicks(checked: DataFrame) -> DataFrame:
 
 
 def invalid(checked: DataFrame) -> DataFrame:
-    """The rows of `check` that are no valid click."""
+    """The rows of `check` that are not valid clicks."""
     return checked.where(F.col("reason").isNotNull())
 
 
@@ -47,7 +47,7 @@ def quarantine(checked: DataFrame) -> DataFrame:
 
 
 def summary(checked: DataFrame) -> list[Row]:
-    """A row a reason (null: valid): reason, records, newest_s (epoch seconds of Kafka), first (partition, offset)."""
+    """One row per reason (null: valid): reason, records, newest_s (epoch seconds), first (partition, offset)."""
     return (
         checked.groupBy("reason")
         .agg(

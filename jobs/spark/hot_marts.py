@@ -1,4 +1,4 @@
-"""The four hot tables as SQL over RecentClicks, at a snapshot; a row is as PostgreSQL's table has it.
+"""The four hot tables as SQL over RecentClicks, at a snapshot; rows have the form of PostgreSQL's tables.
 
 A snapshot is the end of a minute, and every window is [start, end): the hour before it is 60 rows of the minutes.
 """
@@ -21,9 +21,9 @@ EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 ONE_MINUTE: Final = dt.timedelta(minutes=1)
 HOUR: Final = dt.timedelta(hours=1)
 DAY: Final = dt.timedelta(hours=24)
-HORIZON: Final = 2 * DAY  # clicks older than this before the newest one are the cold marts' affair
+HORIZON: Final = 2 * DAY  # clicks this much older than the newest one are left to the cold marts
 TOP: Final = 20
-FINAL_AFTER: Final = dt.timedelta(minutes=10)  # clicks that are out of order are so by less
+FINAL_AFTER: Final = dt.timedelta(minutes=10)  # clicks merely out of order are less late
 
 
 class Rows(NamedTuple):
@@ -49,7 +49,7 @@ def final_before(snapshot: dt.datetime) -> dt.datetime:
 
 
 def compute(clicks: RecentClicks, snapshot: dt.datetime) -> dict[str, Rows]:
-    """The rows that are due in each table: of minutes and sessions that were touched, and the snapshots."""
+    """The rows to write to each table: of affected minutes and sessions, and the snapshots."""
     queries = {
         TRAFFIC_MINUTE: traffic_minute,
         TOP_DOCS: top_docs_1h,
@@ -60,7 +60,7 @@ def compute(clicks: RecentClicks, snapshot: dt.datetime) -> dict[str, Rows]:
 
 
 def rows(clicks: RecentClicks, query: str) -> Rows:
-    """What the query finds."""
+    """The query's result."""
     found = clicks.sql(query)
     columns = [name for name, *_ in found.description or ()]
     return Rows(columns, [tuple(map(_in_utc, row)) for row in found.fetchall()])
@@ -97,7 +97,7 @@ GROUP BY event_minute
 def top_docs_1h(snapshot: dt.datetime) -> str:
     """snapshot_ts, rank, document_id, title, click_count, unique_sessions, window_start, window_end: the TOP documents.
 
-    rank_delta is against the snapshot before, which only PostgreSQL knows.
+    rank_delta needs the previous snapshot, which only PostgreSQL has.
     """
     return f"""
 WITH counted AS (
@@ -152,7 +152,7 @@ FROM counted
 def anomaly_sessions(snapshot: dt.datetime) -> str:
     """session_id, rule_id, window_start, window_end, click_count, metric_value, threshold, severity: see `found`.
 
-    At the horizon's edge earlier clicks are cut off, and a burst or a visit would seem to begin later than it did.
+    At the horizon earlier clicks are missing, so a burst or visit would seem to begin later than it did.
     """
     horizon = snapshot - HORIZON
     return f"""

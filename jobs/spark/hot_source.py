@@ -1,7 +1,7 @@
-"""What the hot stream reads of the curated table: which clicks came, how far they move its clock, and they themselves.
+"""What the hot stream reads of the curated table: the clicks that arrived, and how far they move its clock.
 
-The clock is the newest event_ts, but never later than the moment at which Kafka had the click: one that is dated more
-than TOLERATED_AHEAD after that moves nothing, is kept, and shows when its time comes.
+The clock is the newest event_ts, but never later than the click's arrival in Kafka: one that is dated more
+than TOLERATED_AHEAD after that does not move it, is kept, and appears when its time comes.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import Column, DataFrame, SparkSession
 
-TOLERATED_AHEAD: Final = dt.timedelta(minutes=10)  # a web server's clock may be wrong by so much
-CLICKS_PER_READ: Final = 200_000  # that fit the driver at once, some 100 MB
+TOLERATED_AHEAD: Final = dt.timedelta(minutes=10)  # a web server's clock may be off by so much
+CLICKS_PER_READ: Final = 200_000  # that the driver can hold at once, about 100 MB
 _HOUR: Final = 3_600_000_000
 _CHANGE: Final = "_change_type"
 
 
 @dataclass(frozen=True)
 class Arrival:
-    """Clicks of the table, their number by hour of event_ts, and what they say of the clock.
+    """Clicks of the table, their number by hour of event_ts, and their effect on the clock.
 
-    `newest` is None when no click moves the clock; `is_append` is False when some clicks were taken out.
+    `newest` is None when no click moves the clock; `is_append` is False when some clicks were removed.
     """
 
     clicks: DataFrame
@@ -45,7 +45,7 @@ class Arrival:
         return sum(self.by_hour.values())
 
     def since(self, start: dt.datetime) -> Iterator[pa.Table]:
-        """Those with event_ts from `start` on, as columns of RecentClicks, a bounded number at once."""
+        """Those with event_ts from `start` on, as columns of RecentClicks, in batches of bounded size."""
         columns = [_event_ts() if name == "event_ts" else F.col(name) for name in COLUMNS]
         for first, end in _ranges(self.by_hour, micros(start)):
             yield self.clicks.where(_between(first, end)).select(*columns).toArrow()
@@ -58,7 +58,7 @@ def everything(spark: SparkSession, path: str, since: dt.datetime | None) -> Arr
 
 
 def changes(spark: SparkSession, path: str, first: int, last: int) -> Arrival:
-    """The clicks that these versions of the table brought."""
+    """The clicks that these versions of the table added."""
     options = {"readChangeFeed": "true", "startingVersion": str(first), "endingVersion": str(last)}
     return _arrival(spark.read.format("delta").options(**options).load(path), F.col(_CHANGE) != "insert")
 
@@ -93,13 +93,13 @@ def _event_ts() -> Column:
 
 
 def _between(start: int, end: int) -> Column:
-    """As timestamps, so that Delta passes over the files of other times."""
+    """As timestamps, so that Delta skips the files of other times."""
     first, last = (F.timestamp_micros(F.lit(moment)) for moment in (start, end))
     return (F.col("event_ts") >= first) & (F.col("event_ts") < last)
 
 
 def _ranges(by_hour: dict[int, int], start: int) -> Iterator[tuple[int, int]]:
-    """Ranges of event_ts from `start` on, of whole hours with no more than CLICKS_PER_READ clicks, if they can."""
+    """Ranges of event_ts from `start` on, of whole hours with at most CLICKS_PER_READ clicks where possible."""
     first, count = start, 0
     hours = sorted(hour for hour in by_hour if (hour + 1) * _HOUR > start)
     for hour in hours:

@@ -36,7 +36,7 @@ _COMPARE_RANKS: Final = b"""
     AND now.rank_delta IS DISTINCT FROM before.rank - now.rank
     AND before.snapshot_ts = (SELECT max(snapshot_ts) FROM mart_realtime_top_docs_1h WHERE snapshot_ts < %(snapshot)s)
 """
-# Clicks that come late or out of order may move a burst's beginning: it is added unless one like it is there already.
+# Late or out-of-order clicks may move a burst's start: it is added unless an overlapping one exists.
 _ADD_ANOMALY: Final = """
     INSERT INTO mart_realtime_anomaly_sessions ({columns})
     SELECT new.* FROM (SELECT {values}) AS new
@@ -49,14 +49,14 @@ _ADD_ANOMALY: Final = """
 
 
 class State(NamedTuple):
-    """What PostgreSQL has of a curated table: the last version that is in the hot tables, and their clock then."""
+    """What PostgreSQL has of a curated table: the last version in the hot tables, and their clock then."""
 
     version: int
     clock: dt.datetime
 
 
 def state_of(connection: psycopg.Connection[Any], table: str) -> State | None:
-    """The state of the curated table of this id; None when nothing of it is in."""
+    """The state of the curated table of this id; None if nothing of it has been written."""
     known = "SELECT batch_id, max_event_ts FROM mart_realtime_batches WHERE query_id = %s"
     row = connection.execute(known, (table,)).fetchone()
     return State(*row) if row else None
@@ -70,7 +70,7 @@ _TYPES: Final = {column.name: column.type for column in ANOMALY_TABLE.columns}
 class Batch:
     """A micro-batch: the id of the curated table, its version, and the clock (newest event_ts) until it.
 
-    One that `is_whole` has every minute with clicks since the horizon.
+    If `is_whole`, it has every minute with clicks since the horizon.
     """
 
     table: str
@@ -80,10 +80,10 @@ class Batch:
 
 
 def write(connection: psycopg.Connection[Any], batch: Batch, marts: Mapping[str, Rows], keep: dt.timedelta) -> str:
-    """Write `marts` with the batch's number in one transaction, and say what that was; a row that is there stays.
+    """Write `marts` with the batch's number in one transaction, and describe what was written; existing rows stay.
 
-    Minutes that the batch does not touch may become final by it. Snapshots go that are older than `keep` in event time
-    and in the database's time: neither a jump of the one nor of the other empties the tables.
+    Minutes that the batch does not affect may become final. Snapshots go that are older than `keep` in event time
+    and by the database's clock: a jump of either alone does not empty the tables.
     """
     snapshot = snapshot_of(batch.clock)
     with connection.transaction():
@@ -105,8 +105,8 @@ def write(connection: psycopg.Connection[Any], batch: Batch, marts: Mapping[str,
 def _take_out(
     connection: psycopg.Connection[Any], snapshot: dt.datetime, before: State | None, minutes: Sequence[Sequence[Any]]
 ) -> None:
-    """Delete what only clicks made that were taken out of the curated stream since: of the horizon other minutes than
-    these, and when the clock has gone back, the snapshots after it."""
+    """Delete what stems only from clicks since removed from the curated stream: within the horizon, minutes other than
+    these, and if the clock has gone back, the snapshots after it."""
     end = max(snapshot, snapshot_of(before.clock)) if before else snapshot
     others = "event_minute >= %s AND event_minute < %s AND event_minute <> ALL(%s::timestamptz[])"
     values = (snapshot - HORIZON, end, [row[0] for row in minutes])
@@ -117,13 +117,13 @@ def _take_out(
 
 
 def _claim(connection: psycopg.Connection[Any], batch: Batch) -> bool:
-    """Whether the batch is not in yet; the transaction's end makes it so, and another writer waits for that."""
+    """Claim the batch: whether it is not in yet. Another writer waits for the end of this transaction."""
     connection.execute("LOCK TABLE mart_realtime_batches IN SHARE ROW EXCLUSIVE MODE")
     return connection.execute(_CLAIM, asdict(batch)).rowcount == 1
 
 
 def _put_snapshot(connection: psycopg.Connection[Any], table: str, snapshot: dt.datetime, mart: Rows) -> int:
-    """Write a snapshot whole, if it is not there: another one of its minute makes way. How many rows were written."""
+    """Write a snapshot if it is not there, replacing any other of its minute. Returns how many rows were written."""
     there = f"SELECT {', '.join(mart.columns)} FROM {table} WHERE snapshot_ts = %s"
     if set(connection.execute(there.encode(), (snapshot,))) == set(mart.rows):
         return 0
@@ -136,7 +136,7 @@ def _add_anomalies(connection: psycopg.Connection[Any], mart: Rows) -> int:
     values = ", ".join(f"%s::{_TYPES[name]} AS {name}" for name in mart.columns)
     statement = _ADD_ANOMALY.format(columns=", ".join(mart.columns), values=values)
     reached = mart.columns.index("window_end")
-    # Of bursts that overlap the first one counts.
+    # Of overlapping bursts the first one counts.
     by_time = sorted(mart.rows, key=lambda row: (row[reached], row))
     with connection.cursor() as cursor:
         cursor.executemany(statement.encode(), by_time)

@@ -1,4 +1,4 @@
-"""Which rows of the cold tables changed clicks change, and only their months recomputed.
+"""Which rows of the cold tables changed clicks affect, and the recomputation of only their months.
 
 A click changes the visits of its session, whose numbers are the session's own, and its day; a day also has the visits
 that began on it, and is compared with others. What a row is made of is in cold_marts.py.
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 def apply_changes(mart: Mart, this: Run, last: Written) -> None:
-    """Bring the tables from what the last run read to what this one reads; nothing is written when that is the same."""
+    """Update the tables from what the last run read to what this one reads; writes nothing if that is the same."""
     assert this.quarantine  # noqa: S101  (there was one at the last run)
     assert last.run.quarantine  # noqa: S101
     started = time.monotonic()
@@ -39,7 +39,7 @@ def apply_changes(mart: Mart, this: Run, last: Written) -> None:
     if (this.clicks.version, this.quarantine.version) == (last.run.clicks.version, last.run.quarantine.version):
         say("nothing has changed since the last run")
         return
-    # Of a day's rows: to generate code for each query, and to compile it, takes longer than to interpret it.
+    # For one day's rows, generating and compiling code for each query takes longer than interpreting it.
     spark.conf.set("spark.sql.codegen.wholeStage", "false")
     spark.conf.set("spark.sql.codegen.factoryMode", "NO_CODEGEN")
     visits, behind, moved = side_by_side(
@@ -58,7 +58,7 @@ def apply_changes(mart: Mart, this: Run, last: Written) -> None:
     parts = {month: part for part, month in enumerate(sorted(of_all))}
     side_by_side(
         spark,
-        # Also where no visit changes: a run without a commit in each table is one that has not ended.
+        # Also if no visit changes: a run without a commit in each table counts as unfinished.
         lambda: write_visits(mart, this, visits.of(months), months),
         lambda: write_days(mart, this, parts, visits.of(of_all), behind, of_all),
     )
@@ -73,7 +73,7 @@ def touched(table: str, days: Collection[dt.date]) -> set[dt.date]:
 class Visits:
     """The visits of the sessions of changed clicks, recomputed.
 
-    `changes`: how many clicks; `days`: those of the clicks, and of the visits that are others now.
+    `changes`: how many clicks; `days`: those of the clicks, and of the visits that have changed.
     """
 
     def __init__(self, spark: SparkSession, this: Run, last: Written) -> None:
@@ -105,7 +105,7 @@ class Visits:
 
 
 def differing(rows: pa.Table, others: pa.Table) -> set[dt.date]:
-    """The days of the rows that only one of both has."""
+    """The days of the rows that only one of the two has."""
     import duckdb
 
     with duckdb.connect() as connection:
@@ -119,7 +119,7 @@ def differing(rows: pa.Table, others: pa.Table) -> set[dt.date]:
 
 
 def days_right_before_moved(spark: SparkSession, this: Run, last: Run) -> set[dt.date]:
-    """The days of the clicks right before the records that came into the quarantine since `last`, or left it."""
+    """The days of the clicks directly before the records that entered or left the quarantine since `last`."""
     from pyspark.sql import functions as F
 
     assert this.quarantine  # noqa: S101
@@ -127,7 +127,7 @@ def days_right_before_moved(spark: SparkSession, this: Run, last: Run) -> set[dt
     if this.quarantine.version == last.quarantine.version:
         return set()
     moved = this.quarantine.changes(spark, last.quarantine)
-    # A replay of the quarantine changes the reason of those that stay: they left and came.
+    # A replay of the quarantine changes the reason of those that stay: they left and entered.
     came = F.when(F.col("_change_type").isin("insert", "update_postimage"), 1).otherwise(-1)
     clicks = this.clicks.rows(spark)
     there = places_of(clicks, this.quarantine.rows(spark)).withColumn("came", F.lit(None).cast("int"))
@@ -136,7 +136,7 @@ def days_right_before_moved(spark: SparkSession, this: Run, last: Run) -> set[dt
     if not before:
         return set()
     wanted = F.broadcast(spark.createDataFrame(before))
-    # By the range Delta passes over the files that hold none of them.
+    # With the range, Delta skips the files that have none of them.
     offsets = before["offset"].to_pylist()
     near = clicks.where(F.col("offset").between(min(offsets), max(offsets)))
     at = F.unix_micros("kafka_ts")

@@ -64,7 +64,7 @@ def as_rows(spark: SparkSession, java: Any) -> DataFrame:
 
 
 def map_in_arrow(rows: DataFrame, compute: Compute, schema: Mapping[str, str]) -> DataFrame:
-    """`rows.mapInArrow`, which asks for pandas and does not use it; `schema` has columns and Spark's types."""
+    """`rows.mapInArrow` without its need for pandas, which it does not use; `schema` maps columns to Spark types."""
     from pyspark.sql.pandas.functions import vectorized_udf  # type: ignore[attr-defined]
     from pyspark.util import PythonEvalType
 

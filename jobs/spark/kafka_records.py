@@ -28,7 +28,7 @@ _ANSWER_MS: Final = 20_000
 
 
 def require_broker(brokers: str) -> None:
-    """JobError unless one of `brokers` (host:port, host:port) takes a connection. Before Spark starts: it is cheap."""
+    """JobError unless one of `brokers` (host:port, separated by commas) accepts a connection; before Spark starts."""
     refused = []
     for broker in brokers.split(","):
         host, _, port = broker.strip().rpartition(":")

@@ -115,7 +115,7 @@ class Complete:
 
 def run(options: argparse.Namespace) -> None:
     """Read what one run of the ETL wrote, and put it in the place of what PostgreSQL has."""
-    with connect() as connection:  # before Spark starts: what is wrong with it is said at once
+    with connect() as connection:  # before Spark starts, so that a problem is reported at once
         migrate(connection)
         complete = read_marts(session("load_postgres", SETTINGS), options.mart_path)
         replace(connection, complete, options.max_shrink_factor, in_full=options.in_full)

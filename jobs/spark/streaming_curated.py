@@ -43,7 +43,7 @@ MIN_BAD_RECORDS = 50  # fewer say nothing about the share
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     result = argparse.ArgumentParser(prog=NAME, description=__doc__)
-    result.add_argument("--kafka-brokers", required=True, help="host:port, host:port")
+    result.add_argument("--kafka-brokers", required=True, help="host:port, separated by commas")
     result.add_argument("--kafka-security-path", default="", help="folder of client.properties; empty: plaintext")
     result.add_argument("--curated-path", required=True, help="root folder of the curated stream")
     result.add_argument("--checkpoint-path", required=True, help="root folder of the checkpoints")

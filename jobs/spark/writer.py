@@ -33,7 +33,7 @@ def missing(rows: DataFrame, *paths: str) -> DataFrame:
     (ends,) = rows.agg(F.min("offset").alias("first"), F.max("offset").alias("last")).collect()
     for path in filter(lambda path: is_table(spark, path), paths):
         there = spark.read.format("delta").load(path)
-        # By the range Delta passes over the files that hold none of them.
+        # With the range, Delta skips the files that have none of them.
         near = there.where(F.col("offset").between(ends["first"], ends["last"])).select(*PLACE)
         rows = rows.join(near, on=PLACE, how="left_anti")
     return rows.select(*columns)
