@@ -141,18 +141,19 @@ class Pace:
     """When a click is due, in seconds since 1970.
 
     At speed 1 a click is due at its event_ts, so those before now are due at once. At another speed the replay starts
-    now with its first click, and only the sending is faster or slower: event_ts stay as they are.
+    with its first click, when that is read, and only the sending is faster or slower: event_ts stay as they are.
     """
 
-    started: float
     speed: float
+    started: float = 0.0
     origin: float | None = None  # event time that is due at `started`
 
-    def due(self, event: float, day_start: float) -> float:
+    def due(self, event: float, day_start: float, now: float) -> float:
         """When to send a click of this event time, in a log whose day starts at `day_start` (event time too)."""
         if self.origin is None:
+            self.started = now
             # A log may begin with a click that is days late; starting from that one would mean a long wait.
-            self.origin = self.started if self.speed == 1 else max(event, day_start)
+            self.origin = now if self.speed == 1 else max(event, day_start)
         return self.started + (event - self.origin) / self.speed
 
 
@@ -169,7 +170,7 @@ class Replay:
         self._sink, self._pace, self._end, self._clock = sink, pace, end, clock
         self._shift_ms = weeks * WEEK_MS
         self._due: list[bytes] = []
-        self._shown = pace.started
+        self._shown = clock()
 
     def send(self, day: dt.date, lines: Sequence[bytes]) -> None:
         """Send lines of this day, those that are due together at once. Raises TimeIsOver."""
@@ -185,10 +186,9 @@ class Replay:
 
     def _wait_for(self, line: bytes, day: dt.date) -> None:
         event = _event_seconds(line, day, self._shift_ms)
-        due = self._pace.started
+        due = now = self._clock()
         if event is not None:
-            due = self._pace.due(event, _start(day) + self._shift_ms / 1000)
-        now = self._clock()
+            due = self._pace.due(event, _start(day) + self._shift_ms / 1000, now)
         if max(due, now) > self._end:
             raise TimeIsOver
         if due > now:
@@ -215,7 +215,7 @@ def send_realtime(
     weeks = weeks_to_now(first, last, speed, dt.datetime.fromtimestamp(started, dt.UTC).date())
     shift = dt.timedelta(weeks=weeks)
     say(f"replays {first} to {last} as {first + shift} to {last + shift} ({weeks} weeks later) at speed {speed:g}")
-    replay = Replay(sink, weeks, Pace(started, speed), started + run_seconds, clock)
+    replay = Replay(sink, weeks, Pace(speed), started + run_seconds, clock)
     with suppress(TimeIsOver):
         _replay_all(sink, replay, files, weeks * WEEK_MS)
     sink.finish(len(replay.days))

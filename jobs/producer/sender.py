@@ -20,7 +20,7 @@ from jobs.event import SHIFT_HEADER
 from jobs.kafka_security import PLAINTEXT, Security
 from jobs.kafka_topic import Declared, Tools
 from jobs.producer.log_files import LogFile, session_keys
-from jobs.producer.progress import Block, Journal, Progress
+from jobs.producer.progress import READ_SECONDS, Block, Journal, Progress
 from jobs.producer.topics import connected, ensure_topics, progress_topic, reason
 
 DELIVERY_SECONDS = 120  # of retries: enough for a broker to restart
@@ -85,7 +85,7 @@ class Sender:
             found = ensure_topics(admin, topic, declared, Tools(brokers, security))
             self._longest = found.longest
             self._journal = Journal(brokers, topic, found.id, security, again=again, catch_up=catch_up)
-            self._producer = _producer(brokers, security, found.longest)
+            self._producer = _producer(brokers, topic, security, found.longest)
         except (AdminError, KafkaException) as error:
             raise JobError(f"Kafka at {brokers} denies writing to {topic}: {reason(error)}") from error
         finally:
@@ -281,8 +281,13 @@ class Sender:
         )
 
 
-def _producer(brokers: str, security: Security, longest: int) -> Producer:
+def _producer(brokers: str, topic: str, security: Security, longest: int) -> Producer:
     limit = DELIVERY_SECONDS * 1000
     limits = {"delivery.timeout.ms": limit, "request.timeout.ms": min(30_000, limit) - 1000}
     limits["message.max.bytes"] = longest  # of a line and its key; so no batch exceeds what the topic accepts
-    return Producer({"bootstrap.servers": brokers, **SETTINGS, **limits, **security.librdkafka})
+    producer = Producer({"bootstrap.servers": brokers, **SETTINGS, **limits, **security.librdkafka})
+    # librdkafka asks for its producer id when a broker of the cluster is connected, or else half a second later, and
+    # what is due waits. The first answer comes from the address that it was given, the second from such a broker.
+    for _ in range(2):
+        producer.list_topics(topic, READ_SECONDS)
+    return producer

@@ -130,6 +130,18 @@ def replay(
     return recorder
 
 
+def test_a_replay_at_another_speed_begins_when_kafka_has_said_how_far_the_file_is(tmp_path: Path) -> None:
+    class Slow(Recorder):
+        def resume(self, file: LogFile, shift_ms: int) -> int:
+            self.clock.now += 2
+            return super().resume(file, shift_ms)
+
+    (tmp_path / f"{DAY}.json").write_bytes(b"\n".join([line(at(1)), line(at(1, 1)), line(at(1, 2))]))
+    recorder = Slow(clock := Clock())
+    send_realtime(recorder, files_of(tmp_path, DAY, DAY)[0], 60, 3600, clock.time)
+    assert recorder.seconds == [2, 3, 4]
+
+
 def test_lines_are_sent_unchanged_whatever_they_hold(tmp_path: Path) -> None:
     content = [line(at(1)), b'{"SessionId": "broken', b"\xff\xfe not UTF-8", line(at(2)) + b",", b"\xef\xbb\xbf{} "]
     (tmp_path / f"{DAY}.json").write_bytes(b"\r\n".join(content) + b"\n \n\n")
