@@ -16,16 +16,29 @@ def day(text: str) -> dt.date:
 
 
 def moment(text: str) -> dt.datetime:
-    """YYYY-MM-DD or YYYY-MM-DDTHH:MM, in UTC."""
-    for form in ("%Y-%m-%d", "%Y-%m-%dT%H:%M"):
+    """YYYY-MM-DD, YYYY-MM-DDTHH:MM or YYYY-MM-DDTHH:MM:SS, in UTC."""
+    for form in ("%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"):
         with suppress(ValueError):
             return dt.datetime.strptime(text, form).replace(tzinfo=dt.UTC)
     raise argparse.ArgumentTypeError(f"{text!r} is not a moment, write it as 2020-10-31 or 2020-10-31T08:00")
 
 
+def moment_or_none(text: str) -> dt.datetime | None:
+    """A moment, or None of an empty text."""
+    return moment(text) if text else None
+
+
 def day_or_none(text: str) -> dt.date | None:
     """YYYY-MM-DD, or None for an empty string."""
     return day(text) if text else None
+
+
+def integer_or_none(text: str) -> int | None:
+    """A whole number, also below 0, or None of an empty text."""
+    try:
+        return int(text) if text else None
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
 
 
 def positive_int(text: str) -> int:

@@ -39,6 +39,10 @@ def parser() -> argparse.ArgumentParser:
         _add_declared(mode)
         cli.flow(mode, reads=[cli.Data("log", "{ingestion-path}")], writes=[cli.Data("topic", "{topic}")])
     batch.add_argument("--shift-weeks", type=int, default=0, help="whole weeks to move event_ts by")
+    until = "no click with an event_ts from then on (YYYY-MM-DDTHH:MM, UTC); the next run continues there; empty: all"
+    batch.add_argument("--until", type=arguments.moment_or_none, help=until)
+    shift = "whole weeks to move event_ts by; empty: as many as lead to today"
+    realtime.add_argument("--shift-weeks", type=arguments.integer_or_none, help=shift)
     realtime.add_argument(
         "--speed", type=arguments.positive_float, default=1.0, help="of sending; event_ts is not changed"
     )
@@ -80,11 +84,11 @@ def run(options: argparse.Namespace) -> None:
     how = {"again": options.again, "catch_up": catch_up}
     with Sender(options.kafka_brokers, options.topic, declared, security, **how) as sender:
         if options.mode == "realtime":
-            replay.send_realtime(sender, files, options.speed, options.run_minutes * 60)
+            replay.send_realtime(sender, files, options.speed, options.run_minutes * 60, options.shift_weeks)
         elif catch_up:
-            replay.send_new(sender, files, options.last_date, options.shift_weeks)
+            replay.send_new(sender, files, options.last_date, options.shift_weeks, options.until)
         else:
-            replay.send_batch(sender, files, missing, options.shift_weeks)
+            replay.send_batch(sender, files, missing, options.shift_weeks, options.until)
 
 
 if __name__ == "__main__":

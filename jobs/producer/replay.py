@@ -64,7 +64,9 @@ def check_shift(last: dt.date, shift_weeks: int, today: dt.date) -> None:
         )
 
 
-def send_new(sink: Sink, files: list[LogFile], last: dt.date, shift_weeks: int) -> None:
+def send_new(
+    sink: Sink, files: list[LogFile], last: dt.date, shift_weeks: int, until: dt.datetime | None = None
+) -> None:
     """Of these files, the whole log until `last`, send the days that Kafka was never given, and print which.
 
     This includes the days of a file that has grown since. A day without a file is a warning, not an error.
@@ -76,17 +78,21 @@ def send_new(sink: Sink, files: list[LogFile], last: dt.date, shift_weeks: int) 
     if missing := gaps(known, min(known), last):
         say(f"warning: no log of {spans_text(missing)}: put it there, and the next run sends it")
     say(f"sends what Kafka was not given yet of the log until {last}: {spans_text(spans_of(new)) or 'nothing'}")
-    send_batch(sink, [days[day] for day in new], [], shift_weeks)
+    send_batch(sink, [days[day] for day in new], [], shift_weeks, until)
 
 
-def send_batch(sink: Sink, files: list[LogFile], missing: list[Span], shift_weeks: int) -> None:
-    """Send every line of these files; then raise JobError if a day had no file or no line, or a file was unreadable."""
+def send_batch(
+    sink: Sink, files: list[LogFile], missing: list[Span], shift_weeks: int, until: dt.datetime | None = None
+) -> None:
+    """Send every line of these files; then raise JobError if a day had no file or no line, or a file was unreadable.
+
+    With `until`, the first line of a file that happens then or later, and all behind it, are left to another run.
+    """
     wrong = [f"{spans_text(missing)} has no file"] if missing else []
     for file in files:
         read = Counter(dict.fromkeys(file.days, 0))
         try:
-            for _, lines in _blocks_left(sink, file, shift_weeks * WEEK_MS, read):
-                sink.send(lines, shift_weeks * WEEK_MS)
+            _send_file(sink, file, shift_weeks * WEEK_MS, read, until)
         except LogFileError as error:
             wrong.append(str(error))
             if isinstance(error, BrokenFileError):  # nothing more can be read from it
@@ -99,6 +105,22 @@ def send_batch(sink: Sink, files: list[LogFile], missing: list[Span], shift_week
         # A missing file may still arrive.
         kind = JobError if missing and len(wrong) == 1 else NonRetryableError
         raise kind(f"{'; '.join(wrong)}: the rest is in Kafka; fix this, then send these days again")
+
+
+def _send_file(sink: Sink, file: LogFile, shift_ms: int, read: Counter[dt.date], until: dt.datetime | None) -> None:
+    for day, lines in _blocks_left(sink, file, shift_ms, read):
+        due = _happened(lines, day, shift_ms, until) if until else len(lines)
+        sink.send(lines[:due], shift_ms)
+        if due < len(lines):
+            say(f"{day}: leaves what happens from {until:%Y-%m-%d %H:%M:%S} on to another run")
+            return
+
+
+def _happened(lines: Sequence[bytes], day: dt.date, shift_ms: int, until: dt.datetime) -> int:
+    """How many of these lines come before the first one that happens at `until` or later."""
+    events = (_event_seconds(line, day, shift_ms) for line in lines)
+    later = (number for number, event in enumerate(events) if event is not None and event >= until.timestamp())
+    return next(later, len(lines))
 
 
 def _blocks_left(
@@ -204,15 +226,21 @@ class Replay:
 
 
 def send_realtime(
-    sink: Sink, files: list[LogFile], speed: float, run_seconds: float, clock: Callable[[], float] = time.time
+    sink: Sink,
+    files: list[LogFile],
+    speed: float,
+    run_seconds: float,
+    weeks: int | None = None,
+    clock: Callable[[], float] = time.time,
 ) -> None:
-    """Replay these files until their end or until `run_seconds` are over.
+    """Replay these files, moved by so many weeks or else close to today, until their end or `run_seconds` are over.
 
     A line without a plausible date goes with the line before it. Raises JobError when a day had no line.
     """
     started = clock()
     first, last = files[0].days[0], files[-1].days[-1]
-    weeks = weeks_to_now(first, last, speed, dt.datetime.fromtimestamp(started, dt.UTC).date())
+    if weeks is None:
+        weeks = weeks_to_now(first, last, speed, dt.datetime.fromtimestamp(started, dt.UTC).date())
     shift = dt.timedelta(weeks=weeks)
     say(f"replays {first} to {last} as {first + shift} to {last + shift} ({weeks} weeks later) at speed {speed:g}")
     replay = Replay(sink, weeks, Pace(speed), started + run_seconds, clock)

@@ -126,7 +126,7 @@ def replay(
     (folder / f"{day}.json").write_bytes(b"\n".join(content))
     clock = Clock(step)
     recorder = Recorder(clock)
-    send_realtime(recorder, files_of(folder, day, day)[0], speed, run_seconds, clock.time)
+    send_realtime(recorder, files_of(folder, day, day)[0], speed, run_seconds, clock=clock.time)
     return recorder
 
 
@@ -224,7 +224,7 @@ def test_a_file_that_breaks_off_is_sent_as_far_as_it_goes(tmp_path: Path) -> Non
     assert recorder.lines
     clock = Clock()
     with pytest.raises(LogFileError):
-        send_realtime(Recorder(clock), files_of(tmp_path, DAY, DAY)[0], 60, 3600, clock.time)
+        send_realtime(Recorder(clock), files_of(tmp_path, DAY, DAY)[0], 60, 3600, clock=clock.time)
 
 
 def test_a_range_of_all_days_sends_what_there_is_and_names_the_rest_in_spans(tmp_path: Path) -> None:
@@ -306,6 +306,27 @@ def test_a_broken_file_is_an_error_once_and_no_daily_run_reads_it_again_as_it_is
     assert len(recorder.ended) == 1
 
 
+def test_a_run_until_a_moment_leaves_the_rest_and_the_next_one_goes_on_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = {day: [line(at(hour, day=day)) for hour in (1, 5, 9)] for day in (DAY, NEXT)}
+    content[NEXT].insert(1, b"broken")  # goes with the line before it
+    for day, lines in content.items():
+        (tmp_path / f"{day}.json").write_bytes(b"\n".join([*lines, b""]))
+    until = at(5, day=NEXT) + dt.timedelta(weeks=3)
+    recorder = Recorder()
+    send_batch(recorder, *files_of(tmp_path, DAY, NEXT), 3, until)
+    assert recorder.lines == [*content[DAY], *content[NEXT][:2]]
+    assert len(recorder.ended) == 1, "Kafka was not given the second day"
+    assert "2020-10-02: leaves what happens from 2020-10-23 05:00:00 on to another run\n" in capsys.readouterr().out
+    going_on = Recorder(already=2)
+    send_batch(going_on, *files_of(tmp_path, NEXT, NEXT), 3, until + dt.timedelta(minutes=1))
+    assert (going_on.lines, going_on.ended) == ([content[NEXT][2]], [])
+    daily = Recorder()
+    send_new(daily, files_of(tmp_path, None, NEXT)[0], NEXT, 0, at(5))
+    assert daily.lines == content[DAY][:1]
+
+
 def test_a_line_that_is_being_written_waits_and_one_that_was_left_half_is_sent(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -340,6 +361,16 @@ def test_what_is_wrong_with_the_log_is_said_before_kafka_is_asked(
     base = ["batch", "--kafka-brokers=127.0.0.1:1", "--ingestion-path=x", f"--first-date={DAY}", f"--last-date={DAY}"]
     with pytest.raises(JobError, match=message):
         producer.run(producer.parser().parse_args([*base, *options]))
+
+
+def test_a_replay_goes_on_with_the_shift_that_it_is_given(tmp_path: Path) -> None:
+    """At speed 1 it would lead to this Thursday; a week less, and all is due at once."""
+    clock = Clock()
+    recorder = Recorder(clock)
+    weeks = weeks_to_now(DAY, DAY, 1, NOW.date()) - 1
+    (tmp_path / f"{DAY}.json").write_bytes(line(at(1)) + b"\n" + line(at(2)))
+    send_realtime(recorder, files_of(tmp_path, DAY, DAY)[0], 1, 60, weeks, clock.time)
+    assert (recorder.shifts, recorder.seconds) == ({weeks * WEEK_MS}, [0, 0])
 
 
 def test_a_replay_with_a_day_missing_is_refused_at_once(tmp_path: Path) -> None:
@@ -419,7 +450,7 @@ def test_a_replay_goes_on_with_the_first_click_that_is_not_sent(tmp_path: Path) 
     (tmp_path / f"{DAY}.json").write_bytes(b"\n".join(content))
     clock = Clock()
     recorder = Recorder(clock, already=2)
-    send_realtime(recorder, files_of(tmp_path, DAY, DAY)[0], 60, 3600, clock.time)
+    send_realtime(recorder, files_of(tmp_path, DAY, DAY)[0], 60, 3600, clock=clock.time)
     assert recorder.lines == content[2:]
     assert recorder.seconds == [0, 30]
     assert recorder.files == [(f"{DAY}.json", weeks_to_now(DAY, DAY, 60, NOW.date()) * WEEK_MS)]
@@ -439,7 +470,7 @@ def test_a_replay_names_a_day_without_a_line_after_the_days_before_it(tmp_path: 
     clock = Clock()
     recorder = Recorder(clock)
     with pytest.raises(JobError, match="2020-10-02 has no line in"):
-        send_realtime(recorder, files_of(tmp_path, DAY, NEXT)[0], 1, 3600, clock.time)
+        send_realtime(recorder, files_of(tmp_path, DAY, NEXT)[0], 1, 3600, clock=clock.time)
     assert recorder.acknowledged == 1
 
 
