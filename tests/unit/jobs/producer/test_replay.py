@@ -138,7 +138,7 @@ def test_a_replay_at_another_speed_begins_when_kafka_has_said_how_far_the_file_i
 
     (tmp_path / f"{DAY}.json").write_bytes(b"\n".join([line(at(1)), line(at(1, 1)), line(at(1, 2))]))
     recorder = Slow(clock := Clock())
-    send_realtime(recorder, files_of(tmp_path, DAY, DAY)[0], 60, 3600, clock.time)
+    send_realtime(recorder, files_of(tmp_path, DAY, DAY)[0], 60, 3600, clock=clock.time)
     assert recorder.seconds == [2, 3, 4]
 
 
