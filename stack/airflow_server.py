@@ -23,15 +23,7 @@ from stack.server import Server
 from stack.settings import AIRFLOW_USER, HOST, REPOSITORY
 
 HEALTH = ("metadatabase", "scheduler", "triggerer", "dag_processor")
-# All in one process: what a command takes is mostly Airflow's start.
-_COMMANDS = """\
-import json, sys
-from airflow.__main__ import main
-
-for words in json.loads(sys.argv[1]):
-    sys.argv[1:] = words
-    main()
-"""
+_COMMANDS = Path(__file__).with_name("airflow_commands.py")
 
 
 class Airflow(Server):
@@ -148,7 +140,7 @@ class Airflow(Server):
     def run_commands(self, *commands: Sequence[str]) -> None:
         """Run Airflow commands on this Airflow, one after the other until one fails."""
         what = " && ".join(f"airflow {' '.join(words[:2])}" for words in commands)
-        self._run(what, [sys.executable, "-P", "-c", _COMMANDS, json.dumps(commands)])
+        self._run(what, [sys.executable, "-P", str(_COMMANDS), json.dumps(commands)])
 
     @property
     def _folder(self) -> Path:

@@ -23,6 +23,7 @@ from functools import partial
 from pathlib import Path
 
 from stack.errors import StackError
+from stack.machine import java_home, postgres_binaries, server_program
 from stack.settings import (
     KAFKA_CLASSES,
     KAFKA_JARS,
@@ -33,8 +34,6 @@ from stack.settings import (
     SUPERSET_LOCK,
     SUPERSET_VENV,
     VENV,
-    java_home,
-    postgres_binaries,
 )
 
 # Debian packages by name, each with the question whether this machine has what it brings.
@@ -109,10 +108,10 @@ def missing_packages() -> list[str]:
         "default-jre-headless": lambda: _succeeds(java_home),
         "maven": lambda: shutil.which("mvn"),
         "postgresql": lambda: _succeeds(postgres_binaries),
-        "openssh-server": lambda: _program("sshd"),
+        "openssh-server": lambda: server_program("sshd"),
         "openssh-client": lambda: shutil.which("ssh") and shutil.which("ssh-keygen"),
         # Only root can start an engine of its own; others use the machine's, or none.
-        "docker.io": lambda: not root or _program("dockerd"),
+        "docker.io": lambda: not root or server_program("dockerd"),
         "mmdebstrap": lambda: not root or shutil.which("mmdebstrap"),
     }
     return _missing(present)
@@ -252,10 +251,6 @@ def _fingerprint(path: Path, *more: str) -> str:
 
 def _is_stamped(stamp: Path, wanted: str) -> bool:
     return stamp.exists() and stamp.read_text(encoding="ascii") == wanted
-
-
-def _program(name: str) -> str | None:
-    return shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
 
 
 def _succeeds(find: Callable[[], object]) -> bool:

@@ -18,38 +18,12 @@ from typing import ClassVar
 
 from stack.errors import StackError
 from stack.home import Home
+from stack.machine import java_home
 from stack.server import Server
-from stack.settings import HOST, KAFKA_CLASSES, KAFKA_JARS, REPOSITORY, java_home
+from stack.settings import HOST, KAFKA_CLASSES, KAFKA_JARS, REPOSITORY, template
 from stack.spark_start import SILENT
 
-SETTINGS = """\
-process.roles=broker,controller
-node.id=1
-listeners=CLIENT://{host}:{port},CONTROLLER://{host}:{controller_port}
-advertised.listeners=CLIENT://{host}:{port},CONTROLLER://{host}:{controller_port}
-listener.security.protocol.map=CLIENT:PLAINTEXT,CONTROLLER:PLAINTEXT
-inter.broker.listener.name=CLIENT
-controller.listener.names=CONTROLLER
-controller.quorum.bootstrap.servers={host}:{controller_port}
-log.dirs={data}
-auto.create.topics.enable=false
-# One node: nothing can be replicated.
-default.replication.factor=1
-min.insync.replicas=1
-offsets.topic.replication.factor=1
-offsets.topic.num.partitions=1
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
-transaction.state.log.num.partitions=1
-share.coordinator.state.topic.replication.factor=1
-share.coordinator.state.topic.min.isr=1
-share.coordinator.state.topic.num.partitions=1
-group.initial.rebalance.delay.ms=0
-num.network.threads=2
-num.io.threads=4
-log.segment.bytes=67108864
-log.retention.hours=168
-"""
+SETTINGS = template("server.properties")
 
 
 class KafkaBroker(Server):

@@ -13,8 +13,9 @@ from typing import Any, ClassVar
 from jobs.spark.migrations import OWNER, READER, owner_sql
 from stack.errors import StackError
 from stack.home import write_private
+from stack.machine import postgres_binaries
 from stack.server import Server
-from stack.settings import DATABASE, DATABASE_LOGIN, HOST, postgres_binaries
+from stack.settings import DATABASE, DATABASE_LOGIN, HOST
 
 SUPERUSER = "postgres"
 SHARED_BUFFERS_MIB = 64

@@ -1,4 +1,8 @@
-"""Processes of our own: started in a session each, remembered by pid and start time, stopped with all they started."""
+"""Processes of our own: started in a session each, remembered by pid and start time, stopped with all they started.
+
+By /proc and not by psutil: `make install` starts a broker before there is any package, and the start time that psutil
+tells moves with the system's clock, so that a daemon of yesterday would be taken for another one.
+"""
 
 from __future__ import annotations
 

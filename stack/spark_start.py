@@ -12,7 +12,8 @@ import tempfile
 
 from jobs.spark.jvm import gateway_of
 from jobs.spark.session import session
-from stack.settings import HOST, SPARK_CLASSES, SPARK_JARS, java_home
+from stack.machine import java_home
+from stack.settings import HOST, SPARK_CLASSES, SPARK_JARS
 
 # Spark jobs of seconds on two cores: most of their time is start-up, which the first compiler and one collector halve.
 # The first compiler's own limit of code is 48 MB, and what a long test session compiles beyond it is interpreted.

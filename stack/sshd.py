@@ -5,7 +5,6 @@ from __future__ import annotations
 import getpass
 import os
 import pwd
-import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -14,48 +13,14 @@ from pathlib import Path
 from stack import spark_start
 from stack.errors import StackError
 from stack.home import write_private
+from stack.machine import java_home, server_program
 from stack.process import MARKER
 from stack.server import Server
-from stack.settings import HOST, REPOSITORY, java_home
+from stack.settings import HOST, REPOSITORY, template
 
-SETTINGS = """\
-ListenAddress {host}:{port}
-HostKey "{folder}/host_key"
-AuthorizedKeysFile "{folder}/client_key.pub"
-PidFile none
-AllowUsers {user}
-AuthenticationMethods publickey
-PermitRootLogin prohibit-password
-# The key's folder may lie below any folder, a shared one too.
-StrictModes no
-UsePAM no
-PermitUserRC no
-AllowTcpForwarding no
-X11Forwarding no
-PrintMotd no
-AcceptEnv PG* AWS_*
-SetEnv {environment}
-"""
-SPARK_DEFAULTS = """\
-# What a Spark server's administrator would set; the command line of a job wins.
-spark.master local[2]
-spark.driver.memory 1g
-spark.ui.enabled false
-spark.driver.host {host}
-spark.driver.bindAddress {host}
-spark.local.dir {scratch}
-spark.sql.session.timeZone UTC
-"""
-SPARK_LOGGING = """\
-# Warnings only: a task's log in Airflow is for what the job itself says.
-rootLogger.level = warn
-rootLogger.appenderRef.stderr.ref = stderr
-appender.stderr.type = Console
-appender.stderr.name = stderr
-appender.stderr.target = SYSTEM_ERR
-appender.stderr.layout.type = PatternLayout
-appender.stderr.layout.pattern = %d{HH:mm:ss} %p %c{1}: %m%n%ex
-"""
+SETTINGS = template("sshd_config")
+SPARK_DEFAULTS = template("spark-defaults.conf")
+SPARK_LOGGING = template("spark-log4j2.properties")
 
 
 class SshServer(Server):
@@ -164,7 +129,7 @@ def user_name() -> str:
 
 
 def _program() -> Path:
-    found = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+    found = server_program("sshd")
     if found is None:
         raise StackError("no sshd found: run `make install` (Debian: apt-get install openssh-server)")
     return Path(found)

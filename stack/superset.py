@@ -13,23 +13,12 @@ from stack.errors import StackError
 from stack.home import Home, write_private
 from stack.postgresql import PostgreSql
 from stack.server import Server, open_directly
-from stack.settings import DASHBOARDS, DATABASE, HOST, REPOSITORY, SUPERSET_LOCK, SUPERSET_VENV
+from stack.settings import DASHBOARDS, DATABASE, HOST, SUPERSET_LOCK, SUPERSET_VENV
 
 ADMIN, VIEWER = "admin", "viewer"
 SETUP = Path(__file__).with_name("superset_setup.py")
-VIEWERS = [Path(__file__).with_name(name) for name in ("superset_viewers.py", "chart_queries.py")]
-_SETTINGS = f"""\
-import os
-import sys
-
-sys.path.append({str(REPOSITORY)!r})
-from stack.superset_viewers import CUSTOM_SECURITY_MANAGER, FEATURE_FLAGS, TALISMAN_CONFIG
-
-SECRET_KEY = os.environ["SUPERSET_SECRET_KEY"]
-SQLALCHEMY_DATABASE_URI = os.environ["SUPERSET_METADATA"]
-RATELIMIT_STORAGE_URI = "memory://"
-SQLLAB_BACKEND_PERSISTENCE = False
-"""
+SETTINGS = Path(__file__).with_name("superset_config.py")
+VIEWERS = [SETTINGS, *(SETTINGS.with_name(name) for name in ("superset_viewers.py", "chart_queries.py"))]
 
 
 class Superset(Server):
@@ -58,7 +47,7 @@ class Superset(Server):
         outer = {name: value for name, value in mine if not name.startswith(("PYTHON", "SUPERSET"))}
         return {
             **outer,
-            "SUPERSET_CONFIG_PATH": str(self._folder / "superset_config.py"),
+            "SUPERSET_CONFIG_PATH": str(SETTINGS),
             "SUPERSET_METADATA": f"sqlite:///{self._folder / 'superset.db'}",
             "SUPERSET_SECRET_KEY": self.home.secret("superset_secret_key", 42),
             "SUPERSET_HOME": str(self._folder),
@@ -84,7 +73,6 @@ class Superset(Server):
         if not self._postgres.is_readable("freshness"):
             raise StackError("PostgreSQL has no marts yet: run `make demo` first")
         if not self._is_set_up():
-            (self._folder / "superset_config.py").write_text(_SETTINGS, encoding="utf-8")
             self._set_up()
             self._stamp.write_text(self._fingerprint(), encoding="ascii")
 
@@ -106,7 +94,7 @@ class Superset(Server):
 
     def _fingerprint(self) -> str:
         """Of all that the set-up makes."""
-        content = [SUPERSET_LOCK.read_bytes(), SETUP.read_bytes(), _SETTINGS.encode(), self._wanted().encode()]
+        content = [SUPERSET_LOCK.read_bytes(), SETUP.read_bytes(), self._wanted().encode()]
         content += [path.read_bytes() for path in (*VIEWERS, *sorted(DASHBOARDS.rglob("*.yaml")))]
         return hashlib.sha256(b"\0".join(content)).hexdigest()
 

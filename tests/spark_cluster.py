@@ -14,8 +14,9 @@ import pyspark
 
 from stack import spark_start
 from stack.home import Home, free_port
+from stack.machine import java_home
 from stack.server import Server
-from stack.settings import HOST, java_home
+from stack.settings import HOST
 
 WORKERS = 2
 _SPARK = Path(pyspark.__file__).parent

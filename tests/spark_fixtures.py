@@ -11,7 +11,8 @@ import pytest
 from jobs.spark.jvm import jvm_of
 from jobs.spark.session import session
 from stack import spark_start
-from stack.settings import SPARK_JARS, java_home
+from stack.machine import java_home
+from stack.settings import SPARK_JARS
 from tests.spark_submit import INTERPRETED
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from stack import spark_start
-from stack.settings import REPOSITORY, java_home
+from stack.machine import java_home
+from stack.settings import REPOSITORY
 
 # Of some rows: to write code for each query, and to compile it, takes a fourth of the time.
 INTERPRETED = {"spark.sql.codegen.wholeStage": "false", "spark.sql.codegen.factoryMode": "NO_CODEGEN"}
