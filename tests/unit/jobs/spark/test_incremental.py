@@ -21,8 +21,8 @@ CLICKS = Snapshot("/lake/clicks", "one", 7, notes_changes=True)
 LAST = Run("a", "code", CLICKS, replace(CLICKS, path="/lake/quarantine"))
 REASONS = {
     "definitions of the marts": replace(LAST, definitions="other code"),
-    "was made anew": replace(LAST, clicks=replace(CLICKS, table_id="two")),
-    "stream was made anew": replace(LAST, quarantine=None),
+    "stream was recreated": replace(LAST, clicks=replace(CLICKS, table_id="two")),
+    "was recreated since": replace(LAST, quarantine=None),
     "did not note its changes": replace(LAST, clicks=replace(CLICKS, notes_changes=False)),
 }
 
