@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pytest
 
 from jobs.spark import partition_sql
 from jobs.spark.partition_sql import by_partition, compute
 from tests.clicks import at, click, frame
 
 if TYPE_CHECKING:
-    import pytest
     from pyspark.sql import SparkSession
 
 COUNTS = {
