@@ -25,7 +25,7 @@ from jobs.spark.cold_marts import schema
 from jobs.spark.cold_writer import behind_of, visits_of, write_days, write_visits
 from jobs.spark.columns_cold import SESSION_ANALYSIS
 from jobs.spark.incremental import apply_changes
-from jobs.spark.mart import Mart, Run, Snapshot
+from jobs.spark.mart import Mart, Run, TableVersion
 from jobs.spark.month_parts import count_by_month, packed
 from jobs.spark.one_writer import one_writer
 from jobs.spark.session import CELLS, session, shuffle_like, side_by_side
@@ -89,10 +89,10 @@ def run(options: argparse.Namespace) -> None:
 def run_of_now(spark: SparkSession, curated_path: str) -> Run:
     """A run that reads the current clicks; JobError if there is no curated stream."""
     path = tables.table_path(curated_path, tables.CLICKS)
-    clicks = Snapshot.newest(spark, path)
+    clicks = TableVersion.newest(spark, path)
     if not clicks:
         raise JobError(f"there is no curated stream in {path}: run tripclick_streaming_curated first")
-    quarantine = Snapshot.newest(spark, tables.table_path(curated_path, tables.QUARANTINE))
+    quarantine = TableVersion.newest(spark, tables.table_path(curated_path, tables.QUARANTINE))
     return Run(uuid.uuid4().hex, definitions(), clicks, quarantine)
 
 

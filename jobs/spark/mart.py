@@ -35,7 +35,7 @@ _TIDY_EVERY: Final = 10  # commits
 
 
 @dataclass(frozen=True)
-class Snapshot:
+class TableVersion:
     """A Delta table as it is or was. One that was deleted and recreated has another id."""
 
     path: str
@@ -44,7 +44,7 @@ class Snapshot:
     notes_changes: bool
 
     @classmethod
-    def newest(cls, spark: SparkSession, path: str) -> Snapshot | None:
+    def newest(cls, spark: SparkSession, path: str) -> TableVersion | None:
         """Of now; None when there is no table."""
         if not is_table(spark, path):
             return None
@@ -55,7 +55,7 @@ class Snapshot:
         """Its rows."""
         return spark.read.format("delta").option("versionAsOf", self.version).load(self.path)
 
-    def changes(self, spark: SparkSession, since: Snapshot) -> DataFrame:
+    def changes(self, spark: SparkSession, since: TableVersion) -> DataFrame:
         """The rows that came or went between two versions, with `_change_type` (insert, delete)."""
         from pyspark.sql import functions as F
 
@@ -74,8 +74,8 @@ class Run:
 
     run_id: str
     definitions: str
-    clicks: Snapshot
-    quarantine: Snapshot | None
+    clicks: TableVersion
+    quarantine: TableVersion | None
     days: list[str] | None = None
 
     def quarantined(self, spark: SparkSession) -> DataFrame:
@@ -92,7 +92,7 @@ class Run:
         """The run that made this note; JobError when it is of another version of the code."""
         try:
             values = json.loads(note)
-            read = {name: values[name] and Snapshot(**values[name]) for name in ("clicks", "quarantine")}
+            read = {name: values[name] and TableVersion(**values[name]) for name in ("clicks", "quarantine")}
             return cls(**{**values, **read})
         except (ValueError, KeyError, TypeError):
             words = "the mart was written by another version of the ETL: run tripclick_analytics_mart_etl again"
@@ -107,7 +107,7 @@ class Written(NamedTuple):
 
     run: Run
     ended: dt.datetime
-    marts: dict[str, Snapshot]
+    marts: dict[str, TableVersion]
     changed_since: dict[str, set[dt.date]]
 
 
@@ -119,7 +119,7 @@ class Mart:
 
     def written(self) -> Written:
         """What is there now; JobError when its tables are not there, or not of one run: it has not ended."""
-        marts = {name: self._snapshot(name) for name in tables.COLD_MARTS}
+        marts = {name: self._version(name) for name in tables.COLD_MARTS}
         writes = [self._writes(mart) for mart in marts.values()]
         newest = [next(commits, None) for commits in writes]
         note = newest[0] and newest[0].note
@@ -132,13 +132,13 @@ class Mart:
         older = (commit.note or "" for commit in islice(writes[-1], _RECENT))
         return Written(Run.of(note), ended, marts, changed_since(chain([note], older)))
 
-    def _snapshot(self, table: str) -> Snapshot:
-        found = Snapshot.newest(self.spark, tables.table_path(self.root, table))
+    def _version(self, table: str) -> TableVersion:
+        found = TableVersion.newest(self.spark, tables.table_path(self.root, table))
         if not found:
             raise JobError(f"there is no {table} in {self.root}: run tripclick_analytics_mart_etl first")
         return found
 
-    def _writes(self, mart: Snapshot) -> Iterator[Commit]:
+    def _writes(self, mart: TableVersion) -> Iterator[Commit]:
         """The commits up to this one that a run made, the newest first."""
         return (commit for commit in commits(self.spark, mart.path, mart.version) if commit.operation not in _UPKEEP)
 

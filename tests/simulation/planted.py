@@ -259,7 +259,7 @@ def tables_of_two_runs(patch: pytest.MonkeyPatch) -> None:
     """A load takes the tables as they are while an ETL writes them, and does not compare them."""
 
     def written(self: Mart) -> Written:
-        marts = {name: self._snapshot(name) for name in COLD_MARTS}
+        marts = {name: self._version(name) for name in COLD_MARTS}
         newest = [next(self._writes(mart)) for mart in marts.values()]
         run = Run.of(newest[0].note or "")
         return Written(run, max(commit.when for commit in newest), marts, {})

@@ -10,7 +10,7 @@ import psycopg
 
 from jobs.errors import JobError
 from jobs.spark import load_postgres, one_writer
-from jobs.spark.mart import Mart, Run, Snapshot
+from jobs.spark.mart import Mart, Run, TableVersion
 from jobs.spark.tables import COLD_MARTS
 from tests.simulation.postgres import Connection, Postgres, Result
 from tests.simulation.spark import Frame, Session
@@ -22,7 +22,7 @@ ROOT: Final = "s3a://l/mart"
 FIRST: Final = dt.date(2020, 10, 1)
 DAYS: Final = [FIRST + dt.timedelta(days=number) for number in range(4)]
 Content = dict[dt.date, int]  # how often the clicks of a day have changed
-_CLICKS: Final = Snapshot("c", "c", 0, notes_changes=True)
+_CLICKS: Final = TableVersion("c", "c", 0, notes_changes=True)
 
 
 class Table:

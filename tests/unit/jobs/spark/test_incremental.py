@@ -15,9 +15,9 @@ from jobs.errors import JobError
 from jobs.spark import columns_cold
 from jobs.spark.analytics_mart_etl import DEFINING, definitions, refuse, without_words
 from jobs.spark.incremental import touched
-from jobs.spark.mart import Run, Snapshot, Written, changed_since
+from jobs.spark.mart import Run, TableVersion, Written, changed_since
 
-CLICKS = Snapshot("/lake/clicks", "one", 7, notes_changes=True)
+CLICKS = TableVersion("/lake/clicks", "one", 7, notes_changes=True)
 LAST = Run("a", "code", CLICKS, replace(CLICKS, path="/lake/quarantine"))
 REASONS = {
     "definitions of the marts": replace(LAST, definitions="other code"),
