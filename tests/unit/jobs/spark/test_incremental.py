@@ -23,7 +23,7 @@ REASONS = {
     "definitions of the marts": replace(LAST, definitions="other code"),
     "stream was recreated": replace(LAST, clicks=replace(CLICKS, table_id="two")),
     "was recreated since": replace(LAST, quarantine=None),
-    "did not note its changes": replace(LAST, clicks=replace(CLICKS, notes_changes=False)),
+    "did not record its changes": replace(LAST, clicks=replace(CLICKS, notes_changes=False)),
 }
 
 
