@@ -38,7 +38,7 @@ def check_that_a_zombie_is_fenced(files: Files, monkeypatch: pytest.MonkeyPatch)
     follower = lease_in(files, "follower")
     follower.take()
     monkeypatch.setattr(lease_module, "EXPIRES_S", EXPIRES_S)
-    with pytest.raises(JobError, match="another job may write it"):
+    with pytest.raises(JobError, match="another job may be writing it"):
         zombie.fence()
     follower.fence()
     zombie.release()  # it wakes up, and takes nothing away

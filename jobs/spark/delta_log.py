@@ -16,7 +16,7 @@ from jobs.spark.jvm import as_rows, java_session, jvm_of
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-CHANGE_FEED: Final = "delta.enableChangeDataFeed"  # its commits tell which rows came and went
+CHANGE_FEED: Final = "delta.enableChangeDataFeed"  # its commits record which rows were added and removed
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class TableState:
 
 
 def is_table(spark: SparkSession, path: str) -> bool:
-    """Whether a Delta table is in this folder."""
+    """Whether this folder holds a Delta table."""
     return bool(jvm_of(spark).io.delta.tables.DeltaTable.isDeltaTable(java_session(spark), path))
 
 
@@ -65,7 +65,7 @@ def small_files(spark: SparkSession, path: str, below: int) -> list[str]:
 
 
 class Commit(NamedTuple):
-    """What a table's log says of a commit: when (UTC), what it did, how many rows it has written, the writer's note."""
+    """A commit in a table's log: when (UTC), what it did, how many rows it wrote, the writer's note."""
 
     when: dt.datetime
     operation: str

@@ -1,4 +1,4 @@
-"""Behind PySpark: what its public names do not give, and the JVM's own classes.
+"""PySpark's internals: what its public API does not offer, and the JVM's own classes.
 
 Nothing else in the project uses a name of PySpark's or Py4J's that begins with `_`, except known_errors.py, which is
 where no PySpark need be. test_jvm.py says what to look at when one is gone.
@@ -76,7 +76,7 @@ def map_in_arrow(rows: DataFrame, compute: Compute, schema: Mapping[str, str]) -
 
 @contextmanager
 def signals_in_jvm(spark: SparkSession, names: tuple[str, ...], call: Callable[[], None]) -> Iterator[None]:
-    """Signals of these names (TERM, HUP) that reach the JVM call `call`, and do not end it."""
+    """Signals of these names (TERM, HUP) that reach the JVM call `call` instead of ending it."""
     gateway = gateway_of(spark)
     take_calls_with_a_token(gateway)
     in_jvm, handler = gateway.jvm.sun.misc.Signal, _SignalHandler(call)
@@ -89,7 +89,7 @@ def signals_in_jvm(spark: SparkSession, names: tuple[str, ...], call: Callable[[
 
 
 def take_calls_with_a_token(gateway: Any) -> None:
-    """Let Python's callback server, which the JVM calls, take no call of anybody else on this host.
+    """Let Python's callback server, which the JVM calls, accept no calls from others on this host.
 
     PySpark starts it without a token, and Py4J's copy of the JVM's client for its port would know none.
     """

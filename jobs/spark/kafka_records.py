@@ -1,4 +1,4 @@
-"""Records of a Kafka topic as a stream, from the broker or the archive; and checks that say early why there is none."""
+"""Records of a Kafka topic as a stream, from the broker or the archive, and early checks of what it needs."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from jobs.spark.lease_files import files_in
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-# A batch of a backlog: half a minute's work on two cores. No memory has to hold it, a disk has.
+# A batch of a backlog: half a minute's work on two cores. It has to fit on disk, not into memory.
 MAX_RECORDS_PER_BATCH: Final = 500_000
 MAX_BYTES_PER_BATCH: Final = 2**30
-_SAMPLE: Final = 100  # newest records of a partition, by which the bytes are bounded
+_SAMPLE: Final = 100  # newest records of a partition, from which the size is estimated
 MAX_ARCHIVE_BYTES_PER_BATCH: Final = "80m"  # about as many, compressed
-RECORDS_PER_TASK: Final = 100_000  # more tasks than partitions of the topic, so that all cores have work to the end
-TOPIC_FOLDER: Final = "_topic"  # below a checkpoint; goes with it
+RECORDS_PER_TASK: Final = 100_000  # more tasks than partitions of the topic, so that all cores are busy to the end
+TOPIC_FOLDER: Final = "_topic"  # below a checkpoint; deleted with it
 _RECORD: Final = ("topic", "partition", "offset", "kafka_ts", "key", "value", "headers")
 _CONNECT_SECONDS: Final = 10
 _ANSWER_MS: Final = 20_000
@@ -61,14 +61,14 @@ def require_topic(spark: SparkSession, brokers: str, topic: str, security: Secur
             raise JobError(f"Kafka has no topic {topic!r}: run a producer first, it creates the topic") from None
         refused = any(word in causes for word in ("AuthenticationException", "AuthorizationException"))
         kind = NonRetryableError if refused else JobError
-        raise kind(f"Kafka at {brokers} does not answer as it should: {causes}; {security.fix}") from None
+        raise kind(f"Kafka at {brokers} does not answer as expected: {causes}; {security.fix}") from None
     finally:
         if admin:
             admin.close()
 
 
 def _settings(jvm: Any, brokers: str, security: Security, **others: str) -> Any:
-    """Of a Kafka client, as Java's properties."""
+    """Settings of a Kafka client, as Java properties."""
     settings = jvm.java.util.Properties()
     timeouts = dict.fromkeys(("default.api.timeout.ms", "request.timeout.ms"), str(_ANSWER_MS))
     for name, value in {"bootstrap.servers": brokers, **timeouts, **security.java, **others}.items():
@@ -77,15 +77,15 @@ def _settings(jvm: Any, brokers: str, security: Security, **others: str) -> Any:
 
 
 def _causes(exception: Any) -> str:
-    """What Java says of the causes below an exception, the first and the last one."""
+    """The first and the last of the causes behind a Java exception."""
     causes = list(java_causes(exception.getCause()))
     return " ← ".join(dict.fromkeys([causes[0], causes[-1]])) if causes else ""
 
 
 def require_same_topic(spark: SparkSession, topic: str, topic_id: str, checkpoint: str) -> None:
-    """Note beside a checkpoint which topic it is of; JobError when that was deleted and recreated since.
+    """Record beside a checkpoint which topic it belongs to; JobError if that has been deleted and recreated since.
 
-    Its offsets begin at 0 again: those that the checkpoint has would be passed over in silence.
+    Its offsets begin at 0 again: those up to the checkpoint's would be skipped silently.
     """
     files = files_in(spark, f"{checkpoint}/{TOPIC_FOLDER}")
     known = [name for name in files.names() if not name.startswith(".")]
@@ -98,7 +98,7 @@ def require_same_topic(spark: SparkSession, topic: str, topic_id: str, checkpoin
 
 
 def _records_per_batch(spark: SparkSession, brokers: str, topic: str, security: Security) -> int:
-    """As many records as a batch may have, by the mean size of some of the newest."""
+    """How many records a batch may have, by the mean size of some of the newest."""
     jvm = jvm_of(spark)
     plain = "org.apache.kafka.common.serialization.ByteArrayDeserializer"
     reading = {"key.deserializer": plain, "value.deserializer": plain, "auto.offset.reset": "earliest"}
@@ -122,7 +122,7 @@ def _records_per_batch(spark: SparkSession, brokers: str, topic: str, security: 
 def records(spark: SparkSession, brokers: str, topic: str, security: Security = PLAINTEXT) -> DataFrame:
     """The stream (topic, partition, offset, kafka_ts, key, value, headers), at first from the earliest offset.
 
-    Records that Kafka dropped before they were read fail the stream: they are not passed over in silence.
+    Records that Kafka dropped before they were read fail the stream: they are not skipped silently.
     """
     options = {
         "kafka.bootstrap.servers": brokers,

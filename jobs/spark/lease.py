@@ -1,8 +1,8 @@
-"""A lease: the right to write one place of the lake, kept beside the data, where every host sees it.
+"""A lease: the right to write to one place of the lake, stored beside the data, where every host sees it.
 
-Its states are files `_writer/<number>`, each made only if it is not there yet: who makes the next number holds the
+Its states are files `_writer/<number>`, each created only if absent: whoever creates the next number holds the
 lease or has renewed it, so that taking, renewing and taking over are one atomic step, on a shared folder and on S3.
-No two hosts' clocks are compared: whoever wants a lease that another host left waits, by its own clock, whether it is
+Clocks of different hosts are never compared: to take over another host's lease, a job waits, by its own clock, to see
 renewed.
 """
 
@@ -27,9 +27,9 @@ from jobs.spark.lease_files import Files
 
 EXPIRES_S: Final = 60.0  # without a renewal
 RENEW_S: Final = 10.0
-LOOK_S: Final = 1.0  # how often one that waits looks for a renewal
-MARGIN_S: Final = 20.0  # a holder that could not renew gives up this much before it may be taken over
-_KEEP: Final = 8  # a listing that races with renewals still shows one of these
+LOOK_S: Final = 1.0  # how often a waiting job checks for a renewal
+MARGIN_S: Final = 20.0  # a holder that could not renew gives up this long before it may be taken over
+_KEEP: Final = 8  # a listing that races with renewals still contains one of these
 _NUMBER: Final = re.compile("[0-9]{12}")
 
 
@@ -38,26 +38,26 @@ class State:
     """The content of one file: who holds the lease, and when (epoch seconds, for people) it was `renewed`."""
 
     token: str = ""
-    holder: str = "a job that cannot be told"
+    holder: str = "an unknown job"
     process: str = ""
     renewed: float = 0.0
     released: bool = False
 
     @classmethod
     def of(cls, content: bytes) -> State:
-        """Of a file that whatever version of this code made; of a broken one, a holder that has to be waited for."""
+        """Read a file of any version of this code; a corrupt one stands for a holder that must be waited for."""
         try:
             return msgspec.json.decode(content, type=cls)
         except msgspec.DecodeError:
             return cls()
 
     def is_free(self) -> bool:
-        """Whether another may take the lease at once: it was given back, or its process of this host is gone."""
+        """Whether another may take the lease at once: it was released, or its process on this host is gone."""
         return self.released or _runs_here(self.process) is False
 
 
 def state_of(job: str, pid: int) -> State:
-    """A new holder: the process `pid` of this host, which writes for `job`."""
+    """A new holder: process `pid` of this host, which writes for `job`."""
     since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
     holder = f"{job}, process {pid} of {socket.gethostname()}, since {since}"
     return State(uuid.uuid4().hex, holder, _identity(pid), time.time())
@@ -78,9 +78,9 @@ class Lease:
     _ended: threading.Event = field(default_factory=threading.Event, init=False)
 
     def take(self) -> None:
-        """Take it, and keep it until `release`. JobError when another one holds it.
+        """Take it, and keep it until `release`. JobError if another holds it.
 
-        What a process of another host holds is free after EXPIRES_S in which nobody has renewed it; that of a living
+        A lease of a process on another host is free after EXPIRES_S without a renewal; that of a living
         process of this host never is.
         """
         number, newest = self._newest()
@@ -91,11 +91,11 @@ class Lease:
         threading.Thread(target=self._keep_renewing, name=f"lease of {self.name}", daemon=True).start()
 
     def _is_left(self, number: int, newest: State | None) -> bool:
-        """Whether nobody holds it, after a wait where only that can tell; JobError for a process of this host."""
+        """Whether nobody holds it, after a wait if necessary; JobError for a living process of this host."""
         if newest and _runs_here(newest.process) and not newest.released:
             raise self._refusal(newest)
         if newest and not newest.is_free():
-            say(f"{self.name} was being written by {newest.holder}: waits {EXPIRES_S:g} s whether it still is")
+            say(f"{self.name} was being written by {newest.holder}: waits {EXPIRES_S:g} s to see whether it still is")
         since = _clock()
         while newest and not newest.is_free() and _clock() - since <= EXPIRES_S:
             time.sleep(LOOK_S)
@@ -105,14 +105,14 @@ class Lease:
 
     def _refusal(self, newest: State) -> JobError:
         return JobError(
-            f"{self.name} is being written by {newest.holder}: wait until it ends, or end it; a killed one's lease "
-            f"runs out after {EXPIRES_S:.0f} s"
+            f"{self.name} is being written by {newest.holder}: wait until it ends, or end it; if it was killed, its "
+            f"lease expires after {EXPIRES_S:.0f} s"
         )
 
     def fence(self) -> None:
-        """Right before a commit: JobError when another one has taken the lease over.
+        """Call directly before a commit: JobError if another job has taken over the lease.
 
-        It is renewed whatever the clocks say: a host that was suspended does not know for how long.
+        It is renewed regardless of the clock: a host that was suspended does not know for how long.
         """
         with self._lock:
             if not self._lost:
@@ -127,11 +127,11 @@ class Lease:
 
     @property
     def loss(self) -> JobError:
-        """What to raise then."""
-        return JobError(f"{self.name}: another job may write it, for this one hung too long; run it again")
+        """The error to raise then."""
+        return JobError(f"{self.name}: another job may be writing it, since this one hung for too long; run it again")
 
     def release(self) -> None:
-        """Give it back, so that the next one need not wait."""
+        """Release it, so that the next job need not wait."""
         self._ended.set()
         with self._lock:
             if not self._lost and self._make(self._number + 1, replace(self.state, released=True)):
@@ -144,7 +144,7 @@ class Lease:
                     return
                 try:
                     self._renew()
-                except OSError:  # the storage does not answer: there is time to try again
+                except OSError:  # the storage does not answer: there is time for a retry
                     self._lost = _clock() - self._renewed > EXPIRES_S - MARGIN_S
                 if self._lost:
                     self.on_loss()
@@ -159,9 +159,9 @@ class Lease:
         content = msgspec.json.encode(replace(state, renewed=time.time()))
         if not self.files.create(f"{number:012}", content):
             return False
-        self._number = number  # also when the storage then stops answering: this number is ours
+        self._number = number  # even if the storage then stops answering: this number is ours
         numbers = self._numbers()
-        if max(numbers) > number:  # it was long gone, and its file deleted
+        if max(numbers) > number:  # it expired long ago, and its file was deleted
             self.files.delete(f"{number:012}")
             return False
         self._renewed = started
@@ -185,12 +185,12 @@ class Lease:
 
 
 def _clock() -> float:
-    """Seconds that go on while the host is suspended."""
+    """Seconds of a clock that keeps running while the host is suspended."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 def _identity(pid: int) -> str:
-    """The process among all of all time, `<boot> <pid namespace> <pid> <start>`; empty where there is no /proc."""
+    """A unique id of the process, `<boot> <pid namespace> <pid> <start>`; empty where there is no /proc."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         return f"{boot} {Path('/proc/self/ns/pid').readlink()} {pid} {_start(pid)}"
@@ -199,7 +199,7 @@ def _identity(pid: int) -> str:
 
 
 def _runs_here(process: str) -> bool | None:
-    """Whether it still runs on this host; None of a process of another host, or of one that cannot be told."""
+    """Whether it still runs on this host; None for a process of another host or an unknown one."""
     words = process.split()
     if len(words) != 4 or words[:2] != _identity(os.getpid()).split()[:2] or not words[2].isdecimal():
         return None
@@ -210,6 +210,6 @@ def _runs_here(process: str) -> bool | None:
 
 
 def _start(pid: int) -> str:
-    """When the process started, in ticks since boot; `dead` for one that only waits to be reaped."""
+    """When the process started, in ticks since boot; `dead` for a zombie."""
     state, *rest = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     return "dead" if state in "ZX" else rest[18]

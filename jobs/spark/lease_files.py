@@ -1,4 +1,4 @@
-"""Small files that are made whole, and only when they are not there yet: in a local or shared folder, or on S3."""
+"""Small files, created atomically and only if absent: in a local or shared folder, or on S3."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ if TYPE_CHECKING:
 
 
 class Files(Protocol):
-    """A folder of files that are never changed. What goes wrong is an OSError."""
+    """A folder of files that are never changed. Errors are OSErrors."""
 
     def names(self) -> list[str]:
-        """Their names; none when there is no folder."""
+        """Their names; none if there is no folder."""
 
     def read(self, name: str) -> bytes | None:
-        """The content; None when there is no such file."""
+        """The content; None if there is no such file."""
 
     def create(self, name: str, content: bytes) -> bool:
-        """Make it, with its content, in one step; False when it is there already."""
+        """Create it with its content atomically; False if it exists already."""
 
     def delete(self, name: str) -> None:
-        """Nothing happens when there is no such file."""
+        """Delete the file, if it exists."""
 
 
 def files_in(spark: SparkSession, folder: str) -> Files:
@@ -42,7 +42,7 @@ def absolute(path: str) -> str:
 
 
 class LocalFiles:
-    """In a folder of this host, or one that is mounted."""
+    """In a folder of this host, or a mounted one."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -57,7 +57,7 @@ class LocalFiles:
             return None
 
     def create(self, name: str, content: bytes) -> bool:
-        # Hadoop's local file system only looks before it writes: of two writers both would succeed. A link is atomic.
+        # Hadoop's local file system checks before it writes, so two writers could both succeed. A link is atomic.
         self._folder.mkdir(parents=True, exist_ok=True)
         draft = self._folder / f".{uuid.uuid4().hex}"
         try:
@@ -74,7 +74,7 @@ class LocalFiles:
 
 
 class HadoopFiles:
-    """In a folder of a file system of Hadoop that has conditional writes: s3a."""
+    """In a folder of a Hadoop file system with conditional writes: s3a."""
 
     def __init__(self, spark: SparkSession, folder: str) -> None:
         self._jvm = jvm_of(spark)
@@ -109,7 +109,7 @@ class HadoopFiles:
             stream.write(content)
             stream.close()
         except Exception as error:
-            if self.read(name) == content:  # an answer was lost, and the request sent again met its own file
+            if self.read(name) == content:  # the answer was lost, and the retry met its own file
                 return True
             if _is(error, "RemoteFileChangedException", "FileAlreadyExistsException"):
                 return False

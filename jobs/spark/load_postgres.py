@@ -1,6 +1,6 @@
 """Analytics mart → PostgreSQL: the four cold tables in one transaction, so that readers see old or new.
 
-Of a run of the ETL that goes on from the one that PostgreSQL has, the days that have changed; else everything.
+If the ETL's run continues the one that PostgreSQL has, only the days that have changed; else everything.
 """
 
 from __future__ import annotations
@@ -35,21 +35,21 @@ _NOTE: Final = """
     ON CONFLICT (table_name) DO UPDATE SET row_count = excluded.row_count, run_id = excluded.run_id,
         run_ended_at = excluded.run_ended_at, loaded_at = now()
 """
-# Growth is what a backfill brings, and has no limit; that nothing is double, the tables say of one another.
+# Growth, as after a backfill, has no limit; duplicates show when the tables are compared with each other.
 MAX_SHRINK_FACTOR = 1.25
-_CLICKS = {  # the clicks of each table, which are the same ones
+_CLICKS = {  # each table's number of clicks, which must be the same
     "daily_traffic": "SELECT sum(total_events) FROM daily_traffic",
     "session_analysis": "SELECT sum(click_count) FROM session_analysis",
     "popular_documents": "SELECT sum(view_count) FROM popular_documents",
     "clinical_areas": "SELECT round(sum(weighted_clicks)) FROM clinical_areas",
 }
-# As text a part is five times as large, and the driver, which may have 1 GB, holds two of them.
+# As text a part is five times as large, and the driver, which may have only 1 GB, holds two.
 SETTINGS = {"spark.sql.files.maxPartitionBytes": "16m", "spark.sql.files.openCostInBytes": "1m"}
 
 
 def _factor(text: str) -> float:
     if positive_float(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is less than 1: it would refuse what has not changed")
+        raise argparse.ArgumentTypeError(f"{text!r} is less than 1: it would refuse an unchanged table")
     return float(text)
 
 
@@ -57,13 +57,13 @@ def parser() -> argparse.ArgumentParser:
     """The command line. Address and password of PostgreSQL come from libpq's environment."""
     result = argparse.ArgumentParser(prog="load_postgres", description=__doc__)
     result.add_argument("--mart-path", required=True, help="root folder of the analytics mart")
-    fewer = "refuse a table with fewer rows than PostgreSQL has of it, divided by this"
+    fewer = "refuse a table with fewer rows than PostgreSQL has, divided by this"
     result.add_argument("--max-shrink-factor", type=_factor, default=MAX_SHRINK_FACTOR, help=fewer)
-    everything = "load all rows, also those of a run that PostgreSQL has already, or of an older one"
+    everything = "load all rows, even of a run that PostgreSQL already has, or of an older one"
     result.add_argument("--in-full", type=true_or_false, default=False, help=everything)
-    late = "end red when a day has been missing for so many days, after everything is loaded; 0: never"
+    late = "fail after loading if a day has been missing for so many days; 0: never"
     result.add_argument("--missing-limit-days", type=whole_number, default=0, help=late)
-    may = "the days until this one may be missing"
+    may = "days up to this one may be missing"
     result.add_argument("--missing-until", type=day, default=dt.date(2000, 1, 1), help=may)
     flow(
         result,
@@ -81,12 +81,12 @@ class Rows(Protocol):
         """Their names."""
 
     def csv(self, days: Collection[dt.date] | None) -> Iterable[bytes]:
-        """The rows of these days, or all of them, as `postgres.copy_rows` takes them."""
+        """The rows of these days, or all rows, for `postgres.copy_rows`."""
 
 
 @dataclass(frozen=True)
 class LakeRows:
-    """A table as it lies in the lake."""
+    """A table of the lake."""
 
     rows: DataFrame
 
@@ -96,15 +96,15 @@ class LakeRows:
         return self.rows.columns
 
     def csv(self, days: Collection[dt.date] | None) -> Iterable[bytes]:
-        """The rows of these days, or all of them, as they come."""
+        """The rows of these days, or all rows, in any order."""
         return as_csv(self.rows if days is None else self.rows.where(self.rows.event_date.isin(*days)))
 
 
 @dataclass(frozen=True)
 class Complete:
-    """What a run of the ETL has for PostgreSQL: its id, when it ended, the rows.
+    """A complete run of the ETL: its id, when it ended, its rows.
 
-    `changed_since`: by id of this run and of those before it, the days of the clicks that have changed since.
+    `changed_since`: by the id of this run and of earlier ones, the days of the clicks that have changed since.
     """
 
     run_id: str
@@ -114,7 +114,7 @@ class Complete:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Read what one run of the ETL wrote, and put it in the place of what PostgreSQL has."""
+    """Read what one run of the ETL wrote, and replace what PostgreSQL has."""
     with connect() as connection:  # before Spark starts, so that a problem is reported at once
         migrate(connection)
         complete = read_marts(session("load_postgres", SETTINGS), options.mart_path)
@@ -125,7 +125,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def read_marts(spark: SparkSession, mart_path: str) -> Complete:
-    """The four tables as one run of the ETL wrote them, also when the next one starts; JobError when there is none."""
+    """The tables as one run of the ETL wrote them, even while the next one runs; JobError if there is none."""
     written = Mart(spark, mart_path).written()
     say(f"reads {mart_path}, run {written.run.run_id}")
     marts = {table: LakeRows(mart.rows(spark).drop(tables.MART_PARTITION)) for table, mart in written.marts.items()}
@@ -139,10 +139,10 @@ def replace(
     *,
     in_full: bool = False,
 ) -> None:
-    """Bring the tables to this run in one transaction; keys, indexes, grants and views stay, no reader waits.
+    """Replace the tables by this run's in one transaction; keys, indexes, grants and views stay, no reader waits.
 
     JobError: a run older than the one that PostgreSQL has, unless `in_full`; a mart that is empty, much smaller than
-    what is there, or whose tables do not hold the same clicks; then nothing changes.
+    what is there, or whose tables disagree on the clicks; then nothing changes.
     """
     with connection.transaction():
         # A second load waits here; readers do not.
@@ -157,7 +157,7 @@ def replace(
 
 
 def _days_to_load(connection: psycopg.Connection[Any], complete: Complete) -> Collection[dt.date] | None:
-    """The days that have changed since the run that PostgreSQL has; None when nobody knows."""
+    """The days that have changed since the run that PostgreSQL has; None if unknown."""
     there = connection.execute(
         "SELECT run_id, run_ended_at FROM mart_loads WHERE run_id IS NOT NULL LIMIT 1"
     ).fetchone()
@@ -167,7 +167,7 @@ def _days_to_load(connection: psycopg.Connection[Any], complete: Complete) -> Co
     if ended > complete.ended and run_id != complete.run_id:
         raise NonRetryableError(
             f"PostgreSQL has run {run_id} of {ended:%Y-%m-%d %H:%M:%S}, and this is an older one, {complete.run_id} of "
-            f"{complete.ended:%Y-%m-%d %H:%M:%S}: PostgreSQL keeps what it has; trigger the load with in_full when the "
+            f"{complete.ended:%Y-%m-%d %H:%M:%S}: PostgreSQL keeps what it has; trigger the load with in_full if the "
             "older one is right"
         )
     return complete.changed_since.get(run_id)
@@ -180,7 +180,7 @@ def _replace_table(
     days: Collection[dt.date] | None,
     max_shrink_factor: float,
 ) -> int:
-    """Replace all rows, or those that the clicks of `days` change; how many the table has now."""
+    """Replace all rows, or those that the clicks of `days` affect; returns how many the table has now."""
     started = time.monotonic()
     changed = None if days is None else sorted(touched(table, days))
     ((before,),) = connection.execute(f"SELECT count(*) FROM {table}".encode())
@@ -195,11 +195,11 @@ def _replace_table(
 
 def _refuse_a_loss(table: str, before: int, now: int, factor: float) -> None:
     if not now:
-        raise NonRetryableError(f"{table} of the mart is empty: PostgreSQL keeps what it has; look at the ETL's log")
+        raise NonRetryableError(f"{table} of the mart is empty: PostgreSQL keeps what it has; check the ETL's log")
     if now * factor < before:
         raise NonRetryableError(
             f"{table} of the mart has {now:,} rows, PostgreSQL {before:,}, more than {factor:g} times as many: "
-            "PostgreSQL keeps what it has; look at the ETL's log and the curated stream, or, when it is right, trigger "
+            "PostgreSQL keeps what it has; check the ETL's log and the curated stream, or, if it is intended, trigger "
             "the load with a higher max_shrink_factor"
         )
 

@@ -1,6 +1,6 @@
 """The four cold tables in the lake: how a run of the ETL writes them, and what the next run and the load find.
 
-A run notes in each of its four commits what it read and by which definitions it computed.
+A run records in each of its commits what it read, and the definitions by which it computed.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ if TYPE_CHECKING:
     from jobs.spark.delta_log import Commit
 
 ROWS_A_FILE: Final = 100_000  # load_postgres holds one or two files in memory
-# Of a new table: a month is a file or two, and their columns' least and greatest values let no reader pass one over.
+# For new tables: a month is a file or two, so column statistics never let a reader skip one.
 _UNMEASURED: Final = {"delta.dataSkippingNumIndexedCols": "0"}
-_UPKEEP: Final = {"OPTIMIZE", "VACUUM START", "VACUUM END"}  # commits that leave every row as it is
-_RECENT: Final = 10  # runs: from one that is older the load does not go on
+_UPKEEP: Final = {"OPTIMIZE", "VACUUM START", "VACUUM END"}  # commits that change no row
+_RECENT: Final = 10  # runs: the load does not continue from an older one
 _TIDY_EVERY: Final = 10  # commits
 
 
 @dataclass(frozen=True)
 class TableVersion:
-    """A Delta table as it is or was. One that was deleted and recreated has another id."""
+    """A Delta table at one version. If it is deleted and recreated, its id changes."""
 
     path: str
     table_id: str
@@ -56,7 +56,7 @@ class TableVersion:
         return spark.read.format("delta").option("versionAsOf", self.version).load(self.path)
 
     def changes(self, spark: SparkSession, since: TableVersion) -> DataFrame:
-        """The rows that came or went between two versions, with `_change_type` (insert, delete)."""
+        """The rows added or removed between two versions, with `_change_type` (insert, delete)."""
         from pyspark.sql import functions as F
 
         if self.version == since.version:
@@ -69,7 +69,7 @@ class TableVersion:
 class Run:
     """A run of the ETL: its id, a digest of the code that defines the marts, what it read, which `days` it changed.
 
-    `days` are those of the clicks, as ISO dates; a table has `touched` ones beside them. None: all rows are new.
+    `days` are those of the clicks, as ISO dates; a table may have further `touched` ones. None: all rows are new.
     """
 
     run_id: str
@@ -79,17 +79,17 @@ class Run:
     days: list[str] | None = None
 
     def quarantined(self, spark: SparkSession) -> DataFrame:
-        """The records in quarantine; without the table the stream has quarantined nothing."""
+        """The records in quarantine; none if there is no such table."""
         return self.quarantine.rows(spark) if self.quarantine else spark.createDataFrame([], tables.QUARANTINE_SCHEMA)
 
     @property
     def note(self) -> str:
-        """As a commit's userMetadata."""
+        """The run as a commit's userMetadata."""
         return json.dumps(asdict(self))
 
     @classmethod
     def of(cls, note: str) -> Run:
-        """The run that made this note; JobError when it is of another version of the code."""
+        """The run of this note; JobError if another version of the code wrote it."""
         try:
             values = json.loads(note)
             read = {name: values[name] and TableVersion(**values[name]) for name in ("clicks", "quarantine")}
@@ -100,9 +100,9 @@ class Run:
 
 
 class Written(NamedTuple):
-    """What is in a mart: which run wrote it, when, and the tables, which stay as they are when the next run starts.
+    """What is in a mart: which run wrote it, when, and its tables, pinned while the next run writes.
 
-    `changed_since`: by id of this run, and of the last ones before it, the days that have changed since.
+    `changed_since`: by the id of this run and of recent ones, the days that have changed since.
     """
 
     run: Run
@@ -118,17 +118,17 @@ class Mart:
         self.spark, self.root = spark, root
 
     def written(self) -> Written:
-        """What is there now; JobError when its tables are not there, or not of one run: it has not ended."""
+        """What is there now; JobError if tables are missing, or not of one complete run."""
         marts = {name: self._version(name) for name in tables.COLD_MARTS}
         writes = [self._writes(mart) for mart in marts.values()]
         newest = [next(commits, None) for commits in writes]
         note = newest[0] and newest[0].note
         if note is None or any(commit is None or commit.note != note for commit in newest):
             raise JobError(
-                f"the tables in {self.root} are not of one run: let tripclick_analytics_mart_etl end, or run it again"
+                f"the tables in {self.root} are not of one run: wait for tripclick_analytics_mart_etl, or run it again"
             )
         ended = max(commit.when for commit in newest if commit)
-        # Of any table: after a run that did not end, whose commits only some have, one in full ends the list.
+        # Any table will do: after an unfinished run, which committed to some tables only, a full run ends the list.
         older = (commit.note or "" for commit in islice(writes[-1], _RECENT))
         return Written(Run.of(note), ended, marts, changed_since(chain([note], older)))
 
@@ -139,7 +139,7 @@ class Mart:
         return found
 
     def _writes(self, mart: TableVersion) -> Iterator[Commit]:
-        """The commits up to this one that a run made, the newest first."""
+        """The commits of runs up to this one, newest first."""
         return (commit for commit in commits(self.spark, mart.path, mart.version) if commit.operation not in _UPKEEP)
 
     def rows(self, table: Table) -> DataFrame:
@@ -148,10 +148,10 @@ class Mart:
         return rows.drop(tables.MART_PARTITION)
 
     def write(self, table: Table, rows: DataFrame, run: Run, months: Collection[int] | None = None) -> None:
-        """Put `rows`, of which each month is in one partition, in the place of the table, or of these months."""
+        """Replace the table, or these months of it, by `rows`, which have each month in one partition."""
         started = time.monotonic()
         path, month = tables.table_path(self.root, table.name), tables.MART_PARTITION
-        # A folder a month, and a file in it: few files in all, and few rows in what a changed day rewrites.
+        # One folder and one file per month: few files in all, and a changed day rewrites few rows.
         rows = rows.withColumn(month, _month()).sortWithinPartitions(month, *table.key)
         place = ("overwriteSchema", "true") if months is None else ("replaceWhere", _of_months(months))
         writer = rows.write.format("delta").mode("overwrite").option(*place).partitionBy(month)
@@ -160,7 +160,7 @@ class Mart:
         say(f"wrote {table.name} to {path}, took {time.monotonic() - started:.1f} s")
 
     def keep_tidy(self) -> None:
-        """From time to time put small files together, when they are many, and delete those replaced long ago."""
+        """From time to time compact small files if there are many, and delete files replaced long ago."""
         for name in tables.COLD_MARTS:
             path = tables.table_path(self.root, name)
             if newest(self.spark, path).version % _TIDY_EVERY == _TIDY_EVERY - 1:
@@ -174,7 +174,7 @@ def in_months(rows: DataFrame, months: Collection[int]) -> DataFrame:
 
 
 def by_month(rows: DataFrame) -> DataFrame:
-    """The rows, each month in one partition, as `Mart.write` wants them."""
+    """The rows, each month in one partition, as `Mart.write` needs them."""
     return rows.repartition(_month())
 
 
@@ -185,13 +185,13 @@ def _month() -> Column:
 
 
 def _of_months(months: Collection[int]) -> str:
-    """The condition that a row is of one of these months, by the folders that hold them."""
+    """The condition that a row is of one of these months, on the partition column."""
     names = ", ".join(f"'{month // 12:04}-{month % 12 + 1:02}'" for month in sorted(months)) or "NULL"
     return f"{tables.MART_PARTITION} IN ({names})"
 
 
 def changed_since(notes: Iterable[str]) -> dict[str, set[dt.date]]:
-    """By run the days that have changed since, of the notes of a table's commits, the newest first."""
+    """Per run the days that have changed since, from the notes of a table's commits, newest first."""
     days: set[dt.date] = set()
     found = {}
     for note in notes:

@@ -1,4 +1,4 @@
-"""PostgreSQL's tables: versioned SQL in the name of a role that owns them, their comments, and who may do what."""
+"""PostgreSQL's tables: versioned SQL, run as the role that owns them, their comments and privileges."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 MIGRATIONS: Final = Path(__file__).parent / "sql"
 HISTORY: Final = "schema_migrations"
-LOCK_TIMEOUT: Final = "5s"  # of a table: while a migration waits for it, so do all who come to read after it
-OWNER: Final = "tripclick_owner"  # owns the tables; nobody signs in as it, the jobs become it to migrate
-READER: Final = "tripclick_reader"  # what dashboards sign in as, or a group of such roles
-RIGHTS: Final[dict[str, tuple[str, ...]]] = {  # all that the jobs' login has at work
+LOCK_TIMEOUT: Final = "5s"  # of a table: while a migration waits for it, later readers wait too
+OWNER: Final = "tripclick_owner"  # owns the tables; nobody logs in as it, the jobs assume it to migrate
+READER: Final = "tripclick_reader"  # the role that dashboards log in as, or a group of such roles
+RIGHTS: Final[dict[str, tuple[str, ...]]] = {  # all privileges of the jobs' login
     HISTORY: ("SELECT",),
     **dict.fromkeys(COLD_MARTS, ("SELECT", "INSERT", "DELETE")),
     LOADS.name: ("SELECT", "INSERT", "UPDATE"),
@@ -34,7 +34,7 @@ RIGHTS: Final[dict[str, tuple[str, ...]]] = {  # all that the jobs' login has at
     BATCHES.name: ("SELECT", "INSERT", "UPDATE"),
     MISSING_DAYS.name: ("SELECT",),
 }
-ANALYZE: Final = "analyze_cold_marts()"  # what only an owner may do, as a function that the login may call
+ANALYZE: Final = "analyze_cold_marts()"  # what only an owner may do, wrapped in a function that the login may call
 _SETTING: Final = """
     SELECT session_user, current_database(), current_schema(),
         (SELECT pg_has_role(session_user, oid, 'MEMBER') AND has_schema_privilege(oid, current_schema(), 'CREATE')
@@ -66,10 +66,10 @@ _BEFORE_A_STATEMENT: Final = re.compile(r"(--.*|\s+)*")
 
 
 def migrate(connection: psycopg.Connection[Any]) -> None:
-    """Apply each file of sql/ that this database has not had, in the order of their numbers, all in one transaction.
+    """Apply each file of sql/ that this database does not have yet, in order of number, in one transaction.
 
-    Then the comments: they are the data dictionary's, and stand in no file; and the rights of the login and READER.
-    All of it is done and owned by OWNER; afterwards the login is itself again. JobError: it may not become OWNER, an
+    Then set the comments, which come from the data dictionary, and the privileges of the login and READER.
+    All of it runs as OWNER, who owns the result. JobError: the login may not become OWNER, an
     applied file has changed, a lock is not free within LOCK_TIMEOUT, or PostgreSQL refuses a statement; then nothing
     has changed.
     """
@@ -79,7 +79,7 @@ def migrate(connection: psycopg.Connection[Any]) -> None:
         with connection.transaction():
             _wait_for_locks(connection, LOCK_TIMEOUT)
             _become_owner(connection)
-            _wait_for_locks(connection, "0")  # another migration has all the time that it takes
+            _wait_for_locks(connection, "0")  # another migration may take as long as it needs
             _open_history(connection)
             _wait_for_locks(connection, LOCK_TIMEOUT)
             _apply_new(connection)
@@ -94,12 +94,12 @@ def migrate(connection: psycopg.Connection[Any]) -> None:
 
 
 def _wait_for_locks(connection: psycopg.Connection[Any], limit: str) -> None:
-    """From now on in this transaction; 0: without a limit."""
+    """From now on in this transaction; 0: no limit."""
     connection.execute(f"SET LOCAL lock_timeout = '{limit}'".encode())
 
 
 def _open_history(connection: psycopg.Connection[Any]) -> None:
-    """The list of what was applied, locked: of two migrations one waits. Nobody but OWNER can take this lock."""
+    """Lock the list of applied files, so that a second migration waits. Only OWNER can take this lock."""
     import psycopg
 
     columns = "version text PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now()"
@@ -115,7 +115,7 @@ def _open_history(connection: psycopg.Connection[Any]) -> None:
 
 
 def _apply_new(connection: psycopg.Connection[Any]) -> None:
-    """Apply the files that are new, and note the checksum of each; JobError: one that was applied is another now."""
+    """Apply new files and record their checksums; JobError: an applied file has changed."""
     done = dict(connection.execute(f"SELECT version, checksum FROM {HISTORY}".encode()).fetchall())
     for path in sorted(MIGRATIONS.glob("*.sql")):
         checksum = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -124,7 +124,7 @@ def _apply_new(connection: psycopg.Connection[Any]) -> None:
             say(f"applied {path.name} to PostgreSQL")
         elif done[path.stem] not in (None, checksum):
             raise NonRetryableError(
-                f"{path.name} is not the file that was applied to this database: restore it, and put what is to change "
+                f"{path.name} is not the file that was applied to this database: restore it, and put the change "
                 "into a new file"
             )
         if done.get(path.stem) is None:  # applied now, or when no checksums were kept
@@ -132,7 +132,7 @@ def _apply_new(connection: psycopg.Connection[Any]) -> None:
 
 
 class SetUp(NamedTuple):
-    """What a login may: become OWNER, who may create; create without that. The SQL by which a superuser mends both."""
+    """Whether a login can become OWNER, which can create, and can create by itself; and the SQL that fixes both."""
 
     becomes_owner: bool
     creates: bool
@@ -148,12 +148,12 @@ def set_up(connection: psycopg.Connection[Any]) -> SetUp:
 
 
 def owner_sql(login: str, database: str, schema: str) -> list[str]:
-    """What gives a database and its schema to OWNER, and lets `login` become it, but not act as it unasked."""
+    """The SQL that gives a database and its schema to OWNER, and lets `login` become it explicitly."""
     from psycopg import sql
 
     login, database, schema = (sql.Identifier(name).as_string() for name in (login, database, schema))
     return [
-        f"ALTER ROLE {login} NOINHERIT",  # before the grant: since PostgreSQL 16 that keeps what the role had then
+        f"ALTER ROLE {login} NOINHERIT",  # first: since PostgreSQL 16 a grant keeps the role's setting
         f"GRANT {OWNER} TO {login}",
         f"ALTER DATABASE {database} OWNER TO {OWNER}",
         f"ALTER SCHEMA {schema} OWNER TO {OWNER}",
@@ -163,7 +163,7 @@ def owner_sql(login: str, database: str, schema: str) -> list[str]:
 
 
 def describe(connection: psycopg.Connection[Any]) -> None:
-    """Put the data dictionary's words into the comments of tables and columns, where those are others."""
+    """Set the comments of tables and columns from the data dictionary, where they differ."""
     from psycopg import sql
 
     there = {(table, column): text for table, column, text in connection.execute(_COMMENTS)}
@@ -177,7 +177,7 @@ def describe(connection: psycopg.Connection[Any]) -> None:
 
 
 def grant(connection: psycopg.Connection[Any]) -> None:
-    """Give the login its RIGHTS, and READER, when this server has one, the right to read what the dictionary has."""
+    """Grant the login its RIGHTS, and READER, if this server has one, SELECT on the dictionary's tables."""
     from psycopg import sql
 
     asked = (
@@ -197,7 +197,7 @@ def grant(connection: psycopg.Connection[Any]) -> None:
 
 
 def _become_owner(connection: psycopg.Connection[Any]) -> None:
-    """Be OWNER until the transaction's end, in this schema; what the login owned of ours is OWNER's."""
+    """Become OWNER until the transaction ends, in this schema; transfers our tables from the login to OWNER."""
     import psycopg
     from psycopg import sql
 
@@ -205,7 +205,7 @@ def _become_owner(connection: psycopg.Connection[Any]) -> None:
     if not found.becomes_owner:
         refused = f"the login may not become {OWNER}, who owns the tables"
         raise NonRetryableError(f"PostgreSQL: {refused}: run as superuser: {found.way_out}")
-    # The schema by its name: "$user" would be another one as OWNER. And no temporary table stands before a real one.
+    # The schema by its name: "$user" would differ for OWNER. And no temporary table shadows a real one.
     connection.execute("SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true)")
     for (name,) in connection.execute(_FOREIGN, (_ours(), OWNER)).fetchall():
         give = sql.SQL("ALTER TABLE {} OWNER TO {}").format(sql.Identifier(name), sql.Identifier(OWNER))
@@ -223,7 +223,7 @@ def _ours() -> list[str]:
 
 
 def _apply(connection: psycopg.Connection[Any], path: Path) -> None:
-    """Run a file's statements; JobError says at which line one is refused. A server that fails says so itself."""
+    """Run a file's statements; JobError names the line of a refused one. Server failures keep their own error."""
     import psycopg
 
     for line, statement in statements(path.read_text(encoding="utf-8")):

@@ -1,6 +1,6 @@
-"""Which months a task computes: as many in a row as are worth it, and the days before them that they are compared with.
+"""Which months a task computes: enough consecutive ones, and the days before them for comparison.
 
-Not the days, nor the lake's folders: a month is a file of each mart, and few days are read by two tasks.
+Months, not days: a month is one file of each mart, and only few days are read by two tasks.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def days_of(month: int) -> list[dt.date]:
 
 
 def count_by_month(clicks: DataFrame) -> dict[int, int]:
-    """How many clicks, each copy counted, the months with any have."""
+    """The number of clicks per month, copies included."""
     from pyspark.sql import functions as F
 
     month = F.year("event_date") * 12 + F.month("event_date") - 1
@@ -38,7 +38,7 @@ def count_by_month(clicks: DataFrame) -> dict[int, int]:
 
 
 def packed(clicks: Mapping[int, int]) -> dict[int, int]:
-    """The part of each month, by the months' clicks: months in a row, until they are enough."""
+    """The part of each month: consecutive months, until they have enough clicks."""
     parts: dict[int, int] = {}
     part = size = 0
     for month, count in sorted(clicks.items()):
@@ -50,7 +50,7 @@ def packed(clicks: Mapping[int, int]) -> dict[int, int]:
 
 
 def with_days_before(months: Collection[int]) -> Iterator[dt.date]:
-    """The days that rows of these months are made of."""
+    """The days that the rows of these months depend on."""
     for month in months:
         days = days_of(month)
         yield from (days[0] - dt.timedelta(days=back) for back in range(1, MOST_DAYS_BACK + 1))
@@ -58,7 +58,7 @@ def with_days_before(months: Collection[int]) -> Iterator[dt.date]:
 
 
 def in_parts(clicks: DataFrame, parts: Mapping[int, int]) -> DataFrame:
-    """The clicks by part; `is_earlier` are those of days that are only compared with: they may be in two parts."""
+    """The clicks by part; `is_earlier` marks days used only for comparison, which may be in two parts."""
     from pyspark.sql import functions as F
 
     first, last = min(parts), max(parts)
@@ -69,7 +69,7 @@ def in_parts(clicks: DataFrame, parts: Mapping[int, int]) -> DataFrame:
         return F.when(month >= 0, F.get(by_month, month))
 
     own, later = part_of(F.col("event_date")), part_of(F.date_add("event_date", MOST_DAYS_BACK))
-    # Whatever is a lambda to Spark, such as array_compact, costs each row as much as all the rest of this query.
+    # Spark's lambdas, such as array_compact, cost as much per row as the rest of this query.
     both = F.explode(F.array(own, F.when(~later.eqNullSafe(own), later)))
     placed = clicks.select("*", both.alias(PART)).where(F.col(PART).isNotNull())
     return (

@@ -16,20 +16,20 @@ from jobs.spark.lease_files import absolute, files_in
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-LEASE_FOLDER: Final = "_writer"  # a name that Delta passes over
+LEASE_FOLDER: Final = "_writer"  # a name that Delta ignores
 
 _leases: Final[list[Lease]] = []  # of this job
 
 
 @contextmanager
 def one_writer(spark: SparkSession, path: str) -> Iterator[None]:
-    """Hold the right to write `path` (a table's folder or a checkpoint); JobError when another job holds it.
+    """Hold the right to write `path` (a table's folder or a checkpoint); JobError if another job holds it.
 
     Two Delta writers on S3 lose acknowledged commits, so the second one is refused, on whatever host it runs.
     """
     name = absolute(path)
     files = files_in(spark, f"{name}/{LEASE_FOLDER}")
-    # The JVM's process: it commits, also for a while after this one was killed.
+    # The JVM's process: it commits, even for a while after this one was killed.
     state = state_of(str(spark.sparkContext.appName), jvm_of(spark).java.lang.ProcessHandle.current().pid())
     lease = Lease(name, files, state, on_loss=spark.sparkContext.cancelAllJobs)
     try:
@@ -52,10 +52,10 @@ def one_writer(spark: SparkSession, path: str) -> Iterator[None]:
         try:
             lease.release()
         except OSError as error:
-            say(f"cannot give back the lease of {name}, it runs out by itself: {error}")
+            say(f"cannot release the lease of {name}, it expires by itself: {error}")
 
 
 def fence() -> None:
-    """JobError when this job has lost one of its leases, as after a long hang: call it right before each commit."""
+    """JobError if this job has lost one of its leases, as after a long hang: call it directly before each commit."""
     for lease in _leases:
         lease.fence()

@@ -1,12 +1,12 @@
-"""Whether the records of a stream may be in its tables already, so that each batch has to be compared with them.
+"""Whether a stream's records may already be in its tables, so that each batch must be compared with them.
 
-One stream, which is one checkpoint, reads each record once, and Delta keeps its last batch with the rows: what only it
-has written needs no look. After another stream has written (a checkpoint was deleted, the archive was read), all that
-the other one had read is behind this one as soon as a round has read all there is. That is noted beside the table, with
+A stream (one checkpoint) reads each record once, and Delta stores its last batch with the rows: what only it
+has written need not be compared. After another stream has written (a deleted checkpoint, the archive), all that
+the other had read is behind this one once a round has read everything. That is recorded beside the table, with
 what the others had written until then: a round that dies before its end is compared again.
 
-On S3 the first batch of each run is compared too: Spark looks whether a file of a checkpoint is there, and then writes
-it, so a late request of a run that died may replace the one of the run after it, and the next one begins too early.
+On S3 the first batch of each run is compared too: Spark checks whether a checkpoint file exists, and then writes
+it, so a late request of a dead run may replace the file of the following run, and the next one starts too early.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
     from jobs.spark.lease_files import Files
 
-FOLDER: Final = "_caught_up"  # a name that Delta passes over
+FOLDER: Final = "_caught_up"  # a name that Delta ignores
 
 
 class Overlap:
-    """Of the one writer of these tables. It looks at them once: while it holds the lease nobody else writes."""
+    """For the one writer of these tables. It reads their log once: while it holds the lease nobody else writes."""
 
     def __init__(self, *paths: str) -> None:
         self._paths = paths
@@ -38,7 +38,7 @@ class Overlap:
         self._is_first = "://" in paths[0]
 
     def is_possible(self, spark: SparkSession, stream: str) -> bool:
-        """Whether the tables may hold records that this stream (the id of its checkpoint) reads."""
+        """Whether the tables may have records that this stream (the id of its checkpoint) reads."""
         if self._files is None:
             self._files = files_in(spark, f"{self._paths[0]}/{FOLDER}")
             self._note = f"{stream}-{self._of_others(spark, stream)}"
@@ -49,7 +49,7 @@ class Overlap:
         return self._is_possible or is_first
 
     def note_end(self) -> None:
-        """Of a round that has read all there is, or of all that others have written: nothing."""
+        """Record that a round has read everything, past all that others have written."""
         if self._files and self._is_possible:
             self._files.create(self._note, b"")
             self._is_possible = False

@@ -1,4 +1,4 @@
-"""SQL of DuckDB on each partition of a DataFrame: Spark reads, shuffles and writes, DuckDB computes.
+"""DuckDB SQL on each partition of a DataFrame: Spark reads, shuffles and writes, DuckDB computes.
 
 Queries have names, and each may read the ones before it. Times are whole microseconds since 1970 in SQL, and Spark's
 timestamps outside: DuckDB's own with a time zone need an extension, which a worker would have to download.
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 INPUT: Final = "input"  # a partition's rows, in SQL
-# Of each task: some 70,000 curated clicks (session.PART_BYTES in the lake) want half of it. More spill to the disk.
+# Per task: about 70,000 curated clicks (session.PART_BYTES in the lake) need half of it. More spill to disk.
 MEMORY: Final = "600MB"
 
 Queries = Mapping[str, str]
@@ -28,9 +28,9 @@ Queries = Mapping[str, str]
 def by_partition(
     rows: DataFrame, queries: Queries, schema: Mapping[str, str], tables: Mapping[str, pa.Table] | None = None
 ) -> DataFrame:
-    """What the last of the queries finds in each partition of `rows`, which is INPUT in SQL.
+    """The result of the last query for each partition of `rows`, which is INPUT in SQL.
 
-    `schema` has the columns and Spark's types of the result, `tables` small relations that each partition sees whole.
+    `schema` has the result's columns and Spark types, `tables` small relations that every partition sees in full.
     """
     from pyspark.sql import functions as F
 
@@ -43,7 +43,7 @@ def by_partition(
 def in_driver(
     rows: DataFrame, queries: Queries, schema: Mapping[str, str], tables: Mapping[str, pa.Table] | None = None
 ) -> pa.Table:
-    """The same of all of `rows`, which this process must hold; times stay microseconds."""
+    """The same for all of `rows`, which must fit into this process; times stay microseconds."""
     import pyarrow as pa
 
     arrived = _in_micros(rows).toArrow()
@@ -60,7 +60,7 @@ def _in_micros(rows: DataFrame) -> DataFrame:
 
 
 def compute(queries: Queries, schema: Mapping[str, str], tables: Mapping[str, pa.Table] | None = None) -> Compute:
-    """The same of Arrow batches of one partition, as a function that travels to Spark's workers by value."""
+    """The same for the Arrow batches of one partition, as a function that is pickled by value for Spark's workers."""
     sql, memory, source, small = statement(queries, in_sql(schema)), MEMORY, INPUT, dict(tables or {})
 
     def of_batches(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -71,7 +71,7 @@ def compute(queries: Queries, schema: Mapping[str, str], tables: Mapping[str, pa
         first = next(batches, None)
         if first is None:
             return
-        local = os.environ.get("SPARK_LOCAL_DIRS", "").split(",")[0] or None  # Spark tells its workers
+        local = os.environ.get("SPARK_LOCAL_DIRS", "").split(",")[0] or None  # set by Spark for its workers
         with tempfile.TemporaryDirectory(dir=local, prefix="duckdb-") as spill:
             limits = {"threads": "1", "memory_limit": memory, "temp_directory": spill}
             with duckdb.connect(config={**limits, "preserve_insertion_order": "false"}) as connection:
@@ -81,7 +81,7 @@ def compute(queries: Queries, schema: Mapping[str, str], tables: Mapping[str, pa
                 for name, table in small.items():
                     connection.register(name, table)
                 found = connection.sql(sql).to_arrow_reader(10_000)
-                yield pa.RecordBatch.from_pylist([], schema=found.schema)  # of a result without rows, too
+                yield pa.RecordBatch.from_pylist([], schema=found.schema)  # also for a result without rows
                 yield from found
 
     return of_batches
@@ -95,5 +95,5 @@ def statement(queries: Queries, schema: Mapping[str, str]) -> str:
 
 
 def in_sql(schema: Mapping[str, str]) -> dict[str, str]:
-    """Columns and types as SQL has them."""
+    """Columns and types in SQL."""
     return {name: "bigint" if kind == "timestamp" else kind for name, kind in schema.items()}

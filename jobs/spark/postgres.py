@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from psycopg import sql
     from pyspark.sql import DataFrame
 
-HUNG_MS: Final = 10 * 60 * 1000  # a job that hangs within a transaction holds the tables of all others no longer
+HUNG_MS: Final = 10 * 60 * 1000  # the longest that a job hanging in a transaction blocks others
 NEEDED: Final = ("PGHOST", "PGDATABASE", "PGUSER")
 _TIMESTAMP: Final = "yyyy-MM-dd HH:mm:ss.SSSSSSXXX"
 
@@ -24,7 +24,7 @@ _TIMESTAMP: Final = "yyyy-MM-dd HH:mm:ss.SSSSSSXXX"
 def connect() -> psycopg.Connection[Any]:
     """A connection to the database of libpq's environment (PGHOST and so on, or PGSERVICE), in autocommit mode.
 
-    JobError says which part of the environment is missing or wrong; no message holds the password.
+    JobError names the part of the environment that is missing or wrong; no message contains the password.
     """
     import psycopg
 
@@ -32,19 +32,19 @@ def connect() -> psycopg.Connection[Any]:
     if missing and not os.environ.get("PGSERVICE"):
         raise NonRetryableError(
             f"{', '.join(missing)} not set: declare the connection postgres_gold on the task in the pipeline's YAML, "
-            "and let the Spark server's sshd take it (AcceptEnv PG*); or set PGSERVICE there"
+            "and let the Spark server's sshd accept it (AcceptEnv PG*); or set PGSERVICE there"
         )
     options = f"{os.environ.get('PGOPTIONS', '')} -c idle_in_transaction_session_timeout={HUNG_MS}"
     try:
         return psycopg.connect("", autocommit=True, connect_timeout=10, application_name="tripclick", options=options)
     except psycopg.OperationalError as error:
         why = str(error).strip().splitlines()[0]
-        wrong = f"PostgreSQL: {why}; look at the connection postgres_gold and at the server"
+        wrong = f"PostgreSQL: {why}; check the connection postgres_gold and the server"
         raise infrastructure_error(error) or JobError(wrong) from None
 
 
 def as_text(rows: DataFrame) -> DataFrame:
-    """Timestamps as text with their offset: PySpark would hand them over in the host's own time zone, without one."""
+    """Timestamps as text with their offset: PySpark would return them in the host's time zone, without one."""
     from pyspark.sql import functions as F
 
     return rows.select(
@@ -53,13 +53,13 @@ def as_text(rows: DataFrame) -> DataFrame:
 
 
 def as_csv(rows: DataFrame) -> Iterator[bytes]:
-    """The rows as chunks of what COPY calls csv, rendered where Spark computes them; few are here at a moment."""
+    """The rows as chunks of COPY's csv, rendered by Spark's tasks; only few are in memory here at a time."""
     chunks = map_in_arrow(rows, _to_csv, {"chunk": "binary"}).toLocalIterator(prefetchPartitions=True)
     return (row.chunk for row in chunks)
 
 
 def _to_csv(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Every text is quoted, an empty one too: without quotes that is NULL."""
+    """Every text is quoted, even an empty one, which would be NULL without quotes."""
     import pyarrow as pa
     from pyarrow import csv
 
@@ -70,7 +70,7 @@ def _to_csv(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
 
 
 def copy_rows(connection: psycopg.Connection[Any], table: str, columns: Sequence[str], chunks: Iterable[bytes]) -> int:
-    """COPY the chunks of `as_csv` into a table within the caller's transaction; how many rows."""
+    """COPY the chunks of `as_csv` into a table within the caller's transaction; returns how many rows."""
     from psycopg import sql
 
     statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT csv)").format(sql.Identifier(table), _names(columns))
@@ -96,9 +96,9 @@ def upsert_rows(
     columns: Sequence[str],
     rows: Sequence[Sequence[Any]],
 ) -> int:
-    """INSERT rows within the caller's transaction; how many are new or changed.
+    """INSERT rows within the caller's transaction; returns how many are new or changed.
 
-    One that is like the row of its key leaves that alone; another one replaces it, and its updated_at is now.
+    A row that equals the existing row of its key changes nothing; any other replaces it and sets updated_at.
     """
     from psycopg import sql
 

@@ -1,6 +1,6 @@
-"""The quarantine of the curated stream: count its records, list them, replay them, or remove clicks to it.
+"""The quarantine of the curated stream: count, list or replay its records, or remove clicks into it.
 
-A replay, after a fix of the contract, checks them again and moves the valid ones to the clicks. A removal moves clicks
+A replay, after a fix of the contract, checks them again and moves valid ones to the clicks. A removal moves clicks
 that should not be there, by their places in Kafka; only a replay with --removed brings them back. Either may be killed
 at any moment and run again: no click is written twice.
 """
@@ -37,7 +37,7 @@ PLACES: Final = "topic/partition/offset of clicks to remove; with @kafka_ts wher
 EXCERPT: Final = 100  # characters of a raw record, on one line
 REMOVED: Final = "removed"  # the reason of a valid click in quarantine
 _CHECKED: Final = "checked_again"
-# By their places: a record whose commit was under way when the lease was lost stays, whenever it arrives.
+# By their places: a record whose commit was in flight when the lease was lost stays, whenever it arrives.
 _MOVE: Final = f"""
     MERGE INTO {{quarantine}} AS known USING {_CHECKED} AS now
     ON {" AND ".join(f"known.`{name}` = now.`{name}`" for name in tables.PLACE)}
@@ -47,7 +47,7 @@ _MOVE: Final = f"""
 
 
 class Place(NamedTuple):
-    """Of a record in Kafka; a topic that was recreated has its offsets again, and `at` (kafka_ts) tells which it is."""
+    """The place of a record in Kafka; a recreated topic repeats its offsets, and `at` (kafka_ts) tells them apart."""
 
     topic: str
     partition: int
@@ -60,7 +60,7 @@ class Place(NamedTuple):
 
     @property
     def anytime(self) -> Place:
-        """Whichever record has the offset."""
+        """Any record with this offset."""
         return self._replace(at=None)
 
 
@@ -69,8 +69,8 @@ def parser() -> argparse.ArgumentParser:
     result = argparse.ArgumentParser(prog="quarantine", description=__doc__)
     result.add_argument("--curated-path", required=True, help="root folder of the curated stream")
     result.add_argument("--action", choices=["count", "list", "replay", "remove"], default="count")
-    result.add_argument("--limit", type=positive_int, default=20, help="how many to list, the newest first")
-    result.add_argument("--removed", type=true_or_false, default=False, help="replay also what was removed")
+    result.add_argument("--limit", type=positive_int, default=20, help="how many to list, newest first")
+    result.add_argument("--removed", type=true_or_false, default=False, help="also replay what was removed")
     result.add_argument("--place", type=place, nargs="+", default=[], help=PLACES)
     result.add_argument("--by", default="", help="who removes them")
     result.add_argument("--reason", default="", help="why they are removed")
@@ -90,7 +90,7 @@ def place(text: str) -> Place:
             return Place(match[1], int(match[2]), int(match[3]), at)
     except ValueError:
         pass  # no time
-    raise argparse.ArgumentTypeError(f"{text!r} is not a place, write it as tripclick.clicks/0/4711") from None
+    raise argparse.ArgumentTypeError(f"{text!r} is not a valid place: write it as tripclick.clicks/0/4711") from None
 
 
 def counts(quarantine: DataFrame) -> DataFrame:
@@ -102,7 +102,7 @@ def counts(quarantine: DataFrame) -> DataFrame:
 
 
 def excerpt(value: bytes | None) -> str:
-    """The beginning of a raw record on one line that any terminal and any log takes."""
+    """The beginning of a raw record on one line that is safe for any terminal or log."""
     text = (value or b"").decode("utf-8", "replace")
     shown = "".join(letter if letter.isprintable() else f"\\x{ord(letter):02x}" for letter in text[:EXCERPT])
     return shown[:EXCERPT] + ("…" if max(len(text), len(shown)) > EXCERPT else "")
@@ -112,18 +112,18 @@ def records(quarantine: DataFrame) -> DataFrame:
     """Quarantined records as they came from Kafka, each once, with the header that the producer sets."""
     from pyspark.sql import functions as F
 
-    # A shift that was no number is none again: its bytes are in the raw archive only.
+    # An invalid shift stays unknown: its bytes are in the raw archive only.
     shift = F.encode(F.coalesce(F.col("shift_ms").cast("string"), F.lit("?")), "UTF-8")
     header = F.struct(F.lit(SHIFT_HEADER).alias("key"), shift.alias("value"))
     return quarantine.dropDuplicates(tables.PLACE).withColumn("headers", F.array(header)).drop("reason")
 
 
 def replay(spark: SparkSession, clicks_path: str, quarantine_path: str, *, removed: bool = False) -> None:
-    """Check the quarantined records by the contract of today; those that are valid now become clicks.
+    """Check the quarantined records by today's contract; those that are valid now become clicks.
 
-    Those that were removed stay as they are, unless `removed`. The clicks are written first, those of them that are not
-    there yet, and leave the quarantine then: after a kill between the two steps they are in both tables, and the next
-    replay ends the work. The others get the reason that today's contract finds. For the tables' one writer.
+    Removed ones stay as they are, unless `removed`. First the clicks are written, those that are not
+    there yet; then they leave the quarantine. After a kill between the two steps they are in both tables, and the next
+    replay finishes. The others get today's reason. Only for the tables' one writer.
     """
     from pyspark.sql import functions as F
 
@@ -156,9 +156,9 @@ class Removal:
 
     @property
     def condition(self) -> str:
-        """That a row is at one of its places. The offsets alone let Delta pass over the files without any."""
+        """The condition that a row is at one of its places. The plain offsets let Delta skip files."""
         offsets = ", ".join(f"{one.offset}L" for one in self.places)
-        # argparse has let through names without quotes only.
+        # argparse has accepted only names without quotes.
         anytime = ", ".join(f"('{one.topic}', {one.partition}, {one.offset}L)" for one in self.places if not one.at)
         timed = ", ".join(
             f"('{one.topic}', {one.partition}, {one.offset}L, timestamp_micros({micros(one.at)}L))"
@@ -173,8 +173,8 @@ class Removal:
 def remove(spark: SparkSession, clicks_path: str, quarantine_path: str, archive_path: str, removal: Removal) -> None:
     """Move clicks to the quarantine: their raw bytes from the archive, reason REMOVED, removed_by and removed_why.
 
-    They are in quarantine before they leave the clicks, so that the next removal ends a killed one. JobError, and
-    nothing is done, when a place has no click, has one in each of two topics of the name, or the archive does not hold
+    They enter the quarantine before they leave the clicks, so the next removal finishes a killed one. JobError, and
+    nothing is done, if a place has no click, has one in each of two topics of that name, or the archive lacks
     it. For the tables' one writer.
     """
     from pyspark.sql import functions as F
@@ -187,7 +187,10 @@ def remove(spark: SparkSession, clicks_path: str, quarantine_path: str, archive_
     _refuse(removal.places - found - {one.anytime for one in found}, f"no click in {clicks_path}")
     times = Counter(one.anytime for one in found)
     twice = {one for one in found if one.anytime in removal.places and times[one.anytime] > 1}
-    _refuse(twice, "the topic was deleted and recreated, and has them all: write which one to remove as it stands here")
+    _refuse(
+        twice,
+        "the topic was deleted and recreated, so there are several: write the one to remove exactly as shown here",
+    )
     _refuse(_places(clicks.join(archived, on=tables.PLACE, how="left_anti")), f"not in the raw archive {archive_path}")
 
     copies = all_clicks.join(clicks.select("event_id"), on="event_id", how="left_semi").where(
@@ -268,7 +271,7 @@ def _say_newest(spark: SparkSession, path: str, limit: int) -> None:
     from pyspark.sql import functions as F
 
     newest = spark.read.format("delta").load(path).orderBy("kafka_ts", "offset", ascending=False).limit(limit)
-    # As text: a moment would come in the time zone of this process.
+    # As text: a timestamp would be in this process's time zone.
     for row in newest.withColumn("at", F.date_format("kafka_ts", "yyyy-MM-dd HH:mm:ss")).collect():
         where = f"{row.topic} partition {row.partition} offset {row.offset}"
         who = f" by {row.removed_by} ({row.removed_why})" if row.reason == REMOVED else ""

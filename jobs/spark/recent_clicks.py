@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
-MEMORY_MB: Final = 512  # what is more lies in the file: it is enough for 5 million clicks
+MEMORY_MB: Final = 512  # enough for 5 million clicks; more go to the file
 COLUMNS: Final = {
     "event_id": "VARCHAR",
     "event_ts": "BIGINT",  # microseconds since 1970
@@ -29,7 +29,7 @@ MINUTE: Final = 60_000_000  # of event_ts
 class RecentClicks:
     """A DuckDB with the tables `recent` (COLUMNS; key event_id) and `touched` (session_id, minute since 1970).
 
-    `touched` is what clicks came for since the last `clear_touched`. Nothing here outlives the process.
+    `touched` is what clicks have arrived for since the last `clear_touched`. Nothing here outlives the process.
     """
 
     def __init__(self, memory_mb: int = MEMORY_MB) -> None:
@@ -63,7 +63,7 @@ class RecentClicks:
         self._database.execute("CREATE OR REPLACE TABLE touched (session_id VARCHAR, minute BIGINT)")
 
     def add(self, batch: pa.Table) -> int:
-        """Add the clicks (COLUMNS) that are not there yet; how many came. One that came again touches nothing."""
+        """Add the clicks (COLUMNS) that are not there yet; returns how many. Known ones touch nothing."""
         self._database.register("batch", batch)
         new = f"SELECT DISTINCT ON (event_id) {', '.join(COLUMNS)} FROM batch ANTI JOIN recent USING (event_id)"
         self.sql(f"CREATE OR REPLACE TEMP TABLE new AS {new}")
@@ -82,11 +82,11 @@ class RecentClicks:
         self._database.execute("DELETE FROM recent WHERE event_ts < ?", [event_ts])
 
     def sql(self, query: str) -> duckdb.DuckDBPyConnection:
-        """What a query says of the two tables. JobError: it wants more memory."""
+        """The result of a query on the two tables. JobError: it needs more memory."""
         import duckdb
 
         try:
             return self._database.execute(query)
         except duckdb.OutOfMemoryException:
-            wanted = f"the clicks of 48 hours want more than {self._memory_mb:,} MB: raise --memory-mb"
+            wanted = f"the clicks of 48 hours need more than {self._memory_mb:,} MB: raise --memory-mb"
             raise JobError(wanted) from None

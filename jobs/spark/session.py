@@ -1,4 +1,4 @@
-"""The one way in which every job makes its Spark session."""
+"""How every job creates its Spark session."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 PARTS: Final = 2
-# Some 70,000 curated clicks as they lie in the lake. Eight years are 70 such parts, and fit a driver of 1 GB.
+# About 70,000 curated clicks in the lake. Eight years are 70 such parts, and fit a driver of 1 GB.
 PART_BYTES: Final = 12 * 2**20
-# What a cell is depends on these: another value is refused, whoever sets it.
+# Results depend on these: any other value is refused, whoever sets it.
 CELLS = {"spark.sql.session.timeZone": "UTC", "spark.sql.ansi.enabled": "true"}
-# And on this that a commit on S3 replaces no other one: see java/tripclick.
+# This makes sure that a commit on S3 replaces no other one: see java/tripclick.
 COMMITS = {"spark.delta.logStore.s3a.impl": "tripclick.ConditionalLogStore"}
 FIXED = {**CELLS, **COMMITS}
-# Jars, master, memory and S3 access are the spark-submit command's and the host's affair, never the code's.
+# Jars, master, memory and S3 access are set by the spark-submit command and the host, never by the code.
 SETTINGS = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
@@ -33,27 +33,27 @@ SETTINGS = {
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
     "spark.log.level": "ERROR",  # a task's log is for people: progress lines and errors
-    # Some thousand clicks a day: each task more costs its start and a small file.
+    # A few thousand clicks per day: each further task costs its start and a small file.
     "spark.sql.shuffle.partitions": str(PARTS),
-    # What a table's log says of some hundred files: each task generates the code to read it again.
+    # The log of a table has a few hundred files: each task would generate the code to read it again.
     "spark.databricks.delta.snapshotPartitions": "1",
-    # A file beside each commit that repeats what the log says: it costs a query, and a stale one spoils the table.
+    # A file beside each commit that repeats the log: it costs a query, and a stale one corrupts the table.
     "spark.databricks.delta.writeChecksumFile.enabled": "false",
     # To list the folders of a table that is vacuumed: by default 10,000 tasks.
     "spark.sql.sources.parallelPartitionDiscovery.parallelism": str(PARTS),
-    # Rows that are kept, on a disk, are read once or twice: to compress them by column takes longer than to write them.
+    # Rows persisted on disk are read once or twice: compressing them by column takes longer than writing them.
     "spark.sql.inMemoryColumnarStorage.compressed": "false",
-    # Of what a Python worker gets at once, which may be lines of a megabyte.
+    # Rows that a Python worker gets at once, which may be lines of a megabyte.
     "spark.sql.execution.arrow.maxBytesPerBatch": str(16 * 2**20),
 }
-_SUBMITTED = "PYSPARK_GATEWAY_PORT"  # in the environment of a program that spark-submit has started
+_SUBMITTED = "PYSPARK_GATEWAY_PORT"  # in the environment of a program started by spark-submit
 
 
 def session(app_name: str, settings: Mapping[str, str] | None = None) -> SparkSession:
     """The session of a job: UTC, ANSI, Delta tables by path; on a cluster the executors have the jobs' modules.
 
-    `settings` win over the ones above, and what spark-submit was told, by its options or its host's
-    spark-defaults.conf, wins over both. JobError when it was told otherwise of what is FIXED.
+    `settings` override the ones above, and the options of spark-submit or of its host's
+    spark-defaults.conf override both. JobError if they change what is FIXED.
     """
     from pyspark.sql import SparkSession
 
@@ -73,23 +73,23 @@ def session(app_name: str, settings: Mapping[str, str] | None = None) -> SparkSe
 
 
 def _told() -> dict[str, str]:
-    """The settings of spark-submit; none where Python itself starts the JVM."""
+    """The settings of spark-submit; none if Python itself starts the JVM."""
     if _SUBMITTED not in os.environ:
         return {}
     told = submitted_settings()
     for name, value in FIXED.items():
         if told.get(name, value).lower() != value.lower():
             raise NonRetryableError(
-                f"spark-submit was told {name}={told[name]}, and the jobs need {value}: take it out of the command "
-                "or of spark-defaults.conf"
+                f"spark-submit sets {name}={told[name]}, but the jobs need {value}: remove it from the command "
+                "or from spark-defaults.conf"
             )
     return told
 
 
 def _send_modules(spark: SparkSession) -> None:
-    """Give the executors the modules of `jobs`: there is no repository on their hosts. Packages they must have."""
+    """Send the modules of `jobs` to the executors, whose hosts have no repository. Packages must be installed there."""
     root = Path(__file__).resolve().parents[2]
-    archive = scratch_folder(spark) / "jobs.zip"  # executors ask for it as long as the session lives
+    archive = scratch_folder(spark) / "jobs.zip"  # executors need it as long as the session lives
     with zipfile.ZipFile(archive, "w") as modules:
         for path in sorted((root / "jobs").rglob("*.py")):
             modules.write(path, path.relative_to(root))
@@ -97,7 +97,7 @@ def _send_modules(spark: SparkSession) -> None:
 
 
 def shuffle_like(rows: DataFrame) -> int:
-    """Let what is computed from now on be shuffled in as many parts as these rows of the lake want, or more if told.
+    """Set the number of shuffle partitions to what these rows of the lake need, or to more if given.
 
     How many.
     """
@@ -109,9 +109,9 @@ def shuffle_like(rows: DataFrame) -> int:
 
 
 def side_by_side(spark: SparkSession, *calls: Callable[[], Any]) -> list[Any]:
-    """Call them at the same time, for planning a query takes one core; their results, or what the first one raises.
+    """Call them concurrently, since planning a query takes one core; returns their results, or raises the first error.
 
-    It raises, also on a signal, when all have ended; their running Spark jobs are cancelled then.
+    It raises, even on a signal, only when all have ended; it cancels their running Spark jobs.
     """
     with ThreadPoolExecutor(len(calls)) as threads:
         running = [threads.submit(call) for call in calls]

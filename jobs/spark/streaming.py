@@ -33,11 +33,11 @@ class Limits:
 
 
 class StopBetweenBatches(Exception):  # noqa: N818  (an event, not an error)
-    """Raised at the start of a micro-batch, which then runs first of all the next time."""
+    """Raised at the start of a micro-batch, which then runs first next time."""
 
 
 class Stop:
-    """Says whether the stream has to end: a signal came, or the time is over."""
+    """Whether the stream has to end: a signal arrived, or the time is over."""
 
     def __init__(self, run_minutes: float | None = None) -> None:
         self.signalled = threading.Event()
@@ -67,11 +67,11 @@ def run_rounds(
 ) -> None:
     """Run `write(batch, batch_id)` on all micro-batches of `stream`, in rounds, until `limits` say so.
 
-    `at_end` runs after each round that has read all.
+    `at_end` runs after each round that has read everything.
 
-    A round reads all that is there when it starts. A batch runs again when the job died in it, with the same id and
+    A round reads everything that is there when it starts. A batch in which the job dies runs again with the same id and
     rows: `write` must make that harmless. What `write` raises is raised here. Terminated: a signal ended the stream.
-    JobError: the time was over before a stream had caught up that was to.
+    JobError: the time was over before a stream had caught up that should.
     """
 
     def work(stop: Stop) -> bool:
@@ -104,7 +104,7 @@ def repeat(spark: SparkSession, work: Callable[[Stop], bool], limits: Limits) ->
 
 
 def _round(stream: DataFrame, write: WriteBatch, checkpoint: str, stop: Stop) -> bool:
-    """Whether the round read all; False when `stop` ended it."""
+    """Whether the round read everything; False if `stop` ended it."""
     from pyspark.errors import StreamingQueryException
 
     raised: list[Exception] = []
@@ -135,14 +135,14 @@ def _round(stream: DataFrame, write: WriteBatch, checkpoint: str, stop: Stop) ->
 
 
 def _explained(error: Exception, checkpoint: str) -> Exception:
-    """The JobError for what is known to happen to a stream or to its batch, else the error itself."""
+    """The JobError for a known failure of a stream or its batch, else the error itself."""
     if isinstance(error, JobError):
         return error
     known = (
         Known(
             "data may have been lost",
-            "Kafka dropped records before they were read (its retention is shorter than the stream's pause). To go on "
-            f"with what is left, delete {checkpoint}: the rest is read again, counted once",
+            "Kafka dropped records before they were read (its retention is shorter than the stream's pause). Continue "
+            f"with what is left: delete {checkpoint}, and the rest is read again, counted once",
             NonRetryableError,
         ),
         Known(
@@ -151,11 +151,11 @@ def _explained(error: Exception, checkpoint: str) -> Exception:
             f"what is there, delete {checkpoint}: it is all read again, counted once",
             NonRetryableError,
         ),
-        Known(".Concurrent", f"another job writes the same table or checkpoint {checkpoint}: end one of the two"),
+        Known(".Concurrent", f"another job is writing the same table or checkpoint {checkpoint}: end one of the two"),
         Known(
             "java.lang.ArithmeticException: long overflow",  # of Spark's source, which counts in microseconds
-            "Kafka holds a record with a time that no clock has, which Spark cannot read. Let a producer run, so that "
-            "the topic takes the broker's time; delete the records up to that one (kafka-delete-records.sh) and "
+            "Kafka has a record with an impossible timestamp, which Spark cannot read. Run a producer, so that "
+            "the topic uses the broker's time; delete the records up to that one (kafka-delete-records.sh) and "
             f"{checkpoint}; then send the days of the deleted ones again: counted once",
             NonRetryableError,
         ),
@@ -169,7 +169,7 @@ def _explained(error: Exception, checkpoint: str) -> Exception:
 
 @contextmanager
 def _signals(spark: SparkSession, stop: Stop) -> Iterator[None]:
-    """Signals set `stop`, also in the JVM: that is spark-submit's own process, and it would halt at once."""
+    """Signals set `stop`, also in the JVM: that is spark-submit's process, and would halt at once."""
     numbers = [getattr(signal, f"SIG{name}") for name in SIGNALS]
     before = {number: signal.signal(number, lambda *_: stop.signalled.set()) for number in numbers}
     try:

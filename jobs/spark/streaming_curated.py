@@ -1,6 +1,6 @@
 """Kafka → curated stream: valid clicks to the table clicks, the other records to the table quarantine.
 
-Exactly once by the checkpoint. Ends after --run-minutes, or as soon as it has caught up. With --from-archive it reads
+Exactly once, by the checkpoint. Ends after --run-minutes, or as soon as it has caught up. With --from-archive it reads
 the raw archive, which keeps what Kafka has dropped: to rebuild a lost curated stream.
 """
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from jobs.kafka_security import Security
 
 NAME = "streaming_curated"
-MIN_BAD_RECORDS = 50  # fewer say nothing about the share
+MIN_BAD_RECORDS = 50  # fewer are not significant
 
 
 def parser() -> argparse.ArgumentParser:
@@ -54,10 +54,10 @@ def parser() -> argparse.ArgumentParser:
         "--replay-quarantine", type=true_or_false, default=False, help="first check the quarantined records again"
     )
     result.add_argument("--run-minutes", type=positive_float, default=60.0)
-    result.add_argument("--interval-seconds", type=positive_float, default=30.0, help="from one round to the next")
+    result.add_argument("--interval-seconds", type=positive_float, default=30.0, help="between two rounds")
     result.add_argument("--until-caught-up", type=true_or_false, default=False, help="end when all is read")
     result.add_argument(
-        "--max-bad-share", type=share, default=0.05, help="fail at the end when more of the records are bad"
+        "--max-bad-share", type=share, default=0.05, help="fail at the end if a larger share of the records is bad"
     )
     written = [Data("lake", tables.table_path("{curated-path}", name)) for name in (tables.CLICKS, tables.QUARANTINE)]
     archive = Data("lake", tables.table_path("{archive-path}", tables.ARCHIVE))
@@ -87,7 +87,7 @@ class CuratedWriter:
         if batch_id <= batches(batch.sparkSession, self.clicks_path).get(stream_of(batch), -1):
             say(f"batch {batch_id}: is in {self.clicks_path} already")
             return
-        checked = events.check(batch).persist(StorageLevel.DISK_ONLY)  # a backlog's batch fits no memory
+        checked = events.check(batch).persist(StorageLevel.DISK_ONLY)  # a backlog's batch does not fit into memory
         try:
             reasons = events.summary(checked)
             count = counted(reasons)
@@ -99,11 +99,11 @@ class CuratedWriter:
         say(f"batch {batch_id}: {describe(reasons)}, took {time.monotonic() - started:.1f} s")
 
     def _append(self, checked: DataFrame, batch_id: int, reasons: list[Row]) -> None:
-        """The bad records first, then the clicks; a batch without clicks is compared when it runs again."""
+        """Bad records first, then clicks; a batch without clicks is compared when it runs again."""
         from jobs.spark import events
 
         spark, stream = checked.sparkSession, stream_of(checked)
-        # Half done: between its halves may have come a replay of the quarantine, or another contract.
+        # Half done: between the halves the quarantine may have been replayed, or the contract changed.
         is_half_done = batch_id <= batches(spark, self.quarantine_path).get(stream, -1)
         if is_compared := is_half_done or self.overlap.is_possible(spark, stream):
             number = next_version(spark, self.quarantine_path)
@@ -120,14 +120,14 @@ class CuratedWriter:
             append_once(events.clicks(checked), self.clicks_path, batch_id, kept)
 
     def refuse_a_flood(self, spark: SparkSession) -> None:
-        """NonRetryableError when too many records were bad since a run ended well; all of them are stored by then."""
+        """NonRetryableError if too many records were bad since the last successful run; all are stored by then."""
         tally = Tally(spark, self.clicks_path)
         since = tally.total()
         if since.bad >= MIN_BAD_RECORDS and since.bad > self.max_bad_share * since.read:
             raise NonRetryableError(
                 f"{since.bad:,} of {since.read:,} records are bad, more than --max-bad-share {self.max_bad_share:g}, "
-                f"e.g. {since.example}. Everything is stored, the bad ones in {self.quarantine_path}: look at what the "
-                "producer sends; it is said again until a run with a higher max_bad_share has ended well"
+                f"e.g. {since.example}. Everything is stored, the bad ones in {self.quarantine_path}: check what the "
+                "producer sends; every run fails until one with a higher max_bad_share has succeeded"
             )
         tally.clear()
 
@@ -183,7 +183,7 @@ def run(options: argparse.Namespace) -> None:
 def _source(
     spark: SparkSession, options: argparse.Namespace, security: Security, checkpoint: str
 ) -> tuple[str, DataFrame]:
-    """What the records are read from, in words, and the stream of them."""
+    """The source of the records in words, and their stream."""
     if options.from_archive:
         path = tables.table_path(options.archive_path, tables.ARCHIVE)
         return path, archived_records(spark, path, options.topic)

@@ -1,4 +1,4 @@
-"""Where each table of the lake lies below its root folder, and what the two streams write. No Spark is imported."""
+"""Where each table of the lake is below its root folder, and what the two streams write. Imports no Spark."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CLINICAL_TREND: Final = "mart_realtime_clinical_trend_24h"
 ANOMALY_SESSIONS: Final = "mart_realtime_anomaly_sessions"
 HOT_MARTS: Final = (TRAFFIC_MINUTE, TOP_DOCS, CLINICAL_TREND, ANOMALY_SESSIONS)
 
-# A record's place in Kafka; it stands in all three tables.
+# A record's place in Kafka; in all three tables.
 _RECORD: Final = {"topic": "string", "partition": "int", "offset": "bigint", "kafka_ts": "timestamp"}
 # kafka_ts is in it because a topic that was deleted and recreated counts its offsets from 0 again.
 PLACE: Final = list(_RECORD)
@@ -45,9 +45,9 @@ CLICKS_COLUMNS: Final = {
     "title": "string",
     "url": "string",
     "doi": "string",
-    "clinical_areas": "array<string>",  # canonical names; empty when there is none
+    "clinical_areas": "array<string>",  # canonical names; empty if there is none
     "query": "string",
-    "documents": "array<bigint>",  # empty when there is none
+    "documents": "array<bigint>",  # empty if there is none
     "click_rank": "int",
     **_RECORD,
 }
@@ -64,13 +64,13 @@ QUARANTINE_COLUMNS: Final = {
 }
 QUARANTINE_SCHEMA: Final = _schema(QUARANTINE_COLUMNS)
 
-# A record after the contract has looked at it: a click, or what is quarantined of another record.
+# A record after the contract's check: a click, or what is quarantined of any other record.
 CHECKED_COLUMNS: Final = {
     **CLICKS_COLUMNS,
     "key": "binary",
     "value": "binary",
     "shift_ms": "bigint",
-    "reason": "string",  # null of a click
+    "reason": "string",  # null for a click
 }
 
 ARCHIVE_COLUMNS: Final = {

@@ -1,7 +1,7 @@
-"""How many records a stream read, and how many of them were bad, since a run of it ended with few enough bad ones.
+"""How many records a stream has read, and how many were bad, since its last run with few enough bad ones.
 
-A batch is noted before its rows are written, beside the table, by its stream and its id: when it runs again it is there
-already. So a run that stored bad records and died before it said so leaves them to be told by the next one.
+A batch is recorded before its rows are written, beside the table, by stream and id: if it runs again, it is there
+already. So if a run stores bad records and dies before it reports them, the next one does.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from jobs.spark.lease_files import files_in
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-FOLDER: Final = "_tally"  # a name that Delta passes over
+FOLDER: Final = "_tally"  # a name that Delta ignores
 
 
 @dataclass(frozen=True)
 class Count:
-    """Records that were read, the bad ones among them, and of one of these its reason and place."""
+    """Records read, how many were bad, and the reason and place of one of those."""
 
     read: int = 0
     bad: int = 0
@@ -31,23 +31,23 @@ class Count:
 
 
 class Tally:
-    """Of the one writer of the table in this folder."""
+    """The tally of the one writer of the table in this folder."""
 
     def __init__(self, spark: SparkSession, path: str) -> None:
 
         self._files = files_in(spark, f"{path}/{FOLDER}")
 
     def note(self, stream: str, batch_id: int, count: Count) -> None:
-        """A batch that is about to be written."""
+        """Record a batch that is about to be written."""
         self._files.create(f"{stream}-{batch_id}", json.dumps(asdict(count)).encode())
 
     def total(self) -> Count:
-        """Of all batches that are noted."""
+        """The sum of all recorded batches."""
         found = (self._files.read(name) for name in self._names())
         return sum((Count(**json.loads(content)) for content in found if content), Count())
 
     def clear(self) -> None:
-        """Somebody has heard of them, or there was nothing to hear."""
+        """Start over: the bad records were reported, or there were none."""
         for name in self._names():
             self._files.delete(name)
 

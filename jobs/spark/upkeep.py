@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 COMPACT_FROM: Final = 32  # small files too many
-SMALL_FILE: Final = 32 * 2**20  # bytes; larger ones stay as they are, else a table would be rewritten again and again
-KEEP_REPLACED_HOURS: Final = 7 * 24  # a reader or a stream that began before still finds the files it knows
+SMALL_FILE: Final = 32 * 2**20  # bytes; larger files stay as they are, else a table would be rewritten again and again
+KEEP_REPLACED_HOURS: Final = 7 * 24  # readers and streams that started earlier still find their files
 
 
 def compact(spark: SparkSession, path: str) -> bool:
-    """Put a table's small files together when they have become many, and delete the ones that were replaced long ago.
+    """Compact a table's small files once there are many, and delete the ones replaced long ago.
 
-    Whether they had.
+    Returns whether there were many.
 
     Readers and streams of the table do not notice. Only for the one writer of the table; Delta's own autoCompact
     rewrites a table without partitions after each batch.
@@ -34,7 +34,7 @@ def compact(spark: SparkSession, path: str) -> bool:
         spark.conf.set(f"spark.databricks.delta.optimize.{name}", str(size))
     spark.sql(f"OPTIMIZE {sql_name(path)}").collect()
     vacuum(spark, path)
-    say(f"put {len(small):,} small files of {path} together")
+    say(f"compacted {len(small):,} small files of {path}")
     return True
 
 

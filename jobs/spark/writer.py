@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 FEW_ROWS: Final = 50_000  # to be put into one file
-COMPARED: Final = "compared"  # instead of a stream's id: of two such appends at once Delta refuses one
+COMPARED: Final = "compared"  # instead of a stream's id: of two concurrent such appends Delta refuses one
 
 
 def stream_of(batch: DataFrame) -> str:
     """The id of the checkpoint that a micro-batch belongs to."""
     stream = batch.sparkSession.sparkContext.getLocalProperty("sql.streaming.queryId")
     if not stream:
-        raise RuntimeError("a micro-batch is known inside foreachBatch only")
+        raise RuntimeError("a micro-batch is known only inside foreachBatch")
     return stream
 
 
@@ -40,7 +40,7 @@ def missing(rows: DataFrame, *paths: str) -> DataFrame:
 
 
 def append_missing(rows: DataFrame, path: str) -> int:
-    """Append the records among `rows` (cached) that the Delta table does not hold; how many."""
+    """Append the records among `rows` (cached) that the Delta table lacks; returns how many."""
     number = next_version(rows.sparkSession, path)
     new = missing(rows, path).persist()
     try:
@@ -55,12 +55,12 @@ def append_missing(rows: DataFrame, path: str) -> int:
 def append_compared(rows: DataFrame, path: str, number: int, count: int) -> None:
     """Append rows that were compared with the table whose `next_version` was `number`; few (`count`) to one file.
 
-    JobError, and they are not appended, when the commit of a job that had hung has come in between.
+    JobError, and nothing is appended, if the commit of a job that had hung has come in between.
     """
     note = uuid.uuid4().hex
     append(rows, path, count, txnAppId=COMPARED, txnVersion=str(number), userMetadata=note)
     if next(commits(rows.sparkSession, path)).note != note:
-        raise JobError(f"{path}: a job that hung has written it after all; run this one again")
+        raise JobError(f"{path}: a job that hung has written to it after all; run this one again")
 
 
 def append_once(rows: DataFrame, path: str, batch_id: int, count: int | None = None) -> None:
@@ -69,9 +69,9 @@ def append_once(rows: DataFrame, path: str, batch_id: int, count: int | None = N
 
 
 def append(rows: DataFrame, path: str, count: int | None = None, **options: str) -> None:
-    """Append to a Delta table, which is made when there is none; few rows (`count`, if it is known) to one file.
+    """Append to a Delta table, creating it if needed; few rows (`count`, if known) go to one file.
 
-    A table of an earlier version of the stream has a folder a day, each of which gets one file, and may not note its
+    A table of an earlier version of the stream has a folder per day, each of which gets one file, and may not have its
     changes yet.
     """
     spark = rows.sparkSession
@@ -83,6 +83,6 @@ def append(rows: DataFrame, path: str, count: int | None = None, **options: str)
         if table.folders:
             rows, count = rows.repartition(*table.folders), None
     if count is not None and count < FEW_ROWS:
-        rows = rows.repartition(1)  # coalesce would let one task do all that comes before
+        rows = rows.repartition(1)  # coalesce would make one task do everything before it, too
     fence()
     rows.write.format("delta").mode("append").options(**options, **{CHANGE_FEED: "true"}).save(path)

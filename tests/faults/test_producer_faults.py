@@ -98,7 +98,7 @@ def test_a_producer_that_is_killed_goes_on_where_it_was(
                 time.sleep(chance.uniform(0, 0.5))
             run.kill()
             said = run.communicate()[0]
-        resumed += "goes on after them" in said
+        resumed += "continues after them" in said
         assert run.returncode in (-signal.SIGKILL, 0), said
         if run.returncode == 0 or "acknowledged, failed" in said:
             happened["too late"] += 1
@@ -109,7 +109,7 @@ def test_a_producer_that_is_killed_goes_on_where_it_was(
     with producing(kafka, log, topic) as run:
         said = run.communicate(timeout=120)[0]
     assert run.returncode == 0, said
-    resumed += "goes on after them" in said
+    resumed += "continues after them" in said
     twice += complete(kafka, log, topic)
     tell(f"kill -9 of the producer: {dict(happened)}; {resumed} runs went on; {twice} records twice")
     assert resumed

@@ -82,7 +82,7 @@ def test_what_is_acknowledged_is_sent_again_only_on_purpose(
     lines = len(lines_of(log))
     assert sent(produce(kafka)) == lines
     said = produce(kafka)
-    assert re.search(rf"{DAY}.json: its first \d+ lines are already sent and acknowledged", said)
+    assert re.search(rf"{DAY}.json: its first \d+ lines were already sent and acknowledged", said)
     assert said.rstrip().endswith(f"sent 0 lines of 2 days, acknowledged 0, failed 0; {lines} were already sent")
     assert len(records_of(kafka, topic)) == lines
     assert sent(produce(kafka, "--shift-weeks=-1")) == lines, "another replay is another one"
@@ -195,7 +195,7 @@ def test_a_line_too_long_for_kafka_is_red_each_time_and_all_others_are_sent_once
             produce(kafka)
         said = capsys.readouterr().out
         assert (f"warning: line 51 of {DAY}.json" in said) != again
-        assert (f"its first {len(lines) + 1} lines are already sent" in said) == again
+        assert (f"its first {len(lines) + 1} lines were already sent" in said) == again
     assert Counter(record.value for record in records_of(kafka, topic)) == Counter(lines_of(log)) - Counter(
         [b"x" * 2_000_000]
     )

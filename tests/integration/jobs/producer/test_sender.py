@@ -304,7 +304,7 @@ def test_a_topic_that_keeps_them_otherwise_is_used_and_reported(
 
 
 def test_a_topic_that_cannot_be_made_is_said(kafka: str, topic: str) -> None:
-    with pytest.raises(JobError, match=rf"does not let us send to {topic}: .*[Rr]eplication"):
+    with pytest.raises(JobError, match=rf"denies writing to {topic}: .*[Rr]eplication"):
         Sender(kafka, topic, Declared(replication=5))
 
 

@@ -131,7 +131,7 @@ def test_what_is_wrong_with_key_or_bucket_is_said_with_its_fix(on_s3: SparkSessi
 def test_wrong_key_of_a_job_that_only_reads_is_said_with_its_fix(on_s3: SparkSession) -> None:
     with pytest.raises(Py4JJavaError) as raised:
         Mart(on_s3, "s3a://wrong-secret/mart").written()
-    assert "correct the key in the connection aws_s3" in str(infrastructure_error(raised.value))
+    assert "correct the key of the connection aws_s3" in str(infrastructure_error(raised.value))
 
 
 class Disturbance:

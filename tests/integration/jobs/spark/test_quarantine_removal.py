@@ -177,7 +177,7 @@ def test_a_click_is_moved_with_its_bytes_and_comes_back_by_a_replay(
 def test_place_misspelt(text: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         quarantine.parser().parse_args(["--curated-path", "x", "--place", text])
-    assert "is not a place, write it as tripclick.clicks/0/4711" in capsys.readouterr().err
+    assert "is not a valid place: write it as tripclick.clicks/0/4711" in capsys.readouterr().err
 
 
 def test_the_incremental_marts_are_those_without_it(lake: Lake, capsys: pytest.CaptureFixture[str]) -> None:

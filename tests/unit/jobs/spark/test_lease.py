@@ -87,7 +87,7 @@ def test_holder_of_another_host_is_refused_by_name_until_it_renews_no_more(
     began = time.monotonic()
     lease_in(files).take()
     assert time.monotonic() - began > lease_module.EXPIRES_S
-    with pytest.raises(JobError, match="another job may write it"):
+    with pytest.raises(JobError, match="another job may be writing it"):
         holder.fence()
 
 

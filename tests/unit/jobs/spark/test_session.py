@@ -54,7 +54,7 @@ def test_refuses_another_time_zone_and_commits_without_a_condition(
     told: Any, name: str, value: str, needed: str
 ) -> None:
     told.setProperty(name, value)
-    with pytest.raises(JobError, match=f"was told {name}={value}, and the jobs need {needed}: take it out"):
+    with pytest.raises(JobError, match=f"sets {name}={value}, but the jobs need {needed}: remove it"):
         session("tests")
 
 
