@@ -1,0 +1,59 @@
+"""Libraries of which more is used than they promise: after an upgrade somebody compares, and writes the version here.
+
+PySpark's, Py4J's and Delta's are in jobs/spark/test_jvm.py and test_delta_log.py, and their parts in one module each.
+Ruff (SLF001) lets no other module use a name that begins with `_`.
+"""
+
+from __future__ import annotations
+
+import re
+from importlib.metadata import version
+
+import pytest
+from docker import APIClient
+
+from stack.settings import SUPERSET_LOCK
+
+USED = {
+    "docker": (
+        "7.2.0",
+        "pipeline_config/operators/docker.py: APIClient._post, _url and _result, by which a container's end is awaited "
+        "from before its start; create_host_config and create_container pass on what they do not know",
+    ),
+    "apache-airflow-providers-docker": (
+        "4.6.1",
+        "pipeline_config/operators/docker.py: DockerOperator.cli, container, docker_url, labels and mounts, and which "
+        "methods of the client it calls",
+    ),
+    "apache-airflow-providers-ssh": (
+        "7.0.1",
+        "pipeline_config/operators/ssh.py: SSHOperator.get_ssh_client and raise_for_status; the hook's "
+        "no_host_key_check and allow_host_key_change",
+    ),
+    "dag-factory": (
+        "1.1.0",
+        "pipeline_config/loader.py: DagBuilder, which load_yaml_dags calls with a copy of its own dialect",
+    ),
+    "apache-superset": (
+        "6.1.0",
+        "stack/superset_setup.py: ImportAssetsCommand, override_user, SqlaTable.fetch_metadata, the security manager's "
+        "roles; stack/superset_viewers.py: SupersetSecurityManager.raise_for_access and the attributes of a query "
+        "(stack/chart_queries.py)",
+    ),
+}
+
+
+def installed(library: str) -> str:
+    """Its version, as it is here or, for Superset's own environment, as that is locked."""
+    locked = re.search(rf"^{library}==(\S+)", SUPERSET_LOCK.read_text(encoding="utf-8"), re.MULTILINE)
+    return locked[1] if locked and library == "apache-superset" else version(library)
+
+
+@pytest.mark.parametrize("library", USED)
+def test_its_version_is_the_one_that_was_looked_at(library: str) -> None:
+    looked_at, compare = USED[library]
+    assert installed(library) == looked_at, f"compare, and then write the version here: {compare}"
+
+
+def test_what_is_used_of_docker_is_there() -> None:
+    assert all(callable(getattr(APIClient, name)) for name in ("_post", "_url", "_result", "attach_socket"))
