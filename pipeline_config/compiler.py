@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from pipeline_config.connection_types import FOR_JOBS
 from pipeline_config.model import JOB, Command, DagSettings, Environment, Group, Operator, Pipeline, Task, Value, Values
 from pipeline_config.project import Project, merge
 from pipeline_config.schedules import clock, until
@@ -16,7 +17,6 @@ from pipeline_config.schedules import clock, until
 MINUTES = "_minutes"
 MARKER = "EmptyOperator"  # `start` and `end`: what has nothing to do but to be first or last
 # A connection of one of these types is for the job, not for the operator: it travels as environment variables.
-JOB_CONNECTION_TYPES = ("aws", "postgres")
 # What `advanced` may not hold, since a task has a key of its own for it: that key by Airflow's argument.
 OWN_ARGUMENTS = {
     "task_id": "task_id",
@@ -146,7 +146,7 @@ class _Task:
         if self.operator.connection_type == "ssh":
             catalog = self.project.catalog.connections
             declared = self.pipeline.connections
-            result["job_connections"] = [name for name in declared if catalog[name].type in JOB_CONNECTION_TYPES]
+            result["job_connections"] = [name for name in declared if catalog[name].type in FOR_JOBS]
         return result
 
     def _command(self) -> dict[str, Any]:

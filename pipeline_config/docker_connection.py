@@ -68,5 +68,10 @@ def engine_tls(url: str, extra: Mapping[str, Any]) -> Tls:
     return Tls(client_cert=(certificate, key), ca_cert=authority, verify=True)
 
 
+def how_to_build(image: str, dockerfile: str) -> str:
+    """What to do when the engine has no such image."""
+    return f"build it there: docker build -f {dockerfile} -t {image} ." if dockerfile else "build it there, or pull it"
+
+
 def _given(extra: Mapping[str, Any]) -> list[str]:
     return [name for name in TLS_EXTRAS if extra.get(name)]

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline_config import parsers
-from pipeline_config.checks.commands import TAKES
+from pipeline_config.connection_types import TAKES
 from pipeline_config.for_job import help_of, jobs_of
 from pipeline_config.model import Pipeline
 from pipeline_config.project import Project

@@ -7,11 +7,11 @@ from collections import Counter
 from typing import Any
 
 from pipeline_config import parsers, templates
-from pipeline_config.checks.commands import TAKES
 from pipeline_config.checks.context import Context, Index
 from pipeline_config.checks.data import ONE_WRITER, connection_types
 from pipeline_config.checks.declared import task_templates
 from pipeline_config.compiler import MARKER
+from pipeline_config.connection_types import TAKES
 from pipeline_config.errors import CommandError
 from pipeline_config.flows import fits, flows, variables_of_options
 from pipeline_config.model import Pipeline, Place

@@ -347,6 +347,7 @@ class Catalog(Placed):
     variables: Mapping[str, Entry]
     connections: Mapping[str, Entry]
     pools: Mapping[str, Pool]
+    probes: Mapping[str, str]  # by a type, the module that says what preflight asks of it
 
     @classmethod
     def of(cls, place: Place, data: Mapping[str, Any]) -> Self:
@@ -356,6 +357,7 @@ class Catalog(Placed):
             variables=_members(Entry, place, data, "variables"),
             connections=_members(Entry, place, data, "connections"),
             pools=_members(Pool, place, data, "pools"),
+            probes=data.get("probes", {}),
         )
 
     @property

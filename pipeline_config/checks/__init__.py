@@ -22,6 +22,7 @@ __all__ = ["PIPELINE_CHECKS", "PROJECT_CHECKS", "check", "check_again"]
 PROJECT_CHECKS: tuple[Callable[[Project], Iterator[Problem]], ...] = (
     shared.examples,
     shared.environments,
+    shared.probes,
     operators.shared,
     operators.required,
     shared.timezone,

@@ -10,6 +10,7 @@ from typing import Any
 from pipeline_config import parsers, templates
 from pipeline_config.checks.context import FORMS, Context
 from pipeline_config.compiler import argv, instances, option_words
+from pipeline_config.connection_types import TAKES
 from pipeline_config.errors import RenderError
 from pipeline_config.model import Command, Task, Value, Values
 from pipeline_config.problem import Problem
@@ -18,7 +19,6 @@ from pipeline_config.schema import did_you_mean
 MAX_COMBINATIONS = 1000  # of a mapped task; Airflow's own limit (max_map_length) is 1024
 
 
-TAKES = {"ssh": "shell", "docker": "argv"}  # by the type of an operator's connection
 WORDS = {"shell": "a shell command", "argv": "a list of words"}
 
 

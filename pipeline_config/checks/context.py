@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import PurePosixPath
 from typing import Any
 
+from pipeline_config.connection_types import CONNECTION_TYPES
 from pipeline_config.flows import TaskFlow, flows
 from pipeline_config.model import Operator, Pipeline, Place, Task
 from pipeline_config.project import Project
@@ -30,12 +31,7 @@ FORMS = {
     "text": (re.compile(r".*", re.DOTALL), ""),
 }
 # The host of a connection, by its type in the catalog; others may have any.
-_HOST = r"[\w.-]+|[0-9a-fA-F]*:[0-9a-fA-F:.]+"
-HOSTS = {
-    "docker": (re.compile(rf"(?:tcp|https?|ssh)://\S+|unix:///\S+|{_HOST}"), "tcp://host:2375, unix:///path or a host"),
-    "ssh": (re.compile(_HOST), "a host name or an IP address, the port by itself"),
-    "postgres": (re.compile(_HOST), "a host name or an IP address, the port by itself"),
-}
+HOSTS = {name: (re.compile(one.host), one.host_hint) for name, one in CONNECTION_TYPES.items() if one.host}
 
 
 def name_of(document: Document) -> str:

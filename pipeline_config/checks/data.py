@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from pipeline_config.checks.context import Context
 from pipeline_config.checks.operators import before
-from pipeline_config.compiler import JOB_CONNECTION_TYPES
+from pipeline_config.connection_types import FOR_JOBS
 from pipeline_config.flows import TaskFlow, fits, is_known, variables_of_options
 from pipeline_config.job_contract import Data
 from pipeline_config.model import Task
@@ -107,7 +107,7 @@ def unneeded_connections(context: Context) -> Iterator[Problem]:
     needed = _needed(context, anywhere=True)
     for index, name in enumerate(context.pipeline.connections):
         its_type = context.project.catalog.connections[name].type
-        if needed and its_type in JOB_CONNECTION_TYPES and its_type not in needed:
+        if needed and its_type in FOR_JOBS and its_type not in needed:
             message = f"connection {name} is declared, but no job needs it"
             yield context.pipeline.at("connections", index).problem(message, "remove it")
 

@@ -11,7 +11,7 @@ import jinja2
 from pipeline_config import stand_ins, templates
 from pipeline_config.checks.commands import example
 from pipeline_config.checks.context import Context, texts
-from pipeline_config.compiler import JOB_CONNECTION_TYPES
+from pipeline_config.connection_types import FOR_JOBS
 from pipeline_config.errors import RenderError, UnknownError
 from pipeline_config.model import Place, Schema, Task
 from pipeline_config.problem import Problem
@@ -166,7 +166,7 @@ def _used(context: Context) -> dict[str, set[str]] | None:
         ):
             return None
         if context.connection_type(task) == "ssh":
-            connections.update(name for kind in JOB_CONNECTION_TYPES for name in catalog.connections_of(kind))
+            connections.update(name for kind in FOR_JOBS for name in catalog.connections_of(kind))
     for _, text, _ in task_templates(context):
         try:
             reads: Any = templates.reads(text)

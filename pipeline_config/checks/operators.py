@@ -9,6 +9,7 @@ from pipeline_config import classes
 from pipeline_config.checks.context import Context
 from pipeline_config.checks.dag import unknown_alerts
 from pipeline_config.compiler import MARKER, MINUTES, OWN_ARGUMENTS, operator_of
+from pipeline_config.connection_types import TAKES
 from pipeline_config.model import Operator, Place, Task, Value
 from pipeline_config.problem import Problem
 from pipeline_config.project import Project
@@ -16,7 +17,6 @@ from pipeline_config.schema import WORDS, did_you_mean, kind
 
 NOT_INSTALLED = ("airflow", "dagfactory")  # where files are checked and no DAG is built
 TIME_LIMIT = "execution_timeout_minutes"
-REMOTE_TYPES = ("ssh", "docker")  # what hangs there hangs here
 
 
 def operators(context: Context) -> Iterator[Problem]:
@@ -133,7 +133,7 @@ def limits(context: Context) -> Iterator[Problem]:
     """What runs on another machine has a time limit; each pool is in the catalog."""
     pools = context.project.catalog.pools
     for task in context.pipeline.tasks:
-        is_remote = context.connection_type(task) in REMOTE_TYPES
+        is_remote = context.connection_type(task) in TAKES
         if (is_remote or any(name.endswith("_conn_id") for name in task.advanced)) and not time_limits(context, task):
             hint = f"add {TIME_LIMIT}: to the task, or to its operator in pipelines/defaults.yaml"
             yield task.at("operator").problem(f"task {task.task_id!r} has no timeout", hint)

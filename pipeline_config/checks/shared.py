@@ -11,6 +11,7 @@ from pipeline_config import classes, templates
 from pipeline_config.checks.context import FORMS, HOSTS, texts
 from pipeline_config.checks.dag import zone
 from pipeline_config.checks.declared import SHELL_ARGUMENTS
+from pipeline_config.connection_types import CONNECTION_TYPES
 from pipeline_config.errors import RenderError, UnknownError
 from pipeline_config.model import JOB, Address, Entry, Environment, Place, Placed
 from pipeline_config.problem import Problem
@@ -130,6 +131,17 @@ def _placeholders(file: Place) -> Iterator[Problem]:
         elif rest != text and place.path[-1] not in (*SHELL_ARGUMENTS, "description"):
             message = f"{text!r} stays as it is: ${{…}} is filled in under variables and connections only"
             yield place.warning(message, "write the value itself")
+
+
+def probes(project: Project) -> Iterator[Problem]:
+    """Who says what preflight asks of a type is a module that is there, and the type one that there is."""
+    types = [*CONNECTION_TYPES, *FORMS]
+    for kind, module in project.catalog.probes.items():
+        place = project.catalog.at("probes", kind)
+        if kind not in types:
+            yield place.problem(f"there is no type {kind!r}", did_you_mean(kind, types), at_key=True)
+        elif not classes.has_module(module):
+            yield place.problem(f"there is no Python module {module!r}")
 
 
 def timezone(project: Project) -> Iterator[Problem]:

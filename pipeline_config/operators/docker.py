@@ -22,7 +22,7 @@ from requests.exceptions import RequestException
 from urllib3.connection import HTTPConnection
 from urllib3.exceptions import HTTPError
 
-from pipeline_config.docker_connection import engine_tls, engine_url
+from pipeline_config.docker_connection import engine_tls, engine_url, how_to_build
 from pipeline_config.job_contract import ENDS_WITH_STDIN
 from pipeline_config.operators.shared import RenderingNamesVariables, fail_for_good
 
@@ -110,16 +110,20 @@ class DockerOperator(RenderingNamesVariables, AirflowDockerOperator):
     """Runs a container on the engine of the connection `engine_conn_id` (Airflow's `docker_conn_id` is a registry's).
 
     `read_only_folders` of the engine's host are mounted at the same path, those that are not empty. The container is
-    stopped and removed however the task ends, also when its worker is killed.
+    stopped and removed however the task ends, also when its worker is killed. `dockerfile` is what the image is built
+    from, for whoever reads that the engine has none.
     """
 
     template_fields: Sequence[str] = (*AirflowDockerOperator.template_fields, "read_only_folders")
     template_ext: Sequence[str] = ()
 
-    def __init__(self, *, engine_conn_id: str, read_only_folders: Sequence[str] = (), **kwargs: Any) -> None:
+    def __init__(
+        self, *, engine_conn_id: str, read_only_folders: Sequence[str] = (), dockerfile: str = "", **kwargs: Any
+    ) -> None:
         super().__init__(auto_remove="never", **kwargs)
         self.engine_conn_id = engine_conn_id
         self.read_only_folders = read_only_folders
+        self.dockerfile = dockerfile
 
     @cached_property
     def cli(self) -> Engine:
@@ -177,7 +181,7 @@ class DockerOperator(RenderingNamesVariables, AirflowDockerOperator):
         elif "source path does not exist" in text:
             hint = "make that folder on the engine's host, or correct the variable that names it"
         elif "No such image" in text or "not found" in text.lower() or "pull access denied" in text:
-            hint = f"build it there: docker build -f jobs/producer/Dockerfile -t {self.image} ."
+            hint = how_to_build(self.image, self.dockerfile)
         else:
             hint = f"is the engine of connection {self.engine_conn_id} right and running?"
         return f"error: Docker engine {self.docker_url}, image {self.image}: {text.strip()}; {hint}"

@@ -10,23 +10,13 @@ from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowFailException
 from paramiko import BadHostKeyException, SSHClient, SSHException
 
+from pipeline_config.connection_types import CONNECTION_TYPES
 from pipeline_config.operators.shared import RenderingNamesVariables, fail_for_good
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection, Context
 
 LONGEST_COMMAND = 131_071  # Linux: 128 KiB an argument, its end included
-# What libpq and the AWS SDK read, by the connection's field.
-POSTGRES_ENVIRONMENT = {
-    "PGHOST": "host",
-    "PGPORT": "port",
-    "PGDATABASE": "schema",
-    "PGUSER": "login",
-    "PGPASSWORD": "password",
-}
-# What a connection's extra may hold besides; paths are those of the Spark server.
-EXTRA_ENVIRONMENT = {"AWS_REGION": "region_name", "PGSSLMODE": "sslmode", "PGSSLROOTCERT": "sslrootcert"}
-AWS_ENVIRONMENT = {"AWS_ACCESS_KEY_ID": "login", "AWS_SECRET_ACCESS_KEY": "password"}
 
 
 class SSHOperator(RenderingNamesVariables, AirflowSSHOperator):
@@ -91,7 +81,7 @@ def _refuse_what_cannot_travel(command: str) -> None:
 
 def connection_environment(connection: Connection) -> dict[str, str]:
     """A connection as environment variables; fields that it has not are left out."""
-    names = POSTGRES_ENVIRONMENT if connection.conn_type == "postgres" else AWS_ENVIRONMENT
-    values = {name: getattr(connection, field) for name, field in names.items()}
-    values |= {name: connection.extra_dejson.get(key) for name, key in EXTRA_ENVIRONMENT.items()}
+    known = CONNECTION_TYPES[connection.conn_type or ""]
+    values = {name: getattr(connection, field) for name, field in known.environment.items()}
+    values |= {name: connection.extra_dejson.get(key) for name, key in known.extra.items()}
     return {name: str(value) for name, value in values.items() if value not in (None, "")}

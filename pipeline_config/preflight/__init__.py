@@ -6,8 +6,9 @@ import json
 from dataclasses import asdict, replace
 
 from pipeline_config.model import Environment
-from pipeline_config.preflight import needs, settings
+from pipeline_config.preflight import settings
 from pipeline_config.preflight.probe import run_all
+from pipeline_config.preflight.uses import probes
 from pipeline_config.project import Project
 
 
@@ -19,7 +20,7 @@ def run(project: Project, environment: Environment, *, from_airflow: bool = Fals
     """
     known = settings.from_airflow(project) if from_airflow else settings.from_environment(project, environment)
     outcomes = []
-    for outcome in run_all(needs.probes(project, environment, known)):
+    for outcome in run_all(probes(project, environment, known)):
         outcomes.append(replace(outcome, found=known.masked(outcome.found)))
         if not as_json:
             print(outcomes[-1], flush=True)  # noqa: T201

@@ -1,29 +1,35 @@
-"""PostgreSQL: a login, and the rights that the jobs need on their tables."""
+"""PostgreSQL: a login."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jobs.spark.migrations import HISTORY, MIGRATIONS, OWNER, set_up
 from pipeline_config.preflight.probe import ANSWER_SECONDS, Failure, Probe
 from pipeline_config.preflight.settings import Connection, Settings, variable_of
+from pipeline_config.preflight.uses import Asked
 
 if TYPE_CHECKING:
     import psycopg
 
 
-def probes(settings: Settings, name: str) -> list[Probe]:
-    """One of the login, and one of the rights."""
-    fix = f"look at the server and its firewall, and at the address in {name}"
-    return [
-        Probe(name, lambda: _login(settings, name), fix),
-        Probe(f"{name} rights", lambda: _rights(settings, name), fix),
-    ]
+def ask(asked: Asked) -> list[Probe]:
+    """One of the login."""
+    return [signs_in(asked.settings, asked.name)]
+
+
+def signs_in(settings: Settings, name: str) -> Probe:
+    """The probe of the login."""
+    return Probe(name, lambda: _login(settings, name), fix_of(name))
+
+
+def fix_of(name: str) -> str:
+    """What to do when nothing answers."""
+    return f"look at the server and its firewall, and at the address in {name}"
 
 
 def _login(settings: Settings, name: str) -> str:
-    with _connect(settings, name) as session:
+    with connect(settings, name) as session:
         version = session.info.server_version // 10000
         connection = settings.connection(name)
         missing = _missing_authority(connection)
@@ -31,30 +37,8 @@ def _login(settings: Settings, name: str) -> str:
         return f"{_address(connection)}, PostgreSQL {version}{unchecked}"
 
 
-def _rights(settings: Settings, name: str) -> str:
-    try:
-        session = _connect(settings, name)
-    except Failure:
-        raise Failure(f"not tried, since {name} failed", f"fix {name} first") from None
-    with session:
-        user = settings.connection(name).login
-        found = set_up(session)
-        if not found.becomes_owner:
-            raise Failure(f"{user} may not become {OWNER}, who owns the tables", f"as superuser: {found.way_out}")
-        if found.creates:
-            raise Failure(f"{user} may make tables without being {OWNER}", f"as superuser: {found.way_out}")
-        pending = sorted({file.stem for file in MIGRATIONS.glob("*.sql")} - _applied(session))
-        return f"becomes {OWNER} to migrate; " + (f"to come: {', '.join(pending)}" if pending else "nothing is to come")
-
-
-def _applied(session: psycopg.Connection[Any]) -> set[str]:
-    """The migrations that this database has had; none while the login may not read of them: the next one lets it."""
-    if session.execute("SELECT has_table_privilege(to_regclass(%s), 'SELECT')", (HISTORY,)).fetchone() != (True,):
-        return set()
-    return {row[0] for row in session.execute(f"SELECT version FROM {HISTORY}".encode())}
-
-
-def _connect(settings: Settings, name: str) -> psycopg.Connection[Any]:
+def connect(settings: Settings, name: str) -> psycopg.Connection[Any]:
+    """A session that changes nothing; Failure says what the connection or the server lacks."""
     import psycopg
 
     connection = settings.connection(name)

@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
 from pipeline_config.preflight.probe import ANSWER_SECONDS, LIMIT_SECONDS, Caution, Failure, Once, Probe
 from pipeline_config.preflight.settings import Connection, Settings
+from pipeline_config.preflight.uses import Asked
 
 if TYPE_CHECKING:
     from docker import DockerClient
 
 
-def probes(settings: Settings, name: str, images: dict[str, list[str]]) -> list[Probe]:
+def ask(asked: Asked) -> list[Probe]:
+    """Of the engine, and of what its containers are made of and read."""
+    images: dict[str, list[str]] = {}
+    builds: dict[str, str] = {}
+    for use in asked.uses:
+        arguments = use.operator.arguments
+        if use.connection == asked.name and "image" in arguments:
+            image = str(arguments["image"])
+            folders = images.setdefault(image, [])
+            folders += [name for name, kind in use.variables.items() if kind == "path" and name not in folders]
+            builds[image] = str(arguments.get("dockerfile", ""))
+    return probes(asked.settings, asked.name, images, builds) if images else []
+
+
+def probes(settings: Settings, name: str, images: dict[str, list[str]], dockerfiles: Mapping[str, str]) -> list[Probe]:
     """One of the engine, one of each image, and one of each folder that an image's containers read.
 
-    Folders are variables that hold a path on the engine's host.
+    Folders are variables that hold a path on the engine's host; `dockerfiles` are those of the images that have one.
     """
     client = Once(name, lambda: _client(settings.connection(name), name))
     fix = f"look at the engine and its firewall, and at the address in {name}"
@@ -25,7 +41,7 @@ def probes(settings: Settings, name: str, images: dict[str, list[str]]) -> list[
 
     found = [Probe(name, engine, fix)]
     for image, folders in images.items():
-        identity = Once(f"image {image}", partial(_image, client, image))
+        identity = Once(f"image {image}", partial(_image, client, image, dockerfiles.get(image, "")))
         found.append(Probe(identity.what, identity.own, fix))
         # A container that starts needs longer than an answer.
         limit = 3 * LIMIT_SECONDS
@@ -68,14 +84,15 @@ def _client(connection: Connection, name: str) -> DockerClient:
     return client
 
 
-def _image(client: Once[DockerClient], image: str) -> str:
+def _image(client: Once[DockerClient], image: str, dockerfile: str) -> str:
     import docker
+
+    from pipeline_config import docker_connection
 
     try:
         identity: str = client.needed().images.get(image).short_id
     except docker.errors.ImageNotFound:
-        fix = f"build it there: docker build -f jobs/producer/Dockerfile -t {image} ."
-        raise Failure("the engine has no such image", fix) from None
+        raise Failure("the engine has no such image", docker_connection.how_to_build(image, dockerfile)) from None
     return identity
 
 

@@ -52,7 +52,8 @@ EXPLAIN = """
 import sys
 sys.path.insert(0, ".")
 from pipeline_config.operators.docker import DockerOperator
-operator = DockerOperator(task_id="t", engine_conn_id="docker_server0", image="producer:1")
+names = {"engine_conn_id": "docker_server0", "dockerfile": "jobs/producer/Dockerfile"}
+operator = DockerOperator(task_id="t", image="producer:1", **names)
 for words in sys.stdin.read().splitlines():
     print(operator._explain(Exception(words)), file=sys.stderr)
 """

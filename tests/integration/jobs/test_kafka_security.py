@@ -73,7 +73,7 @@ ssl.truststore.location={certificates}/ca.pem
 ASK = """
 import json, sys
 from dataclasses import replace
-from pipeline_config.preflight import kafka_cluster
+from jobs.preflight import kafka_cluster
 from pipeline_config.preflight.probe import run_all
 from pipeline_config.preflight.settings import Settings
 kafka_cluster.ANSWER_SECONDS = 30

@@ -24,10 +24,10 @@ from kafka import KafkaAdminClient
 from jobs.event import PARTITIONS, TOPIC
 from jobs.kafka_security import PLAINTEXT
 from jobs.kafka_topic import Declared, Tools
+from jobs.preflight import database
 from jobs.producer.topics import ensure_topics
 from jobs.spark.migrations import OWNER, migrate
 from pipeline_config import airflow_import, preflight
-from pipeline_config.preflight import database
 from pipeline_config.preflight.probe import Failure, Outcome, run_all
 from pipeline_config.preflight.settings import Connection, Settings
 from pipeline_config.preflight.ssh import Done, Login

@@ -11,11 +11,11 @@ import pytest
 from jobs.errors import NonRetryableError
 from jobs.kafka_security import PLAINTEXT, Security
 from jobs.kafka_topic import Declared, Tools, lacking
-from pipeline_config.preflight import kafka_cluster
-from pipeline_config.preflight.kafka_cluster import Cluster, Topic
-from pipeline_config.preflight.needs import Reader
+from jobs.preflight import kafka_cluster
+from jobs.preflight.kafka_cluster import Cluster, Topic, declared_by
 from pipeline_config.preflight.probe import Failure
 from pipeline_config.preflight.settings import from_environment
+from pipeline_config.preflight.uses import uses_of
 from pipeline_config.project import load_project
 
 DECLARED = Declared(3, 2, 7)
@@ -64,7 +64,7 @@ def test_the_command_keeps_each_replica_and_spreads_the_others() -> None:
 def test_preflight_compares_a_topic_with_what_production_declares() -> None:
     project = load_project()
     environment = project.environment("production")
-    given = Reader(project, environment).read().declared["KAFKA_BROKERS"]
+    given = declared_by(uses_of(project, environment))
     declared = kafka_cluster._declared(from_environment(project, environment), given)
     assert declared == DECLARED
 

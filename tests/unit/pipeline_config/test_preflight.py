@@ -12,19 +12,20 @@ from typing import Any
 
 import pytest
 
+from jobs.preflight import kafka_cluster, lake_program
+from jobs.preflight.spark_server import Needs, SparkServer, jars_of, spark_version
 from pipeline_config import preflight
 from pipeline_config.errors import CommandError
-from pipeline_config.preflight import kafka_cluster, lake_program
 from pipeline_config.preflight.engine import engine_url
 from pipeline_config.preflight.engine import probes as engine_probes
-from pipeline_config.preflight.needs import Reader, probes
 from pipeline_config.preflight.probe import Failure, Once, Outcome, Probe, run_all
 from pipeline_config.preflight.settings import Connection, Settings, connection_of, from_environment, printed_json
-from pipeline_config.preflight.spark_server import Needs, SparkServer, jars_of, spark_version
+from pipeline_config.preflight.uses import Asked, probes, uses_of
 from pipeline_config.project import ROOT, load_project
 from stack.settings import SPARK_JARS
 
 PASSWORD = "not-to-be-printed"
+CONNECTIONS = ("docker_server0", "spark_ssh")
 
 
 def test_probes_run_at_the_same_time_and_answer_in_their_order() -> None:
@@ -159,14 +160,17 @@ def test_secrets_are_masked_whatever_a_library_says() -> None:
 
 def test_what_is_asked_is_what_the_tasks_use() -> None:
     project = load_project()
-    used = Reader(project, project.environment("production")).read()
-    assert used.topics == {"KAFKA_BROKERS": ["tripclick.clicks"]}
-    assert used.security == {"KAFKA_BROKERS": "KAFKA_SECURITY_PATH"}
-    assert used.containers == {"docker_server0": {"tripclick-producer:0.1.0": ["WEBSERVER_INGESTION_PATH"]}}
+    uses = list(uses_of(project, project.environment("production")))
+    asked = Asked(ROOT, Settings({}, {}, ""), "", uses)
+    assert {topic for use in uses for topic in use.topics} == {"tripclick.clicks"}
+    assert asked.read("kafka_security") == ["KAFKA_SECURITY_PATH"]
+    producer, spark = (replace(asked, uses=[use for use in uses if use.connection == name]) for name in CONNECTIONS)
+    assert {use.operator.arguments["image"] for use in producer.uses} == {"tripclick-producer:0.1.0"}
+    assert producer.read("path") == ["WEBSERVER_INGESTION_PATH"]
     lake = ["S3_ANALYTICS_MART_PATH", "S3_ARCHIVE_RAW_PATH", "S3_CHECKPOINT_PATH", "S3_CURATED_STREAM_PATH"]
-    needs = used.spark["spark_ssh"]
-    assert sorted(needs.paths) == lake
-    assert (needs.projects, needs.postgres, needs.aws) == (["SPARK_PROJECT_PATH"], ["postgres_gold"], ["aws_s3"])
+    assert sorted(spark.read("path")) == lake
+    assert spark.commands_read("path") == ["SPARK_PROJECT_PATH"]
+    assert (spark.declared("postgres"), spark.declared("aws")) == (["postgres_gold"], ["aws_s3"])
 
 
 def test_the_path_of_client_properties_may_be_empty_but_not_missing() -> None:
@@ -243,7 +247,7 @@ def test_an_engine_in_plaintext_is_refused_and_where_that_is_meant_a_warning(mon
         for extra in extras:
             connection = Connection("127.0.0.1", server.server_address[1], extra=extra)
             settings = Settings({}, {"engine": connection}, "Airflow")
-            said += [str(outcome) for outcome in run_all(engine_probes(settings, "engine", {}))]
+            said += [str(outcome) for outcome in run_all(engine_probes(settings, "engine", {}, {}))]
         server.shutdown()
     assert all(line.startswith("failed") and "whoever reaches it is root on its host" in line for line in said[:2])
     assert all(

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pipeline_config.preflight import database
+from jobs.preflight import database
 from pipeline_config.preflight.probe import run_all
 from pipeline_config.preflight.settings import Connection, Settings
 from pipeline_config.project import ROOT

@@ -6,16 +6,16 @@ import hashlib
 import re
 import shlex
 import tomllib
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from pipeline_config.preflight.lake import Lake
-from pipeline_config.preflight.probe import LIMIT_SECONDS, Failure, Once, Probe
+from jobs.preflight.lake import Lake
+from pipeline_config.preflight.probe import LIMIT_SECONDS, Failure, Probe
 from pipeline_config.preflight.settings import Settings
-from pipeline_config.preflight.ssh import Login
+from pipeline_config.preflight.ssh_server import SshServer
+from pipeline_config.preflight.uses import Asked
 
 JVM_LIMIT = 3 * LIMIT_SECONDS  # a JVM starts in seconds, of several at a time on a small server
 SUMS = "cd {project} && find jobs -type f \\( -name '*.py' -o -name '*.sql' \\) -exec sha256sum {{}} +"
@@ -36,33 +36,37 @@ class Needs:
     aws: list[str] = field(default_factory=list)
 
 
+def ask(asked: Asked) -> list[Probe]:
+    """Of the server whose login the connection is, and of what its jobs read and write."""
+    its = replace(asked, uses=[use for use in asked.uses if use.connection == asked.name])
+    needs = Needs(its.commands_read("path"), its.read("path"), its.declared("postgres"), its.declared("aws"))
+    return SparkServer(asked.root, asked.settings, asked.name, needs).probes() if its.uses else []
+
+
 class SparkServer:
     """The probes of one server."""
 
     def __init__(self, root: Path, settings: Settings, name: str, needs: Needs) -> None:
         self.root = root
         self.settings = settings
-        self.name = name
         self.needs = needs
-        self._login = Once(name, lambda: Login(name, settings.connection(name)))
+        self._server = SshServer(settings, name)
+        self._login = self._server.login
 
     def probes(self) -> list[Probe]:
         """The login first; the others wait for it."""
-        needs = self.needs
-        fix = f"look at sshd there and its firewall, and at the address in {self.name}"
+        needs, probe = self.needs, self._server.probe
+        types = [kind for kind, names in (("postgres", needs.postgres), ("aws", needs.aws)) if names]
         return [
-            Probe(self.name, lambda: f"{self._login.own().address}, host key as expected", fix),
-            self._probe("Spark", self._spark, JVM_LIMIT),
-            *([self._probe("AcceptEnv", self._accepted)] if needs.postgres or needs.aws else []),
-            self._probe("Python packages", self._packages),
-            *(Probe(variable, partial(self._project, variable), fix, 2 * LIMIT_SECONDS) for variable in needs.projects),
-            *(self._probe("jobs", partial(self._jobs, variable)) for variable in needs.projects),
-            *(self._probe("jars", partial(self._jars, variable)) for variable in needs.projects),
+            self._server.signs_in(),
+            probe("Spark", self._spark, JVM_LIMIT),
+            *self._server.accepts(types),
+            probe("Python packages", self._packages),
+            *self._server.folders(needs.projects),
+            *(probe("jobs", partial(self._jobs, variable)) for variable in needs.projects),
+            *(probe("jars", partial(self._jars, variable)) for variable in needs.projects),
             *Lake(self.settings, self._login, needs.paths, needs.projects, needs.aws).probes(),
         ]
-
-    def _probe(self, what: str, run: Callable[[], str], limit: float = 2 * LIMIT_SECONDS) -> Probe:
-        return Probe(f"{self.name} {what}", run, f"{self.name} is slow or hangs: log in and look", limit)
 
     def _spark(self) -> str:
         wanted = spark_version(self.root)
@@ -74,19 +78,6 @@ class SparkServer:
         if found[1] != wanted:
             raise Failure(f"version {found[1]} instead of {wanted}", fix)
         return found[1]
-
-    def _accepted(self) -> str:
-        """The jobs' secrets travel as environment variables, which sshd drops without a word unless told otherwise."""
-        names = {"PGPASSWORD": self.needs.postgres, "AWS_SECRET_ACCESS_KEY": self.needs.aws}
-        sent = {name: "preflight" for name, connections in names.items() if connections}
-        # printenv would show secrets that the server itself sets; this shows whether ours arrived.
-        command = "; ".join(f'test "${name}" = preflight || echo {name}' for name in sent)
-        said = self._login.needed().run(command, environment=sent).output.split()
-        missing = [name for name in sent if name in said]
-        if missing:
-            fix = "add `AcceptEnv PG* AWS_*` to sshd_config there and reload sshd"
-            raise Failure(f"sshd does not take {', '.join(missing)}", fix)
-        return f"sshd takes {', '.join(sent)}"
 
     def _packages(self) -> str:
         done = self._login.needed().run(PYTHON)
@@ -111,13 +102,6 @@ class SparkServer:
             message = f"not the code of this machine: {first} {state}{more}"
             raise Failure(message, f"check out the same commit in {project} there")
         return f"{len(ours)} files in {project}, the same as here"
-
-    def _project(self, variable: str) -> str:
-        project = self.settings.variable(variable)
-        done = self._login.needed().run(f"cd {shlex.quote(project)}")
-        if done.code:
-            raise Failure(done.last_line, f"put the repository there, or correct {variable}")
-        return f"{project}, a folder on {self.name}"
 
     def _jars(self, variable: str) -> str:
         project = self.settings.variable(variable)

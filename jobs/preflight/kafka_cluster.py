@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from jobs.kafka_topic import Declared, Tools, lacking
 from jobs.spark.kafka_records import require_broker
 from pipeline_config.preflight.probe import ANSWER_SECONDS, Failure, Once, Probe
 from pipeline_config.preflight.settings import Settings
+from pipeline_config.preflight.uses import Asked, Use
 from pipeline_config.templates import reads
 
 if TYPE_CHECKING:
@@ -39,6 +40,19 @@ class Cluster:
 
     nodes: list[int]
     topics: dict[str, Topic]
+
+
+def ask(asked: Asked) -> list[Probe]:
+    """Of the brokers that the variable names, and of the topics that jobs read and write there."""
+    topics = list(dict.fromkeys(name for use in asked.uses for name in use.topics))
+    security = asked.read("kafka_security")
+    return probes(asked.settings, asked.name, topics, security[0] if security else None, declared_by(asked.uses))
+
+
+def declared_by(uses: Iterable[Use]) -> dict[str, str]:
+    """What producers are given of DECLARED: a number each, or a template that reads one variable."""
+    given = {name: use.options[name] for use in uses for name in DECLARED if name in use.options}
+    return {name: text for name, text in given.items() if text.isdecimal() or len(reads(text).variables) == 1}
 
 
 def probes(

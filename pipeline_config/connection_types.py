@@ -1,0 +1,62 @@
+"""What this package knows of each type of connection, in one place. A new type is an entry here, and in the schema."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+_NAME = r"[\w.-]+|[0-9a-fA-F]*:[0-9a-fA-F:.]+"
+_NAME_HINT = "a host name or an IP address, the port by itself"
+
+
+@dataclass(frozen=True)
+class ConnectionType:
+    """`host` is the form that an address needs, "" for any.
+
+    `takes` is what an operator of such a connection runs; it needs a timeout, for what hangs there hangs here. A
+    connection without it is for jobs: `environment` are the variables by which it reaches one over SSH, `extra` those
+    of its extra, each with the field that it is of. `preflight` is the module that asks whether it answers.
+    """
+
+    host: str = ""
+    host_hint: str = ""
+    takes: Literal["shell", "argv", ""] = ""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    extra: Mapping[str, str] = field(default_factory=dict)
+    preflight: str = ""
+
+
+CONNECTION_TYPES = {
+    "docker": ConnectionType(
+        host=rf"(?:tcp|https?|ssh)://\S+|unix:///\S+|{_NAME}",
+        host_hint="tcp://host:2375, unix:///path or a host",
+        takes="argv",
+        preflight="pipeline_config.preflight.engine",
+    ),
+    "ssh": ConnectionType(
+        host=_NAME, host_hint=_NAME_HINT, takes="shell", preflight="pipeline_config.preflight.ssh_server"
+    ),
+    # What the AWS SDK reads, and libpq; paths are those of the SSH server.
+    "aws": ConnectionType(
+        environment={"AWS_ACCESS_KEY_ID": "login", "AWS_SECRET_ACCESS_KEY": "password"},
+        extra={"AWS_REGION": "region_name"},
+    ),
+    "postgres": ConnectionType(
+        host=_NAME,
+        host_hint=_NAME_HINT,
+        environment={
+            "PGHOST": "host",
+            "PGPORT": "port",
+            "PGDATABASE": "schema",
+            "PGUSER": "login",
+            "PGPASSWORD": "password",
+        },
+        extra={"PGSSLMODE": "sslmode", "PGSSLROOTCERT": "sslrootcert"},
+        preflight="pipeline_config.preflight.database",
+    ),
+}
+ACCEPTED = "PG* AWS_*"  # all variables of `environment` and `extra`, as sshd is told of them
+# What an operator of a connection runs, and the connections that travel with a job.
+TAKES = {name: one.takes for name, one in CONNECTION_TYPES.items() if one.takes}
+FOR_JOBS = tuple(name for name, one in CONNECTION_TYPES.items() if one.environment)

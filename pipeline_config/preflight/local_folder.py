@@ -1,0 +1,29 @@
+"""A folder that a task of this machine reads, as where there is no Docker engine."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+
+from pipeline_config.connection_types import TAKES
+from pipeline_config.preflight.probe import Failure, Probe
+from pipeline_config.preflight.settings import Settings
+from pipeline_config.preflight.uses import Asked, Use
+
+
+def ask(asked: Asked) -> list[Probe]:
+    """One of the folder, if a local process is given it."""
+    used = any(asked.name in use.variables and _is_local(use) for use in asked.uses)
+    return [Probe(asked.name, partial(_readable, asked.settings, asked.name), "")] if used else []
+
+
+def _is_local(use: Use) -> bool:
+    return TAKES.get(use.operator.connection_type or "") != "shell" and "image" not in use.operator.arguments
+
+
+def _readable(settings: Settings, variable: str) -> str:
+    folder = settings.variable(variable)
+    try:
+        return f"{folder}, {len(os.listdir(folder))} files"  # noqa: PTH208 (a list says at once what a Path says late)
+    except OSError as error:
+        raise Failure(f"{folder}: {error.strerror}", f"make it on this machine, or correct {variable}") from None
