@@ -199,7 +199,7 @@ def _new(options: argparse.Namespace) -> int:
     if options.name is not None:
         if options.dag != "job" or options.job or options.schedule or options.folder:
             raise CommandError("write `new DAG` for a pipeline, or `new job NAME` for a job")
-        path = new_job(root, options.name)
+        path = new_job(load_project(root), options.name)
         print(f"{path}: change it, then `python -m pipeline_config new DAG --job {path.stem}`")  # noqa: T201
         return 0
     project = _right_project(options) if options.job else load_project(root)

@@ -43,7 +43,7 @@ def pipeline_for(project: Project, job: str, dag_id: str, schedule: str | None) 
     read = {name for _, text, _ in task_templates(context) for name in templates.reads(text).variables}
     return {
         **top,
-        "tags": ["tripclick"],
+        **({"tags": tags} if (tags := shared_tags(project)) else {}),
         "variables": [name for name in project.catalog.variables if name in read],
         "connections": [*connection, *_connections(project, needed)],
         **({"params": params} if params else {}),
@@ -53,6 +53,12 @@ def pipeline_for(project: Project, job: str, dag_id: str, schedule: str | None) 
             {"task_id": "end", "operator": MARKER, "dependencies": [job]},
         ],
     }
+
+
+def shared_tags(project: Project) -> list[str]:
+    """The tags that all pipelines have."""
+    tags = [pipeline.tags for pipeline in project.pipelines]
+    return [tag for tag in tags[0] if all(tag in others for others in tags)] if tags else []
 
 
 def jobs_of(project: Project) -> dict[str, tuple[str, argparse.ArgumentParser]]:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from pipeline_config import yaml_text
 from pipeline_config.errors import CommandError
-from pipeline_config.for_job import pipeline_for
+from pipeline_config.for_job import pipeline_for, shared_tags
+from pipeline_config.model import JOB
 from pipeline_config.project import Project
 from pipeline_config.schema import schema_of
 
@@ -17,47 +18,15 @@ EMPTY = """\
 dag_id: {dag_id}
 description: What this DAG is for, in one line
 schedule: {schedule}
-tags: [tripclick]
-tasks:
+{tags}tasks:
   - task_id: start
     operator: EmptyOperator
-  # What it does comes here; `python -m pipeline_config explain KEY` says what a key is for.
+  # What it does comes here; `explain KEY` says what a key is for.
   - task_id: end
     operator: EmptyOperator
     dependencies: [start]
 """
-JOB = '''\
-"""Curated clicks → what this job is for, in one line."""
-
-from __future__ import annotations
-
-import argparse
-import sys
-
-from jobs.cli import Data, flow, main
-from jobs.console import say
-from jobs.spark import tables
-from jobs.spark.session import session
-
-
-def parser() -> argparse.ArgumentParser:
-    """The command line."""
-    result = argparse.ArgumentParser(prog="{name}", description=__doc__)
-    result.add_argument("--curated-path", required=True, help="root folder of the curated stream")
-    flow(result, reads=[Data("lake", tables.table_path("{{curated-path}}", tables.CLICKS))], writes=[])
-    return result
-
-
-def run(options: argparse.Namespace) -> None:
-    """Read, transform, write."""
-    spark = session("{name}")
-    clicks = spark.read.format("delta").load(tables.table_path(options.curated_path, tables.CLICKS))
-    say(f"{{clicks.count():,}} clicks")
-
-
-if __name__ == "__main__":
-    sys.exit(main(parser(), run))
-'''
+TEMPLATE = "new_job.template"  # beside a project's own jobs; without one, that of this package
 
 
 def new(project: Project, dag_id: str, folder: str, schedule: str | None = None, job: str | None = None) -> Path:
@@ -67,7 +36,9 @@ def new(project: Project, dag_id: str, folder: str, schedule: str | None = None,
     """
     path = place(project, dag_id, folder)
     if job is None:
-        text = EMPTY.format(dag_id=dag_id, schedule=yaml_text.inline(schedule))
+        shared = shared_tags(project)
+        tags = f"tags: {yaml_text.inline(shared)}\n" if shared else ""
+        text = EMPTY.format(dag_id=dag_id, schedule=yaml_text.inline(schedule), tags=tags)
     else:
         text = "\n".join(yaml_text.mapping(pipeline_for(project, job, dag_id, schedule))) + "\n"
     return write(path, modeline(project, path) + text)
@@ -99,12 +70,27 @@ def modeline(project: Project, path: Path) -> str:
     return MODELINE.format(up="../" * len(path.relative_to(project.root).parent.parts), dag_id=path.stem)
 
 
-def new_job(root: Path, name: str) -> Path:
-    """Write jobs/spark/`name`.py, a job that counts the curated clicks, and return its path. Raises CommandError."""
+def new_job(project: Project, name: str) -> Path:
+    """Write a job of that name beside the others, and return its path. Raises CommandError."""
     pattern = schema_of("pipeline")["properties"]["tasks"]["items"]["properties"]["job"]["pattern"]
     if not re.fullmatch(pattern, name) or keyword.iskeyword(name):
         raise CommandError(f"{name!r} cannot be a job's name: it has to have the form {pattern}")
-    return write(root / "jobs" / "spark" / f"{name}.py", JOB.format(name=name))
+    folder = project.root / _jobs(project)
+    own = folder / TEMPLATE
+    template = own if own.exists() else Path(__file__).with_name(TEMPLATE)
+    return write(folder / f"{name}.py", template.read_text(encoding="utf-8").replace(JOB, name))
+
+
+def _jobs(project: Project) -> str:
+    """The folder in which each job is a file of its own, of the first command that has one."""
+    if project.defaults_file.problems:
+        raise CommandError(f"where jobs lie says defaults.yaml: {project.defaults_file.problems[0]}")
+    ending = f".{JOB}"
+    modules = [command.module for command in project.defaults.commands.values()]
+    packages = [module.removesuffix(ending) for module in modules if module.endswith(ending)]
+    if not packages:
+        raise CommandError(f"in defaults.yaml no command's module ends in {ending}, where each job is a file")
+    return packages[0].replace(".", "/")
 
 
 def write(path: Path, text: str) -> Path:

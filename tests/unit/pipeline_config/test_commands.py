@@ -197,6 +197,8 @@ def test_a_new_pipeline_has_what_its_job_and_the_other_pipelines_say(ninth: Path
 def test_a_new_job_and_a_pipeline_for_it_pass_the_checks(
     ninth: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    (ninth / "jobs/spark").mkdir(parents=True)
+    shutil.copy(ROOT / "jobs/spark/new_job.template", ninth / "jobs/spark")
     assert main(["new", "job", "count_clicks", "--root", str(ninth)]) == 0
     assert "new DAG --job count_clicks`" in capsys.readouterr().out
     job = ninth / "jobs/spark/count_clicks.py"
