@@ -190,7 +190,7 @@ def test_a_new_pipeline_has_what_its_job_and_the_other_pipelines_say(ninth: Path
         "type": "number",
         "minimum": 1,
         "default": 1.25,
-        "description": "Refuse a table with fewer rows than PostgreSQL has of it, divided by this",
+        "description": "Refuse a table with fewer rows than PostgreSQL has, divided by this",
     }
 
 
