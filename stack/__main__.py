@@ -10,7 +10,7 @@ from stack.errors import StackError
 
 
 def main() -> int:
-    """Run one command; 0 when all is well."""
+    """Run one command; 0 on success."""
     commands = {
         "up": _up,
         "down": _down,
@@ -29,11 +29,11 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return 1
     except KeyboardInterrupt:
-        print("stopped by you; `make up` goes on from here, `make down` stops what runs", file=sys.stderr)  # noqa: T201
+        print("interrupted; `make up` continues from here, `make down` stops what is running", file=sys.stderr)  # noqa: T201
         return 130
 
 
-# Each command imports what it needs: `install` runs before there is anything but Python's own library.
+# Each command imports what it needs: `install` runs when there is only Python's standard library.
 def _up() -> int:
     from stack.stack import Stack
 

@@ -1,4 +1,4 @@
-"""The few calls of Airflow's REST API that the demo and the end-to-end tests make."""
+"""The few calls of Airflow's REST API that the demo and the end-to-end tests need."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class AirflowApi:
         self._token = ""
 
     def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
-        """One call of /api/v2, or of a path that starts with /; raises StackError with Airflow's own words."""
+        """One call of /api/v2, or of a path that starts with /; raises StackError with Airflow's own message."""
         try:
             whole = path if path.startswith("/") else f"/api/v2/{path}"
             return self._send(method, whole, body, {"Authorization": f"Bearer {self.token()}"})
@@ -52,21 +52,21 @@ class AirflowApi:
         return [dag["dag_id"] for dag in self.call("GET", "dags?limit=100")["dags"]]
 
     def dag(self, dag_id: str) -> dict[str, Any]:
-        """What Airflow has of a DAG."""
+        """Airflow's details of a DAG."""
         found: dict[str, Any] = self.call("GET", f"dags/{dag_id}")
         return found
 
     def import_errors(self) -> list[str]:
-        """What the Import Errors dialog shows."""
+        """The contents of the Import Errors dialog."""
         return [error["stack_trace"] for error in self.call("GET", "importErrors")["import_errors"]]
 
     def trigger(self, dag_id: str, params: dict[str, Any]) -> str:
-        """Start a run with these params; its run id."""
+        """Start a run with these params; returns its run id."""
         run = self.call("POST", f"dags/{dag_id}/dagRuns", {"logical_date": None, "conf": params})
         return str(run["dag_run_id"])
 
     def wait(self, is_so: Callable[[], Any], what: str, limit_seconds: float = 60) -> float:
-        """Ask until `is_so` is true; how many seconds it took. StackError when the limit is over."""
+        """Poll until `is_so` is true; returns how many seconds it took. StackError after the limit."""
         started = time.monotonic()
         while not is_so():
             if time.monotonic() - started > limit_seconds:
@@ -75,7 +75,7 @@ class AirflowApi:
         return time.monotonic() - started
 
     def run_state(self, dag_id: str, run_id: str) -> str | None:
-        """queued, running, success or failed; None when there is no such run (yet)."""
+        """queued, running, success or failed; None if there is no such run (yet)."""
         runs = self.call("GET", f"dags/{dag_id}/dagRuns?run_id_pattern={urllib.parse.quote(run_id)}&limit=100")
         return next((run["state"] for run in runs["dag_runs"] if run["dag_run_id"] == run_id), None)
 
@@ -91,13 +91,13 @@ class AirflowApi:
         return [_line(entry) for entry in content]
 
     def scheduler_words(self, dag_id: str, run_id: str, task: Task) -> list[str]:
-        """What Airflow itself did to a task from outside (its log does not have it), as the audit log has it."""
+        """What Airflow itself did to a task (not in the task's log), from the audit log."""
         query = urllib.parse.urlencode({"dag_id": dag_id, "run_id": run_id, "task_id": task.task_id})
         events = self.call("GET", f"eventLogs?{query}")["event_logs"]
         return [f"{event['event']}: {event['extra']}" for event in events if event["extra"]]
 
     def token(self) -> str:
-        """What a client of the API shows."""
+        """The headers of an API client."""
         if not self._token:
             self._token = str(self._send("POST", "/auth/token", self._credentials, {})["access_token"])
         return self._token
@@ -114,7 +114,7 @@ class AirflowApi:
 
 
 def _line(entry: Any) -> str:
-    """An entry of a task's log as text, with the exception that it carries."""
+    """An entry of a task's log as text, with its exception."""
     if not isinstance(entry, dict):
         return str(entry)
     raised = [f"{error['exc_type']}: {error['exc_value']}" for error in entry.get("error_detail") or []]

@@ -1,6 +1,6 @@
 """`airflow_commands.py JSON`: commands of Airflow, each a list of words, one after the other until one fails.
 
-All in one process: what a command takes is mostly Airflow's start.
+All in one process, since a command mostly waits for Airflow to start.
 """
 
 from __future__ import annotations

@@ -77,7 +77,7 @@ class Airflow(Server):
         }
 
     def prepare(self) -> None:
-        """Write the settings; make or migrate the database when Airflow's version has changed."""
+        """Write the settings; create or migrate the database if Airflow's version has changed."""
         passwords = self._folder / "passwords.json"
         write_private(passwords, json.dumps({AIRFLOW_USER: self.login[2]}))
         parser = configparser.ConfigParser(interpolation=None)
@@ -96,10 +96,10 @@ class Airflow(Server):
     def import_settings(self, secrets: Mapping[str, Mapping[str, Any]]) -> None:
         """Give Airflow the environment's variables, pools and connections, and `secrets` (fields by connection id).
 
-        Only when they have changed, so that what somebody edits in Airflow's UI stays.
+        Only if they have changed, so that edits in Airflow's UI stay.
         """
         folder = self._folder / "import"
-        shutil.rmtree(folder, ignore_errors=True)  # the values of another time
+        shutil.rmtree(folder, ignore_errors=True)  # left from an earlier start
         writer = [sys.executable, "-m", "pipeline_config", "import-airflow", "--environment", self.pipeline_environment]
         self._run("pipeline_config import-airflow", [*writer, "--output", str(folder)])
         connections = json.loads((folder / "connections.json").read_text(encoding="utf-8"))
@@ -121,14 +121,14 @@ class Airflow(Server):
         private.unlink()
 
     def start(self) -> None:
-        """Start; restart when it runs in another pipeline environment."""
+        """Start; restart if it runs in another pipeline environment."""
         if self._changed("environment", self.pipeline_environment):
             self.stop()
         super().start()
         self._done("environment", self.pipeline_environment)
 
     def probe(self) -> bool:
-        """Its own health page says that all four are well."""
+        """Its health page reports all four as healthy."""
         connection = http.client.HTTPConnection(HOST, self.home.port("airflow"), timeout=5)
         try:
             connection.request("GET", "/api/v2/monitor/health")
@@ -182,7 +182,7 @@ class Airflow(Server):
                 "min_file_process_interval": "5",
                 "parsing_processes": "1",
                 "print_stats_interval": "0",
-                "stale_dag_threshold": "5",  # a DAG whose file is gone goes from the list within seconds, too
+                "stale_dag_threshold": "5",  # a DAG whose file is gone disappears within seconds, too
             },
             "scheduler": {"parsing_cleanup_interval": "5"},
             "logging": {"base_log_folder": str(self.home.folder("airflow", "logs")), "colored_console_log": "False"},
@@ -205,5 +205,5 @@ class Airflow(Server):
 
 
 def _airflow() -> list[str]:
-    # -P: the folder that this process was started in must not go before the project that Airflow runs.
+    # -P: the folder that this process was started in must not precede the project that Airflow runs.
     return [sys.executable, "-P", "-m", "airflow"]

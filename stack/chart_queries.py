@@ -1,6 +1,6 @@
 """What a dashboard's page may ask of PostgreSQL: the queries of its charts and filters, narrowed as its filters narrow.
 
-A page makes its queries in the browser, so whoever reads it can send others. Run by Superset's Python, too.
+A page builds its queries in the browser, so its readers can send others. Also run by Superset's Python.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def narrowed_by(params: Mapping[str, Any]) -> list[str]:
 
 
 def chart_refusal(query: Mapping[str, Any], params: Mapping[str, Any], filtered: set[str]) -> str:
-    """Why this query (the attributes of Superset's QueryObject) is none of the chart with `params`; "" when it is.
+    """Why this query (the attributes of Superset's QueryObject) is none of the chart with `params`; "" if it is.
 
     `filtered` are the columns that its dashboard's filters narrow.
     """
@@ -49,14 +49,14 @@ def chart_refusal(query: Mapping[str, Any], params: Mapping[str, Any], filtered:
 
 
 def filter_refusal(query: Mapping[str, Any], column: str) -> str:
-    """Why this query is none of a filter that offers the values of `column`; "" when it is."""
+    """Why this query does not belong to a filter that offers the values of `column`; "" if it does."""
     if [_name(one) for one in query["columns"]] != [column] or query["metrics"]:
         return "columns"
     return _foreign(query, {column}, {column})
 
 
 def _foreign(query: Mapping[str, Any], known: set[str], filtered: set[str]) -> str:
-    """What of a query is neither known nor nothing: where SQL could stand, or other rows be asked for."""
+    """What a query has that is neither known nor empty: where SQL could be, or other rows be requested."""
     none_but = {*known, None, ""}
     extras = query["extras"] or {}
     rules = {
@@ -78,14 +78,14 @@ def _broken(rules: Mapping[str, bool]) -> str:
 
 
 def _name(term: Any) -> Any:
-    """The column or metric that a term of a query is; of any other term one that no chart has."""
+    """The column or metric of a query's term; for any other term, a name that no chart has."""
     axis = isinstance(term, Mapping) and term.get("columnType") == "BASE_AXIS"
     name = term.get("sqlExpression") if axis else term
     return name if isinstance(name, str) or name is None else object()
 
 
 def filters(metadata: Mapping[str, Any]) -> Iterator[tuple[str, int, str]]:
-    """Of a dashboard's metadata each filter's id with the dataset and the column whose values it offers."""
+    """From a dashboard's metadata, each filter's id with the dataset and the column whose values it offers."""
     for one in metadata.get("native_filter_configuration", []):
         for target in one.get("targets", []):
             if "datasetId" in target:

@@ -1,4 +1,4 @@
-"""`python -m stack demo`: the whole chain on a running stack, with every number held against the generator's."""
+"""`python -m stack demo`: the whole chain on a running stack, comparing every number with the generator's."""
 
 from __future__ import annotations
 
@@ -79,10 +79,10 @@ def demo() -> None:
         say("\nDashboards")
         install_superset()
         stack.dashboards()
-    say(f"\nDone in {(time.monotonic() - started) / 60:.1f} minutes. The stack goes on running; `make down` ends it.")
+    say(f"\nDone in {(time.monotonic() - started) / 60:.1f} minutes. The stack keeps running; `make down` stops it.")
     next_steps(stack)
     if not agree:
-        raise StackError("the counts do not agree (see the table above)")
+        raise StackError("the counts differ (see the table above)")
 
 
 def generate(stack: Stack, days: Days) -> None:
@@ -94,7 +94,7 @@ def generate(stack: Stack, days: Days) -> None:
 
 
 def wait_for_dags(api: AirflowApi, limit_seconds: float = 120) -> None:
-    """Wait until Airflow has every pipeline; raises what its Import Errors dialog shows."""
+    """Wait until Airflow has every pipeline; raises the contents of its Import Errors dialog."""
     wanted = {path.stem for path in (REPOSITORY / "pipelines").glob("*/tripclick_*.yaml")}
     deadline = time.monotonic() + limit_seconds
     while missing := wanted - set(api.dags()):
@@ -210,6 +210,6 @@ def next_steps(stack: Stack) -> None:
         f"\nAirflow: {url}   user {user}, password {password}\n\n"
         "Three things to try next\n"
         "  1. Open Airflow, choose tripclick_producer_batch, Trigger: send a day again, and nothing counts twice.\n"
-        "  2. Misspell a key in pipelines/processing/tripclick_streaming_curated.yaml and run `make check`.\n"
-        "  3. Change that file's description rightly, save it, and see it in Airflow a few seconds later."
+        "  2. Misspell a key in pipelines/processing/tripclick_streaming_curated.yaml and run `make validate`.\n"
+        "  3. Fix it, change the file's description, save, and see it in Airflow a few seconds later."
     )

@@ -1,4 +1,4 @@
-"""A Docker engine: the machine's own when one answers, else one of ours when we are root, else none, said loudly."""
+"""A Docker engine: the machine's own if it answers, else one of ours if we are root, else none, with a warning."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from stack.home import OWNERS_ALONE
 from stack.server import Server
 
 NONE = "none"
-# containerd's socket lies in the engine's run folder, and a socket's path has at most 107 characters.
+# containerd's socket is in the engine's run folder, and a socket's path has at most 107 characters.
 LONGEST_RUN_FOLDER = 70
 
 
 class DockerEngine(Server):
     """The engine that runs the producers; `address` is its URL, or `none`.
 
-    Whoever reaches an engine is root: one of our own listens in a folder that is closed to everybody else.
+    Whoever reaches an engine is root: our own listens in a folder that nobody else can open.
     """
 
     name = "docker"
@@ -38,12 +38,12 @@ class DockerEngine(Server):
 
     @property
     def why_none(self) -> str:
-        """Why there is no engine; empty when there is one."""
+        """Why there is no engine; empty if there is one."""
         path = self.home.folder("docker") / "why_none"
         return path.read_text(encoding="utf-8") if path.exists() else ""
 
     def process_names(self) -> tuple[str, ...]:
-        """No process of ours when the engine is the machine's own, or none."""
+        """No process of ours if the engine is the machine's own, or there is none."""
         return (self.name,) if self.address == self._own_address() else ()
 
     def start(self) -> None:
@@ -62,14 +62,14 @@ class DockerEngine(Server):
             self.give_up(str(error))
 
     def give_up(self, why: str) -> None:
-        """Do without: stop our engine and record the reason."""
+        """Do without an engine: stop ours and record the reason."""
         self.stop()
         self._decide(NONE, why)
 
     def commands(self) -> dict[str, Sequence[str]]:
-        """dockerd, without a bridge and without a touch of the machine's firewall: containers use the host's network.
+        """dockerd, without a bridge and without changing the machine's firewall: containers use the host's network.
 
-        The empty settings file keeps the machine's own /etc/docker/daemon.json out.
+        The empty settings file overrides the machine's /etc/docker/daemon.json.
         """
         folder = self.home.folder("docker")
         (folder / "daemon.json").write_text("{}\n", encoding="utf-8")
@@ -85,7 +85,7 @@ class DockerEngine(Server):
         return {self.name: ["dockerd", *where, *options, *network, "--log-level=warn"]}
 
     def prepare(self) -> None:
-        """Forget the pid file of an engine that was killed: it would refuse to start."""
+        """Delete the pid file of a killed engine: the next one would refuse to start."""
         (self.home.folder("docker") / "dockerd.pid").unlink(missing_ok=True)
         self._run_folder.mkdir(mode=OWNERS_ALONE, parents=True, exist_ok=True)
 
@@ -94,13 +94,13 @@ class DockerEngine(Server):
         return _answers(self.address)
 
     def stop(self) -> None:
-        """Stop our own engine; the machine's goes on, without the containers that read this stack's folder."""
+        """Stop our own engine; the machine's keeps running, without the containers that read this stack's folder."""
         ours = bool(self.process_names())
         if not ours and self.address != NONE:
             _remove_containers(self.address, self.home.root)
         super().stop()
         if ours:
-            # The engine leaves its name of the host's network mounted; a folder that holds a mount cannot be removed.
+            # The engine leaves its handle of the host's network mounted; a folder with a mount cannot be removed.
             for folder in (self._run_folder, self.home.folder("docker")):
                 for mount in mounts_below(folder):
                     subprocess.run(["umount", "--lazy", mount], check=False)
@@ -136,7 +136,7 @@ class DockerEngine(Server):
 
 
 def machine_engines() -> list[str]:
-    """Where an engine of this machine may answer. No engine of another one sees our folders and servers."""
+    """Where an engine of this machine may answer. A remote engine would not see our folders and servers."""
     sockets = [Path("/var/run/docker.sock"), Path(f"/run/user/{os.geteuid()}/docker.sock")]
     named = os.environ.get("DOCKER_HOST", "")
     return [*([named] if named.startswith("unix://") else []), *(f"unix://{path}" for path in sockets if path.exists())]
@@ -173,7 +173,7 @@ def _answers(url: str) -> bool:
     import docker
 
     try:
-        with socket.socket(socket.AF_UNIX) as knock:  # docker-py leaves one open that nobody answers
+        with socket.socket(socket.AF_UNIX) as knock:  # docker-py leaves one open if nobody answers
             knock.connect(url.removeprefix("unix://"))
         client = docker.DockerClient(base_url=url, timeout=5)
     except (docker.errors.DockerException, OSError):

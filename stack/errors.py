@@ -4,4 +4,4 @@ from __future__ import annotations
 
 
 class StackError(Exception):
-    """Something that a person has to know or to do; the message says what, and how."""
+    """Something that a person has to know or do; the message says what, and how."""

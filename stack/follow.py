@@ -1,4 +1,4 @@
-"""Follows runs of a running Airflow: a line a task as it ends, and why the first red one is red."""
+"""Follows runs of a running Airflow: a line per task as it ends, and why the first failed one failed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def say(text: str) -> None:
 def follow(api: AirflowApi, runs: Sequence[tuple[str, str]], title: str, limit_minutes: float = 60) -> None:
     """Print each task's end as it comes, of these runs (dag id, run id) and of the runs that they trigger.
 
-    Raises StackError when a run is red, with the line of the task's log that says why, or has not ended in time.
+    Raises StackError if a run fails, with the line of the task's log that says why, or does not end in time.
     """
     say(f"\n{title}")
     board = _Board()
@@ -72,7 +72,7 @@ def targets() -> dict[str, str]:
 
 
 class _Board:
-    """The live progress: one line a task when it ends, and on a terminal the running ones on the last line."""
+    """The live progress: one line per task when it ends, and on a terminal the running ones on the last line."""
 
     def __init__(self) -> None:
         self.over: set[tuple[str, str]] = set()
@@ -110,7 +110,7 @@ class _Board:
 
 
 def _why(api: AirflowApi, runs: Sequence[tuple[str, str]]) -> str:
-    """Which task is red, and the line of its log that says why."""
+    """Which task has failed, and the line of its log that says why."""
     for dag_id, run_id in runs:
         for task in api.tasks(dag_id, run_id):
             child = child_of(dag_id, run_id, task.task_id)

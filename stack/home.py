@@ -26,7 +26,7 @@ class Home:
         self._lock = threading.RLock()
 
     def folder(self, *names: str) -> Path:
-        """A folder below the root, made when it is missing. The root is its owner's alone: the log is in it."""
+        """A folder below the root, created if missing. Only its owner can open the root: the log is in it."""
         path = self.root.joinpath(*names)
         try:
             self.root.mkdir(mode=OWNERS_ALONE, parents=True, exist_ok=True)
@@ -34,7 +34,7 @@ class Home:
                 self.root.chmod(OWNERS_ALONE)
             path.mkdir(parents=True, exist_ok=True)
         except PermissionError as error:
-            raise StackError(f"{self.root} is another user's: set STACK_HOME to a folder of your own") from error
+            raise StackError(f"{self.root} belongs to another user: set STACK_HOME to a folder of your own") from error
         return path
 
     def log(self, process: str) -> Path:
@@ -46,7 +46,7 @@ class Home:
         return self.folder("run") / f"{process}.pid"
 
     def secret(self, name: str, length: int = 24) -> str:
-        """A random secret, made at first use and kept in a file that only its owner reads."""
+        """A random secret, created at first use and stored in a file that only its owner can read."""
         path = self.folder("secrets") / name
         with self._lock:
             if not path.exists():
@@ -61,7 +61,7 @@ class Home:
         return ports[name]
 
     def claim_port(self, name: str) -> int:
-        """Choose and remember a free port: the variable's, else the one of the last time, else the default or any."""
+        """Choose and remember a free port: the variable's, else the last one, else the default or any."""
         with self._lock:
             known = self._ports()
             explicit = None if self._any_port else _from_variable(name)
@@ -103,7 +103,7 @@ def is_free(port: int) -> bool:
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that is free at this moment, of those that Linux gives to no client by itself."""
+    """A free port of 127.0.0.1, outside of the range from which Linux takes ports for clients."""
     while not is_free(port := secrets.choice(SERVER_PORTS)):
         pass
     return port

@@ -4,7 +4,7 @@ set -eu
 cd "$(dirname "$0")/.."
 
 if [ "$(uname -s)" != Linux ]; then
-    echo "error: everything here runs on Linux: on $(uname -s) start it in a Debian 12 container or virtual machine" >&2
+    echo "error: this runs on Linux only: on $(uname -s), start it in a Debian 12 container or virtual machine" >&2
     exit 1
 fi
 

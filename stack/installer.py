@@ -1,10 +1,10 @@
 """`make install`: Debian packages, the Python environment, the jars and the archives of their classes.
 
-Each only when it is missing or out of date.
+Each only if it is missing or outdated.
 Tests that need more call `install_browser`, `install_editor` or `install_superset`; `make test` runs all of them beside
 its first tests. A process that wants what another one is installing waits for it.
 
-Imports nothing but Python's own library and this package's settings: it runs before anything is installed.
+Imports only Python's standard library and this package's settings: it runs before anything is installed.
 """
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ from stack.settings import (
     VENV,
 )
 
-# Debian packages by name, each with the question whether this machine has what it brings.
+# Debian packages by name, each with a check whether this machine has what it provides.
 Present = Mapping[str, Callable[[], object]]
 LOCK = REPOSITORY / "requirements.lock"
 EDITOR = REPOSITORY / "tests" / "editor"
-# Chromium without windows: it draws the same pages with half the work.
+# Chromium without windows: it renders the same pages with half the work.
 BROWSER = "chromium-headless-shell"
 LAST_LINES = 20
 BUILD = ("compiler:compile", "jar:jar")  # Maven's goals, with the versions that the pom names
-OURS = "tripclick-"  # a jar that is built here, by whatever compiler, is in no list
+OURS = "tripclick-"  # a jar that is built here is in no list
 
 
 def install() -> None:
-    """Install what is missing; StackError says what could not be had."""
+    """Install what is missing; StackError names what could not be obtained."""
     install_packages(missing_packages())
     with ThreadPoolExecutor() as threads:
         for done in [threads.submit(install_all_jars), threads.submit(install_python)]:
@@ -72,13 +72,13 @@ def install_for_tests() -> None:
 
 
 def install_browser() -> str:
-    """The path of the browser, which is installed when it is missing."""
+    """The path of the browser, installed if missing."""
     _install_programs(BROWSER)
     return str(shutil.which(BROWSER))
 
 
 def install_editor() -> None:
-    """Make tests/editor/node_modules hold just what its package-lock.json says."""
+    """Make tests/editor/node_modules contain exactly what its package-lock.json lists."""
     _install_programs("npm")
     lock, stamp = EDITOR / "package-lock.json", EDITOR / "node_modules" / ".stamp"
     wanted = _fingerprint(lock)
@@ -91,12 +91,12 @@ def install_editor() -> None:
 
 def _install_programs(*names: str) -> None:
     """Debian packages of the same names, unless the programs are there."""
-    with _alone(Path(__file__)):  # two apt-get at once refuse each other
+    with _alone(Path(__file__)):  # two concurrent apt-get refuse each other
         install_packages(_missing({name: partial(shutil.which, name) for name in names}))
 
 
 def install_superset() -> None:
-    """Make .venv-superset hold just what dashboards/requirements.lock says."""
+    """Make .venv-superset contain exactly what dashboards/requirements.lock lists."""
     _install_environment("Superset", SUPERSET_VENV, SUPERSET_LOCK)
 
 
@@ -122,12 +122,12 @@ def _missing(present: Present) -> list[str]:
 
 
 def install_packages(missing: list[str]) -> None:
-    """Install missing Debian packages when root; else say which, and how."""
+    """Install missing Debian packages if root; else name them, and say how."""
     if not missing:
         return
     command = ["apt-get", "install", "--yes", "--no-install-recommends", *missing]
     if not shutil.which("apt-get"):
-        raise StackError(f"missing on this machine, under the names that Debian gives them: {' '.join(missing)}")
+        raise StackError(f"missing on this machine, by their Debian names: {' '.join(missing)}")
     if os.geteuid() != 0:
         raise StackError(f"missing on this machine; install them with\n  sudo {' '.join(command)}")
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
@@ -136,7 +136,7 @@ def install_packages(missing: list[str]) -> None:
 
 
 def install_python() -> None:
-    """Make .venv hold just what requirements.lock says."""
+    """Make .venv contain exactly what requirements.lock lists."""
     _install_environment("Python", VENV, LOCK)
 
 
@@ -155,9 +155,9 @@ def _install_environment(what: str, folder: Path, lock: Path) -> None:
 
 
 def install_jars(pom: Path, folder: Path) -> None:
-    """Make `folder` hold just the jars that `pom` names and the jars.sha256 beside it lists, to the byte.
+    """Make `folder` contain exactly the jars that `pom` names and the jars.sha256 beside it lists.
 
-    And the one that is built of the sources in `java` beside it, if there are any.
+    And the one that is built from the sources in `java` beside it, if there are any.
     """
     stamp, checksums = folder / ".stamp", pom.with_name("jars.sha256")
     sources = sorted((pom.parent / "java").rglob("*.java"))
@@ -206,7 +206,7 @@ def archive_classes(what: str, module: str, archive: Path, made_of: Path, python
 
 @contextmanager
 def _alone(file: Path) -> Iterator[None]:
-    """Hold the lock of this file: a second process that wants the same waits."""
+    """Hold the lock of this file: a second process that wants it waits."""
     with file.open("rb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
@@ -220,7 +220,7 @@ def _run(
     of: int = 0,
     environment: dict[str, str] | None = None,
 ) -> None:
-    """Run a command and show how many lines that start with `counted` it has said; its last lines when it fails."""
+    """Run a command and show how many lines that start with `counted` it has printed; its last lines if it fails."""
     lines: list[str] = []
     steps = 0
     live = sys.stdout.isatty()

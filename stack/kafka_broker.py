@@ -1,7 +1,7 @@
 """One Kafka broker (KRaft: broker and controller in one process) from plain jars.
 
-`python -m stack.kafka_broker` makes the archive of classes that it starts from, as `make install` does: half the work.
-Without one, or with that of another Java, it starts all the same.
+`python -m stack.kafka_broker` creates the archive of classes that halves its start, as `make install` does.
+Without one, or with that of another Java, it starts anyway.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class KafkaBroker(Server):
 
     name = "kafka"
     ports: ClassVar[tuple[str, ...]] = ("kafka", "kafka-controller")
-    quorum: ClassVar[tuple[str, ...]] = ("--standalone",)  # of controllers: this broker alone
+    quorum: ClassVar[tuple[str, ...]] = ("--standalone",)  # controllers: this broker alone
     archive = f"SharedArchiveFile={KAFKA_CLASSES}"  # Java's option, to read or to write one
 
     @property
@@ -61,7 +61,7 @@ class KafkaBroker(Server):
             self._format()
 
     def probe(self) -> bool:
-        """The broker names a member of its cluster: itself, once it is registered and unfenced.
+        """Whether the broker lists a member of its cluster: itself, once it is registered and unfenced.
 
         By the wire protocol (Metadata, version 1, no topic), since no client can be asked for one try without retries.
         """
@@ -74,7 +74,7 @@ class KafkaBroker(Server):
         return bool(answered == correlation and brokers)
 
     def cluster_id(self) -> str:
-        """The id of the cluster that it founds."""
+        """The id of its new cluster."""
         return new_cluster_id()
 
     @property
@@ -108,7 +108,7 @@ def new_cluster_id() -> str:
 
 
 def make_archive() -> None:
-    """Archive the classes that a broker loads on its start and its stop."""
+    """Archive the classes that a broker loads when it starts and stops."""
     unfinished = KAFKA_CLASSES.with_suffix(".part")
     with tempfile.TemporaryDirectory() as folder:
         broker = KafkaBroker(Home(Path(folder), any_port=True))

@@ -1,4 +1,4 @@
-"""PostgreSQL on TCP with a data folder of its own, a password, and the database of the marts."""
+"""PostgreSQL on TCP with its own data folder, a password, and the database of the marts."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ SHARED_BUFFERS_MIB = 64
 READER_CONNECTIONS = 16  # of dashboards: two for each thread of Superset
 READER_SETTINGS = {
     "default_transaction_read_only": "on",
-    "statement_timeout": "'30s'",  # no chart waits longer, and no forgotten query holds the server
+    "statement_timeout": "'30s'",  # no chart waits longer, and no forgotten query occupies the server
     "temp_file_limit": "'1GB'",  # which a role cannot change, unlike the two above
 }
-# Large objects would stay, and locks fill a table that is everybody's.
+# Large objects would remain, and locks fill a shared table.
 _NO_WRITING_FUNCTIONS = r"""
 DO $$ DECLARE name regprocedure; BEGIN
   FOR name IN SELECT oid::regprocedure FROM pg_proc WHERE pronamespace = 'pg_catalog'::regnamespace
     AND proname ~ '^(lo_|loread|lowrite|pg_(try_)?advisory_)'
   LOOP EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', name); END LOOP;
 END $$"""
-# Nobody but its owner passes the stack's folder, nor need PostgreSQL's user: it is handed the data folder, and the
+# Only its owner can enter the stack's folder. PostgreSQL's user need not: it is given the data folder, and the
 # file with the first password, as open descriptors, and no capability.
 _AS_SERVER_USER = """\
 exec 3<"$1" 4<"$2"
@@ -71,7 +71,7 @@ class PostgreSql(Server):
         return {keyword: self.connection[name] for keyword, name in names.items()}
 
     def commands(self) -> dict[str, Sequence[str]]:
-        """The server; what it may be told by settings is told here, so that a restart can change it."""
+        """The server; settings are passed here, so that a restart can change them."""
         settings = {
             "listen_addresses": HOST,
             "port": str(self.home.port("postgres")),
@@ -85,13 +85,13 @@ class PostgreSql(Server):
         return {self.name: self._as_server_user("postgres", *options)}
 
     def prepare(self) -> None:
-        """Make the data folder the first time."""
+        """Create the data folder the first time."""
         self.home.secret("postgres_password")
         if not (self._data / "PG_VERSION").exists():
             self._initialise()
 
     def probe(self) -> bool:
-        """The superuser signs in by password and gets an answer."""
+        """Whether the superuser can log in by password and gets an answer."""
         return self._execute("postgres", "SELECT 1") == [(1,)]
 
     def complete(self) -> None:
@@ -100,11 +100,11 @@ class PostgreSql(Server):
 
     @property
     def reader(self) -> tuple[str, str]:
-        """Login and password of who may read the marts, and do nothing else."""
+        """Login and password of the role that may read the marts and do nothing else."""
         return READER, self.home.secret("postgres_reader_password")
 
     def create_database(self, database: str) -> None:
-        """Make the roles and `database` unless they are there: its owner, the jobs' login, and who may read."""
+        """Create the roles and `database` if missing: its owner, the jobs' login, and the reader."""
         roles = {
             OWNER: "NOLOGIN",
             DATABASE_LOGIN: f"LOGIN PASSWORD '{self.home.secret('postgres_password')}'",  # urlsafe: no quote in it
@@ -115,7 +115,7 @@ class PostgreSql(Server):
                 self._execute("postgres", f"CREATE ROLE {role} {kind}")
         if not self._execute("postgres", "SELECT 1 FROM pg_database WHERE datname = %s", database):
             self._execute("postgres", f'CREATE DATABASE "{database}" OWNER {OWNER}')
-        # What the reader may have changed of itself, its password too, is as it was.
+        # Undo what the reader may have changed of itself, its password included.
         self._execute("postgres", f"ALTER ROLE {READER} PASSWORD '{self.reader[1]}'")
         self._execute("postgres", "REVOKE CONNECT ON DATABASE postgres, template1 FROM PUBLIC")
         for statement in (*owner_sql(DATABASE_LOGIN, database, "public"), ";\n".join(reader_sql(database))):
@@ -160,7 +160,7 @@ class PostgreSql(Server):
         done = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/")
         password.unlink()
         if done.returncode:
-            raise StackError(f"the PostgreSQL data folder cannot be made:\n{done.stdout}{done.stderr}")
+            raise StackError(f"the PostgreSQL data folder cannot be created:\n{done.stdout}{done.stderr}")
 
     def _as_server_user(self, program: str, *options: str, password: Path | None = None) -> list[str]:
         """The command that runs a program on the data folder, as user postgres: PostgreSQL refuses to run as root."""
@@ -173,7 +173,7 @@ class PostgreSql(Server):
 
 
 def reader_sql(database: str) -> list[str]:
-    """What leaves READER nothing but reading, as far as PostgreSQL can take it from a role; a superuser runs it."""
+    """The SQL that leaves READER only reading, as far as PostgreSQL can restrict a role; run as superuser."""
     return [
         f"ALTER ROLE {READER} CONNECTION LIMIT {READER_CONNECTIONS}",
         f"ALTER ROLE {READER} RESET ALL",

@@ -1,7 +1,7 @@
-"""Processes of our own: started in a session each, remembered by pid and start time, stopped with all they started.
+"""Our own processes: each started in its own session, remembered by pid and start time, stopped with all descendants.
 
 By /proc and not by psutil: `make install` starts a broker before there is any package, and the start time that psutil
-tells moves with the system's clock, so that a daemon of yesterday would be taken for another one.
+reports moves with the system's clock, so that yesterday's daemon would not be recognized.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _children: dict[int, subprocess.Popen[bytes]] = {}
 
 @dataclass(frozen=True)
 class Process:
-    """A process as /proc tells it; pid and start time (clock ticks since boot) name one process for ever."""
+    """A process as /proc tells it; pid and start time (clock ticks since boot) identify one process forever."""
 
     pid: int
     parent: int
@@ -29,7 +29,7 @@ class Process:
 
 
 class Daemon:
-    """A long-running process that is remembered in `pid_file`, with every process that came out of it."""
+    """A long-running process that is remembered in `pid_file`, with all its descendants."""
 
     def __init__(self, pid_file: Path, log: Path) -> None:
         self.pid_file = pid_file
@@ -37,7 +37,7 @@ class Daemon:
 
     @property
     def pid(self) -> int | None:
-        """The pid while this very process runs, else None, also when its pid has gone to another process."""
+        """The pid while this very process runs, else None, also if the pid was reused."""
         known = self._recorded()
         if known is None:
             return None
@@ -46,7 +46,7 @@ class Daemon:
         return process.pid if process and process.started == known[1] else None
 
     def start(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
-        """Start `command` in a session of its own; its output goes to the log (the last one is kept as .1)."""
+        """Start `command` in its own session; its output goes to the log (the last one is kept as .1)."""
         if self.log.exists():
             self.log.replace(self.log.with_name(f"{self.log.name}.1"))
         with self.log.open("wb") as log:
@@ -63,7 +63,7 @@ class Daemon:
         self.pid_file.write_text(f"{child.pid} {process.started if process else 0}\n", encoding="ascii")
 
     def members(self) -> list[Process]:
-        """The process and everything that came out of it: by session, by inherited environment, by parent."""
+        """The process and its descendants: by session, by inherited environment, by parent."""
         everyone = {process.pid: process for process in all_processes()}
         recorded = self._recorded()
         found = {pid for pid in everyone if _marker_of(pid) == str(self.pid_file)}
@@ -74,7 +74,7 @@ class Daemon:
         return [everyone[pid] for pid in sorted(found - {os.getpid()})]
 
     def stop(self, stop_signal: signal.Signals, limit: float) -> None:
-        """Ask the process to end, wait `limit` seconds, then kill it and whatever of it is left. Idempotent."""
+        """Ask the process to end, wait `limit` seconds, then kill it and what is left of it. Idempotent."""
         before = self.members()
         root = self.pid
         if root:
@@ -95,9 +95,9 @@ class Daemon:
 
 
 def read_process(pid: int) -> Process | None:
-    """One process from /proc; None when it is gone or only waits to be reaped."""
+    """One process from /proc; None if it is gone or a zombie."""
     try:
-        # The name, in parentheses, may hold anything: the fields are counted after its end.
+        # The name, in parentheses, may contain anything: the fields are counted after its end.
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return None
@@ -108,13 +108,13 @@ def read_process(pid: int) -> Process | None:
 
 
 def all_processes() -> list[Process]:
-    """Every process that runs now."""
+    """All running processes."""
     pids = (int(path.name) for path in Path("/proc").iterdir() if path.name.isdecimal())
     return [process for pid in pids if (process := read_process(pid))]
 
 
 def wait_for_end(processes: Iterable[Process], limit: float) -> None:
-    """Wait until none of `processes` runs, `limit` seconds at most."""
+    """Wait until none of `processes` runs, at most `limit` seconds."""
     deadline = time.monotonic() + limit
     left = list(processes)
     while (left := [process for process in left if _alive(process)]) and time.monotonic() < deadline:
@@ -122,9 +122,9 @@ def wait_for_end(processes: Iterable[Process], limit: float) -> None:
 
 
 def memory(processes: Iterable[Process]) -> int:
-    """Bytes of memory (proportional set size: a shared page counts once in all) that `processes` hold.
+    """Bytes of memory (proportional set size: a shared page counts once in total) that `processes` hold.
 
-    A program on its start by vfork has, for milliseconds, all memory of its parent: one of the processes counts twice.
+    A program started by vfork has, for milliseconds, all memory of its parent, which then counts twice.
     """
     total = 0
     for process in processes:
@@ -137,7 +137,7 @@ def memory(processes: Iterable[Process]) -> int:
 
 
 def _session_members(everyone: Iterable[Process], pid: int, started: int) -> set[int]:
-    """The session that a process opened. A pid is not given away while its session lives, so a leader with another
+    """The session that a process opened. A pid is not reused while its session lives, so a leader with another
     start time means that the pid, and the session with it, belong to someone else."""
     leader = read_process(pid)
     if leader and leader.started != started:

@@ -1,4 +1,4 @@
-"""The producer's image: built on the engine of the stack, again only when its inputs have changed."""
+"""The producer's image: built on the stack's engine, rebuilt only if its inputs have changed."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ PRODUCER = Path("jobs", "producer")
 WHEELS = PRODUCER / "wheels"
 SILENCE_SECONDS = 20
 PULL_SECONDS = 180
-# Python, and what building and running an image asks for beside it: a shell, rm, the folders of every Debian.
+# Python, and what building and running an image needs besides: a shell, rm, Debian's folders.
 DEBIAN_PACKAGES = ("python3", "python3-venv", "ca-certificates", "base-files", "coreutils", "dash", "libc-bin")
 JOIN_CERTIFICATES = 'cat "$1"/usr/share/ca-certificates/mozilla/*.crt > "$1"/etc/ssl/certs/ca-certificates.crt'
 
 
 class NoImageError(StackError):
-    """This machine cannot get what the image is made of."""
+    """This machine cannot get what the image is built from."""
 
 
 def ensure_image(engine_url: str, scratch: Path, say: Callable[[str], None] = lambda _: None) -> str:
-    """Build the image on this engine unless it is there; how it was got. `say` hears of each longer step.
+    """Build the image on this engine if missing; returns how it was obtained. `say` reports each longer step.
 
-    NoImageError: it cannot be had on this machine; any other StackError: it is wrong.
+    NoImageError: it cannot be obtained on this machine; any other StackError: the build failed.
     """
     import docker
 
@@ -55,7 +55,7 @@ def ensure_image(engine_url: str, scratch: Path, say: Callable[[str], None] = la
 
 
 def context_files(root: Path = REPOSITORY) -> list[Path]:
-    """What the image is made of, as paths below the repository; the wheels are found by the lock file among them."""
+    """What the image is built from, as paths below the repository; the lock file among them names the wheels."""
     shared = list((root / "jobs").glob("*.py"))
     own = [path for path in (root / PRODUCER).rglob("*") if path.is_file()]
     paths = (path.relative_to(root) for path in [*shared, *own])
@@ -83,7 +83,7 @@ def _label(client: Any, image: str) -> str | None:
 
 
 def _base_image(client: Any, scratch: Path, say: Callable[[str], None]) -> str:
-    """Docker's Python image when it is there or can be pulled, else a Debian of this machine's package archive."""
+    """Docker's Python image if it is there or can be pulled, else a Debian from this machine's package archive."""
     import docker
 
     for image in (PYTHON_IMAGE, DEBIAN_IMAGE):
@@ -93,7 +93,7 @@ def _base_image(client: Any, scratch: Path, say: Callable[[str], None]) -> str:
     try:
         _pull(client, PYTHON_IMAGE)
     except (docker.errors.DockerException, OSError):
-        say(f"{PYTHON_IMAGE} cannot be pulled: making {DEBIAN_IMAGE} from Debian's packages…")
+        say(f"{PYTHON_IMAGE} cannot be pulled: building {DEBIAN_IMAGE} from Debian's packages…")
         _debian_image(client, scratch)
         return DEBIAN_IMAGE
     return PYTHON_IMAGE
@@ -112,8 +112,8 @@ def _pull(client: Any, image: str) -> None:
 
 def _debian_image(client: Any, scratch: Path) -> None:
     archive = scratch / "base.tar"
-    # Unpacked and not configured: no package's script runs, which would compile all of Python's library and take four
-    # times as long. What ca-certificates' script does is done here.
+    # Unpacked but not configured: no package's script runs, which would compile all of Python's library and take four
+    # times as long. The work of ca-certificates' script is done here.
     options = ["--variant=extract", f"--include={','.join(DEBIAN_PACKAGES)}", f"--customize-hook={JOIN_CERTIFICATES}"]
     try:
         done = subprocess.run(
@@ -161,7 +161,7 @@ def _download_wheels(python: str) -> None:
 
 
 def _build(client: Any, base: str, inputs: str) -> None:
-    """Build from a context that holds just the image's files; the engine's words are shown when it fails."""
+    """Build from a context with only the image's files; shows the engine's output if it fails."""
     files = [*context_files(), *(path.relative_to(REPOSITORY) for path in (REPOSITORY / WHEELS).glob("*.whl"))]
     arguments = {"BASE_IMAGE": base, "PIP_OPTIONS": f"--no-index --find-links {WHEELS}"}
     said: list[str] = []
@@ -186,7 +186,7 @@ def _build(client: Any, base: str, inputs: str) -> None:
 
 
 def _archive(files: list[Path]) -> bytes:
-    """A tar of these files, readable for all: the repository may be closed to others, the image's user is another."""
+    """A tar of these files, readable by all: the repository may not be, and the image's user is another."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         for path in files:

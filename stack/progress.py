@@ -1,4 +1,4 @@
-"""A line for each part as it starts and ends; colour on a terminal only."""
+"""A line for each part as it starts and ends; colour only on a terminal."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ GREEN, RED, YELLOW, DIM = "32", "31", "33", "2"
 
 
 class Progress:
-    """Reports the steps of a command; they may run side by side."""
+    """Reports the steps of a command, which may run in parallel."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
     def step(self, part: str, work: Callable[[], str], doing: str = "starting…") -> bool:
-        """Do one step; its return value says what came out. False, with the reason shown, when it failed."""
+        """Do one step; its return value describes the outcome. False if it failed, after showing the reason."""
         started = time.monotonic()
         self.line(part, doing, DIM)
         try:
@@ -33,7 +33,7 @@ class Progress:
         return True
 
     def saying(self, part: str) -> Callable[[str], None]:
-        """What a long step of `part` calls to say what it does now."""
+        """What a long step of `part` calls to report what it is doing."""
         return lambda text: self.line(part, text, DIM)
 
     def warn(self, part: str, text: str) -> None:

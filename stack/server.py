@@ -45,23 +45,23 @@ class Server(ABC):
 
     @abstractmethod
     def probe(self) -> bool:
-        """One real exchange with the server; False or any exception means: not ready."""
+        """One real exchange with the server; False or any exception means not ready."""
 
     def environment(self) -> dict[str, str]:
-        """The environment of its processes: the caller's, whose proxies do not hear what they say to each other."""
+        """The environment of its processes: the caller's, but without its proxies for local traffic."""
         return os.environ | dict.fromkeys(("no_proxy", "NO_PROXY"), without_proxy())
 
     def claim(self) -> None:
-        """Take its ports, unless it runs on them already."""
+        """Claim its ports, unless it already runs on them."""
         if not self.is_running():
             for port in self.ports:
                 self.home.claim_port(port)
 
     def prepare(self) -> None:
-        """Make what its processes need: folders, settings, databases."""
+        """Create what its processes need: folders, settings, databases."""
 
     def complete(self) -> None:
-        """What is left to do once it answers."""
+        """What remains to be done once it answers."""
 
     def process_names(self) -> tuple[str, ...]:
         """The names of its processes, known without starting it."""
@@ -83,13 +83,13 @@ class Server(ABC):
             return False
 
     def memory(self) -> int:
-        """Bytes of memory held by its processes and all that came out of them."""
+        """Bytes of memory held by its processes and their descendants."""
         return memory({process for daemon in self.daemons() for process in daemon.members()})
 
     def start(self) -> None:
-        """Start what does not run yet and wait until it answers; StackError says why when it does not."""
+        """Start what is not running and wait until it answers; StackError says why if it does not."""
         if not self.is_ready():
-            self.stop()  # what is left of a broken start would hold the ports
+            self.stop()  # remains of a failed start would hold the ports
             self.claim()
             self.prepare()
             for name, command in self.commands().items():
@@ -98,7 +98,7 @@ class Server(ABC):
         self.complete()
 
     def stop(self) -> None:
-        """Stop all its processes side by side, with everything that they started."""
+        """Stop all its processes in parallel, with all their descendants."""
         with ThreadPoolExecutor() as threads:
             for _ in threads.map(lambda daemon: daemon.stop(self.stop_signal, self.stop_limit), self.daemons()):
                 pass
@@ -121,14 +121,14 @@ class Server(ABC):
 
 
 def open_directly(request: str | urllib.request.Request, timeout: float) -> http.client.HTTPResponse:
-    """As urlopen, and no proxy of the environment hears what is said to a server of this machine."""
+    """Like urlopen, but never through a proxy from the environment."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     response: http.client.HTTPResponse = opener.open(request, timeout=timeout)
     return response
 
 
 def without_proxy() -> str:
-    """What no_proxy has to be: this machine, and what the caller has there. Of two spellings, libraries read one."""
+    """The value of no_proxy: this machine, and what the caller has there. Libraries read one of its two spellings."""
     named = (os.environ.get(name, "") for name in ("no_proxy", "NO_PROXY"))
     return ",".join(dict.fromkeys([HOST, "localhost", *(host for text in named for host in text.split(",") if host)]))
 

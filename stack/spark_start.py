@@ -1,7 +1,7 @@
-"""How a Spark driver of this machine starts: the JVM options of short jobs, and an archive of the classes it loads.
+"""How a Spark driver of this machine starts: JVM options for short jobs, and an archive of the classes it loads.
 
-`python -m stack.spark_start` makes the archive, as `make install` does. A JVM that starts from it does not read and
-verify some 15,000 classes again. One that finds no archive, or that of another Java or PySpark, starts without.
+`python -m stack.spark_start` creates the archive, as `make install` does. A JVM that starts from it does not read and
+verify about 15,000 classes again. Without an archive, or with that of another Java or PySpark, it starts normally.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from jobs.spark.session import session
 from stack.machine import java_home
 from stack.settings import HOST, SPARK_CLASSES, SPARK_JARS
 
-# Spark jobs of seconds on two cores: most of their time is start-up, which the first compiler and one collector halve.
+# Spark jobs of seconds on two cores mostly start up; the first compiler and the serial collector halve that.
 # The first compiler's own limit of code is 48 MB, and what a long test session compiles beyond it is interpreted.
 _JVM = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:ReservedCodeCacheSize=240m"
 # Java says on stdout, a task's log, which archive it could not use; it works without.
@@ -23,22 +23,22 @@ SILENT = "-Xlog:cds*=off"
 
 
 def settings(archive: str = f"SharedArchiveFile={SPARK_CLASSES}") -> dict[str, str]:
-    """Spark's settings of a driver that starts soon; `archive` is Java's option, to read or to write one."""
+    """Spark's settings for a driver that starts fast; `archive` is Java's option to read or to write one."""
     return {
-        # An archive is only used for the class path that it was made with, or a longer one. By default Spark's own jars
-        # come after the folder of its settings, which each user has elsewhere.
+        # An archive only works with the class path it was created with, or a longer one. By default Spark's own jars
+        # come after the folder of its settings, which differs between users.
         "spark.driver.extraClassPath": f"{sysconfig.get_path('purelib')}/pyspark/jars/*",
         "spark.driver.extraJavaOptions": f'{_JVM} {SILENT} "-XX:{archive}"',
     }
 
 
 def jars() -> str:
-    """Spark's setting of the jars that the jobs need, as the jobs' command has it."""
+    """Spark's setting for the jars that the jobs need, as in the jobs' command."""
     return ",".join(str(jar) for jar in sorted(SPARK_JARS.glob("*.jar")))
 
 
 def make_archive() -> None:
-    """Archive the classes that a small job loads which writes a Delta table and reads it."""
+    """Archive the classes loaded by a small job that writes and reads a Delta table."""
     os.environ.update(JAVA_HOME=str(java_home()), SPARK_LOCAL_IP=HOST)
     unfinished = SPARK_CLASSES.with_suffix(".part")
     spark = session(

@@ -1,4 +1,4 @@
-"""An SSH server of our own that plays the Spark server: one user, one key, the repository's Python and Java."""
+"""Our own SSH server, standing in for the Spark server: one user, one key, the repository's Python and Java."""
 
 from __future__ import annotations
 
@@ -46,17 +46,17 @@ class SshServer(Server):
         return " ".join((self._folder / "host_key.pub").read_text(encoding="ascii").split()[:2])
 
     def commands(self) -> dict[str, Sequence[str]]:
-        """The listener; it re-executes itself for each session, so it wants its own full path."""
+        """The listener; it re-executes itself for each session, so it needs its own full path."""
         return {self.name: [str(_program()), "-D", "-e", "-f", str(self._folder / "sshd_config")]}
 
     def prepare(self) -> None:
-        """Make the keys the first time; write the settings of the server and of Spark."""
+        """Create the keys the first time; write the settings of the server and of Spark."""
         for name in ("host_key", "client_key"):
             if not (self._folder / name).exists():
                 key = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"tripclick stack {name}"]
                 subprocess.run([*key, "-f", str(self._folder / name)], check=True)
         if os.geteuid() == 0:
-            # sshd's privilege separation wants this empty folder; a boot makes it where sshd is a service.
+            # sshd's privilege separation needs this empty folder; where sshd is a service, the boot creates it.
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
         spark, scratch = self.home.folder("spark", "conf"), self.home.folder("spark", "scratch")
         defaults = SPARK_DEFAULTS.format(host=HOST, scratch=scratch)
@@ -87,7 +87,7 @@ class SshServer(Server):
         }
 
     def probe(self) -> bool:
-        """A real login finds spark-submit."""
+        """Whether a real login finds spark-submit."""
         return self.run("command -v spark-submit").returncode == 0
 
     def run(self, command: str, environment: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:

@@ -1,4 +1,4 @@
-"""The stack as a whole: which servers there are, in which order they start and stop, and what Airflow is told."""
+"""The stack as a whole: its servers, the order in which they start and stop, and Airflow's settings."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Stack:
         return "local_without_docker" if self.docker.address == NONE else "local"
 
     def up(self) -> None:
-        """Start what does not run; StackError when a part failed, after the others were started and all was said."""
+        """Start what is not running; StackError if a part failed, once the others were started and all was reported."""
         with self._alone():
             self.log_folder.mkdir(exist_ok=True)  # Docker refuses to mount a folder that is not there
             for server in self.servers:
@@ -64,7 +64,7 @@ class Stack:
                 self._start_docker,
                 lambda: self._progress.step("airflow", self._prepare_airflow, "preparing its database…"),
             )
-            # Airflow starts while the image is made, and again, in the other environment, when that cannot be had.
+            # Airflow starts while the image is built, and restarts in the other environment if that fails.
             self._together(self._start_airflow, self._make_image)
             if self.airflow.pipeline_environment != self.pipeline_environment:
                 self._together(self._start_airflow)
@@ -79,7 +79,7 @@ class Stack:
                     self._progress.line(server.name, "stopped")
 
     def dashboards(self) -> None:
-        """Start Superset beside a running PostgreSQL that has the marts, and say where it is."""
+        """Start Superset next to a running PostgreSQL that has the marts, and print where it is."""
         with self._alone():
             self.superset.claim()
             self._together(lambda: self._start(self.superset))
@@ -91,7 +91,7 @@ class Stack:
             self._progress.line("", f"Superset: {url}  user {name}  password {password}")
 
     def status(self) -> bool:
-        """Print what runs, and where; whether all of it is ready."""
+        """Print what runs, and where; returns whether all of it is ready."""
         servers = [*self.servers, *([self.superset] if self.superset.is_running() else [])]
         states = {server.name: _state(server) for server in servers}
         for server in servers:
@@ -108,7 +108,7 @@ class Stack:
         if self.superset in servers:
             self._say_dashboards()
         total = sum(server.memory() for server in servers) / 2**30
-        self._progress.line("", f"{total:.1f} GiB of memory in all; everything lives in {self.home.root}")
+        self._progress.line("", f"{total:.1f} GiB of memory in total; everything is in {self.home.root}")
         return set(states.values()) <= {"ready", NONE}
 
     def airflow_login(self) -> tuple[str, str, str]:
@@ -124,7 +124,7 @@ class Stack:
         return self.postgres.login
 
     def airflow_values(self) -> dict[str, str]:
-        """What the ${…} of pipelines/environments/local.yaml become."""
+        """The values for ${…} in pipelines/environments/local.yaml."""
         return {
             "STACK_HOME": str(self.home.root),
             "STACK_PROJECT_PATH": str(REPOSITORY),
@@ -136,7 +136,7 @@ class Stack:
         }
 
     def airflow_secrets(self) -> dict[str, dict[str, Any]]:
-        """What no file of the repository holds, by connection id: the password, and the keys of the SSH server."""
+        """What is in no file of the repository, by connection id: the password, and the keys of the SSH server."""
         keys = {"key_file": str(self.ssh.client_key), "host_key": self.ssh.host_key, "no_host_key_check": "false"}
         return {
             "postgres_gold": {"password": self.postgres.connection["PGPASSWORD"]},
@@ -193,7 +193,7 @@ class Stack:
         with ThreadPoolExecutor(max_workers=len(steps)) as pool:
             done = list(pool.map(lambda step: step(), steps))
         if not all(done):
-            raise StackError("the stack is not complete; mend what failed above and run `make up` again")
+            raise StackError("the stack is incomplete; fix what failed above and run `make up` again")
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -201,7 +201,7 @@ class Stack:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                self._progress.line("stack", "another up or down is at work; waiting for it…")
+                self._progress.line("stack", "another up or down is running; waiting for it…")
                 fcntl.flock(file, fcntl.LOCK_EX)
             yield
 

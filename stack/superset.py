@@ -1,4 +1,4 @@
-"""Superset in an environment of its own: the dashboards of `dashboards/`, on the marts, through the role that reads."""
+"""Superset in its own environment: the dashboards of `dashboards/`, on the marts, through the read-only role."""
 
 from __future__ import annotations
 
@@ -54,20 +54,20 @@ class Superset(Server):
         }
 
     def commands(self) -> dict[str, Sequence[str]]:
-        """One process with threads: a chart's time is the database's."""
+        """One process with threads: charts mostly wait for the database."""
         where = ["--bind", f"{HOST}:{self.home.port('superset')}"]
         workers = ["--workers", "1", "--worker-class", "gthread", "--threads", "8", "--timeout", "120"]
         program = [str(SUPERSET_VENV / "bin" / "gunicorn"), *where, *workers]
         return {self.name: [*program, "superset.app:create_app()"]}
 
     def start(self) -> None:
-        """Start; again when the assets have changed."""
+        """Start; restart if the assets have changed."""
         if not self._is_set_up():
             self.stop()
         super().start()
 
     def prepare(self) -> None:
-        """Metadata, roles and users, and the assets, when one of them has changed."""
+        """Set up metadata, roles, users and assets, if one of them has changed."""
         if not (SUPERSET_VENV / "bin" / "gunicorn").exists():
             raise StackError("Superset is not installed: run `make dashboards`")
         if not self._postgres.is_readable("freshness"):
@@ -93,13 +93,13 @@ class Superset(Server):
         return self._stamp.exists() and self._stamp.read_text(encoding="ascii") == self._fingerprint()
 
     def _fingerprint(self) -> str:
-        """Of all that the set-up makes."""
+        """A digest of all that the set-up depends on."""
         content = [SUPERSET_LOCK.read_bytes(), SETUP.read_bytes(), self._wanted().encode()]
         content += [path.read_bytes() for path in (*VIEWERS, *sorted(DASHBOARDS.rglob("*.yaml")))]
         return hashlib.sha256(b"\0".join(content)).hexdigest()
 
     def _wanted(self) -> str:
-        """What superset_setup.py is told, as JSON."""
+        """The input of superset_setup.py, as JSON."""
         user, password = self._postgres.reader
         wanted = {
             "admin": self.login()[2],

@@ -1,4 +1,4 @@
-"""Run by Superset's own Python: its metadata, the two users, the role of viewers, and the assets, each to be repeated.
+"""Run by Superset's own Python: sets up its metadata, the two users, the viewers' role, and the assets; repeatable.
 
 `python superset_setup.py FILE`, where FILE is JSON: admin and viewer (passwords), assets (folder), database_uri.
 """
@@ -16,7 +16,7 @@ from superset.app import create_app
 
 DATABASE_FILE = "databases/tripclick.yaml"
 VIEWER_ROLE = "Viewer"
-# What a dashboard's page asks for; the data come by the role's dashboards (DASHBOARD_RBAC).
+# What a dashboard's page requests; the data come through the role's dashboards (DASHBOARD_RBAC).
 VIEWER_RIGHTS = (
     ("can_read", "Dashboard"),
     ("can_read", "Chart"),
@@ -43,7 +43,7 @@ def main() -> None:
         from superset import appbuilder, security_manager
 
         upgrade(directory=str(Path(app.root_path) / "migrations"))
-        # A new database holds no right yet, and the sync gives the administrator only rights that it finds.
+        # A new database has no permissions yet, and the sync gives the administrator only those that it finds.
         appbuilder.add_permissions(update_perms=True)
         security_manager.sync_role_definitions()
         admin = user("admin", "Admin", wanted["admin"])
@@ -70,7 +70,7 @@ def user(name: str, role: str, password: str) -> Any:
 
 
 def viewer_role() -> None:
-    """The role of who reads dashboards and does nothing else."""
+    """The role of those who view dashboards and do nothing else."""
     from superset import db, security_manager
 
     role = security_manager.add_role(VIEWER_ROLE)

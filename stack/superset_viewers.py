@@ -14,8 +14,8 @@ from superset.security import SupersetSecurityManager
 
 from stack.chart_queries import chart_refusal, filter_refusal, filters, narrowed_by
 
-FEATURE_FLAGS = {"DASHBOARD_RBAC": True}  # a viewer reads through the dashboards of its role, and nothing else
-# A page loads nothing from another host and calls none, also not the pixel that counts Superset's users.
+FEATURE_FLAGS = {"DASHBOARD_RBAC": True}  # a viewer reads only through the dashboards of its role
+# A page loads nothing from another host and calls none, not even the pixel that counts Superset's users.
 TALISMAN_CONFIG = {
     "content_security_policy": {
         "base-uri": ["'self'"],
@@ -33,22 +33,22 @@ TALISMAN_CONFIG = {
 
 
 class ViewersSecurityManager(SupersetSecurityManager):  # type: ignore[misc]  # Superset is not in this environment
-    """Who reads a dataset only through a dashboard asks only what the dashboard's page asks."""
+    """Whoever can read a dataset only through a dashboard can send only the queries of the dashboard's page."""
 
     def raise_for_access(self, *args: Any, **asked: Any) -> None:
-        """As Superset; SupersetSecurityException also for a query that no chart or filter of the dashboard has."""
+        """Like Superset; also SupersetSecurityException for a query that no chart or filter of the dashboard has."""
         super().raise_for_access(*args, **asked)
         context = asked.get("query_context") or asked.get("viz")
         if context is None or self.can_access_datasource(context.datasource):
             return
         refused = self._refusal(context)
         if refused:
-            message = f"No chart of this dashboard asks for this (look at: {refused})"
+            message = f"No chart of this dashboard requests this (see: {refused})"
             kind = SupersetErrorType.DATASOURCE_SECURITY_ACCESS_ERROR
             raise SupersetSecurityException(SupersetError(error_type=kind, message=message, level=ErrorLevel.WARNING))
 
     def _refusal(self, context: Any) -> str:
-        """What of a query context none of its dashboard's charts and filters has; "" when one has it all."""
+        """What a query context has that no chart or filter of its dashboard has; "" if one has everything."""
         from superset.models.dashboard import Dashboard
 
         form = context.form_data or {}

@@ -33,7 +33,7 @@ def test_another_system_than_linux_is_told_where_it_runs(tmp_path: Path) -> None
     done = subprocess.run(
         ["sh", "stack/install.sh"], cwd=REPOSITORY, env=env, capture_output=True, text=True, check=False
     )
-    words = "error: everything here runs on Linux: on Darwin start it in a Debian 12 container or virtual machine\n"
+    words = "error: this runs on Linux only: on Darwin, start it in a Debian 12 container or virtual machine\n"
     assert (done.returncode, done.stderr) == (1, words)
 
 
