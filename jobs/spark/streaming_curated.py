@@ -145,7 +145,7 @@ def describe(reasons: list[Row]) -> str:
         return "read 0"
     read = sum(row.records for row in reasons)
     bad = [row for row in reasons if row.reason]
-    behind = dt.datetime.now(dt.UTC).timestamp() - max(row.newest_s for row in reasons)
+    behind = time.time() - max(row.newest_s for row in reasons)
     why = f" ({', '.join(f'{row.reason} {row.records:,}' for row in bad)})" if bad else ""
     quarantined = sum(row.records for row in bad)
     return (

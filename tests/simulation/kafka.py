@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from copy import copy
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -63,7 +62,8 @@ class Log:
     of_producers: dict[int, list[int]] = field(default_factory=dict)  # by producer: the offsets of its records
 
     def append(self, record: Record) -> None:
-        stored = copy(record)  # the producer may not hear its offset
+        # A copy: the producer may not hear its offset.
+        stored = Record(record.partition(), record.value(), record.key(), record.headers())
         stored.place = self.end
         self.records[self.end] = stored
         self.end += 1

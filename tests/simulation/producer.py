@@ -41,7 +41,12 @@ def folder() -> Path:
 
 def lines_of(kind: str) -> list[bytes]:
     """All lines of a log."""
-    return [line for day in DAYS for line in _file(kind, day).path.read_bytes().splitlines()]
+    return [line for day in DAYS for line in _lines(kind, day)]
+
+
+@cache
+def _lines(kind: str, day: dt.date) -> list[bytes]:
+    return _file(kind, day).path.read_bytes().splitlines()
 
 
 def _file(kind: str, day: dt.date) -> LogFile:
@@ -145,7 +150,7 @@ class Sending:
         day = next((day for day in DAYS if str(day) in str(record.key())), DAYS[0])
         noted = int(str(record.value()).partition('"lines": ')[2].partition(",")[0])
         there = self._there()
-        for line in _file(self.kind, day).path.read_bytes().splitlines()[:noted]:
+        for line in _lines(self.kind, day)[:noted]:
             if not there[line]:
                 self.world.broken(f"{noted} lines of {day} are noted, and Kafka does not have {line!r}")
 

@@ -12,52 +12,50 @@ from typing import Any
 from pyspark.errors.exceptions.base import StreamingQueryException
 
 from jobs.spark.delta_log import Commit
-from tests.simulation.storage import EVERYTHING, ConcurrentModificationError, Delta, HadoopPath, Row, Snapshot, place
+from tests.simulation.storage import (
+    EVERYTHING,
+    S3,
+    ConcurrentModificationError,
+    Delta,
+    HadoopPath,
+    Row,
+    Snapshot,
+    place,
+)
 from tests.simulation.world import EPOCH, World
 
 # ruff: noqa: N802, N803, N815 (Spark's names)
 
 
 class Session:
-    """SparkSession, and the JVM behind it."""
+    """SparkSession, its context, and what Java has of both."""
+
+    conf = SimpleNamespace(set=lambda *_: None)
 
     def __init__(self, delta: Delta, name: str) -> None:
-        self.delta, self.name, self.pid = delta, name, delta.world.task.process.pid
+        self.delta, self.appName = delta, name
         self.stream = ""
         self.cancelled = False
         self.view = Frame(self, [])
-        self.conf = SimpleNamespace(set=lambda *_: None)
-        self.sparkContext = SimpleNamespace(
-            appName=name,
-            cancelAllJobs=self._cancel,
-            setLogLevel=lambda _: None,
-            getLocalProperty=lambda _: self.stream,
-        )
-        self._jsparkSession = SimpleNamespace(
-            sessionState=lambda: SimpleNamespace(newHadoopConf=lambda: delta.s3),
-        )
-        process = SimpleNamespace(pid=lambda: self.pid)
-        log = SimpleNamespace(forTable=lambda _, path: SimpleNamespace(update=lambda *_: JavaSnapshot(delta, path)))
-        spark = SimpleNamespace(sql=SimpleNamespace(delta=SimpleNamespace(DeltaLog=log)))
-        apache = SimpleNamespace(
-            hadoop=SimpleNamespace(fs=SimpleNamespace(Path=HadoopPath)),
-            commons=SimpleNamespace(io=SimpleNamespace(IOUtils=SimpleNamespace(toByteArray=lambda it: it.content))),
-            spark=spark,
-        )
-        table = SimpleNamespace(isDeltaTable=lambda _, path: delta.snapshot(path).version >= 0)
-        converters = SimpleNamespace(asJava=lambda it: it)
-        self._jvm = SimpleNamespace(
-            java=SimpleNamespace(lang=SimpleNamespace(ProcessHandle=SimpleNamespace(current=lambda: process))),
-            org=SimpleNamespace(apache=apache),
-            io=SimpleNamespace(delta=SimpleNamespace(tables=SimpleNamespace(DeltaTable=table))),
-            scala=SimpleNamespace(
-                Option=SimpleNamespace(empty=lambda: None),
-                jdk=SimpleNamespace(javaapi=SimpleNamespace(CollectionConverters=converters)),
-            ),
-        )
+        self._jvm = JVM
 
-    def _cancel(self) -> None:
+    def _self(self) -> Session:
+        return self
+
+    sparkContext = _jsparkSession = property(_self)
+    sessionState = _self
+
+    def newHadoopConf(self) -> S3:
+        return self.delta.s3
+
+    def cancelAllJobs(self) -> None:
         self.cancelled = True
+
+    def setLogLevel(self, _: str) -> None:
+        """Nothing is logged."""
+
+    def getLocalProperty(self, _: str) -> str:
+        return self.stream
 
     @property
     def read(self) -> Reader:
@@ -70,6 +68,33 @@ class Session:
         left = [row for row in self.view.rows if row["reason"]]
         self.delta.commit(path[1], left, {"gone": frozenset(map(place, self.view.rows))}, self)
         return self.view
+
+
+class ProcessHandle:
+    """java.lang.ProcessHandle, of the running process."""
+
+    @staticmethod
+    def current() -> SimpleNamespace:
+        pid = World.now_running.task.process.pid
+        return SimpleNamespace(pid=lambda: pid)
+
+
+class JavaTable:
+    """DeltaTable and DeltaLog."""
+
+    def __init__(self, delta: Delta, path: str) -> None:
+        self._delta, self._path = delta, path
+
+    @staticmethod
+    def isDeltaTable(spark: Session, path: str) -> bool:
+        return spark.delta.snapshot(path).version >= 0
+
+    @staticmethod
+    def forTable(spark: Session, path: str) -> JavaTable:
+        return JavaTable(spark.delta, path)
+
+    def update(self, *_: object) -> JavaSnapshot:
+        return JavaSnapshot(self._delta, self._path)
 
 
 class JavaSnapshot:
@@ -98,6 +123,29 @@ class JavaSnapshot:
 
     def transactions(self) -> dict[str, int]:
         return self._snapshot.batches
+
+
+def _names(**parts: object) -> SimpleNamespace:
+    """Java's packages and classes: `a__b=c` is c, named a.b."""
+    found: dict[str, Any] = {}
+    for name, part in parts.items():
+        *folders, last = name.split("__")
+        place_of = found
+        for folder in folders:
+            place_of = place_of.setdefault(folder, SimpleNamespace()).__dict__
+        place_of[last] = part
+    return SimpleNamespace(**found)
+
+
+JVM = _names(
+    java__lang__ProcessHandle=ProcessHandle,
+    org__apache__hadoop__fs__Path=HadoopPath,
+    org__apache__commons__io__IOUtils=SimpleNamespace(toByteArray=lambda it: it.content),
+    org__apache__spark__sql__delta__DeltaLog=JavaTable,
+    io__delta__tables__DeltaTable=JavaTable,
+    scala__Option=SimpleNamespace(empty=lambda: None),
+    scala__jdk__javaapi__CollectionConverters=SimpleNamespace(asJava=lambda it: it),
+)
 
 
 class Reader:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import count
@@ -26,12 +27,31 @@ class JavaError(Exception):
         self.java_exception = java_exception
 
 
+class Objects(dict[str, Any]):
+    """Contents by name; `folders` has the last parts of the names in each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folders: defaultdict[str, dict[str, None]] = defaultdict(dict)
+
+    def __setitem__(self, name: str, content: Any) -> None:
+        folder, _, last = name.rpartition("/")
+        self.folders[folder][last] = None
+        super().__setitem__(name, content)
+
+    def __delitem__(self, name: str) -> None:
+        folder, _, last = name.rpartition("/")
+        del self.folders[folder][last]
+        super().__delitem__(name)
+
+
 class S3:
     """Objects by name. A PUT is one step; one with a condition fails when the object is there."""
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.objects: dict[str, Any] = {}
+        self.objects = Objects()
+        self.replaced = 0  # how often an object was
         self.watchers: list[Callable[[str, Any], None]] = []
 
     def put(self, name: str, content: Any, *, absent: bool) -> None:
@@ -42,6 +62,7 @@ class S3:
                 return False
             for watcher in self.watchers:
                 watcher(name, content)
+            self.replaced += name in self.objects
             self.objects[name] = content
             return True
 
@@ -54,21 +75,25 @@ class S3:
 
     def names(self, folder: str) -> list[str]:
         """Those in a folder."""
-        start = f"{folder}/"
-        return self.world.effect(
-            f"LIST {folder}", lambda: [name[len(start) :] for name in self.objects if name.startswith(start)]
-        )
+        return self.world.effect(f"LIST {folder}", lambda: list(self.objects.folders[folder]))
 
     def delete(self, name: str) -> None:
         """Whether it is there or not."""
-        self.world.effect(f"DELETE {name}", lambda: self.objects.pop(name, None))
+
+        def act() -> None:
+            if name in self.objects:
+                del self.objects[name]
+
+        self.world.effect(f"DELETE {name}", act)
 
 
 class HadoopPath:
     """org.apache.hadoop.fs.Path, and the status of one."""
 
+    __slots__ = ("name",)
+
     def __init__(self, name: str) -> None:
-        self.name = name.removesuffix("/")
+        self.name = name
 
     def getFileSystem(self, settings: S3) -> HadoopFileSystem:  # noqa: N802
         return HadoopFileSystem(settings)
@@ -87,7 +112,7 @@ class HadoopFileSystem:
         self._s3 = s3
 
     def listStatus(self, path: HadoopPath) -> list[HadoopPath]:  # noqa: N802
-        return [HadoopPath(name) for name in _answered(lambda: self._s3.names(path.name))]
+        return [HadoopPath(name) for name in _answered(lambda: self._s3.names(path.name.removesuffix("/")))]
 
     def open(self, path: HadoopPath) -> HadoopStream:
         content = _answered(lambda: self._s3.get(path.name))
@@ -155,7 +180,7 @@ class Entry:
     by: Process
 
 
-@dataclass
+@dataclass(frozen=True)
 class Snapshot:
     """A table at a version."""
 
@@ -163,6 +188,16 @@ class Snapshot:
     rows: list[Row] = field(default_factory=list)
     batches: dict[str, int] = field(default_factory=dict)
     entries: list[Entry] = field(default_factory=list)
+
+    def after(self, entry: Entry) -> Snapshot:
+        """The next version."""
+        gone = entry.gone
+        stay = [] if gone is None else [row for row in self.rows if place(row) not in gone] if gone else self.rows
+        batches = {**self.batches, entry.txn[0]: entry.txn[1]} if entry.txn else self.batches
+        return Snapshot(self.version + 1, [*stay, *entry.rows], batches, [*self.entries, entry])
+
+
+EMPTY: Final = Snapshot()
 
 
 class Job(Protocol):
@@ -186,20 +221,17 @@ class Delta:
         self.s3, self.world = s3, s3.world
         self.contract = 0  # of the jobs that read these tables
         self._numbers = count()
+        self._versions: dict[str, list[Snapshot]] = {}
+        self._replaced = 0
 
     def now(self, path: str, last: int | None = None) -> Snapshot:
         """As the storage has it, until a version: for a judge."""
-        found = Snapshot()
-        objects, log = self.s3.objects, f"{path}/_delta_log/"
-        while found.version != last and (entry := objects.get(f"{log}{found.version + 1}")) is not None:
-            gone = entry.gone
-            stay = [] if gone is None else [row for row in found.rows if place(row) not in gone] if gone else found.rows
-            found.rows = [*stay, *entry.rows]
-            if entry.txn:
-                found.batches[entry.txn[0]] = entry.txn[1]
-            found.entries.append(entry)
-            found.version += 1
-        return found
+        if self._replaced != self.s3.replaced:
+            self._versions, self._replaced = {}, self.s3.replaced
+        versions, log = self._versions.setdefault(path, [EMPTY]), f"{path}/_delta_log/"
+        while (entry := self.s3.objects.get(f"{log}{len(versions) - 1}")) is not None:
+            versions.append(versions[-1].after(entry))
+        return versions[: None if last is None else last + 2][-1]
 
     def snapshot(self, path: str, last: int | None = None) -> Snapshot:
         """As a job sees it."""

@@ -48,7 +48,7 @@ def test_no_promise_is_broken_in_a_hundred_thousand_stories() -> None:
     parts = [
         (kind, range(begin, begin + PART)) for begin in range(first, first + STORIES, PART) for kind in harness.KINDS
     ]
-    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as processes:
+    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn"), harness.prepare) as processes:
         broken = list(filter(None, processes.map(harness.told, *zip(*parts, strict=True))))
     assert not broken, "\n\n".join(broken)
 

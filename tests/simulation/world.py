@@ -203,11 +203,19 @@ class World:
 
     def sleep(self, seconds: float) -> None:
         """Of the running thread."""
-        task = self.task
-        if task.process.dead:
+        task = self.current
+        assert task
+        process = task.process
+        if process.dead:
             raise Killed
         task.ticket += 1
-        self.after(seconds if seconds > 0 else 0.0, self._resume, (task, task.ticket))
+        wakes = self.now + seconds if seconds > 0 else self.now
+        comes_next = self._queue[0][0] if self._queue else LIMIT_S
+        if process.wakes <= wakes < comes_next and self._count < LIMIT_EVENTS:
+            self._count += 1
+            self.now = wakes  # nothing happens meanwhile: no other thread need run
+            return
+        self.after(max(seconds, 0.0), self._resume, (task, task.ticket))
         self._yield()
 
     def wake(self, waiting: Waiting) -> None:
@@ -288,7 +296,8 @@ class World:
         self._step(self.faults, seconds)
 
     def _step(self, faults: Faults, seconds: float = 0.05) -> None:
-        process, fate = self.task.process, self.random()
+        assert self.current
+        process, fate = self.current.process, self.random()
         if process.dead:
             raise Killed
         if fate < faults.crash:
