@@ -53,8 +53,9 @@ def _down() -> int:
 
 def _status() -> int:
     from stack.stack import Stack
+    from stack.status import show
 
-    return 0 if Stack().status() else 1
+    return 0 if show(Stack()) else 1
 
 
 def _install() -> int:

@@ -14,31 +14,13 @@ from jobs.spark.migrations import OWNER, READER, owner_sql
 from stack.errors import StackError
 from stack.home import write_private
 from stack.machine import postgres_binaries
+from stack.reader_role import reader_sql
 from stack.server import Server
 from stack.settings import DATABASE, DATABASE_LOGIN, HOST
 
 SUPERUSER = "postgres"
 SHARED_BUFFERS_MIB = 64
-READER_CONNECTIONS = 16  # of dashboards: two for each thread of Superset
-READER_SETTINGS = {
-    "default_transaction_read_only": "on",
-    "statement_timeout": "'30s'",  # no chart waits longer, and no forgotten query occupies the server
-    "temp_file_limit": "'1GB'",  # which a role cannot change, unlike the two above
-}
-# Large objects would remain, and locks fill a shared table.
-_NO_WRITING_FUNCTIONS = r"""
-DO $$ DECLARE name regprocedure; BEGIN
-  FOR name IN SELECT oid::regprocedure FROM pg_proc WHERE pronamespace = 'pg_catalog'::regnamespace
-    AND proname ~ '^(lo_|loread|lowrite|pg_(try_)?advisory_)'
-  LOOP EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', name); END LOOP;
-END $$"""
-# Only its owner can enter the stack's folder. PostgreSQL's user need not: it is given the data folder, and the
-# file with the first password, as open descriptors, and no capability.
-_AS_SERVER_USER = """\
-exec 3<"$1" 4<"$2"
-shift 2
-exec setpriv --reuid=postgres --regid=postgres --init-groups --inh-caps=-all --no-new-privs "$@"
-"""
+_AS_SERVER_USER = Path(__file__).with_name("as_server_user.sh")
 
 
 class PostgreSql(Server):
@@ -169,16 +151,4 @@ class PostgreSql(Server):
             return [*command, str(self._data), *([f"--pwfile={password}"] if password else [])]
         opened = [str(self._data), str(password or os.devnull)]
         given = ["--pwfile=/proc/self/fd/4"] if password else []
-        return ["sh", "-c", _AS_SERVER_USER, "sh", *opened, *command, "/proc/self/fd/3", *given]
-
-
-def reader_sql(database: str) -> list[str]:
-    """The SQL that leaves READER only reading, as far as PostgreSQL can restrict a role; run as superuser."""
-    return [
-        f"ALTER ROLE {READER} CONNECTION LIMIT {READER_CONNECTIONS}",
-        f"ALTER ROLE {READER} RESET ALL",
-        f'ALTER ROLE {READER} IN DATABASE "{database}" RESET ALL',
-        *(f"ALTER ROLE {READER} SET {name} = {value}" for name, value in READER_SETTINGS.items()),
-        f'REVOKE TEMPORARY ON DATABASE "{database}" FROM PUBLIC',
-        _NO_WRITING_FUNCTIONS.strip(),
-    ]
+        return ["sh", str(_AS_SERVER_USER), *opened, *command, "/proc/self/fd/3", *given]

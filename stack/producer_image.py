@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from stack.errors import StackError
+from stack.errors import NoImageError, StackError
 from stack.settings import DEBIAN_IMAGE, PRODUCER_IMAGE, PYTHON_IMAGE, REPOSITORY
 
 LABEL = "tripclick.inputs"
@@ -24,10 +24,6 @@ PULL_SECONDS = 180
 # Python, and what building and running an image needs besides: a shell, rm, Debian's folders.
 DEBIAN_PACKAGES = ("python3", "python3-venv", "ca-certificates", "base-files", "coreutils", "dash", "libc-bin")
 JOIN_CERTIFICATES = 'cat "$1"/usr/share/ca-certificates/mozilla/*.crt > "$1"/etc/ssl/certs/ca-certificates.crt'
-
-
-class NoImageError(StackError):
-    """This machine cannot get what the image is built from."""
 
 
 def ensure_image(engine_url: str, scratch: Path, say: Callable[[str], None] = lambda _: None) -> str:

@@ -12,19 +12,16 @@ from typing import Any
 from stack.airflow_api import AirflowApi
 from stack.airflow_server import Airflow
 from stack.docker_engine import NONE, DockerEngine
-from stack.errors import StackError
+from stack.errors import NoImageError, StackError
 from stack.home import Home
 from stack.kafka_broker import KafkaBroker
 from stack.postgresql import PostgreSql
-from stack.process import memory
-from stack.producer_image import NoImageError, ensure_image
+from stack.producer_image import ensure_image
 from stack.progress import Progress
 from stack.server import Server
-from stack.settings import HOST, REPOSITORY
+from stack.settings import REPOSITORY
 from stack.sshd import SshServer, user_name
 from stack.superset import ADMIN, VIEWER, Superset
-
-MIB = 2**20
 
 
 class Stack:
@@ -39,7 +36,7 @@ class Stack:
         self.airflow = Airflow(self.home)
         self.superset = Superset(self.home, self.postgres)
         self.servers: list[Server] = [self.kafka, self.postgres, self.ssh, self.docker, self.airflow]
-        self._progress = Progress()
+        self.progress = Progress()
 
     @property
     def log_folder(self) -> Path:
@@ -62,7 +59,7 @@ class Stack:
                 lambda: self._start(self.postgres),
                 lambda: self._start(self.ssh),
                 self._start_docker,
-                lambda: self._progress.step("airflow", self._prepare_airflow, "preparing its database…"),
+                lambda: self.progress.step("airflow", self._prepare_airflow, "preparing its database…"),
             )
             # Airflow starts while the image is built, and restarts in the other environment if that fails.
             self._together(self._start_airflow, self._make_image)
@@ -76,40 +73,20 @@ class Stack:
                 running = [daemon for daemon in server.daemons() if daemon.members()]
                 server.stop()
                 if running:
-                    self._progress.line(server.name, "stopped")
+                    self.progress.line(server.name, "stopped")
 
     def dashboards(self) -> None:
         """Start Superset next to a running PostgreSQL that has the marts, and print where it is."""
         with self._alone():
             self.superset.claim()
             self._together(lambda: self._start(self.superset))
-        self._say_dashboards()
+        self.say_dashboards()
 
-    def _say_dashboards(self) -> None:
+    def say_dashboards(self) -> None:
+        """Where Superset is, for each of its users."""
         for user in (ADMIN, VIEWER):
             url, name, password = self.superset.login(user)
-            self._progress.line("", f"Superset: {url}  user {name}  password {password}")
-
-    def status(self) -> bool:
-        """Print what runs, and where; returns whether all of it is ready."""
-        servers = [*self.servers, *([self.superset] if self.superset.is_running() else [])]
-        states = {server.name: _state(server) for server in servers}
-        for server in servers:
-            self._progress.line(server.name, f"{states[server.name]:8} {_address(server)}")
-            for daemon in server.daemons():
-                used = memory(daemon.members()) // MIB
-                words = f"pid {daemon.pid}, {used} MiB, " if daemon.pid else ""
-                self._progress.line("", f"{words}log {daemon.log}")
-        if self.docker.why_none:
-            self._warn_no_docker()
-        if states["airflow"] == "ready":
-            url, user, password = self.airflow.login
-            self._progress.line("", f"Airflow: {url}  user {user}  password {password}")
-        if self.superset in servers:
-            self._say_dashboards()
-        total = sum(server.memory() for server in servers) / 2**30
-        self._progress.line("", f"{total:.1f} GiB of memory in total; everything is in {self.home.root}")
-        return set(states.values()) <= {"ready", NONE}
+            self.progress.line("", f"Superset: {url}  user {name}  password {password}")
 
     def airflow_login(self) -> tuple[str, str, str]:
         """URL, user and password of Airflow."""
@@ -148,31 +125,32 @@ class Stack:
             server.start()
             return server.address
 
-        return self._progress.step(server.name, work)
+        return self.progress.step(server.name, work)
 
     def _start_docker(self) -> bool:
         def work() -> str:
             self.docker.start()
             return "without an engine" if self.docker.address == NONE else self.docker.address
 
-        return self._progress.step("docker", work)
+        return self.progress.step("docker", work)
 
     def _make_image(self) -> bool:
         def work() -> str:
             try:
-                return ensure_image(self.docker.address, self.home.folder("docker"), self._progress.saying("image"))
+                return ensure_image(self.docker.address, self.home.folder("docker"), self.progress.saying("image"))
             except NoImageError as error:
                 self.docker.give_up(str(error))
                 return "without an engine"
 
-        done = self.docker.address == NONE or self._progress.step("image", work)
+        done = self.docker.address == NONE or self.progress.step("image", work)
         if self.docker.address == NONE:
-            self._warn_no_docker()
+            self.warn_no_docker()
         return done
 
-    def _warn_no_docker(self) -> None:
-        self._progress.warn("docker", "NO DOCKER ENGINE: the producers run as local processes, not in containers.")
-        self._progress.warn("docker", f"Why: {self.docker.why_none}")
+    def warn_no_docker(self) -> None:
+        """That the producers run without containers, and why."""
+        self.progress.warn("docker", "NO DOCKER ENGINE: the producers run as local processes, not in containers.")
+        self.progress.warn("docker", f"Why: {self.docker.why_none}")
 
     def _prepare_airflow(self) -> str:
         if not self.airflow.is_running():
@@ -187,7 +165,7 @@ class Stack:
             self.airflow.start()
             return self.airflow.address
 
-        return self._progress.step("airflow", work)
+        return self.progress.step("airflow", work)
 
     def _together(self, *steps: Callable[[], bool]) -> None:
         with ThreadPoolExecutor(max_workers=len(steps)) as pool:
@@ -201,21 +179,6 @@ class Stack:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                self._progress.line("stack", "another up or down is running; waiting for it…")
+                self.progress.line("stack", "another up or down is running; waiting for it…")
                 fcntl.flock(file, fcntl.LOCK_EX)
             yield
-
-
-def _state(server: Server) -> str:
-    if isinstance(server, DockerEngine) and server.why_none:
-        return NONE
-    if server.is_ready():
-        return "ready"
-    return "unwell" if any(daemon.pid for daemon in server.daemons()) else "stopped"
-
-
-def _address(server: Server) -> str:
-    try:
-        return server.address
-    except StackError:
-        return f"on {HOST}, never started"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from stack import demo
+from stack import demo, status
 from stack.docker_engine import NONE
 from stack.follow import follow
 from stack.stack import Stack
@@ -35,7 +35,7 @@ def test_producers_run_as_local_processes_and_the_stack_says_so(
 ) -> None:
     stack = without_docker
     assert (stack.docker.address, stack.pipeline_environment) == (NONE, "local_without_docker")
-    stack.status()
+    status.show(stack)
     assert "NO DOCKER ENGINE: the producers run as local processes" in capsys.readouterr().out
     api = stack.airflow_api()
     task = "dags/tripclick_producer_batch/tasks/producer_server0_batch"

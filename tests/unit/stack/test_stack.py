@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from stack.errors import NoImageError
 from stack.home import Home
-from stack.producer_image import NoImageError
 from stack.stack import Stack
 
 

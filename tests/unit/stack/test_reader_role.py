@@ -1,8 +1,8 @@
-"""PostgreSQL's roles: operators are told the same SQL that the stack runs."""
+"""The role of the dashboards: operators are told the same SQL that the stack runs."""
 
 from __future__ import annotations
 
-from stack.postgresql import reader_sql
+from stack.reader_role import reader_sql
 from stack.settings import DATABASE, REPOSITORY
 
 
