@@ -116,8 +116,8 @@ class SparkServer:
 
 def spark_version(root: Path) -> str:
     """The version of pyspark that pyproject.toml names."""
-    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    return next(str(line).removeprefix("pyspark==") for line in project["dependencies"] if line.startswith("pyspark=="))
+    groups = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["dependency-groups"]
+    return next(str(line).removeprefix("pyspark==") for line in groups["jobs"] if line.startswith("pyspark=="))
 
 
 def _sums(root: Path) -> dict[str, str]:

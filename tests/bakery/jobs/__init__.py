@@ -1,0 +1,1 @@
+"""What the bakery's DAGs run."""

@@ -1,0 +1,1 @@
+"""What the bakery adds to Airflow and to preflight."""
