@@ -79,7 +79,7 @@ class Security:
         """What to check when Kafka refuses the login."""
         if self.file:
             return f"check {self.file} on this host"
-        return "if it requires TLS or a login, set the variable KAFKA_SECURITY_PATH"
+        return "if it requires TLS or a login, set --kafka-security-path"
 
 
 PLAINTEXT = Security()
@@ -169,8 +169,8 @@ def _text(file: Path) -> str:
         ) from None
     except OSError as error:
         raise NonRetryableError(
-            f"{file}: {error.strerror}; put Kafka's client settings there, on this host, or correct the variable "
-            "KAFKA_SECURITY_PATH (empty: Kafka uses plaintext)"
+            f"{file}: {error.strerror}; put Kafka's client settings there, on this host, or correct "
+            "--kafka-security-path (empty: Kafka uses plaintext)"
         ) from None
     except UnicodeDecodeError:
         raise NonRetryableError(f"{file} is not UTF-8: save it as UTF-8 text") from None

@@ -41,7 +41,7 @@ class Declared:
         if self.min_insync_replicas > self.replication:
             raise NonRetryableError(
                 f"--min-insync-replicas {self.min_insync_replicas} is more than --replication {self.replication}, and "
-                "Kafka would take no record: correct KAFKA_MIN_INSYNC_REPLICAS or KAFKA_REPLICATION"
+                "Kafka would take no record: correct one of them"
             )
 
     @property
@@ -92,7 +92,7 @@ class Tools:
         `replicas` are the brokers of each partition, `nodes` all brokers.
         """
         if len(nodes) < count:
-            return f"the cluster has {len(nodes)} brokers: start more, or lower KAFKA_REPLICATION"
+            return f"the cluster has {len(nodes)} brokers: start more, or lower --replication"
         partitions = [
             {"topic": topic, "partition": number, "replicas": _more(its, nodes, count)}
             for number, its in sorted(replicas.items())

@@ -41,17 +41,17 @@ INFRASTRUCTURE_ERRORS = (
     Known("the database system is ", "PostgreSQL is starting or stopping: run it again when it answers"),
     Known(
         "InvalidAccessKeyId",
-        "S3 does not know the access key: correct the login of the connection aws_s3",
+        "S3 does not know the access key: correct the login of the S3 connection",
         NonRetryableError,
     ),
     Known(
         "SignatureDoesNotMatch",
-        "S3 rejects the secret key: correct the password of the connection aws_s3",
+        "S3 rejects the secret key: correct the password of the S3 connection",
         NonRetryableError,
     ),
     Known(
         "NoAuthWithAWSException",
-        "there is no key for S3: set login and password of the connection aws_s3, or give the Spark server a role",
+        "there is no key for S3: set login and password of the S3 connection, or give the Spark server a role",
         NonRetryableError,
     ),
     Known(
@@ -67,7 +67,7 @@ INFRASTRUCTURE_ERRORS = (
     # The response to a request without a body has no reason.
     Known(
         "Service: S3, Status Code: 403",
-        "S3 denies access: correct the key of the connection aws_s3, or let it or the Spark server's role list, read, "
+        "S3 denies access: correct the key of the S3 connection, or let it or the Spark server's role list, read, "
         "write and delete there",
         NonRetryableError,
     ),

@@ -134,9 +134,7 @@ def files_of(folder: Path, first: dt.date | None, last: dt.date) -> tuple[list[L
         raise NonRetryableError(f"--last-date {last} is before --first-date {first}: swap them")
     try:
         if not folder.is_dir():
-            raise JobError(
-                f"no folder {folder}: WEBSERVER_INGESTION_PATH must name the log's folder on the producer's host"
-            )
+            raise JobError(f"no folder {folder}: --ingestion-path must name the log's folder on the producer's host")
         with os.scandir(folder) as entries:
             names = {
                 entry.name: match for entry in entries if (match := _NAME.fullmatch(entry.name)) and entry.is_file()

@@ -71,7 +71,7 @@ def connected(brokers: str, security: Security = PLAINTEXT) -> KafkaAdminClient:
                 raise NonRetryableError(f"Kafka at {brokers} refused the login ({refused}): {security.fix}") from error
             if isinstance(error, ValueError) or time.monotonic() > deadline:
                 raise JobError(
-                    f"no Kafka broker answers at {brokers} ({reason(error)}): is KAFKA_BROKERS right (host:port, "
+                    f"no Kafka broker answers at {brokers} ({reason(error)}): is --kafka-brokers right (host:port, "
                     f"commas between), and does the broker run? {security.fix}"
                 ) from error
             time.sleep(1)

@@ -91,7 +91,7 @@ def run_of_now(spark: SparkSession, curated_path: str) -> Run:
     path = tables.table_path(curated_path, tables.CLICKS)
     clicks = TableVersion.newest(spark, path)
     if not clicks:
-        raise JobError(f"there is no curated stream in {path}: run tripclick_streaming_curated first")
+        raise JobError(f"there is no curated stream in {path}: run streaming_curated first")
     quarantine = TableVersion.newest(spark, tables.table_path(curated_path, tables.QUARANTINE))
     return Run(uuid.uuid4().hex, definitions(), clicks, quarantine)
 
@@ -146,7 +146,7 @@ def in_full(mart: Mart, this: Run) -> None:
     """Compute all rows from all clicks."""
     clicks = this.clicks.rows(mart.spark)
     if clicks.isEmpty():
-        raise JobError(f"no click in {this.clicks.path}: run a producer and tripclick_streaming_curated first")
+        raise JobError(f"no click in {this.clicks.path}: run a producer and streaming_curated first")
     visits = visits_of(clicks, shuffle_like(clicks))
     counts, behind, _ = side_by_side(
         mart.spark,

@@ -166,7 +166,7 @@ def run(options: argparse.Namespace) -> None:
     spark = session(NAME)
     path = tables.table_path(options.curated_path, tables.CLICKS)
     if not is_table(spark, path):
-        raise JobError(f"there is no curated stream in {path}: run tripclick_streaming_curated first")
+        raise JobError(f"there is no curated stream in {path}: run streaming_curated first")
     with one_writer(spark, tables.table_path(options.checkpoint_path, NAME)), RecentClicks(options.memory_mb) as recent:
         stream = HotStream(spark, path, recent, dt.timedelta(days=options.keep_snapshot_days))
         say(f"reads {path}, writes PostgreSQL")

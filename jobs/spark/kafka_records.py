@@ -33,16 +33,14 @@ def require_broker(brokers: str) -> None:
     for broker in brokers.split(","):
         host, _, port = broker.strip().rpartition(":")
         if not host or not port.isdecimal():
-            raise NonRetryableError(
-                f"--kafka-brokers: {broker.strip()!r} is not host:port; set the variable KAFKA_BROKERS"
-            )
+            raise NonRetryableError(f"--kafka-brokers: {broker.strip()!r} is not host:port")
         try:
             socket.create_connection((host.strip("[]"), int(port)), _CONNECT_SECONDS).close()
         except (OSError, OverflowError) as error:
             refused.append(f"{broker.strip()} ({error})")
         else:
             return
-    raise JobError(f"Kafka does not answer: {', '.join(refused)}; start it, or correct the variable KAFKA_BROKERS")
+    raise JobError(f"Kafka does not answer: {', '.join(refused)}; start it, or correct --kafka-brokers")
 
 
 def require_topic(spark: SparkSession, brokers: str, topic: str, security: Security = PLAINTEXT) -> str:
@@ -143,7 +141,7 @@ def records(spark: SparkSession, brokers: str, topic: str, security: Security = 
 def archived_records(spark: SparkSession, path: str, topic: str) -> DataFrame:
     """The same stream of the records in a raw archive, including those that Kafka has dropped."""
     if not is_table(spark, path):
-        raise JobError(f"there is no raw archive in {path}: run tripclick_spark_archive_raw_batch first")
+        raise JobError(f"there is no raw archive in {path}: run archive_raw first")
     options = {"maxBytesPerTrigger": MAX_ARCHIVE_BYTES_PER_BATCH}
     archive = spark.readStream.format("delta").options(**options).load(path)
     return archive.where(archive.topic == topic).select(*_RECORD)

@@ -211,8 +211,8 @@ def refuse_missing_days(connection: psycopg.Connection[Any], limit: int, until: 
     if days:
         raise NonRetryableError(
             f"no click of {spans_text(spans_of(days))}: everything else is loaded; put the log's files of these days "
-            "into WEBSERVER_INGESTION_PATH, and the next daily run sends them; when there are none, trigger the load "
-            f"with missing_until {max(days)}"
+            "where the producer reads, and its next run sends them; when there are none, load with --missing-until "
+            f"{max(days)}"
         )
 
 
@@ -225,7 +225,7 @@ def _refuse_a_contradiction(connection: psycopg.Connection[Any]) -> None:
         counted = ", ".join(f"{table} {count:,}" for table, count in clicks.items())
         raise NonRetryableError(
             f"the tables of the mart do not hold the same clicks ({counted}): PostgreSQL keeps what it has; run "
-            "tripclick_analytics_mart_etl again"
+            "analytics_mart_etl again"
         )
 
 

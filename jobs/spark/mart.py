@@ -95,7 +95,7 @@ class Run:
             read = {name: values[name] and TableVersion(**values[name]) for name in ("clicks", "quarantine")}
             return cls(**{**values, **read})
         except (ValueError, KeyError, TypeError):
-            words = "the mart was written by another version of the ETL: run tripclick_analytics_mart_etl again"
+            words = "the mart was written by another version of the ETL: run analytics_mart_etl again"
             raise JobError(words) from None
 
 
@@ -125,7 +125,7 @@ class Mart:
         note = newest[0] and newest[0].note
         if note is None or any(commit is None or commit.note != note for commit in newest):
             raise JobError(
-                f"the tables in {self.root} are not of one run: wait for tripclick_analytics_mart_etl, or run it again"
+                f"the tables in {self.root} are not of one run: wait for analytics_mart_etl, or run it again"
             )
         ended = max(commit.when for commit in newest if commit)
         # Any table will do: after an unfinished run, which committed to some tables only, a full run ends the list.
@@ -135,7 +135,7 @@ class Mart:
     def _version(self, table: str) -> TableVersion:
         found = TableVersion.newest(self.spark, tables.table_path(self.root, table))
         if not found:
-            raise JobError(f"there is no {table} in {self.root}: run tripclick_analytics_mart_etl first")
+            raise JobError(f"there is no {table} in {self.root}: run analytics_mart_etl first")
         return found
 
     def _writes(self, mart: TableVersion) -> Iterator[Commit]:

@@ -31,7 +31,7 @@ def connect() -> psycopg.Connection[Any]:
     missing = [name for name in NEEDED if not os.environ.get(name)]
     if missing and not os.environ.get("PGSERVICE"):
         raise NonRetryableError(
-            f"{', '.join(missing)} not set: declare the connection postgres_gold on the task in the pipeline's YAML, "
+            f"{', '.join(missing)} not set: declare the PostgreSQL connection in the pipeline's YAML, "
             "and let the Spark server's sshd accept it (AcceptEnv PG*); or set PGSERVICE there"
         )
     options = f"{os.environ.get('PGOPTIONS', '')} -c idle_in_transaction_session_timeout={HUNG_MS}"
@@ -39,7 +39,7 @@ def connect() -> psycopg.Connection[Any]:
         return psycopg.connect("", autocommit=True, connect_timeout=10, application_name="tripclick", options=options)
     except psycopg.OperationalError as error:
         why = str(error).strip().splitlines()[0]
-        wrong = f"PostgreSQL: {why}; check the connection postgres_gold and the server"
+        wrong = f"PostgreSQL: {why}; check the connection and the server"
         raise infrastructure_error(error) or JobError(wrong) from None
 
 

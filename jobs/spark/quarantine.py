@@ -244,7 +244,7 @@ def run(options: argparse.Namespace) -> None:
     spark = session("quarantine")
     clicks, path = (tables.table_path(options.curated_path, name) for name in (tables.CLICKS, tables.QUARANTINE))
     if not is_table(spark, path):
-        raise JobError(f"there is no quarantine in {path}: run tripclick_streaming_curated first")
+        raise JobError(f"there is no quarantine in {path}: run streaming_curated first")
     if options.action == "count":
         _say_counts(spark, path)
     elif options.action == "list":
@@ -256,7 +256,7 @@ def run(options: argparse.Namespace) -> None:
                 return
             archive = tables.table_path(options.archive_path, tables.ARCHIVE)
             if not is_table(spark, archive):
-                raise JobError(f"there is no raw archive in {archive}: run tripclick_spark_archive_raw_batch first")
+                raise JobError(f"there is no raw archive in {archive}: run archive_raw first")
             remove(spark, clicks, path, archive, Removal(frozenset(options.place), options.by, options.reason))
 
 

@@ -11,12 +11,12 @@ def _schema(columns: Mapping[str, str]) -> str:
     return ", ".join(f"`{name}` {type_}" for name, type_ in columns.items())
 
 
-# Below S3_CURATED_STREAM_PATH
+# Below --curated-path
 CLICKS: Final = "clicks"
 QUARANTINE: Final = "quarantine"
-# Below S3_ARCHIVE_RAW_PATH
+# Below --archive-path
 ARCHIVE: Final = "clicks"
-# Below S3_ANALYTICS_MART_PATH
+# Below --mart-path
 SESSION_ANALYSIS: Final = "session_analysis"
 DAILY_TRAFFIC: Final = "daily_traffic"
 CLINICAL_AREAS: Final = "clinical_areas"

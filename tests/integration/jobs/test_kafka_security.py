@@ -321,7 +321,7 @@ def test_who_has_not_all_of_it_is_refused_in_one_line(
             "SSL handshake failed",
         ),
         "no certificate of ours": (dict.fromkeys(OWN_CERTIFICATE, ""), "alert bad certificate", "bad_certificate"),
-        "plaintext": (None, "set the variable KAFKA_SECURITY_PATH", "the variable KAFKA_SECURITY_PATH"),
+        "plaintext": (None, "set --kafka-security-path", "set --kafka-security-path"),
     }
     for case, (change, in_python, in_java) in cases.items():
         folder = "" if change is None else broker.client(tmp_path / case.replace(" ", "_"), change)
@@ -386,7 +386,7 @@ def test_preflight_signs_in_where_the_file_is_and_says_so_where_it_is_not(
     )
     ok, found, fix = asked("")["KAFKA_BROKERS"]
     assert (ok, found) == (False, f"no Kafka broker answers at {broker.address} (KafkaTimeoutError)")
-    assert "set the variable KAFKA_SECURITY_PATH" in str(fix)
+    assert "set --kafka-security-path" in str(fix)
     untried = "not tried without /elsewhere/client.properties on this machine: TLS, login, topics"
     assert asked("/elsewhere") == {
         "KAFKA_BROKERS": [True, f"{broker.address} takes a connection; {untried}", ""],

@@ -301,9 +301,9 @@ def test_each_table_is_asked_once_how_it_is(
 
 
 def test_what_is_missing_is_said(spark: SparkSession, tmp_path: Path) -> None:
-    with pytest.raises(JobError, match=r"no curated stream .* run tripclick_streaming_curated first"):
+    with pytest.raises(JobError, match=r"no curated stream .* run streaming_curated first"):
         etl(tmp_path)
-    with pytest.raises(JobError, match="run tripclick_analytics_mart_etl first"):
+    with pytest.raises(JobError, match="run analytics_mart_etl first"):
         load(tmp_path)
     append(frame(spark, []), tmp_path / "curated")
     with pytest.raises(JobError, match=r"no click .* run a producer"):

@@ -115,8 +115,8 @@ def test_zombie_is_fenced(files: HadoopFiles, monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize(
     ("bucket", "message"),
     [
-        ("wrong-id", "correct the login of the connection aws_s3"),
-        ("wrong-secret", "correct the password of the connection aws_s3"),
+        ("wrong-id", "correct the login of the S3 connection"),
+        ("wrong-secret", "correct the password of the S3 connection"),
         ("no-bucket", "there is no such bucket: create it, or correct the variable that holds the path"),
     ],
 )
@@ -131,7 +131,7 @@ def test_what_is_wrong_with_key_or_bucket_is_said_with_its_fix(on_s3: SparkSessi
 def test_wrong_key_of_a_job_that_only_reads_is_said_with_its_fix(on_s3: SparkSession) -> None:
     with pytest.raises(Py4JJavaError) as raised:
         Mart(on_s3, "s3a://wrong-secret/mart").written()
-    assert "correct the key of the connection aws_s3" in str(infrastructure_error(raised.value))
+    assert "correct the key of the S3 connection" in str(infrastructure_error(raised.value))
 
 
 class Disturbance:

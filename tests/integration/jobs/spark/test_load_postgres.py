@@ -117,7 +117,7 @@ def test_days_without_a_click_are_listed_and_refused_after_a_limit() -> None:
         listed = rows_of("SELECT days_ago FROM missing_days ORDER BY days_ago")
         assert [ago for (ago,) in listed] == [2, 3, 5, 6, 7], "the day before may be on its way"
         first, last = today - dt.timedelta(days=7), today - dt.timedelta(days=5)
-        with pytest.raises(NonRetryableError, match=rf"^no click of {first} to {last}: .* missing_until {last}$"):
+        with pytest.raises(NonRetryableError, match=rf"^no click of {first} to {last}: .* --missing-until {last}$"):
             load_postgres.refuse_missing_days(connection, 4, dt.date(2000, 1, 1))
         load_postgres.refuse_missing_days(connection, 4, last)
         with pytest.raises(NonRetryableError, match=f"no click of {today - dt.timedelta(days=3)}: "):

@@ -114,7 +114,7 @@ def test_a_job_takes_the_certificate_that_its_connection_names_and_no_other(
         assert (code, line.count("\n")) == (1, 0), (case, line)
         assert line.startswith("error: PostgreSQL: "), (case, line)
         assert words in line, (case, line)
-        assert line.endswith("; check the connection postgres_gold and the server"), case
+        assert line.endswith("; check the connection and the server"), case
 
 
 def test_preflight_checks_the_certificate_where_the_authoritys_is(server: TlsPostgreSql, tmp_path: Path) -> None:

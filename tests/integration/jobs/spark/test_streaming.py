@@ -430,7 +430,7 @@ def test_missing_topic_says_what_creates_it(spark: SparkSession, kafka: str) -> 
 
 @pytest.mark.parametrize("brokers", ["127.0.0.1:1", "127.0.0.1", "", "127.0.0.1:99999", "127.0.0.1:1,127.0.0.1:2"])
 def test_unknown_broker_is_one_line(brokers: str) -> None:
-    with pytest.raises(JobError, match="KAFKA_BROKERS"):
+    with pytest.raises(JobError, match="--kafka-brokers"):
         require_broker(brokers)
 
 
@@ -459,7 +459,7 @@ def test_lost_curated_stream_is_built_anew_from_the_archive(lake: Lake, tmp_path
 
 
 def test_archive_of_another_topic_and_no_archive(lake: Lake, tmp_path: Path) -> None:
-    with pytest.raises(JobError, match="run tripclick_spark_archive_raw_batch first"):
+    with pytest.raises(JobError, match="run archive_raw first"):
         archived_records(lake.spark, str(tmp_path / "archive"), lake.topic)
     lake.send([line(1)])
     lake.run(lake.archive(), "archive_ck")

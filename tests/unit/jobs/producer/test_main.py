@@ -14,7 +14,7 @@ from tests.unit.jobs.producer.recorder import DAY, at, line
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--ingestion-path=missing"], "no folder missing: WEBSERVER_INGESTION_PATH"),
+        (["--ingestion-path=missing"], "no folder missing: --ingestion-path"),
         (["--ingestion-path=."], "no log of 2020-10-01 in"),
         (["--last-date=2020-09-30"], "--last-date 2020-09-30 is before --first-date 2020-10-01"),
         (["--ingestion-path=logs", "--shift-weeks=2000"], "more than 31 days ahead"),

@@ -21,12 +21,12 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("name", NEEDED)
 def test_a_missing_variable_is_named(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.delenv(name)
-    with pytest.raises(JobError, match=rf"^{name} not set: declare the connection postgres_gold .*AcceptEnv PG\*"):
+    with pytest.raises(JobError, match=rf"^{name} not set: declare the PostgreSQL connection .*AcceptEnv PG\*"):
         connect()
 
 
 def test_an_unreachable_server_is_one_line_without_the_password() -> None:
-    with pytest.raises(JobError, match=r"127\.0\.0\.1.*port 1.*refused.*postgres_gold") as caught:
+    with pytest.raises(JobError, match=r"127\.0\.0\.1.*port 1.*refused.*check the connection") as caught:
         connect()
     assert "\n" not in str(caught.value)
     assert "se-cret" not in str(caught.value)
