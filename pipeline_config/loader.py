@@ -99,7 +99,9 @@ def load_into(loaded: Loaded, project: Project, found: list[Problem]) -> None:
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001 (one DAG that cannot be built must not take the others away)
-            loaded.problems.append(_cannot_be_built(project, pipeline, environment, error))
+            said = _cannot_be_built(project, pipeline, environment, error)
+            if broken.isdisjoint(document.file for document in needed):  # else it may be a consequence of what is there
+                loaded.problems.append(said)
 
 
 def _cannot_be_built(project: Project, pipeline: Pipeline, environment: Environment, error: BaseException) -> str:

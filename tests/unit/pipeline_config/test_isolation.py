@@ -90,7 +90,7 @@ def hidden(root: Path, file: str, content: bytes) -> None:
 
 def odd_name(root: Path) -> None:
     path = os.fsencode(root / "pipelines/mart") + b"/od\xffd\n.yaml"
-    Path(os.fsdecode(path)).write_text("dag_id: odd\n", encoding="utf-8")
+    Path(os.fsdecode(path)).write_text("dag_id: odd\ndescription: x\nschedule: null\n", encoding="utf-8")
 
 
 def closed(root: Path) -> None:
@@ -145,7 +145,7 @@ ACCIDENTS: dict[str, tuple[Callable[[Path], None], int, str]] = {
         "pipelines/mart/y.yaml:1:1: cannot be read: No such file or directory",
     ),
     "a pipe": (closed, 8, "pipelines/mart/pipe.yaml:1:1: cannot be read: it is not a regular file"),
-    "an odd name": (odd_name, 8, r"pipelines/mart/od\udcffd\n.yaml:1:1: key 'description' is missing"),
+    "an odd name": (odd_name, 8, r"pipelines/mart/od\udcffd\n.yaml:1:1: key 'tasks' is missing"),
     "another ending": (
         lambda root: hidden(root, "pipelines/mart/ninth.yml", b"dag_id: ninth\n"),
         8,
@@ -206,6 +206,11 @@ ACCIDENTS: dict[str, tuple[Callable[[Path], None], int, str]] = {
         7,
         f"{MINUTES_AT}: Jinja: cannot be rendered: it becomes longer than 1,000,000 characters",
     ),
+    "an argument of two pipelines' operator, misspelt in the environment": (
+        lambda root: edit(root, "pipelines/environments/production.yaml", "      image:", "      imge:"),
+        6,
+        "pipelines/environments/production.yaml:33:7: DockerOperator has no argument 'imge' (did you mean 'image'?)",
+    ),
     "a function that is not there": (
         no_function,
         7,
@@ -220,10 +225,7 @@ def test_an_accident_takes_no_other_dag_away(root: Path, load: Callable[[Path], 
     happens(root)
     first = load(root)
     assert len(first.dags) == left
-    if problem:
-        assert [line for line in first.problems if problem in line], first.problems
-    else:
-        assert first.problems == []
+    assert [problem in line for line in first.problems] == [True] * bool(problem), first.problems
     assert all("Traceback" not in line for line in first.problems)
     assert load(root) == first, "what is remembered is the same"
 
