@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from pipeline_config.connection_types import FOR_JOBS
+from pipeline_config.connection_types import FOR_JOBS, is_remote_shell
 from pipeline_config.model import JOB, Command, DagSettings, Environment, Group, Operator, Pipeline, Task, Value, Values
 from pipeline_config.project import Project, merge
 from pipeline_config.schedules import clock, until
@@ -143,7 +143,7 @@ class _Task:
         if self.task.connection is None or self.operator.connection_argument is None:
             return {}
         result: dict[str, Any] = {self.operator.connection_argument: self.task.connection}
-        if self.operator.connection_type == "ssh":
+        if is_remote_shell(self.operator.connection_type):
             catalog = self.project.catalog.connections
             declared = self.pipeline.connections
             result["job_connections"] = [name for name in declared if catalog[name].type in FOR_JOBS]

@@ -16,7 +16,8 @@ class ConnectionType:
 
     `takes` is what an operator of such a connection runs; it needs a timeout, for what hangs there hangs here. A
     connection without it is for jobs: `environment` are the variables by which it reaches one over SSH, `extra` those
-    of its extra, each with the field that it is of. `preflight` is the module that asks whether it answers.
+    of its extra, each with the field that it is of. A job needs one for data of the kind that it `holds`.
+    `preflight` is the module that asks whether it answers.
     """
 
     host: str = ""
@@ -24,6 +25,7 @@ class ConnectionType:
     takes: Literal["shell", "argv", ""] = ""
     environment: Mapping[str, str] = field(default_factory=dict)
     extra: Mapping[str, str] = field(default_factory=dict)
+    holds: str = ""
     preflight: str = ""
 
 
@@ -41,6 +43,7 @@ CONNECTION_TYPES = {
     "aws": ConnectionType(
         environment={"AWS_ACCESS_KEY_ID": "login", "AWS_SECRET_ACCESS_KEY": "password"},
         extra={"AWS_REGION": "region_name"},
+        holds="lake",
     ),
     "postgres": ConnectionType(
         host=_NAME,
@@ -53,6 +56,7 @@ CONNECTION_TYPES = {
             "PGPASSWORD": "password",
         },
         extra={"PGSSLMODE": "sslmode", "PGSSLROOTCERT": "sslrootcert"},
+        holds="postgresql",
         preflight="pipeline_config.preflight.database",
     ),
 }
@@ -60,3 +64,8 @@ ACCEPTED = "PG* AWS_*"  # all variables of `environment` and `extra`, as sshd is
 # What an operator of a connection runs, and the connections that travel with a job.
 TAKES = {name: one.takes for name, one in CONNECTION_TYPES.items() if one.takes}
 FOR_JOBS = tuple(name for name, one in CONNECTION_TYPES.items() if one.environment)
+
+
+def is_remote_shell(kind: str | None) -> bool:
+    """Whether jobs run there by a shell, and the connections for jobs travel with them."""
+    return TAKES.get(kind or "") == "shell"

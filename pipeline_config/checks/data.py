@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from pipeline_config.checks.context import Context
 from pipeline_config.checks.operators import before
-from pipeline_config.connection_types import FOR_JOBS
+from pipeline_config.connection_types import CONNECTION_TYPES, FOR_JOBS, is_remote_shell
 from pipeline_config.flows import TaskFlow, fits, is_known, variables_of_options
 from pipeline_config.job_contract import Data
 from pipeline_config.model import Task
@@ -117,17 +117,15 @@ def _needed(context: Context, *, anywhere: bool = False) -> dict[str, Task]:
 
     `anywhere`: wherever the lake may lie, for an environment's paths decide about no pipeline.
     """
-    remote = [flow for flow in context.flows if context.connection_type(flow.task) == "ssh"]
+    remote = [flow for flow in context.flows if is_remote_shell(context.connection_type(flow.task))]
     return {kind: flow.task for flow in remote for kind in connection_types(context.project, flow, anywhere=anywhere)}
 
 
 def connection_types(project: Project, flow: TaskFlow, *, anywhere: bool = False) -> set[str]:
     """The types of the connections that a job needs for its data, in any environment; or wherever the lake may lie."""
     data = [*flow.reads, *flow.writes]
-    types = {"postgres"} if any(one.kind == "postgresql" for one in data) else set()
-    if any(anywhere or _is_on_s3(project, one) for one in data if one.kind == "lake"):
-        types.add("aws")
-    return types
+    kinds = {one.kind for one in data if one.kind != "lake" or anywhere or _is_on_s3(project, one)}
+    return {name for name in FOR_JOBS if CONNECTION_TYPES[name].holds in kinds}
 
 
 def _is_on_s3(project: Project, data: Data) -> bool:

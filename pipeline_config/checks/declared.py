@@ -11,7 +11,7 @@ import jinja2
 from pipeline_config import stand_ins, templates
 from pipeline_config.checks.commands import example
 from pipeline_config.checks.context import Context, texts
-from pipeline_config.connection_types import FOR_JOBS
+from pipeline_config.connection_types import FOR_JOBS, is_remote_shell
 from pipeline_config.errors import RenderError, UnknownError
 from pipeline_config.model import Place, Schema, Task
 from pipeline_config.problem import Problem
@@ -165,7 +165,7 @@ def _used(context: Context) -> dict[str, set[str]] | None:
             task.operator not in defaults.operators or (task.command and task.command not in defaults.commands)
         ):
             return None
-        if context.connection_type(task) == "ssh":
+        if is_remote_shell(context.connection_type(task)):
             connections.update(name for kind in FOR_JOBS for name in catalog.connections_of(kind))
     for _, text, _ in task_templates(context):
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from functools import partial
 
-from pipeline_config.connection_types import TAKES
+from pipeline_config.connection_types import is_remote_shell
 from pipeline_config.preflight.probe import Failure, Probe
 from pipeline_config.preflight.settings import Settings
 from pipeline_config.preflight.uses import Asked, Use
@@ -18,7 +18,7 @@ def ask(asked: Asked) -> list[Probe]:
 
 
 def _is_local(use: Use) -> bool:
-    return TAKES.get(use.operator.connection_type or "") != "shell" and "image" not in use.operator.arguments
+    return not is_remote_shell(use.operator.connection_type) and "image" not in use.operator.arguments
 
 
 def _readable(settings: Settings, variable: str) -> str:
