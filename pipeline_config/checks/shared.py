@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import unicodedata
 from collections.abc import Iterator, Mapping
@@ -217,15 +218,24 @@ def command_templates(project: Project) -> Iterator[Problem]:
         module = command.module.removesuffix(f".{JOB}")
         if not classes.has_module(module):
             yield command.at("module").problem(f"there is no Python module {module!r}")
-        if command.shell and (wrong := _syntax_error(project, command.shell)):
-            yield place.problem(f"the shell cannot read it: {wrong}")
-        elif command.shell and _goes_on(command.shell):
-            message = "each line is a command by itself, and the next one runs though it fails"
-            yield place.warning(message, "write >- for one line, && at the end of each, or set -e before them")
+        yield from _shell(project, place, command.shell or "")
 
 
 PLACES = ("job", "arguments")
 _PLACE = re.compile(r"(?<!\{)\{(\w+)\}(?!\})")
+
+
+def _shell(project: Project, place: Place, text: str) -> Iterator[Problem]:
+    """A shell can read the command, and stops where one fails. Which shell: the login's on the server, any."""
+    command = _filled(project, text)
+    wrong = _syntax_error("sh", command) if command else ""
+    if wrong and shutil.which("bash") and not _syntax_error("bash", command):
+        yield place.warning(f"sh cannot read it: {wrong}", "bash can: is it the login shell on the server?")
+    elif wrong:
+        yield place.problem(f"the shell cannot read it: {wrong}")
+    elif _goes_on(text):
+        message = "each line is a command by itself, and the next one runs though it fails"
+        yield place.warning(message, "write >- for one line, && at the end of each, or set -e before them")
 
 
 def _goes_on(shell: str) -> bool:
@@ -241,12 +251,16 @@ _CONTINUED = re.compile(r"(?:\\|&&|\|\|?|[({]|\b(?:do|then|else))[ \t]*$")
 _UNKNOWN = re.compile(r"<[a-z][\w.]*>")  # what only a run knows is shown as
 
 
-def _syntax_error(project: Project, shell: str) -> str:
-    """What `sh -n` says of a template that is filled in with the catalog's examples; "" when it can be read."""
+def _filled(project: Project, shell: str) -> str:
+    """A template as it looks with the catalog's examples; "" when nobody knows before a run."""
     filled = shell.replace(JOB, "job").replace("{arguments}", "--option=1")
     try:
-        command = _UNKNOWN.sub("unknown", templates.render(filled, project.catalog.examples, {}, shown=True))
+        return _UNKNOWN.sub("unknown", templates.render(filled, project.catalog.examples, {}, shown=True))
     except RenderError:
         return ""  # a name that only a run, or nobody, knows
-    done = subprocess.run(["sh", "-n"], input=command, capture_output=True, text=True, timeout=5, check=False)
+
+
+def _syntax_error(shell: str, command: str) -> str:
+    """What a shell says of a command that it is to read, and not to run; "" when it can be read."""
+    done = subprocess.run([shell, "-n"], input=command, capture_output=True, text=True, timeout=5, check=False)
     return done.stderr.strip().splitlines()[-1].rpartition("error: ")[2] if done.returncode else ""
