@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import platform
 import socket
+import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cached_property
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -13,10 +15,11 @@ from urllib.parse import urlsplit
 from airflow.providers.docker.operators.docker import DockerOperator as AirflowDockerOperator
 from airflow.sdk import BaseHook
 from airflow.sdk.configuration import conf
-from airflow.sdk.exceptions import AirflowException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from docker import APIClient
-from docker.errors import APIError, DockerException
-from docker.types import Mount
+from docker.errors import APIError, DockerException, TLSParameterError
+from docker.types import CancellableStream, Mount
+from paramiko import SSHException
 from requests.adapters import HTTPAdapter
 from requests.exceptions import RequestException
 from urllib3.connection import HTTPConnection
@@ -24,14 +27,16 @@ from urllib3.exceptions import HTTPError
 
 from pipeline_config.docker_connection import engine_tls, engine_url, how_to_build
 from pipeline_config.job_contract import ENDS_WITH_STDIN
-from pipeline_config.operators.shared import RenderingNamesVariables, fail_for_good
+from pipeline_config.operators.shared import RenderingNamesVariables, fail_for_good, missing_connections_fail
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
 STOP_SECONDS = 30  # what a producer needs to flush what it has sent
+PING_SECONDS = 60.0  # between two questions whether the engine of a running container still answers
 TASK_LABEL = "pipeline.task"
-ENGINE_ERRORS = (DockerException, RequestException, HTTPError, ValueError)
+ENGINE_ERRORS = (DockerException, RequestException, HTTPError, SSHException, ValueError)
+NO_IMAGE = ("No such image", "pull access denied", "manifest unknown")
 # A connection whose other host is gone ends after a minute: a container may say nothing for hours.
 KEEPALIVE = [
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
@@ -61,11 +66,12 @@ class Engine(APIClient):  # type: ignore[misc]  # docker-py has no types
     """A Docker engine whose containers have no privilege and end with their worker; DockerOperator has no arguments.
 
     The worker holds the container's stdin. When it is gone, the engine ends stdin, the job stops as ENDS_WITH_STDIN
-    tells it, and the engine removes the container.
+    tells it, and the engine removes the container. An engine that answers no question any more ends the wait for one.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._ended = threading.Event()
         for scheme in ("http://", "https://"):
             self.mount(scheme, _Lasting())
 
@@ -80,12 +86,19 @@ class Engine(APIClient):  # type: ignore[misc]  # docker-py has no types
         container: dict[str, str] = super().create_container(*args, environment=told, stdin_open=True, **kwargs)
         return container
 
+    def attach(self, *args: Any, **kwargs: Any) -> CancellableStream:
+        """Its output."""
+        self._output = super().attach(*args, **kwargs)
+        return self._output
+
     def start(self, container: str) -> None:
         """Take hold of its stdin and of its end, before it can be gone, and start it."""
         self._stdin = self.attach_socket(container, {"stdin": 1, "stream": 1})
         until = {"condition": "next-exit"}
-        self._end = self._post(self._url("/containers/{0}/wait", container), params=until, stream=True, timeout=None)
+        self._end = self._post(self._url("/containers/{0}/wait", container), params=until, stream=True)
+        self._disable_socket_timeout(self._get_raw_response_socket(self._end))
         super().start(container)
+        threading.Thread(target=self._watch, daemon=True).start()
 
     def wait(self, container: str) -> dict[str, Any]:  # noqa: ARG002
         """How it ended: StatusCode; AirflowFailException where retries would not help, DockerException: unknown."""
@@ -94,9 +107,22 @@ class Engine(APIClient):  # type: ignore[misc]  # docker-py has no types
         except (RequestException, ValueError) as error:
             raise DockerException(f"it went away while the container ran ({error})") from error
         finally:
+            self._ended.set()
             self._stdin.close()
         fail_for_good(result["StatusCode"])
         return result
+
+    def _watch(self) -> None:
+        """End what is read of an engine that is frozen: its host's kernel still says that the connections are well."""
+        while not self._ended.wait(PING_SECONDS):
+            try:
+                self.ping()
+            except ENGINE_ERRORS:
+                self.close()  # by SSH all is one connection
+                for stream in (self._output, CancellableStream(None, self._end)):
+                    with suppress(OSError, DockerException):
+                        stream.close()
+                return
 
 
 def _installation() -> str:
@@ -133,6 +159,7 @@ class DockerOperator(RenderingNamesVariables, AirflowDockerOperator):
         self.docker_url = engine_url(connection.host, connection.port, extra)
         return Engine(base_url=self.docker_url, tls=engine_tls(self.docker_url, extra), timeout=self.timeout)
 
+    @missing_connections_fail()
     def execute(self, context: Context) -> Any:
         """Run the container to its end; red when it ends with anything but 0.
 
@@ -152,7 +179,7 @@ class DockerOperator(RenderingNamesVariables, AirflowDockerOperator):
                 self._remove_container()
             return super().execute(context)
         except ENGINE_ERRORS as error:
-            raise AirflowException(self._explain(error)) from error
+            raise self._failure(error) from error
         finally:
             self.on_kill()
 
@@ -174,14 +201,19 @@ class DockerOperator(RenderingNamesVariables, AirflowDockerOperator):
                     raise
             self.container = None  # type: ignore[assignment]
 
-    def _explain(self, error: Exception) -> str:
+    def _failure(self, error: Exception) -> AirflowException:
+        """What to raise instead; AirflowFailException where a retry would fail like this one."""
         text = str(getattr(error, "explanation", None) or error)
+        is_final = isinstance(error, ValueError | TLSParameterError) and not isinstance(error, RequestException)
         if "no space left" in text.lower():
             hint = "the engine's disk is full; free some with `docker system prune`"
         elif "source path does not exist" in text:
-            hint = "make that folder on the engine's host, or correct the variable that names it"
-        elif "No such image" in text or "not found" in text.lower() or "pull access denied" in text:
-            hint = how_to_build(self.image, self.dockerfile)
+            is_final, hint = True, "make that folder on the engine's host, or correct the variable that names it"
+        elif any(words in text for words in NO_IMAGE):
+            is_final, hint = True, how_to_build(self.image, self.dockerfile)
+        elif "not found in known_hosts" in text:
+            is_final, hint = True, "put the host's key, once you have compared it, into known_hosts of Airflow's user"
         else:
             hint = f"is the engine of connection {self.engine_conn_id} right and running?"
-        return f"error: Docker engine {self.docker_url}, image {self.image}: {text.strip()}; {hint}"
+        kind = AirflowFailException if is_final else AirflowException
+        return kind(f"error: Docker engine {self.docker_url}, image {self.image}: {text.strip()}; {hint}")

@@ -1,11 +1,13 @@
-"""What the operators share: a missing variable is named, and a job's exit code may say that no retry would help."""
+"""What the operators share: a missing variable or connection is named, and what no retry would fix is not retried."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from airflow.sdk import BaseOperator
-from airflow.sdk.exceptions import AirflowFailException, AirflowRuntimeError, ErrorType
+from airflow.sdk.exceptions import AirflowFailException, AirflowNotFoundException, AirflowRuntimeError, ErrorType
 
 from pipeline_config.job_contract import NON_RETRYABLE, USAGE
 
@@ -14,9 +16,21 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 
+@contextmanager
+def missing_connections_fail() -> Iterator[None]:
+    """A connection that Airflow does not have is one line that says which, and what to do; it uses up no retries."""
+    try:
+        yield
+    except AirflowNotFoundException as error:
+        raise AirflowFailException(
+            f"error: {error}; add it under Admin → Connections (pipelines/catalog.yaml says what each is for)"
+        ) from None
+
+
 class RenderingNamesVariables(BaseOperator):
     """A missing Airflow variable is one line that says which, and what to do."""
 
+    @missing_connections_fail()
     def render_template_fields(self, context: Context, jinja_env: jinja2.Environment | None = None) -> None:
         """Render; AirflowFailException names the variable that Airflow does not have."""
         try:

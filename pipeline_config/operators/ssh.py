@@ -11,7 +11,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from paramiko import BadHostKeyException, SSHClient, SSHException
 
 from pipeline_config.connection_types import CONNECTION_TYPES
-from pipeline_config.operators.shared import RenderingNamesVariables, fail_for_good
+from pipeline_config.operators.shared import RenderingNamesVariables, fail_for_good, missing_connections_fail
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection, Context
@@ -31,6 +31,7 @@ class SSHOperator(RenderingNamesVariables, AirflowSSHOperator):
         super().__init__(**kwargs)
         self.job_connections = job_connections
 
+    @missing_connections_fail()
     def execute(self, context: Context | None = None) -> bytes | str:
         """Run the command; red when it ends with anything but 0."""
         _refuse_what_cannot_travel(self.command or "")

@@ -18,7 +18,8 @@ USED = {
     "docker": (
         "7.2.0",
         "pipeline_config/operators/docker.py: APIClient._post, _url and _result, by which a container's end is awaited "
-        "from before its start; create_host_config and create_container pass on what they do not know",
+        "from before its start, for as long as it takes (_get_raw_response_socket, _disable_socket_timeout), and "
+        "CancellableStream, which ends the wait; create_host_config and create_container pass on what they do not know",
     ),
     "apache-airflow-providers-docker": (
         "4.6.1",
@@ -56,4 +57,5 @@ def test_its_version_is_the_one_that_was_looked_at(library: str) -> None:
 
 
 def test_what_is_used_of_docker_is_there() -> None:
-    assert all(callable(getattr(APIClient, name)) for name in ("_post", "_url", "_result", "attach_socket"))
+    names = ("_post", "_url", "_result", "attach_socket", "_get_raw_response_socket", "_disable_socket_timeout")
+    assert all(callable(getattr(APIClient, name)) for name in names)

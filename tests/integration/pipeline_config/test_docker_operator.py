@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import select
 import shutil
 import socket
 import subprocess
@@ -50,6 +51,21 @@ except Exception as error:
     answer = f"{type(error).__name__} {error}"
 print(json.dumps(answer), file=sys.stderr)
 """
+# It tells when the engine has answered that the container is started, and asks it often whether it still answers.
+IMPATIENT = RUN.replace(
+    "asked =",
+    """
+import os
+from pipeline_config.operators import docker
+docker.PING_SECONDS, docker.STOP_SECONDS = 0.2, 0
+start = docker.Engine.start
+def tell(self, container):
+    start(self, container)
+    with open(os.environ["STARTED"], "w") as started:
+        started.write(".")
+docker.Engine.start = tell
+asked =""",
+)
 # Who it is, what it may, and where it can write.
 LOOK = """
 while read -r name value; do case $name in Uid:|Cap*|NoNewPrivs:) echo $name $value;; esac; done < /proc/self/status
@@ -164,12 +180,13 @@ def given(
     entrypoint: Sequence[str],
     folders: Sequence[str] = (),
     address: str = "",
+    timeout: int = 60,
 ) -> tuple[dict[str, str], str]:
     """Environment and stdin of a worker whose operator runs a container of the pipelines' own defaults."""
     own = load_project().defaults.operators["DockerOperator"].arguments
     names = ("network_mode", "mount_tmp_dir", "user", "mem_limit")
     arguments = {name: own[name] for name in names} | {"image": IMAGE, "entrypoint": list(entrypoint)}
-    arguments["read_only_folders"] = list(folders)
+    arguments |= {"read_only_folders": list(folders), "timeout": timeout}
     arguments["mounts"] = [{"target": "/logs", "source": str(folder), "type": "bind", "read_only": True}]
     connection = {"conn_type": "docker", "host": address or engine.tls_address, "extra": extra}
     asked = {"instance": INSTANCE, "arguments": arguments}
@@ -262,7 +279,12 @@ def test_an_engine_by_tls_lets_in_who_has_a_certificate_and_nobody_else(
     }
     said = {case: execute("echo in", extra) for case, extra in refused.items()}
     for case, words in said.items():
-        assert str(words).startswith(f"AirflowException error: Docker engine {engine.tls_address}"), (case, words)
+        kind = (
+            "AirflowFailException"
+            if case in {"no certificate", "a key is missing", "no such file"}
+            else "AirflowException"
+        )
+        assert str(words).startswith(f"{kind} error: Docker engine {engine.tls_address}"), (case, words)
     assert "TLS needs tls_client_key too" in said["a key is missing"]
 
 
@@ -290,6 +312,7 @@ def test_an_engine_is_reached_by_ssh_once_its_host_key_is_known(
             said.append(json.loads(done.stderr.splitlines()[-1]))
     finally:
         host.stop()
+    assert said[0].startswith("AirflowFailException error: Docker engine ssh://"), said[0]
     assert "not found in known_hosts" in said[0]
     assert said[1] == ["in"]
 
@@ -299,6 +322,19 @@ def test_a_container_that_no_retry_mends_fails_without_one(engine: TlsEngine, ex
     ended = {code: str(execute(f"exit {code}", extra)) for code in (1, 65)}
     assert ended[1].startswith("DockerContainerFailedException ")
     assert ended[65] == "AirflowFailException exit code 65: no retry would fix it; the reason stands above"
+
+
+def test_a_missing_image_folder_or_connection_fails_without_a_retry(
+    engine: TlsEngine, execute: Execute, airflow: AirflowProcess, tmp_path: Path
+) -> None:
+    extra = tls_extra(engine.certificates)
+    assert str(execute("echo in", extra, [f"{tmp_path}/nowhere"])).startswith(
+        "AirflowFailException error: Docker engine"
+    )
+    _, text = given(engine, extra, tmp_path, ["true"])
+    missing = {"AIRFLOW_CONN_DOCKER_SERVER0": "", "AIRFLOW__API__BASE_URL": INSTALLATION}
+    said = json.loads(airflow.run(RUN, ROOT, text=text, env=missing).stderr.splitlines()[-1])
+    assert said.startswith("AirflowFailException error: The conn_id `docker_server0` isn't defined; add it"), said
 
 
 def test_a_container_ends_with_its_worker(engine: TlsEngine, client: docker.DockerClient, tmp_path: Path) -> None:
@@ -318,10 +354,13 @@ def test_a_container_ends_with_its_worker(engine: TlsEngine, client: docker.Dock
 
 
 class Way:
-    """A port that leads to another one, until it is cut."""
+    """A port that leads to another one, until it is cut, or frozen: then it takes what comes, and answers nothing."""
 
     def __init__(self, port: int) -> None:
         self._port = port
+        self._flows = threading.Event()
+        self._flows.set()
+        self.freeze = self._flows.clear
         self._sockets = [socket.create_server((HOST, 0))]
         self.address = f"tcp://{HOST}:{self._sockets[0].getsockname()[1]}"
         threading.Thread(target=self._lead, daemon=True).start()
@@ -334,10 +373,10 @@ class Way:
                 for source, target in (ends, reversed(ends)):
                     threading.Thread(target=self._pass_on, args=(source, target), daemon=True).start()
 
-    @staticmethod
-    def _pass_on(source: socket.socket, target: socket.socket) -> None:
+    def _pass_on(self, source: socket.socket, target: socket.socket) -> None:
         with suppress(OSError):
             while data := source.recv(65_536):
+                self._flows.wait()
                 target.sendall(data)
             target.shutdown(socket.SHUT_WR)
 
@@ -347,29 +386,35 @@ class Way:
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
             end.close()
+        self._flows.set()
 
 
+@pytest.mark.parametrize("how", ["cut", "freeze"])
 def test_an_engine_that_goes_away_is_what_is_said_and_at_once(
-    engine: TlsEngine, client: docker.DockerClient, airflow: AirflowProcess, tmp_path: Path
+    engine: TlsEngine, client: docker.DockerClient, airflow: AirflowProcess, tmp_path: Path, how: str
 ) -> None:
     way = Way(int(engine.tls_address.rpartition(":")[2]))
-    happened = happening(client, "start", "destroy")
-    actions: list[str] = []
+    destroyed = happening(client, "destroy")
+    os.mkfifo(tmp_path / "started")
+    started = os.open(tmp_path / "started", os.O_RDONLY | os.O_NONBLOCK)
 
-    def cut_when_it_runs() -> None:
-        actions.append(next(happened, ("nothing", ""))[0])
-        way.cut()
+    def go_away_when_it_runs() -> None:
+        if select.select([started], [], [], LIMIT_SECONDS)[0]:
+            getattr(way, how)()
 
-    cutting = threading.Thread(target=cut_when_it_runs)
-    cutting.start()
-    env, text = given(engine, tls_extra(engine.certificates), tmp_path, ["cat"], address=way.address)
-    done = airflow.run(RUN, ROOT, text=text, env=env)
-    cutting.join()
+    going = threading.Thread(target=go_away_when_it_runs)
+    going.start()
+    env, text = given(engine, tls_extra(engine.certificates), tmp_path, ["cat"], address=way.address, timeout=1)
+    done = airflow.run(IMPATIENT, ROOT, text=text, env=env | {"STARTED": str(tmp_path / "started")})
+    going.join()
+    way.cut()
+    os.close(started)
     said = json.loads(done.stderr.splitlines()[-1])
     assert said.startswith(f"AirflowException error: Docker engine {way.address}, image {IMAGE}: "), said
+    assert "it went away while the container ran" in said
     assert "is the engine of connection docker_server0 right and running?" in said
     assert "Max retries" not in said, "that is what the removal of the container met"
-    assert [*actions, next(happened, ("it stays", ""))[0]] == ["start", "destroy"]
+    assert next(destroyed, ("it stays", ""))[0] == "destroy"
 
 
 def test_what_a_killed_worker_left_of_the_same_task_is_ended_by_its_next_try(
