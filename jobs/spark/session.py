@@ -22,8 +22,11 @@ PARTS: Final = 2
 PART_BYTES: Final = 12 * 2**20
 # Results depend on these: any other value is refused, whoever sets it.
 CELLS = {"spark.sql.session.timeZone": "UTC", "spark.sql.ansi.enabled": "true"}
-# This makes sure that a commit on S3 replaces no other one: see java/tripclick.
-COMMITS = {"spark.delta.logStore.s3a.impl": "tripclick.ConditionalLogStore"}
+# These make sure that a commit replaces no other one: see java/tripclick.
+COMMITS = {
+    "spark.delta.logStore.s3a.impl": "tripclick.ConditionalLogStore",
+    "spark.delta.logStore.file.impl": "tripclick.LinkLogStore",
+}
 FIXED = {**CELLS, **COMMITS}
 # Jars, master, memory and S3 access are set by the spark-submit command and the host, never by the code.
 SETTINGS = {

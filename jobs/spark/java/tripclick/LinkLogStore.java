@@ -1,0 +1,44 @@
+package tripclick;
+
+import io.delta.storage.HDFSLogStore;
+import java.io.IOException;
+import java.nio.file.FileAlreadyExistsException;
+import java.nio.file.Files;
+import java.util.Iterator;
+import java.util.UUID;
+import org.apache.hadoop.conf.Configuration;
+import org.apache.hadoop.fs.Path;
+
+/**
+ * The logs of Delta tables in a folder, of this host or mounted: a version is a hard link, which is made only if it is
+ * not there. Delta's own store looks, and then renames its file over what another job has committed meanwhile.
+ *
+ * <p>A version that another job has made is an error, as in ConditionalLogStore.
+ */
+public class LinkLogStore extends HDFSLogStore {
+    public LinkLogStore(Configuration settings) {
+        super(settings);
+    }
+
+    @Override
+    public void write(Path path, Iterator<String> actions, Boolean overwrite, Configuration settings)
+            throws IOException {
+        if (overwrite) {
+            super.write(path, actions, true, settings);
+            return;
+        }
+        java.nio.file.Path version = java.nio.file.Path.of(path.toUri().getPath());
+        java.nio.file.Path draft = version.resolveSibling("." + version.getFileName() + "." + UUID.randomUUID());
+        try {
+            Files.write(draft, (Iterable<String>) () -> actions);
+            Files.createLink(version, draft);
+        } catch (FileAlreadyExistsException error) {
+            // A server of mounted folders may have made the link and lost the answer.
+            if (!Files.isSameFile(version, draft)) {
+                throw new IOException(path + ": another job has made this version", error);
+            }
+        } finally {
+            Files.deleteIfExists(draft);
+        }
+    }
+}
