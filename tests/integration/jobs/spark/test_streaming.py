@@ -247,7 +247,7 @@ def test_flood_of_bad_records_is_stored_and_then_refused(lake: Lake) -> None:
     ("java", "said"),
     [
         ("org.apache.kafka.common.errors.TimeoutException", "Kafka stopped answering"),
-        ("java.util.ConcurrentModificationException", "another job writes the same table or checkpoint /ck"),
+        ("java.util.ConcurrentModificationException", "another job is writing the same table or checkpoint /ck"),
         ("org.apache.hadoop.fs.s3a.AWSApiCallTimeoutException", "S3 does not answer"),
         ("java.net.SocketTimeoutException", None),
     ],
