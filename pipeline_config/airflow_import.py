@@ -55,11 +55,11 @@ def write(project: Project, environment: Environment, folder: Path) -> list[Path
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = folder.stat()
         if found.st_uid != os.geteuid() or found.st_mode & stat.S_IWOTH:
-            raise CommandError(f"{folder}: somebody else may write there; choose a folder that is yours alone")
+            raise CommandError(f"{folder}: others can write to this folder; choose one that only you can write to")
         texts = {path: json.dumps(content, indent=2, sort_keys=True) + "\n" for path, content in contents.items()}
         for path, text in texts.items():
             if path.exists() and path.read_bytes() != text.encode():
-                raise CommandError(f"{path}: is there already, and says something else; remove it first")
+                raise CommandError(f"{path}: already exists with other contents; remove it first")
         for path, text in texts.items():
             path.write_text(text, encoding="utf-8")
     except OSError as error:

@@ -37,7 +37,7 @@ def what_is_wrong(path: str) -> tuple[str, str]:
     if file is None:
         top = module.split(".")[0]
         if missing == top:
-            return f"there is no Python package {top!r}", "is it installed, and spelt right?"
+            return f"there is no Python package {top!r}", "is it installed, and spelled correctly?"
         if new := path.startswith(("airflow.operators.", "airflow.sensors.")) and in_standard(name):
             return f"there is no Python module {missing!r}", f"in Airflow 3 write {new}"
         return f"there is no Python module {missing!r}", did_you_mean(missing.rpartition(".")[2], _siblings(missing))

@@ -1,4 +1,4 @@
-"""`python -m pipeline_config`: the command line. Exit code 0: all is well, 1: problems, 2: the command is wrong."""
+"""`python -m pipeline_config`: the command line. Exit code 0: success, 1: problems, 2: usage error."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ def parser() -> argparse.ArgumentParser:
         result.set_defaults(run=run)
         return result
 
-    one = command("check", _check, "say what is wrong in the YAML files, or nothing but one line")
+    one = command("check", _check, "check the YAML files")
     one.add_argument("files", nargs="*", type=Path, help="show only problems of these files (all are read)")
     one.add_argument("--format", choices=("text", "json", "github"), default="text")
-    one = command("fmt", _fmt, "write the YAML files in one form: order of keys, indentation, quotes; comments stay")
+    one = command("fmt", _fmt, "format the YAML files: order of keys, indentation, quotes; comments stay")
     one.add_argument("files", nargs="*", type=Path, help="only these (default: all)")
-    one.add_argument("--check", action="store_true", help="write nothing; exit 1 when a file has another form")
-    one = command("render", _render, "show the commands of a DAG as they would run", place)
+    one.add_argument("--check", action="store_true", help="write nothing; exit 1 if a file is not formatted")
+    one = command("render", _render, "print the commands of a DAG as they would run", place)
     one.add_argument("dag", help="a dag_id")
     one.add_argument("--param", action="append", default=[], metavar="NAME=VALUE", help="a param of the run")
-    one = command("plan", _plan, "say what the files change, in words; exit 2 when they change something, 1 when wrong")
+    one = command("plan", _plan, "describe what the files change; exit 2 if they change something, 1 on errors")
     one.add_argument(
         "--against",
         default="HEAD",
@@ -55,19 +55,21 @@ def parser() -> argparse.ArgumentParser:
     )
     one.add_argument("--environment", help="only this one (default: all; with airflow: $PIPELINE_ENVIRONMENT)")
     one = command("graph", _graph, "draw the tasks of a DAG, or all DAGs with the data between them, as Mermaid")
-    one.add_argument("dag", nargs="?", help="a dag_id; without one the whole")
-    one = command("explain", _explain, "say what a key of the YAML files is for, with an example")
+    one.add_argument("dag", nargs="?", help="a dag_id (default: all DAGs)")
+    one = command("explain", _explain, "explain a key of the YAML files, with an example")
     one.add_argument("key", nargs="?", help="a key, or the end of its path: retries, tasks.retries (default: all keys)")
     one = command("new", _new, "write a new pipeline that passes the check, or with `new job NAME` a new Spark job")
     one.add_argument("dag", help="its dag_id, and the file's name; `job` for a job")
     one.add_argument("name", nargs="?", help="the job's name, after `job`")
-    one.add_argument("--job", help="the job that it runs; options, variables, connections, pool and params are its")
+    one.add_argument("--job", help="the job to run: fills in its options, variables, connections, pool and params")
     one.add_argument("--schedule", metavar="CRON", help="when it runs, in UTC (default: only when triggered)")
     one.add_argument("--folder", default="", help="folder below pipelines/")
-    one = command("migrate", _migrate, "write a pipeline for each DAG of a dag-factory YAML file, and say what is left")
+    one = command(
+        "migrate", _migrate, "write a pipeline for each DAG of a dag-factory YAML file, and report what is left"
+    )
     one.add_argument("file", type=Path, help="a YAML file as dag-factory itself reads it")
     one.add_argument("--folder", default="", help="folder below pipelines/")
-    one = command("preflight", _preflight, "say whether what the pipelines use is there and answers", place)
+    one = command("preflight", _preflight, "check that everything the pipelines use is there and answers", place)
     one.add_argument("--from-airflow", action="store_true", help="take values and secrets from this machine's Airflow")
     one.add_argument("--format", choices=("text", "json"), default="text")
     one = command(
@@ -130,7 +132,7 @@ def _fmt(options: argparse.Namespace) -> int:
     lines, failed = fmt.run(
         project.root, [one for one in documents if not wanted or one.file in wanted], write=not options.check
     )
-    print("\n".join(lines) or f"{len(wanted) or len(documents)} files, each in its form")  # noqa: T201
+    print("\n".join(lines) or f"{len(wanted) or len(documents)} files, all formatted")  # noqa: T201
     return 1 if failed or (lines and options.check) else 0
 
 

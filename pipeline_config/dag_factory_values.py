@@ -22,7 +22,7 @@ class Param:
 
 
 class Unknown(dict[str, Any]):
-    """Code that dag-factory would run: `__type__` of something that has no form here."""
+    """Code that dag-factory would run: `__type__` of something that has no equivalent here."""
 
 
 def plain(value: Any) -> Any:

@@ -59,7 +59,7 @@ def engine_tls(url: str, extra: Mapping[str, Any]) -> Tls:
         if is_plaintext(url, extra) and str(extra.get(PLAINTEXT)).lower() != "true":
             raise ValueError(
                 f"without TLS whoever reaches it is root on its host: name {', '.join(TLS_EXTRAS)} in the connection's "
-                f'extra, or take ssh:// or unix://; if it is meant, say "{PLAINTEXT}": true there'
+                f'extra, or use ssh:// or unix://; if it is intended, set "{PLAINTEXT}": true there'
             )
         return Plaintext()
     if missing := [name for name in TLS_EXTRAS if name not in given]:

@@ -33,7 +33,7 @@ def run(root: Path, documents: list[Document], *, write: bool) -> tuple[list[str
             lines.append(f"{error}")
         else:
             if text != document.text:
-                lines.append(f"{document.file}: {'formatted' if write else 'is in another form, `fmt` changes it'}")
+                lines.append(f"{document.file}: {'formatted' if write else 'is not formatted: run `fmt`'}")
     return lines, failed
 
 

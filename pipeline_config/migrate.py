@@ -80,7 +80,7 @@ def read(file: Path) -> tuple[Document, dict[str, dict[str, Any]]]:
     except yaml.YAMLError as error:
         raise CommandError(f"{file}: {' '.join(str(error).split())}") from None
     for wrong in jsonschema.Draft7Validator(SHAPE).iter_errors(data):
-        message = f"here is {kind(wrong.instance)}, where dag-factory has a mapping"
+        message = f"this is {kind(wrong.instance)}, where dag-factory has a mapping"
         raise CommandError(str(document.problem(tuple(wrong.absolute_path), message)))
     default = dag_factory_values.plain(data.pop("default", None) or {})
     dags = {
@@ -89,12 +89,12 @@ def read(file: Path) -> tuple[Document, dict[str, dict[str, Any]]]:
         if isinstance(config, dict) and "tasks" in config
     }
     if not dags:
-        raise CommandError(f"{file}: there is no DAG of dag-factory in it, which has tasks: below its dag_id")
+        raise CommandError(f"{file}: it has no dag-factory DAG, which has tasks: below its dag_id")
     return document, dags
 
 
 class Dag:
-    """One DAG: `pipeline` has the keys of ours, `notes` say what has no form here."""
+    """One DAG: `pipeline` has the keys of ours, `notes` say what has no equivalent here."""
 
     def __init__(self, project: Project, document: Document, dag_id: str, config: dict[str, Any]) -> None:
         self.project = project
@@ -108,13 +108,13 @@ class Dag:
         self._groups()
         self._tasks()
         for key in self.rest:
-            self.note((key,), f"{key} has no key here")
+            self.note((key,), f"{key} has no equivalent here")
         self._declare()
         order = list(schema_of("pipeline")["properties"])
         self.pipeline = dict(sorted(self.pipeline.items(), key=lambda item: order.index(item[0])))
 
     def note(self, path: KeyPath, message: str, hint: str = "") -> None:
-        """Say what is not carried over, at its place: in the DAG, or in `default`."""
+        """Say what is not converted, at its place: in the DAG, or in `default`."""
         own: KeyPath = (self.dag_id, *path)
         default: KeyPath = ("default", *path)
         self.notes.append(
@@ -153,10 +153,14 @@ class Dag:
             value = None
         self.pipeline["schedule"] = found = self._ours(value)
         if value is not None and found is None:
-            self.note((key,), "this schedule has no form here", "the pipeline has none; write cron, or assets")
+            self.note(
+                (key,),
+                "this schedule has no equivalent here",
+                "the pipeline has none; write a cron expression or assets",
+            )
 
     def _ours(self, value: Any) -> Any:
-        """A schedule as ours; None for what has no form here."""
+        """A schedule as ours; None for what has no equivalent here."""
         if isinstance(value, str) and "://" not in value:
             return value
         if isinstance(value, dict) and set(value) == {"datasets", "timetable"}:
@@ -179,7 +183,7 @@ class Dag:
         if date := day(value):
             self.pipeline.setdefault(key, date)
         else:
-            hint = "that of defaults.yaml is taken" if key == "start_date" else ""
+            hint = "the one of defaults.yaml is used" if key == "start_date" else ""
             self.note(path, f"{key} {value!r} is not a fixed date", hint)
 
     def _param(self, name: str, value: Any) -> dict[str, Any]:
@@ -192,7 +196,7 @@ class Dag:
             if key in known:
                 schema[key] = item
             else:
-                self.note(("params", name), f"{key} of a param has no key here")
+                self.note(("params", name), f"{key} of a param has no equivalent here")
         return {**schema, "default": default, "description": given.get("description", name)}
 
     def _default_args(self, given: dict[str, Any]) -> None:
@@ -210,14 +214,14 @@ class Dag:
             elif CALLBACK.fullmatch(key):
                 self._callback(path, key, value)
             else:
-                self.note(path, f"{key} has no key here among default_args")
+                self.note(path, f"{key} has no equivalent here among default_args")
         if args:
             self.pipeline["default_args"] = args
 
     def _callback(self, path: KeyPath, key: str, value: Any) -> None:
         what = value.get("callback", "") if isinstance(value, dict) else value
         hint = "declare a notifier in pipelines/defaults.yaml and name it in on_failure, on_retry or on_success"
-        self.note(path, f"the callback {key} {what} is not carried over", hint)
+        self.note(path, f"the callback {key} {what} is not converted", hint)
 
     def _groups(self) -> None:
         groups = {}
@@ -225,7 +229,7 @@ class Dag:
             names = {"tooltip": "description", "parent_group_name": "group", "dependencies": "dependencies"}
             groups[name] = {ours: group[key] for key, ours in names.items() if group.get(key)}
             for key in group.keys() - names.keys():
-                self.note((*path, key), f"{key} of a task group has no key here")
+                self.note((*path, key), f"{key} of a task group has no equivalent here")
         if groups:
             self.pipeline["task_groups"] = groups
 

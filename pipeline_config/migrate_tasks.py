@@ -33,7 +33,7 @@ SAME = ("retries", "pool", "trigger_rule", "depends_on_past", "priority_weight")
 TIME_LIMITS = ("execution_timeout", "execution_timeout_secs")
 CALLBACK = re.compile(r"(sla_miss|on_\w+)_callback(_name|_file)?")
 _ENVIRONMENT = re.compile(r"\$\{?[A-Z_][A-Z0-9_]*\}?")
-Note = Callable[[str, str, str], None]  # the key, what is not carried over, and what to do
+Note = Callable[[str, str, str], None]  # the key, what is not converted, and what to do
 
 
 def migrated(task_id: str, config: dict[str, Any], note: Note) -> dict[str, Any]:
@@ -58,10 +58,10 @@ class _Task:
         elif operator != EMPTY:
             self._class()
         for key in self.rest:
-            self.note(key, f"{key} of a task of {operator.rpartition('.')[2]} has no key here")
+            self.note(key, f"{key} of a task of {operator.rpartition('.')[2]} has no equivalent here")
 
     def note(self, key: str, message: str, hint: str = "") -> None:
-        """Say what of this task is not carried over."""
+        """Say what of this task is not converted."""
         self._note(key, f"task {self.task['task_id']!r}: {message}", hint)
 
     def _operator(self) -> str:
@@ -88,9 +88,7 @@ class _Task:
         each = self.rest.pop("expand", {})
         others = [_mapped(text) for text in (*given.values(), *each.values()) if str(text).startswith("+")]
         if others or len(each) > 1:
-            message = (
-                "a function that is given other tasks' results is not carried over, an EmptyOperator stands for it"
-            )
+            message = "a function that is given other tasks' results is not converted, an EmptyOperator stands for it"
             self.note("decorator", message, "write a class, or a job, that reads them from XCom")
             self.rest = {key: value for key, value in self.rest.items() if key in ("dependencies", "task_group_name")}
             if before := dict.fromkeys([*self.rest.get("dependencies", []), *others]):
@@ -120,12 +118,12 @@ class _Task:
         if isinstance(outlets, list):
             self.task["outlets"] = outlets
         elif "outlets" in self.rest:
-            self.note("outlets", "these outlets have no form here", "write a list of URIs")
+            self.note("outlets", "these outlets have no equivalent here", "write a list of URIs")
         self.rest.pop("outlets", None)
         for key in [key for key in self.rest if CALLBACK.fullmatch(key)]:
             del self.rest[key]
             hint = "declare a notifier in pipelines/defaults.yaml, and name it in on_failure, on_retry or on_success"
-            self.note(key, f"the callback {key} is not carried over", hint)
+            self.note(key, f"the callback {key} is not converted", hint)
 
     def _trigger(self) -> None:
         for key in ("trigger_dag_id", "conf"):

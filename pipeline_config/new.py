@@ -50,10 +50,10 @@ def place(project: Project, dag_id: str, folder: str) -> Path:
     if dag_id.endswith(".yaml"):
         raise CommandError(f"{dag_id!r}: write the dag_id alone, without .yaml")
     if not re.fullmatch(pattern, dag_id):
-        raise CommandError(f"{dag_id!r} cannot be a dag_id: it has to have the form {pattern}")
+        raise CommandError(f"{dag_id!r} cannot be a dag_id: it must match {pattern}")
     for document in project.pipeline_files:
         if Path(document.file).stem == dag_id:
-            raise CommandError(f"there is a DAG {dag_id} already: {document.file}")
+            raise CommandError(f"DAG {dag_id} already exists: {document.file}")
     pipelines = project.root / "pipelines"
     path = pipelines / folder / f"{dag_id}.yaml"
     if pipelines.resolve() not in path.resolve().parents:
@@ -74,7 +74,7 @@ def new_job(project: Project, name: str) -> Path:
     """Write a job of that name beside the others, and return its path. Raises CommandError."""
     pattern = schema_of("pipeline")["properties"]["tasks"]["items"]["properties"]["job"]["pattern"]
     if not re.fullmatch(pattern, name) or keyword.iskeyword(name):
-        raise CommandError(f"{name!r} cannot be a job's name: it has to have the form {pattern}")
+        raise CommandError(f"{name!r} cannot be a job's name: it must match {pattern}")
     folder = project.root / _jobs(project)
     own = folder / TEMPLATE
     template = own if own.exists() else Path(__file__).with_name(TEMPLATE)
@@ -100,7 +100,7 @@ def write(path: Path, text: str) -> Path:
         with path.open("x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError as error:
-        raise CommandError(f"{error.filename}: is there already") from error
+        raise CommandError(f"{error.filename}: already exists") from error
     except OSError as error:
         raise CommandError(f"{error.filename}: cannot be written: {error.strerror}") from error
     return path

@@ -86,7 +86,7 @@ def _lines(old: Project, new: Project, names: list[str]) -> Iterator[str]:
     removed = {dag_id: views for dag_id, views in old_views.items() if dag_id not in after}
     for dag_id in sorted({*before, *after}):
         if dag_id in removed:
-            yield f"- {dag_id}: the DAG is removed, what it ran stays in Airflow's history"
+            yield f"- {dag_id}: the DAG is removed; its past runs stay in Airflow"
         elif dag_id in before:
             found = _by_place(both, map(compared, old_views[dag_id], new_views[dag_id]))
             for (sign, what), places in found.items():

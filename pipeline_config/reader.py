@@ -189,7 +189,7 @@ def _not_yaml(document: Document, error: yaml.YAMLError) -> Problem:
         first = error.context_mark.line if error.context_mark else mark.line
         for number, line_of in enumerate(lines[first : mark.line + 1], first):
             if unclosed := _UNCLOSED.match(line_of):
-                message, hint = "a quote opens here and does not end in its line", "close it"
+                message, hint = "a quote opens here and is not closed on its line", "close it"
                 return Problem(document.file, number + 1, unclosed.start("quote") + 1, "", f"not YAML: {message}", hint)
         if error.context_mark and "unexpected end of stream" in str(error.problem):
             mark = error.context_mark  # a quote that is not closed: where it opens
@@ -198,7 +198,7 @@ def _not_yaml(document: Document, error: yaml.YAMLError) -> Problem:
         message = str(error.problem or error.context)
         hint = _hint(lines[line], message)
         if not hint and error.context_mark and error.context_mark.line <= line:
-            hint = f"what starts in line {error.context_mark.line + 1} is not closed, or indented wrongly"
+            hint = f"what starts on line {error.context_mark.line + 1} is not closed or is wrongly indented"
         return Problem(document.file, line + 1, column + 1, "", f"not YAML: {message.removeprefix('but ')}", hint)
     control = _CONTROL.search(document.text)
     if control:
@@ -220,9 +220,9 @@ _UNCLOSED = re.compile(
     r"""(?x) [ ]* (?:-[ ]+)? (?:[\w-]+:[ ]+)? [\[{]? (?:[\w-]+:[ ]+)?
     (?P<quote>["']) (?: (?<=") (?:[^"\\]|\\.)* | (?<=') (?:[^']|'')* ) [\r\n]* \Z"""
 )
-_NO_BREAK = "replace it by a space"
+_NO_BREAK = "replace it with a space"
 _ODD_WORDS = {
-    "conflict": ("a merge conflict is left here", "keep one of the two versions, and remove the marks"),
+    "conflict": ("a merge conflict is left here", "keep one of the two versions, and remove the markers"),
     "colon": ("a full-width colon (U+FF1A)", "write a plain colon and a space"),
     "space": ("after the colon", _NO_BREAK),
     "indent": ("in front of the line", _NO_BREAK),
@@ -296,7 +296,7 @@ class _Builder:
         if self.nodes > MAX_NODES or len(path) > MAX_DEPTH:
             limit = f"more than {MAX_NODES} values" if self.nodes > MAX_NODES else f"deeper than {MAX_DEPTH} levels"
             raise yaml.MarkedYAMLError(
-                problem=f"{limit}; an alias that unfolds without end?", problem_mark=node.start_mark
+                problem=f"{limit}; does an alias expand without end?", problem_mark=node.start_mark
             )
         self.document.places[path] = (*_place(key or node), *_place(node))
         if node.tag not in _TAGS:
@@ -319,7 +319,7 @@ class _Builder:
             if key in result:
                 first = self.document.places[here][0]
                 self.document.places[here] = (*_place(key_node), *_place(value_node))
-                self._refuse(here, f"key {key!r} is duplicated", f"the first is in line {first}")
+                self._refuse(here, f"key {key!r} is duplicated", f"the first is on line {first}")
                 continue
             result[key] = self.build(value_node, here, key_node)
         return result

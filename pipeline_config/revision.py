@@ -18,7 +18,7 @@ def files_at(root: Path, revision: str, folder: Path) -> None:
     commit = _git(root, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
     if commit is None:
         raise CommandError(
-            f"git knows no revision {revision!r}: fetch it (in CI with its whole history), or name another one"
+            f"git has no revision {revision!r}: fetch it (in CI with its whole history), or name another one"
         )
     prefix = _git(root, "rev-parse", "--show-prefix") or b""
     tree = _git(root, "rev-parse", "--verify", "--quiet", f"{commit.decode()}:{prefix.decode()}pipelines")
@@ -37,7 +37,7 @@ def _git(folder: Path, *arguments: str) -> bytes | None:
     try:
         result = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, check=False)
     except FileNotFoundError as error:
-        raise CommandError("there is no program `git` here: install it") from error
+        raise CommandError("git is not installed: install it") from error
     if result.returncode:
         return None
     return result.stdout if arguments[0] == "archive" else result.stdout.rstrip(b"\n")

@@ -45,9 +45,9 @@ def lines(project: Project, environment: Environment, get: Get) -> Iterator[str]
     here, there = _dags_of_files(project, environment), _dags_of_airflow(get)
     for dag_id in sorted({*here, *there}):
         if dag_id not in here:
-            yield f"- {dag_id}: Airflow has this DAG, the files have not"
+            yield f"- {dag_id}: Airflow has this DAG, the files do not"
         elif dag_id not in there:
-            yield f"+ {dag_id}: the files have this DAG, Airflow has not"
+            yield f"+ {dag_id}: the files have this DAG, Airflow does not"
         else:
             page = get(f"dags/{dag_id}/details")["doc_md"]
             found = [
@@ -76,7 +76,7 @@ def client() -> Get:
     if missing:
         raise CommandError(f"set {' and '.join(missing)}: Airflow's address, https://…, and a token of its /auth/token")
     if not address.startswith(("http://", "https://")):
-        raise CommandError(f"{ADDRESS}: {address!r} is not an address, write it as https://airflow.example.org")
+        raise CommandError(f"{ADDRESS}: {address!r} is not a URL: write it as https://airflow.example.org")
 
     # The token of an Airflow on this machine is no proxy's affair.
     ours = urllib.parse.urlsplit(address).hostname in ("127.0.0.1", "localhost", "::1")
@@ -89,7 +89,7 @@ def client() -> Get:
             with opener.open(request, timeout=TIMEOUT_SECONDS) as response:
                 return json.load(response)
         except urllib.error.HTTPError as error:
-            hint = f"; is {TOKEN} a token that is valid, and whose user may read?" if error.code in (401, 403) else ""
+            hint = f"; is {TOKEN} valid, and may its user read?" if error.code in (401, 403) else ""
             raise CommandError(f"{address} answers {error.code} {error.reason} to /api/v2/{path}{hint}") from None
         except (OSError, http.client.HTTPException) as error:
             raise CommandError(f"{address} does not answer: {getattr(error, 'reason', error)}") from None

@@ -115,7 +115,7 @@ def _explain(document: Document, error: jsonschema.ValidationError) -> Iterable[
         )
     if error.validator == "propertyNames" or (error.parent and error.parent.validator == "propertyNames"):
         key = str(error.instance)
-        return [document.problem((*path, key), f"key {key!r} does not have the form {error.validator_value}")]
+        return [document.problem((*path, key), f"key {key!r} does not match {error.validator_value}")]
     if error.validator in ("required", "not"):
         return [document.problem(path, *_absent_or_present(document, error, path))]
     name = next((part for part in reversed(path) if isinstance(part, str)), "file")
@@ -172,7 +172,7 @@ def _type(name: str, error: jsonschema.ValidationError) -> str:
 _MESSAGES: dict[str, Callable[[str, jsonschema.ValidationError], str]] = {
     "type": _type,
     "enum": lambda name, error: f"{name}: {error.instance!r} is not allowed here",
-    "pattern": lambda name, error: f"{name}: {error.instance!r} does not have the form {error.validator_value}",
+    "pattern": lambda name, error: f"{name}: {error.instance!r} does not match {error.validator_value}",
     "format": lambda name, error: f"{name}: {error.instance!r} is not a valid {error.validator_value}",
     "minLength": lambda name, _: f"{name}: must not be empty",
     "minItems": lambda name, _: f"{name}: must not be empty",

@@ -200,10 +200,10 @@ def _of_any(text: str) -> Reads:
     for name in sorted(meta.find_undeclared_variables(tree)):
         offset = words.get(name, 0)
         if name in GONE:
-            message = f"{name!r} is gone since Airflow 3"
+            message = f"{name!r} was removed in Airflow 3"
             found.unknown.append(Unknown(name, message, offset, [], f"read {GONE[name]}"))
         elif name not in CONTEXT:
-            message = f"Airflow knows no {name!r} in a template"
+            message = f"Airflow's templates have no {name!r}"
             found.unknown.append(Unknown(name, message, offset, sorted(CONTEXT)))
         elif name in UNCERTAIN:
             found.uncertain[name] = offset
@@ -263,8 +263,8 @@ def _not_to_be_read(chain: list[str], words: dict[str, int]) -> Iterator[Unknown
         case [field, *_] if field not in CONNECTION:
             yield Unknown(field, f"a connection has no {field!r}", words.get(field, 0), sorted(OPEN_FIELDS))
         case _:
-            message = f"{'.'.join(chain)} is a secret, and a rendered field, a log and a process list show it"
-            fix = "declare the connection, the operator hands it on"
+            message = f"{'.'.join(chain)} is a secret, which a rendered field, a log and a process list would show"
+            fix = "declare the connection; the operator passes it on"
             yield Unknown(chain[-1], message, words.get(chain[-1], 0), [], fix)
 
 

@@ -38,8 +38,8 @@ def commands(context: Context) -> Iterator[Problem]:
         wanted = TAKES.get(context.connection_type(task) or "", template.kind)
         if wanted != template.kind:
             fitting = [name for name, other in known.items() if other.kind == wanted]
-            message = f"{task.operator} runs {WORDS[wanted]}, and {task.command} is {WORDS[template.kind]}"
-            yield task.at("command").problem(message, f"take one of: {', '.join(fitting)}")
+            message = f"{task.operator} runs {WORDS[wanted]}, but {task.command} is {WORDS[template.kind]}"
+            yield task.at("command").problem(message, f"use one of: {', '.join(fitting)}")
             continue
         yield from _job_arguments(context, task, template)
 

@@ -41,7 +41,7 @@ def file_name(context: Context) -> Iterator[Problem]:
         yield place.problem(f"dag_id {dag_id!r} is not the file's name", f"rename one: {stem!r}")
     for other in context.index.files[dag_id]:
         if other is not place.document:
-            yield place.problem(f"dag_id {dag_id!r} is also in {other.file}", "each DAG has its own")
+            yield place.problem(f"dag_id {dag_id!r} is also in {other.file}", "each DAG needs its own")
 
 
 def schedule(context: Context) -> Iterator[Problem]:
@@ -49,7 +49,9 @@ def schedule(context: Context) -> Iterator[Problem]:
     value, place = context.pipeline.schedule, context.pipeline.at("schedule")
     for at, uri in assets(value):
         if uri not in context.index.outlets:
-            hint = did_you_mean(uri, sorted(context.index.outlets)) or "give it to that task's outlets"
+            hint = (
+                did_you_mean(uri, sorted(context.index.outlets)) or "add it to the outlets of the task that updates it"
+            )
             yield place.at(*at).warning(f"no task here updates asset {uri}", hint)
     if isinstance(value, dict):
         place = place.at("cron")
@@ -97,7 +99,7 @@ def _odd(place: Place, text: str) -> Iterator[Problem]:
         message = f"cron {text!r} fires when either the day of the month or the day of the week matches"
         yield place.warning(message, "set one of the two to *")
     if minute == "*" and hour != "*":
-        message = f"cron {text!r} fires 60 times in the hour"
+        message = f"cron {text!r} fires 60 times per hour"
         yield place.warning(message, "write the minute, 0 for the full hour")
 
 
@@ -109,14 +111,14 @@ def _wrong_fields(place: Place, text: str, reader: type) -> Iterator[Problem]:
         alone = ["*"] * len(CRON_FIELDS)
         alone[number] = fields[number]
         if _RANDOM.search(fields[number]):
-            message = f"cron {text!r}: {fields[number]!r} is another {name} in each process"
-            yield place.within(text, offset, message, f"it is {allowed}")
+            message = f"cron {text!r}: {fields[number]!r} gives a different {name} in each process"
+            yield place.within(text, offset, message, f"must be {allowed}")
             continue
         try:
             reader(" ".join(alone))
         except ValueError:  # croniter's own errors are ValueErrors
             message = f"cron {text!r}: {fields[number]!r} is not a valid {name}"
-            yield place.within(text, offset, message, f"it is {allowed}")
+            yield place.within(text, offset, message, f"must be {allowed}")
         offset += len(fields[number])
 
 
@@ -186,11 +188,13 @@ def deadline(context: Context) -> Iterator[Problem]:
     cron = clock(context.pipeline.schedule)
     if own.by and (cron is None or time_of_day(cron) is None):
         there = "no cron expression" if cron is None else repr(cron)
-        message = f"by needs a schedule with one time of the day, and there is {there}"
+        message = f"by needs a schedule with one time of day, but there is {there}"
         yield own.at("by").problem(message, "write within_minutes")
     known = context.project.defaults.notifiers
     for number, name in enumerate(own.notify):
         for _, text in texts(known[name].arguments, own.place) if name in known else ():
             for unknown in sorted(templates.names(text) - AT_A_DEADLINE):
-                message = f"notifier {name} reads {unknown!r}, and a deadline has {', '.join(sorted(AT_A_DEADLINE))}"
+                message = (
+                    f"notifier {name} reads {unknown!r}, but a deadline only has {', '.join(sorted(AT_A_DEADLINE))}"
+                )
                 yield own.at("notify", number).problem(message, "declare another one for deadlines")

@@ -78,7 +78,7 @@ def odd_variable(contexts: Sequence[Context]) -> Iterator[Problem]:
     for option, places in given.items():
         usual, odd = _odd_one_out(option, Counter(variable for variable, _ in places))
         for task in (task for variable, task in places if variable == odd):
-            message = f"{option} reads {odd}, and {usual} in every other task"
+            message = f"{option} reads {odd}, but {usual} in every other task"
             yield task.at("arguments", option).warning(message, f"write var.value.{usual}")
 
 
@@ -97,7 +97,7 @@ def job_connections(context: Context) -> Iterator[Problem]:
     declared = {catalog.connections[name].type for name in context.pipeline.connections if name in catalog.connections}
     for kind, task in _needed(context).items():
         if kind not in declared:
-            message = f"the job of task {task.task_id!r} needs a connection of type {kind}, and none is declared"
+            message = f"the job of task {task.task_id!r} needs a connection of type {kind}, but none is declared"
             known = ", ".join(sorted(catalog.connections_of(kind)))
             yield task.place.problem(message, f"add it to connections: {known}")
 

@@ -25,7 +25,7 @@ def params(context: Context) -> Iterator[Problem]:
     for name, param in context.pipeline.params.items():
         for message in refusals(param, param["default"]):
             place = context.pipeline.at("params", name, "default")
-            yield place.problem(f"the default of param {name!r} breaks its own schema: {message}")
+            yield place.problem(f"the default of param {name!r} violates its own schema: {message}")
 
 
 def task_templates(context: Context) -> Iterator[tuple[Place, str, bool]]:
@@ -86,7 +86,7 @@ def _no_json(context: Context, place: Place, text: str, reads: templates.Reads) 
     known = context.project.catalog.examples if reads.as_json else {}
     for name, offset in reads.as_json.items():
         if name in known and name not in stand_ins.readable(known):
-            message = f"variable {name} is text, such as {known[name]!r}, and var.json reads JSON"
+            message = f"variable {name} is text, such as {known[name]!r}, but var.json reads JSON"
             yield place.within(text, offset, message, f"write var.value.{name}")
 
 
@@ -112,7 +112,7 @@ def unquoted_params(context: Context) -> Iterator[Problem]:
             if name in SHELL_ARGUMENTS and isinstance(text, str) and not any(templates.what_is_wrong(text)):
                 for param, offset in templates.unquoted_params(text):
                     if _is_free_text(params.get(param, {})):
-                        message = f"param {param} is text, and the shell runs what is typed into it"
+                        message = f"param {param} is unquoted text: the shell would run what is typed into it"
                         hint = f"write {{{{ params.{param} | shell_quote }}}}"
                         yield task.at("advanced", name).within(text, offset, message, hint, "warning")
 

@@ -41,13 +41,13 @@ def operators(context: Context) -> Iterator[Problem]:
 
 
 def _arguments(task: Task) -> Iterator[Problem]:
-    """The class takes the arguments, as far as its source says which; none of them has a key of its own in a task."""
+    """The class takes the arguments, as far as its source says which; none of them has its own key in a task."""
     each = {name: [value] for name, value in task.advanced.items()}
     given: tuple[tuple[str, Mapping[str, list[Value] | str]], ...] = (("advanced", each), ("for_each", task.for_each))
     for key, name, values in ((key, *item) for key, arguments in given for item in arguments.items()):
         if name in OWN_ARGUMENTS:
-            hint = f"remove it there, and write {OWN_ARGUMENTS[name]}: in the task"
-            yield task.at(key, name).problem(f"{name!r} has a key of its own in a task", hint, at_key=True)
+            hint = f"remove it here, and write {OWN_ARGUMENTS[name]}: in the task"
+            yield task.at(key, name).problem(f"{name!r} has its own key in a task", hint, at_key=True)
         else:
             yield from _taken(task.at(key, name), task.operator, values)
     bare = {name.removesuffix(MINUTES) for _, arguments in given for name in arguments}
@@ -126,7 +126,7 @@ def _connection(context: Context, task: Task) -> Iterator[Problem]:
     if entry and entry.type != wanted:
         right = ", ".join(sorted(catalog.connections_of(wanted)))
         message = f"{task.connection} is a connection of type {entry.type}, the operator needs {wanted}"
-        yield task.at("connection").problem(message, right and f"of that type: {right}")
+        yield task.at("connection").problem(message, right and f"connections of that type: {right}")
 
 
 def limits(context: Context) -> Iterator[Problem]:
@@ -139,7 +139,7 @@ def limits(context: Context) -> Iterator[Problem]:
             yield task.at("operator").problem(f"task {task.task_id!r} has no timeout", hint)
         if task.pool and task.operator == MARKER:
             hint = "move it to the task that does the work"
-            yield task.at("pool").warning(f"an {MARKER} does nothing, and holds no slot of a pool", hint)
+            yield task.at("pool").warning(f"an {MARKER} does nothing, and uses no pool slot", hint)
         if task.pool and task.pool not in pools:
             hint = did_you_mean(task.pool, list(pools)) or "declare it under pools:"
             yield task.at("pool").problem(f"pool {task.pool!r} is not in pipelines/catalog.yaml", hint)
@@ -167,7 +167,7 @@ def mapping(context: Context) -> Iterator[Problem]:
         for name, values in task.for_each.items():
             place = task.at("for_each", name)
             if name in {**task.arguments, **task.advanced}:
-                yield place.problem(f"{name!r} is also in arguments", "give it in one place", at_key=True)
+                yield place.problem(f"{name!r} is also in arguments", "set it in one place", at_key=True)
             if isinstance(values, str) and not task.is_of_class:
                 yield place.problem("must be a list here", "only a task of a class can map over another's result")
             elif isinstance(values, str) and values not in (earlier := before(context.pipeline.upstream, task.task_id)):

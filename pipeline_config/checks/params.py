@@ -40,7 +40,7 @@ def bounds(context: Context) -> Iterator[Problem]:
             continue  # said elsewhere
         for value in _probes(context.pipeline.params[name]):
             if why := parsers.refusal(own, option, str(value)):
-                message = f"param {name} may be {value!r}, and {task.job} refuses it: {why}"
+                message = f"param {name} may be {value!r}, but {task.job} refuses it: {why}"
                 yield context.pipeline.at("params", name).warning(message, "give the param the job's own limits")
                 break
 

@@ -44,8 +44,8 @@ def active(project: Project) -> Iterator[Problem]:
     if name not in project.environment_files:
         file = f"pipelines/environments/{name}.yaml"
         there = ", ".join(sorted(project.environment_files)) or "none"
-        message = "the environment that Airflow takes is not there"
-        yield Problem(file, 1, 1, "", message, f"set PIPELINE_ENVIRONMENT; there is: {there}", "warning")
+        message = "the environment that Airflow uses does not exist"
+        yield Problem(file, 1, 1, "", message, f"set PIPELINE_ENVIRONMENT to one of: {there}", "warning")
 
 
 def examples(project: Project) -> Iterator[Problem]:
@@ -64,7 +64,7 @@ def environments(project: Project) -> Iterator[Problem]:
         for kind, word in (("variables", "variable"), ("connections", "connection")):
             catalog: Mapping[str, Entry] = getattr(project.catalog, kind)
             for missing in sorted(catalog.keys() - getattr(whole, kind).keys()):
-                hint = f"like {catalog[missing].example}"
+                hint = f"for example {catalog[missing].example}"
                 yield own.at(kind).problem(f"{word} {missing} has no value here", hint, at_key=True)
             for unknown in sorted(getattr(own, kind).keys() - catalog.keys()):
                 hint = did_you_mean(unknown, list(catalog))
@@ -114,7 +114,7 @@ def _invisible(environment: Environment) -> Iterator[Problem]:
         odd = next((letter for letter in text.replace("\n", "") if not letter.isprintable()), None)
         if odd:
             name = unicodedata.name(odd, "control character").lower()
-            message = f"{place.path[1]} holds a {name} (U+{ord(odd):04X}), which nobody sees"
+            message = f"{place.path[1]} holds a {name} (U+{ord(odd):04X}), which is invisible"
             yield place.within(text, text.index(odd), message, "remove it, or write a space")
 
 
@@ -161,7 +161,7 @@ def one_place(project: Project) -> Iterator[Problem]:
                 other = first.setdefault(folder, variable)
                 if other != variable:
                     message = f"{variable} and {other} are the same folder {folder}"
-                    yield environment.at("variables", variable).problem(message, "give each a folder of its own")
+                    yield environment.at("variables", variable).problem(message, "give each its own folder")
 
 
 def unused(project: Project) -> Iterator[Problem]:
@@ -234,7 +234,7 @@ def _shell(project: Project, place: Place, text: str) -> Iterator[Problem]:
     elif wrong:
         yield place.problem(f"the shell cannot read it: {wrong}")
     elif _goes_on(text):
-        message = "each line is a command by itself, and the next one runs though it fails"
+        message = "each line is a separate command, and the next one runs even if it fails"
         yield place.warning(message, "write >- for one line, && at the end of each, or set -e before them")
 
 

@@ -46,7 +46,7 @@ def _around(pipeline: Pipeline, name: str, group: Group) -> Iterator[Problem]:
         yield group.at("group").problem(f"no task group is called {group.group!r}", hint)
     if name in (around := pipeline.groups_around(group)):
         circle = " → ".join([name, *around[: around.index(name) + 1]])
-        yield group.at("group").problem(f"groups lie in each other: {circle}", "remove one of the two keys")
+        yield group.at("group").problem(f"groups contain each other: {circle}", "remove one of the two keys")
 
 
 def _unknown(one: Task | Group, known: list[str]) -> Iterator[Problem]:
@@ -91,7 +91,7 @@ def connected(context: Context) -> Iterator[Problem]:
     if len(ids) > 1:
         for name in set(first) & set(last):
             message = f"task {name!r} is connected to no other task"
-            yield tasks[name].place.problem(message, "give it dependencies, or a file of its own")
+            yield tasks[name].place.problem(message, "give it dependencies, or its own file")
 
 
 # Rules by which a task runs, and is green, though a task before it failed.
@@ -105,8 +105,10 @@ def hides_failures(context: Context) -> Iterator[Problem]:
     for task in context.pipeline.tasks:
         rule = task.trigger_rule
         if rule in GREEN_ANYWAY and graph[task.task_id] and task.task_id not in downstream:
-            message = f"the last task decides what the run is: with {rule} it is green though a task before it failed"
-            hint = "let a last task without a trigger_rule wait for all"
+            message = (
+                f"the last task decides the state of the run: with {rule} it succeeds even if a task before it failed"
+            )
+            hint = "add a last task without a trigger_rule that waits for all"
             yield task.at("trigger_rule").warning(message, hint)
 
 

@@ -50,4 +50,4 @@ def cycles(context: Context) -> Iterator[Problem]:
     if own in cycle:
         task = next(task for task in context.pipeline.tasks if task.trigger_dag_id == cycle[1])
         message = f"DAGs trigger each other: {' → '.join(cycle)}"
-        yield task.at("trigger_dag_id").problem(message, "this would never end")
+        yield task.at("trigger_dag_id").problem(message, "the runs would never end")

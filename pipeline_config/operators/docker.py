@@ -105,7 +105,7 @@ class Engine(APIClient):  # type: ignore[misc]  # docker-py has no types
         try:
             result: dict[str, Any] = self._result(self._end, True)
         except (RequestException, ValueError) as error:
-            raise DockerException(f"it went away while the container ran ({error})") from error
+            raise DockerException(f"it stopped answering while the container ran ({error})") from error
         finally:
             self._ended.set()
             self._stdin.close()
@@ -174,7 +174,7 @@ class DockerOperator(RenderingNamesVariables, AirflowDockerOperator):
         ]
         try:
             for left in self.cli.containers(all=True, filters={"label": f"{TASK_LABEL}={task}"}):
-                self.log.warning("ends container %s of an earlier try, whose worker is gone", left["Id"][:12])
+                self.log.warning("stops container %s of an earlier try, whose worker is gone", left["Id"][:12])
                 self.container = left
                 self._remove_container()
             return super().execute(context)
@@ -208,7 +208,7 @@ class DockerOperator(RenderingNamesVariables, AirflowDockerOperator):
         if "no space left" in text.lower():
             hint = "the engine's disk is full; free some with `docker system prune`"
         elif "source path does not exist" in text:
-            is_final, hint = True, "make that folder on the engine's host, or correct the variable that names it"
+            is_final, hint = True, "create that folder on the engine's host, or correct the variable that names it"
         elif any(words in text for words in NO_IMAGE):
             is_final, hint = True, how_to_build(self.image, self.dockerfile)
         elif "not found in known_hosts" in text:

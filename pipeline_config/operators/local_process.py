@@ -61,7 +61,7 @@ class LocalProcessOperator(RenderingNamesVariables):
         process.stdout.close()
         fail_for_good(exit_code)
         if exit_code:
-            raise AirflowException(f"the process ended with exit code {exit_code}; its last lines stand above")
+            raise AirflowException(f"the process ended with exit code {exit_code}; its last lines are above")
 
     def _project(self) -> Path:
         """Where the file of the DAG is that Airflow parsed, and beside it or above the jobs."""

@@ -49,4 +49,4 @@ class RenderingNamesVariables(BaseOperator):
 def fail_for_good(exit_code: int) -> None:
     """AirflowFailException, which uses up no retries, when the job says that another try would end like this one."""
     if exit_code in {USAGE, NON_RETRYABLE}:
-        raise AirflowFailException(f"exit code {exit_code}: no retry would fix it; the reason stands above")
+        raise AirflowFailException(f"exit code {exit_code}: no retry would fix it; see the reason above")

@@ -62,9 +62,9 @@ class SSHOperator(RenderingNamesVariables, AirflowSSHOperator):
         try:
             return super().get_ssh_client()
         except BadHostKeyException as error:
-            shown = f"the server shows another host key ({error.key.fingerprint}) than ours"
+            shown = f"the server shows a different host key ({error.key.fingerprint}) than ours"
             raise AirflowFailException(
-                f"{where}: {shown}; if it was set up anew, {fix}; if not, find out who answers"
+                f"{where}: {shown}; if it was reinstalled, {fix}; if not, find out who answers"
             ) from None
         except SSHException as error:
             if "not found in known_hosts" not in str(error):
@@ -75,9 +75,9 @@ class SSHOperator(RenderingNamesVariables, AirflowSSHOperator):
 def _refuse_what_cannot_travel(command: str) -> None:
     """The server's shell takes its command as one argument: of limited length, and without NUL."""
     if "\0" in command:
-        raise AirflowFailException("error: a value holds a NUL character, which no command can; look at the params")
+        raise AirflowFailException("error: a value contains a NUL character, which no command can; check the params")
     if len(command.encode()) > LONGEST_COMMAND:
-        raise AirflowFailException(f"error: the command is longer than {LONGEST_COMMAND} bytes; look at the params")
+        raise AirflowFailException(f"error: the command is longer than {LONGEST_COMMAND} bytes; check the params")
 
 
 def connection_environment(connection: Connection) -> dict[str, str]:

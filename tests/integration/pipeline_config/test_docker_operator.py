@@ -321,7 +321,7 @@ def test_a_container_that_no_retry_mends_fails_without_one(engine: TlsEngine, ex
     extra = tls_extra(engine.certificates)
     ended = {code: str(execute(f"exit {code}", extra)) for code in (1, 65)}
     assert ended[1].startswith("DockerContainerFailedException ")
-    assert ended[65] == "AirflowFailException exit code 65: no retry would fix it; the reason stands above"
+    assert ended[65] == "AirflowFailException exit code 65: no retry would fix it; see the reason above"
 
 
 def test_a_missing_image_folder_or_connection_fails_without_a_retry(
@@ -411,7 +411,7 @@ def test_an_engine_that_goes_away_is_what_is_said_and_at_once(
     os.close(started)
     said = json.loads(done.stderr.splitlines()[-1])
     assert said.startswith(f"AirflowException error: Docker engine {way.address}, image {IMAGE}: "), said
-    assert "it went away while the container ran" in said
+    assert "it stopped answering while the container ran" in said
     assert "is the engine of connection docker_server0 right and running?" in said
     assert "Max retries" not in said, "that is what the removal of the container met"
     assert next(destroyed, ("it stays", ""))[0] == "destroy"

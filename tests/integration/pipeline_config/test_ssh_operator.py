@@ -62,7 +62,7 @@ def test_a_job_that_no_retry_mends_fails_without_one(ssh: SshServer, execute: Ex
     key = {"host_key": ssh.host_key}
     ended = {code: execute(key, tmp_path / "mark", f"exit {code}") for code in (1, 65)}
     assert ended[1] == "AirflowException SSH operator error: exit status = 1"
-    assert ended[65] == "AirflowFailException exit code 65: no retry would fix it; the reason stands above"
+    assert ended[65] == "AirflowFailException exit code 65: no retry would fix it; see the reason above"
 
 
 def test_a_server_with_another_host_key_is_refused_and_gets_no_command(
@@ -79,7 +79,7 @@ def test_a_server_with_another_host_key_is_refused_and_gets_no_command(
     ssh.start()  # makes a new one
 
     refused = {
-        "changed": ({"host_key": known}, "the server shows another host key (SHA256:"),
+        "changed": ({"host_key": known}, "the server shows a different host key (SHA256:"),
         "unknown": ({}, "its host key is not known; put the server's key into the extra host_key"),
         "unchecked": ({"no_host_key_check": "true"}, "its host key would not be checked; put the server's key"),
         "changed and let": ({"host_key": known, "allow_host_key_change": "true"}, "would not be checked"),

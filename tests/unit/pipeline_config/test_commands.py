@@ -260,7 +260,7 @@ def test_what_an_option_takes_is_found_by_asking_it(settings: dict[str, Any], sc
 
 
 @pytest.mark.parametrize(
-    ("dag_id", "words"), [("ten th", "cannot be a dag_id"), ("ninth", "there is a DAG ninth already: pipelines/cases")]
+    ("dag_id", "words"), [("ten th", "cannot be a dag_id"), ("ninth", "DAG ninth already exists: pipelines/cases")]
 )
 def test_new_refuses_a_name_that_cannot_be(
     dag_id: str, words: str, ninth: Path, capsys: pytest.CaptureFixture[str]

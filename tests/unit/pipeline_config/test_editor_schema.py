@@ -113,7 +113,7 @@ def test_each_job_has_its_own_options_and_types(project: Project, schemas: dict[
         job: options(parser) for job, (_, parser) in known.items()
     }
     assert proposed[STREAM.removeprefix("tripclick_")]["properties"]["max-bad-share"] == {
-        "description": "Fail at the end when more of the records are bad",
+        "description": "Fail at the end if a larger share of the records is bad",
         "anyOf": [{"type": "number", "minimum": 0, "maximum": 1}, {"type": "string"}],
     }
 

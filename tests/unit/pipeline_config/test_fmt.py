@@ -154,7 +154,7 @@ def test_fmt_writes_what_has_another_form_and_leaves_what_cannot_be_read(
     broken.write_text("dag_id: 'x\n", encoding="utf-8")
     root = ["--root", str(tmp_path)]
     assert main(["fmt", "--check", str(odd), *root]) == 1
-    assert "pipelines/odd.yaml: is in another form" in capsys.readouterr().out
+    assert "pipelines/odd.yaml: is not formatted" in capsys.readouterr().out
     assert odd.read_text(encoding="utf-8") == ODD
     assert main(["fmt", str(odd), *root]) == 0
     assert odd.read_text(encoding="utf-8") == EVEN

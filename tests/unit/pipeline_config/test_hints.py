@@ -95,7 +95,7 @@ REMEDIES: dict[str, Fix] = {
     r"(?:write its import path,|in Airflow 3 write) (\S+)": _rename,
     r"add it: dependencies: \[(\w+)\]": _wait,
     r"write advanced: instead|put an argument of the class under advanced:": _advanced,
-    r"remove it there, and write (\w+): in the task": _in_task,
+    r"remove it here, and write (\w+): in the task": _in_task,
     r"write (\{\{ var\.value\.\w+ \}\})": _write,
 }
 

@@ -262,13 +262,13 @@ def test_what_has_no_form_here_is_said_at_its_place(root: Path, capsys: pytest.C
     assert [line.split(" (")[0] for line in said if line.startswith("factory.yml")] == [
         "factory.yml:1:1: warning: connection elsewhere is not in pipelines/catalog.yaml",
         "factory.yml:1:1: warning: pool nobodys is not in pipelines/catalog.yaml",
-        "factory.yml:2:3: warning: this schedule has no form here",
+        "factory.yml:2:3: warning: this schedule has no equivalent here",
         "factory.yml:4:5: warning: start_date '2 days' is not a fixed date",
-        "factory.yml:5:5: warning: the callback on_failure_callback my.callback is not carried over",
-        "factory.yml:6:3: warning: concurrency has no key here",
+        "factory.yml:5:5: warning: the callback on_failure_callback my.callback is not converted",
+        "factory.yml:6:3: warning: concurrency has no equivalent here",
         "factory.yml:13:7: warning: task 'code': a function is named by its import path, code.run",
         "factory.yml:14:7: warning: task 'code': the value of op_kwargs is built by code",
-        "factory.yml:17:7: warning: task 'flow': a function that is given other tasks' results is not carried over, "
+        "factory.yml:17:7: warning: task 'flow': a function that is given other tasks' results is not converted, "
         "an EmptyOperator stands for it",
     ]
     assert "pipelines/moved/left.yaml:5:15: connection elsewhere is not in pipelines/catalog.yaml" in "\n".join(said)
@@ -280,8 +280,8 @@ def test_what_has_no_form_here_is_said_at_its_place(root: Path, capsys: pytest.C
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("a: {tasks: [1]}", "factory.yml:1:13: here is a whole number, where dag-factory has a mapping"),
-        ("a: 1", "there is no DAG of dag-factory in it"),
+        ("a: {tasks: [1]}", "factory.yml:1:13: this is a whole number, where dag-factory has a mapping"),
+        ("a: 1", "it has no dag-factory DAG"),
         ("- a", "factory.yml:1:1: must be a mapping"),
         ("a: 'x", "factory.yml:1:4: not YAML"),
         ("a: !!python/name:os.system x", "could not determine a constructor for the tag"),
@@ -290,9 +290,9 @@ def test_what_has_no_form_here_is_said_at_its_place(root: Path, capsys: pytest.C
             + "".join(
                 f"{new}: &{new} [{','.join([f'*{old}'] * 8)}]\n" for old, new in zip("bcdefg", "cdefgh", strict=True)
             ),
-            "an alias that unfolds without end?",
+            "does an alias expand without end?",
         ),
-        ("tripclick_load_postgres: {tasks: {}}", "there is a DAG tripclick_load_postgres already"),
+        ("tripclick_load_postgres: {tasks: {}}", "DAG tripclick_load_postgres already exists"),
     ],
 )
 def test_a_file_that_cannot_be_migrated_is_said_in_one_line_and_nothing_is_written(

@@ -109,7 +109,7 @@ def test_import_airflow_writes_where_nobody_else_does(
     elif owner != os.geteuid():
         pytest.skip("only root can make a folder of somebody else")
     assert main(["import-airflow", "--environment", "local", "--output", str(folder)]) == 2
-    assert f"{folder}: somebody else may write there" in capsys.readouterr().err
+    assert f"{folder}: others can write to this folder" in capsys.readouterr().err
     assert list(folder.iterdir()) == []
 
 
@@ -163,7 +163,7 @@ def test_aliases_that_unfold_without_end_are_refused(tmp_path: Path) -> None:
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]
     path = tmp_path / "file.yaml"
     path.write_text("\n".join(lines))
-    assert "unfolds without end" in read(path, tmp_path).problems[0].message
+    assert "does an alias expand without end?" in read(path, tmp_path).problems[0].message
 
 
 @pytest.mark.parametrize(
@@ -172,10 +172,10 @@ def test_aliases_that_unfold_without_end_are_refused(tmp_path: Path) -> None:
         (["check", "pipelines/nosuch.yaml"], "pipelines/nosuch.yaml: there is no such file"),
         (["check", "jobs"], "jobs: the check reads pipelines/**/*.yaml"),
         (["check", "README.md"], "README.md: the check reads pipelines/**/*.yaml"),
-        (["new", "catalog"], "catalog.yaml: is there already"),
+        (["new", "catalog"], "catalog.yaml: already exists"),
         (["new", "production", "--folder", "environments"], "--folder environments: there are environments in it"),
         (["new", "x", "--folder", "../../elsewhere"], "--folder ../../elsewhere: it is outside of "),
-        (["new", "x", "--folder", "catalog.yaml"], "catalog.yaml: is there already"),
+        (["new", "x", "--folder", "catalog.yaml"], "catalog.yaml: already exists"),
         (["new", "x", "--folder", ".hidden"], "--folder .hidden: hidden folders are not read"),
         (["new", "x.yaml", "--folder", "mart"], "'x.yaml': write the dag_id alone, without .yaml"),
         (["import-airflow", "--output", "README.md"], "README.md: cannot be written: File exists"),
@@ -223,7 +223,7 @@ def test_import_airflow_wants_files_that_are_right_and_every_value(
     assert main(command) == 0
     (tmp_path / "out" / "pools.json").write_text("{}", encoding="utf-8")
     assert main(command) == 2
-    assert "pools.json: is there already, and says something else; remove it first" in capsys.readouterr().err
+    assert "pools.json: already exists with other contents; remove it first" in capsys.readouterr().err
     assert (tmp_path / "out" / "pools.json").read_text(encoding="utf-8") == "{}"
 
 

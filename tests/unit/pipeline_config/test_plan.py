@@ -235,7 +235,7 @@ def test_dags_come_go_and_get_another_name(root: Path) -> None:
         "~ tripclick_daily_pipeline: task trigger_load_postgres: "
         'trigger_dag_id "tripclick_load_postgres" → "tripclick_load"',
         "+ tripclick_load: a new DAG to Airflow, tripclick_load_postgres under a new name",
-        "- tripclick_load_postgres: the DAG is removed, what it ran stays in Airflow's history",
+        "- tripclick_load_postgres: the DAG is removed; its past runs stay in Airflow",
     ]
 
 
@@ -331,8 +331,8 @@ def refused(root: Path, capsys: pytest.CaptureFixture[str], against: str = "HEAD
 
 
 def test_what_cannot_be_compared_is_said_in_one_line(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "git knows no revision 'origin/main': fetch it" in refused(root, capsys, "origin/main")
-    assert "git knows no revision '--all'" in refused(root, capsys, "--all")
+    assert "git has no revision 'origin/main': fetch it" in refused(root, capsys, "origin/main")
+    assert "git has no revision '--all'" in refused(root, capsys, "--all")
     assert "there is: local, local_without_docker, production" in refused(root, capsys, where="prod")
     edit(root, LOAD, "schedule: null", "schedul: null")
     broken = f"pipelines/{LOAD}:4:1: unknown key 'schedul' (did you mean 'schedule'?)"

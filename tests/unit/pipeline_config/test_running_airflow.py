@@ -164,7 +164,7 @@ def test_each_difference_is_a_line_in_both_directions(airflow: Airflow, capsys: 
         "+ tripclick_daily_pipeline: tag orchestration",
         "+ tripclick_daily_pipeline: task trigger_analytics_mart: waits for trigger_batch",
         "+ tripclick_daily_pipeline: task trigger_batch",
-        "+ tripclick_load_postgres: the files have this DAG, Airflow has not",
+        "+ tripclick_load_postgres: the files have this DAG, Airflow does not",
         "~ tripclick_streaming_curated: task streaming_to_curated_stream: "
         'pool "default_pool" → "curated_stream_writer"',
         "~ tripclick_streaming_curated: task streaming_to_curated_stream: retries 5 → 2",
@@ -220,7 +220,7 @@ def test_groups_have_fewer_edges_in_airflow_and_change_nothing() -> None:
     ("settings", "words"),
     [
         ({running_airflow.TOKEN: ""}, f"set {running_airflow.TOKEN}: Airflow's address"),
-        ({running_airflow.ADDRESS: "airflow:8080"}, "'airflow:8080' is not an address, write it as https://"),
+        ({running_airflow.ADDRESS: "airflow:8080"}, "'airflow:8080' is not a URL: write it as https://"),
         ({running_airflow.ADDRESS: "http://127.0.0.1:1"}, "http://127.0.0.1:1 does not answer: [Errno 111]"),
         ({running_airflow.TOKEN: "wrong"}, "answers 401 Unauthorized to /api/v2/dags?limit=100&offset=0; is AIRFLOW"),
     ],

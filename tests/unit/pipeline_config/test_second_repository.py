@@ -125,7 +125,7 @@ def test_every_command_works_in_another_repository(
     (tmp_path / "old.yaml").write_text(OLD, encoding="utf-8")
     expected = {
         "check": (0, "2 pipelines, no problem"),
-        "fmt --check": (0, "6 files, each in its form"),
+        "fmt --check": (0, "6 files, all formatted"),
         "render bread --environment laptop --param loaves=7": (0, "bake --orders-path=. --loaves=7"),
         "graph": (0, "dag_bread --> topic_bread"),
         "graph sales": (0, "task_start --> task_sell"),

@@ -100,8 +100,8 @@ def test_a_name_that_is_not_there_is_said(text: str) -> None:
 def test_a_secret_of_a_connection_is_not_to_be_read_whatever_it_is_called(read: str) -> None:
     for text in (f"{{{{ {read} }}}}", f"{{% set it = {read} %}}postgresql://x:{{{{ it }}}}@gold"):
         ((_, message, hint),) = what_is_wrong(text)
-        assert message.endswith(" is a secret, and a rendered field, a log and a process list show it"), text
-        assert hint == "declare the connection, the operator hands it on"
+        assert message.endswith(" is a secret, which a rendered field, a log and a process list would show"), text
+        assert hint == "declare the connection; the operator passes it on"
 
 
 def test_what_is_no_secret_of_a_connection_may_be_read() -> None:
