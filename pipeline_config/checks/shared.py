@@ -195,6 +195,8 @@ def templates_of_defaults(project: Project) -> Iterator[Problem]:
 
 
 def _unrendered(text: str, examples: dict[str, str]) -> str:
+    if "{" not in text:
+        return ""
     try:
         templates.render(text, examples, {})
     except UnknownError:
