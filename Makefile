@@ -57,9 +57,10 @@ format: ## Format the code and mend what the linter can mend
 	@.venv/bin/ruff format .
 	@.venv/bin/ruff check --fix .
 
-docs: install ## Generate docs/data-dictionary.md and docs/configuration.md
+docs: install ## Generate docs/data-dictionary.md, docs/configuration.md and the picture of docs/architecture.md
 	@$(PYTHON) -m jobs.spark.dictionary > docs/data-dictionary.md
 	@$(PYTHON) -m pipeline_config explain > docs/configuration.md
+	@$(PYTHON) -m pipeline_config graph | sed -i -e '/^```mermaid/,/^```$$/{//!d}' -e '/^```mermaid/r /dev/stdin' docs/architecture.md
 
 test-faults: install ## Kill servers and jobs at random moments, in full; FAULTS_SEED repeats a run, SOAK_MINUTES=30 of it are the soak
 	@FAULTS=full $(PYTHON) -m pytest -m faults

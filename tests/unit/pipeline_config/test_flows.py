@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 from typing import Any
 
+from jobs.spark.tables import COLD_MARTS, HOT_MARTS
 from pipeline_config.flows import TaskFlow, flows
 from pipeline_config.job_contract import Data
 from pipeline_config.project import ROOT, load_project
@@ -15,8 +16,6 @@ PROJECT = load_project()
 PIPELINES = {pipeline.dag_id: pipeline for pipeline in PROJECT.pipelines}
 TOPIC = Data("topic", "tripclick.clicks")
 CLICKS = Data("lake", "S3_CURATED_STREAM_PATH/clicks")
-COLD = ("session_analysis", "daily_traffic", "clinical_areas", "popular_documents")
-HOT = ("traffic_minute", "top_docs_1h", "clinical_trend_24h", "anomaly_sessions")
 
 
 def changed(dag_id: str, **keys: Any) -> list[TaskFlow]:
@@ -33,7 +32,7 @@ def listed(found: list[TaskFlow]) -> list[tuple[str, tuple[Data, ...], tuple[Dat
 
 def test_each_job_declares_what_it_reads_and_writes() -> None:
     log = Data("log", "WEBSERVER_INGESTION_PATH")
-    mart = tuple(Data("lake", f"S3_ANALYTICS_MART_PATH/{name}") for name in COLD)
+    mart = tuple(Data("lake", f"S3_ANALYTICS_MART_PATH/{name}") for name in COLD_MARTS)
     assert {dag_id: listed(flows(PROJECT, pipeline)) for dag_id, pipeline in PIPELINES.items()} == {
         "tripclick_producer_batch": [("producer_server0_batch", (log,), (TOPIC,))],
         "tripclick_producer_realtime": [("producer_server0_realtime", (log,), (TOPIC,))],
@@ -48,12 +47,12 @@ def test_each_job_declares_what_it_reads_and_writes() -> None:
             )
         ],
         "tripclick_analytics_mart_etl": [("etl_to_analytics_mart", (CLICKS,), mart)],
-        "tripclick_load_postgres": [("load_to_postgres", mart, tuple(Data("postgresql", name) for name in COLD))],
+        "tripclick_load_postgres": [("load_to_postgres", mart, tuple(Data("postgresql", name) for name in COLD_MARTS))],
         "tripclick_analytics_mart_realtime": [
             (
                 "streaming_to_analytics_mart_realtime",
                 (CLICKS,),
-                tuple(Data("postgresql", f"mart_realtime_{name}") for name in HOT),
+                tuple(Data("postgresql", name) for name in HOT_MARTS),
             )
         ],
         "tripclick_daily_pipeline": [],
