@@ -24,7 +24,6 @@ from pipeline_config.schema import resolved, schema_of
 Schema = dict[str, Any]
 FOLDER = "schemas/generated"
 OURS = Path(__file__).parent
-READ = {"pipelines": "", "jobs": ".py"}  # what the files end with
 NOTIFIED = ("on_failure", "on_retry", "on_success", "notify")
 _TEMPLATE = {"type": "string", "pattern": r"\{\{"}
 
@@ -37,7 +36,7 @@ def write(project: Project) -> None:
     folder = project.root / FOLDER
     stamp = folder / "pipeline.schema.json"
     named = any(FOLDER in document.text for document in project.files)
-    if not named or _is_newer(stamp, project.root):
+    if not named or _is_newer(stamp, project):
         return
     texts = {folder / f"{name}.schema.json": _text(schema) for name, schema in generated(project).items()}
     with suppress(OSError):
@@ -50,12 +49,14 @@ def write(project: Project) -> None:
         os.utime(stamp)
 
 
-def _is_newer(stamp: Path, root: Path) -> bool:
+def _is_newer(stamp: Path, project: Project) -> bool:
     """Whether nothing has changed since it was written; folders change when a file in them comes or goes."""
     if not stamp.exists():
         return False
     written = stamp.stat().st_mtime_ns
-    for place, ending in ((OURS, ""), *((root / name, ending) for name, ending in READ.items())):
+    jobs = {command.module.partition(".")[0] for command in project.defaults.commands.values()}
+    read = {OURS: "", project.root / "pipelines": "", **{project.root / name: ".py" for name in jobs}}
+    for place, ending in read.items():
         for folder, _, files in os.walk(place):
             if folder.endswith((FOLDER, "__pycache__")):
                 continue

@@ -19,7 +19,7 @@ from pipeline_config.problem import Problem, printable
 from pipeline_config.reader import Content, Document, content_of, parse
 from pipeline_config.schema import check_schema, did_you_mean
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent  # where this package lies: in a checkout the project
 SHARED_FILES = {"catalog.yaml", "defaults.yaml"}
 SUFFIX = ".yaml"
 ALSO_MEANT = (".yaml", ".yml")  # in any case: what people call YAML, and what is not read is said

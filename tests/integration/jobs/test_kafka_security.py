@@ -293,7 +293,7 @@ def test_the_jobs_get_in_with_certificate_and_login_and_nobody_sees_the_password
     (error,) = errors_of(archived)
     assert f"this run: read {count}, archived {count}" in archived.stdout
     assert "SaslAuthenticationException" in error
-    assert f"look at {wrong}/client.properties on this host" in error
+    assert f"check {wrong}/client.properties on this host" in error
 
     assert any(b"archive_raw" in words for words in samples.commands), "the jobs were seen"
     said = [(str(done.args), f"{done.stdout}{done.stderr}".encode()) for done in (sent, archived)]
@@ -327,10 +327,10 @@ def test_who_has_not_all_of_it_is_refused_in_one_line(
         folder = "" if change is None else broker.client(tmp_path / case.replace(" ", "_"), change)
         (line,) = errors_of(produce(broker, log, topic, folder))
         assert in_python in line, case
-        assert not folder or f"look at {folder}/client.properties on this host" in line, case
+        assert not folder or f"check {folder}/client.properties on this host" in line, case
         with pytest.raises(JobError, match=in_java) as error:
             require_topic(spark, broker.address, topic, kafka_security.read(folder))
-        assert not folder or f"look at {folder}/client.properties on this host" in str(error.value), case
+        assert not folder or f"check {folder}/client.properties on this host" in str(error.value), case
         assert broker.password not in f"{line}{error.value}", case
 
 
@@ -349,7 +349,7 @@ def test_all_three_clients_sign_in_with_a_token(
 
     wrong = kafka_security.read(signed_by("wrong", "wrong"))
     assert "Failed to acquire SASL OAUTHBEARER token" in kafka_security.refusal(broker.address, wrong)
-    with pytest.raises(JobError, match=r"look at .*/wrong/client\.properties on this host"):
+    with pytest.raises(JobError, match=r"check .*/wrong/client\.properties on this host"):
         require_topic(spark, broker.address, topic, wrong)
 
 
@@ -380,7 +380,7 @@ def test_preflight_signs_in_where_the_file_is_and_says_so_where_it_is_not(
         "KAFKA_SECURITY_PATH": [True, f"{folder}, SASL_SSL", ""],
     }
     ok, found, fix = asked(wrong)["KAFKA_BROKERS"]
-    assert (ok, fix) == (False, f"look at {wrong}/client.properties on this host")
+    assert (ok, fix) == (False, f"check {wrong}/client.properties on this host")
     assert str(found).startswith(
         f"Kafka at {broker.address} refused the login (sasl_ssl://{broker.address}/bootstrap: SASL authentication error"
     )
