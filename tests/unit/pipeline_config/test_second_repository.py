@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import re
 import shlex
 import shutil
 import socket
@@ -186,3 +187,6 @@ def test_a_loader_of_two_lines_has_the_dags_and_another_the_problems(
     for name in ("bakery_loader.py", "bakery_errors.py"):
         text = (bakery / name).read_text(encoding="utf-8")
         assert len(text.split("\n\n")) == 3, "its docstring, an import, and a call"
+        assert {"dag", "airflow"} <= set(re.findall(r"[a-z]+", text.lower().replace("dags", "dag"))), (
+            "or it is not read"
+        )
