@@ -1,8 +1,8 @@
 """`make install`: Debian packages, the Python environment, the jars and the archives of their classes.
 
 Each only if it is missing or outdated.
-Tests that need more call `install_browser`, `install_editor` or `install_superset`; `make test` runs all of them beside
-its first tests. A process that wants what another one is installing waits for it.
+Tests that need more call `install_browser`, `install_editor` or `install_superset` (`make test` runs all of them beside
+its first tests) or `install_faketime`. A process that wants what another one is installing waits for it.
 
 Imports only Python's standard library and this package's settings: it runs before anything is installed.
 """
@@ -75,6 +75,11 @@ def install_browser() -> str:
     """The path of the browser, installed if missing."""
     _install_programs(BROWSER)
     return str(shutil.which(BROWSER))
+
+
+def install_faketime() -> None:
+    """What gives a process another clock."""
+    _install_programs("faketime")
 
 
 def install_editor() -> None:

@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, closing
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -49,6 +50,11 @@ class S3Service(Server):
     def spark_defaults(self) -> str:
         """The lines of spark-defaults.conf that lead Spark to it, as docs/operations.md has them."""
         return f"spark.hadoop.fs.s3a.endpoint {self.address}\nspark.hadoop.fs.s3a.path.style.access true\n"
+
+    def spark_environment(self, folder: Path) -> dict[str, str]:
+        """What leads a spark-submit to it, by a spark-defaults.conf that is written into `folder`."""
+        (folder / "spark-defaults.conf").write_text(self.spark_defaults, encoding="utf-8")
+        return {**self.key, "SPARK_CONF_DIR": str(folder)}
 
     def environment(self) -> dict[str, str]:
         """With its key, which then stands in no command line."""

@@ -13,6 +13,7 @@ from jobs.spark.session import session
 from stack import spark_start
 from stack.machine import java_home
 from stack.settings import SPARK_JARS
+from tests.s3_service import S3Service
 from tests.spark_submit import INTERPRETED
 
 if TYPE_CHECKING:
@@ -28,6 +29,20 @@ def spark() -> Iterator[SparkSession]:
     spark = small_session(INTERPRETED)  # what spark-submit starts writes code, as it does at work
     yield spark
     spark.stop()
+
+
+@pytest.fixture
+def on_s3(spark: SparkSession, s3: S3Service) -> Iterator[SparkSession]:
+    """The session of this process, led to the service; buckets of other names are met with a key that is wrong."""
+    user, secret, _ = s3.key.values()
+    settings = dict(setting.removeprefix("spark.hadoop.").split() for setting in s3.spark_defaults.splitlines())
+    settings |= {"fs.s3a.access.key": user, "fs.s3a.secret.key": secret}
+    settings |= {"fs.s3a.bucket.wrong-id.access.key": "AKIAWRONG", "fs.s3a.bucket.wrong-secret.secret.key": "wrong"}
+    for name, value in settings.items():
+        spark.conf.set(name, value)
+    yield spark
+    for name in settings:
+        spark.conf.unset(name)
 
 
 @pytest.fixture(autouse=True)

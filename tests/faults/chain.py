@@ -36,6 +36,7 @@ from stack.settings import REPOSITORY
 from tests import reference, spark_submit
 from tests.integration.jobs.spark.databases import make_schema
 from tests.kafka_runs import ends
+from tests.s3_service import BUCKET, S3Service
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -160,15 +161,19 @@ def driving(words: Sequence[str], log: Path, environment: Mapping[str, str]) -> 
 
 
 class Chain:
-    """A topic, the folders and the PostgreSQL schema of one chain. `sent` are the lines in Kafka, in their order."""
+    """A topic, the lake and the PostgreSQL schema of one chain. `sent` are the lines in Kafka, in their order."""
 
-    def __init__(self, root: Path, kafka: KafkaBroker, postgres: PostgreSql, topic: str = "") -> None:
-        """With `topic`, of one that is there already."""
+    def __init__(
+        self, root: Path, kafka: KafkaBroker, postgres: PostgreSql, topic: str = "", s3: S3Service | None = None
+    ) -> None:
+        """With `topic`, of one that is there already; with `s3`, whose lake is there and not below `root`."""
         self.root, self.kafka, self.postgres = root, kafka, postgres
+        self.lake = f"s3a://{BUCKET}/{uuid.uuid4().hex}" if s3 else str(root)
         self.topic = topic or f"faults.{uuid.uuid4().hex}"
         self.schema = f"faults_{uuid.uuid4().hex}"
         self.sent: list[bytes] = []
         root.mkdir(parents=True, exist_ok=True)
+        self.way = s3.spark_environment(root) if s3 else {}
         if not topic:
             admin = KafkaAdminClient(bootstrap_servers=kafka.address)
             admin.create_topics([NewTopic(self.topic, PARTITIONS, 1)])
@@ -208,13 +213,13 @@ class Chain:
     def arguments(self, job: str) -> list[str]:
         """The job's own options."""
         kafka = ["--kafka-brokers", self.kafka.address, "--topic", self.topic]
-        checkpoint = ["--checkpoint-path", str(self.root / "checkpoints")]
-        curated = ["--curated-path", str(self.root / "curated")]
-        mart = ["--mart-path", str(self.root / "mart")]
+        checkpoint = ["--checkpoint-path", f"{self.lake}/checkpoints"]
+        curated = ["--curated-path", f"{self.lake}/curated"]
+        mart = ["--mart-path", f"{self.lake}/mart"]
         caught_up = ["--until-caught-up", "true"]
         return {
             CURATED: [*kafka, *checkpoint, *curated, *caught_up, "--max-bad-share", "1"],
-            ARCHIVE: [*kafka, *checkpoint, "--archive-path", str(self.root / "archive")],
+            ARCHIVE: [*kafka, *checkpoint, "--archive-path", f"{self.lake}/archive"],
             ETL: [*curated, *mart],
             LOAD: mart,
             HOT: [*curated, *checkpoint, *caught_up],
@@ -226,7 +231,7 @@ class Chain:
         """The job by spark-submit, with options of driver.py and more of its own; it does not outlive the block."""
         words = [job, *driver, "--", *self.arguments(job), *options]
         log = self.root / f"{job}.{uuid.uuid4().hex}.log"
-        return driving(words, log, {**self.environment, **(environment or {})})
+        return driving(words, log, {**self.environment, **self.way, **(environment or {})})
 
     def run(self, job: str) -> None:
         """The job to its end, in the Spark session of this process: that costs no start."""
@@ -253,7 +258,7 @@ class Chain:
 
     def check_archive(self, spark: SparkSession) -> None:
         """Every record is in the archive, as it came, once."""
-        archive = spark.read.format("delta").load(str(self.root / "archive" / tables.ARCHIVE))
+        archive = spark.read.format("delta").load(f"{self.lake}/archive/{tables.ARCHIVE}")
         self._check_places("archive", archive)
         values = [bytes(row.value) for row in archive.select("value").collect()]
         assert sorted(values) == sorted(self.sent), "the archive holds other bytes"
@@ -261,7 +266,7 @@ class Chain:
     def check_curated(self, spark: SparkSession) -> None:
         """Every record is a click or in quarantine, once."""
         clicks, quarantine = (
-            spark.read.format("delta").load(str(self.root / "curated" / name)).select("partition", "offset")
+            spark.read.format("delta").load(f"{self.lake}/curated/{name}").select("partition", "offset")
             for name in (tables.CLICKS, tables.QUARANTINE)
         )
         self._check_places("clicks and quarantine", clicks.unionByName(quarantine))
@@ -294,7 +299,7 @@ class Chain:
 
     def check_minutes(self, spark: SparkSession) -> None:
         """Every minute of the newest day has its distinct clicks; older ones may have come too late for it."""
-        clicks = spark.read.format("delta").load(str(self.root / "curated" / tables.CLICKS))
+        clicks = spark.read.format("delta").load(f"{self.lake}/curated/{tables.CLICKS}")
         clicks.dropDuplicates(["event_id"]).createOrReplaceTempView("distinct_clicks")
         expected = spark.sql(
             "SELECT unix_seconds(date_trunc('minute', event_ts)) AS minute, count(*), count(DISTINCT session_id) "
@@ -313,9 +318,9 @@ class Chain:
         """A hash of the rows of every table there is, in the lake and in PostgreSQL, but for what a clock wrote."""
         found = {}
         for table in LAKE:
-            if not is_table(spark, str(self.root / table)):
+            if not is_table(spark, f"{self.lake}/{table}"):
                 continue
-            rows = spark.read.format("delta").load(str(self.root / table)).drop(*OF_THE_CLOCK)
+            rows = spark.read.format("delta").load(f"{self.lake}/{table}").drop(*OF_THE_CLOCK)
             found[table] = digest(rows.select(*sorted(rows.columns)).collect())
         without = f"'{{{','.join(OF_THE_CLOCK)}}}'::text[]"
         there = self.rows("SELECT tablename FROM pg_tables WHERE schemaname = current_schema()")

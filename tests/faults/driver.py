@@ -45,6 +45,9 @@ def die_at(when: str, place: str, number: int, by: signal.Signals = signal.SIGKI
         return result
 
     setattr(owner, last, deadly)
+    for user in list(sys.modules.values()):  # also where it was imported by its name
+        if getattr(user, "__dict__", {}).get(last) is function:
+            setattr(user, last, deadly)
 
 
 def main() -> int:

@@ -15,7 +15,10 @@ import pytest
 
 from jobs import arguments
 from jobs.generator.__main__ import write_day
-from jobs.spark import lease, tables
+from jobs.spark import lease, lease_files, one_writer, tables
+from stack.installer import install_faketime
+from stack.kafka_broker import KafkaBroker
+from stack.postgresql import PostgreSql
 from tests.faults.chain import ARCHIVE, CURATED, ETL, HOT, JOBS, LAKE, LOAD, Chain
 from tests.faults.conftest import FULL, IN_FULL, SPARK_FAULTS, Tell
 from tests.kafka_runs import lines_of
@@ -67,11 +70,16 @@ POINTS = [
     *points("the commit of transaction", HOT, TRANSACTION, 2),
     *points(BATCH, HOT, "jobs.spark.analytics_mart_realtime:HotStream.advance", 1),
 ]  # fmt: skip
-# A load, and a hot stream after its claim, hold locks of PostgreSQL: others wait for them.
-STOPS = [
+# Where no lock of PostgreSQL is held, for which others wait; of a function that is called several times the first call.
+STOPS = {
+    job: list({point.name[:-2]: point for point in reversed(POINTS) if point.job == job}.values())
+    for job in JOBS
+    if job != LOAD
+}
+STOPS[HOT] = [
     point
-    for point in POINTS
-    if point.name.endswith(" 1") and point.job != LOAD and point.name != "after the claim of a batch 1"
+    for point in STOPS[HOT]
+    if not point.name.startswith(("after the claim of a batch", "before the commit of transaction"))
 ]
 # A short run makes each kind of kill at a commit point once: at an append, an overwrite and a transaction. At a random
 # moment test_lease_s3a.py kills the curated stream.
@@ -88,6 +96,16 @@ if FULL:
         "at commit points": POINTS * TIMES,
     }
     FAULTS = {f"{kind}, part {part}": faults for kind, faults in kinds.items() for part in range(1, PARTS + 1)}
+
+
+@pytest.fixture(params=["in a folder", "on S3"])
+def chain_anywhere(request: pytest.FixtureRequest, servers: tuple[KafkaBroker, PostgreSql], tmp_path: Path) -> Chain:
+    """A new chain, whose lake is in a folder or on S3."""
+    s3 = None
+    if request.param == "on S3":
+        request.getfixturevalue("on_s3")
+        s3 = request.getfixturevalue("s3")
+    return Chain(tmp_path / "chain", *servers, s3=s3)
 
 
 @pytest.fixture(scope="module")
@@ -195,29 +213,69 @@ def test_of_two_at_once_the_second_is_refused(chain: Chain, log: list[bytes], te
 
 
 @IN_FULL
-@pytest.mark.parametrize("point", STOPS, ids=str)
+@pytest.mark.parametrize("job", STOPS)
 def test_a_driver_that_stops_at_a_commit_point_until_another_took_over_loses_and_doubles_nothing(
-    spark: SparkSession, chain: Chain, log: list[bytes], monkeypatch: pytest.MonkeyPatch, tell: Tell, point: Point
+    spark: SparkSession, chain_anywhere: Chain, log: list[bytes], monkeypatch: pytest.MonkeyPatch, tell: Tell, job: str
 ) -> None:
     monkeypatch.setattr(lease, "EXPIRES_S", 3.0)  # of the one that waits; the stopped one renews nothing anyway
+    chain, points = chain_anywhere, STOPS[job]
+    feed = Feed(chain, log[: LINES_A_POINT * (len(points) + 1)], len(points) + 1)
+    feed.next()
+    for each in JOBS:
+        chain.run(each)
+    for point in points:
+        feed.next()
+        if job == HOT:
+            chain.run(CURATED)
+        words = ["--signal", "STOP", "--elsewhere", "--die", point.when, point.place, str(point.number)]
+        with chain.start(job, *feed.driver(), *words) as driver:
+            driver.is_stopped()
+            chain.run(job)
+            driver.end(signal.SIGCONT)
+            ended = driver.wait()
+            assert ended in (0, 1), driver.said
+        tell(f"{job} stopped {point.name}, overtaken, went on and ended with {ended}")
+    for each in JOBS:
+        chain.run(each)
+    chain.check(spark)
+    tell("lost 0, double 0")
+
+
+@IN_FULL
+@pytest.mark.parametrize("ahead_s", [120, -120])
+def test_hosts_whose_clocks_differ_have_one_writer_at_a_time(
+    spark: SparkSession, chain_anywhere: Chain, log: list[bytes], monkeypatch: pytest.MonkeyPatch, ahead_s: int
+) -> None:
+    chain = chain_anywhere
     feed = Feed(chain, log[: 2 * LINES_A_POINT], 2)
     feed.next()
     for job in JOBS:
         chain.run(job)
     feed.next()
-    if point.job == HOT:
+    follows = ["--until-caught-up", "false", "--run-minutes", "5"]
+    with chain.start(CURATED, "--elsewhere", options=follows, environment=with_clock(ahead_s)) as driver:
+        assert driver.works(), driver.said
+        files = lease_files.files_in(spark, f"{chain.lake}/curated/{tables.CLICKS}/{one_writer.LEASE_FOLDER}")
+        renewed = lease.State.of(files.read(max(files.names())) or b"").renewed
+        assert abs(renewed - time.time() - ahead_s) < lease.EXPIRES_S / 2, "it has another clock"
+        assert f"is being written by {CURATED}" in chain.error(CURATED), "it waits for a renewal, and sees one"
+        driver.end(signal.SIGSTOP)
+        monkeypatch.setattr(lease, "EXPIRES_S", 3.0)
+        chain.send(log[2 * LINES_A_POINT : 3 * LINES_A_POINT])
         chain.run(CURATED)
-    words = ["--signal", "STOP", "--elsewhere", "--die", point.when, point.place, str(point.number)]
-    with chain.start(point.job, *feed.driver(), *words) as driver:
-        driver.is_stopped()
-        chain.run(point.job)
         driver.end(signal.SIGCONT)
-        ended = driver.wait()
-        assert ended in (0, 1), driver.said
+        assert driver.wait() == 1, driver.said
+        assert "another job may be writing it" in driver.error
     for job in JOBS:
         chain.run(job)
     chain.check(spark)
-    tell(f"{point.job} stopped {point.name}, overtaken, went on and ended with {ended}: lost 0, double 0")
+
+
+def with_clock(ahead_s: int) -> dict[str, str]:
+    """The environment of a process, and its children, whose host's clock is so many seconds ahead."""
+    install_faketime()
+    true_waits = {"FAKETIME_DONT_FAKE_MONOTONIC": "1", "FAKETIME_FORCE_MONOTONIC_FIX": "0"}  # else Java's are of 0 ms
+    return {"LD_PRELOAD": "/usr/$LIB/faketime/libfaketimeMT.so.1", "FAKETIME": f"{ahead_s:+}s", **true_waits}
 
 
 @IN_FULL

@@ -43,20 +43,6 @@ ROOT = f"s3a://{BUCKET}"
 
 
 @pytest.fixture
-def on_s3(spark: SparkSession, s3: S3Service) -> Iterator[SparkSession]:
-    """The session of this process, led to the service; buckets of other names are met with a key that is wrong."""
-    user, secret, _ = s3.key.values()
-    settings = dict(setting.removeprefix("spark.hadoop.").split() for setting in s3.spark_defaults.splitlines())
-    settings |= {"fs.s3a.access.key": user, "fs.s3a.secret.key": secret}
-    settings |= {"fs.s3a.bucket.wrong-id.access.key": "AKIAWRONG", "fs.s3a.bucket.wrong-secret.secret.key": "wrong"}
-    for name, value in settings.items():
-        spark.conf.set(name, value)
-    yield spark
-    for name in settings:
-        spark.conf.unset(name)
-
-
-@pytest.fixture
 def files(on_s3: SparkSession) -> HadoopFiles:
     """The files of a new lease."""
     return HadoopFiles(on_s3, f"{ROOT}/{uuid.uuid4().hex}/_writer")
@@ -214,10 +200,8 @@ class Curated:
 
     def start(self, s3: S3Service) -> AbstractContextManager[Driver]:
         """By spark-submit, with the key from the environment, in batches of 60; it does not outlive the block."""
-        (self.root / "spark-defaults.conf").write_text(s3.spark_defaults, encoding="utf-8")
-        environment = {**s3.key, "SPARK_CONF_DIR": str(self.root)}
         words = ["streaming_curated", "--records-per-batch", "60", "--", *self.words]
-        return driving(words, self.root / "driver.log", environment)
+        return driving(words, self.root / "driver.log", s3.spark_environment(self.root))
 
 
 def test_jobs_on_an_empty_bucket_one_at_a_time(on_s3: SparkSession, kafka: str, s3: S3Service, tmp_path: Path) -> None:
