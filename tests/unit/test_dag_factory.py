@@ -16,228 +16,22 @@ from pipeline_config.project import ROOT
 from pipeline_config.templates import ATTRIBUTES, CONNECTION, CONTEXT
 from tests.airflow_environment import airflow_environment
 from tests.airflow_process import AirflowProcess
+from tests.programs import program
 
-LOAD = """
-import importlib, json, sys
-sys.path.insert(0, ".")
-from airflow.utils.file import iter_airflow_imports
-for name in iter_airflow_imports("dag_factory_errors.py"):  # as the DAG processor does before it forks
-    importlib.import_module(name)
-before = set(sys.modules)
-import dag_factory_loader as loader
-heavy = {"docker", "paramiko", "sqlparse"} & (set(sys.modules) - before)
-from airflow.sdk import DAG
-dags = sorted(name for name, value in vars(loader).items() if isinstance(value, DAG))
-result = {"dags": dags, "problems": loader.PROBLEMS, "heavy": sorted(heavy), "raised": ""}
-try:
-    import dag_factory_errors
-except Exception as error:
-    result["raised"] = f"{type(error).__name__}: {error}"
-print(json.dumps(result), file=sys.stderr)
-"""
-COMMAND = """
-import sys
-sys.path.insert(0, ".")
-import dag_factory_loader as loader
-task = loader.tripclick_streaming_curated.get_task("streaming_to_curated_stream")
-class Values:
-    def __getattr__(self, name):
-        return "; rm -rf / $(id) 'quoted'\\nsecond line"
-params = dict(task.dag.params.items()) | {"run_minutes": "5; reboot"}
-text = task.get_template_env(task.dag).from_string(task.command).render(var={"value": Values()}, params=params)
-print(text.replace("cd ", "set -- ", 1).replace("&& PYTHONPATH=. exec", ""), file=sys.stderr)
-"""
+LOAD = program("loads_the_dags")
+COMMAND = program("renders_a_command")
 
-EXPLAIN = """
-import sys
-sys.path.insert(0, ".")
-from pipeline_config.operators.docker import DockerOperator
-names = {"engine_conn_id": "docker_server0", "dockerfile": "jobs/producer/Dockerfile"}
-operator = DockerOperator(task_id="t", image="producer:1", **names)
-for words in sys.stdin.read().splitlines():
-    failure = operator._failure(Exception(words))
-    print(type(failure).__name__, failure, file=sys.stderr)
-"""
+EXPLAIN = program("explains_what_docker_refuses")
 
-# What the valid cases are made of, as JSON.
-BUILT = """
-import json, sys
-sys.path.insert(0, ".")
-import dag_factory_loader as loader
-dag = loader.ninth
-tasks = {
-    task.task_id: [type(task).__name__, sorted(task.upstream_task_ids), task.pool, task.owner, task.trigger_rule]
-    for task in dag.tasks
-}
-outlets = [asset.uri for asset in dag.get_task("end").outlets]
-schedule = [asset.uri for asset in loader.after_ninth.schedule]
-mapped = dag.get_task("send").expand_input.value["command"]
-groups = {name: group.tooltip for name, group in dag.task_group.get_task_group_dict().items() if name}
-record = {"tasks": tasks, "outlets": outlets, "schedule": schedule, "mapped": mapped, "groups": groups}
-record |= {"doc": dag.doc_md, "params": dag.params.get_param("size").schema, "problems": loader.PROBLEMS}
+BUILT = program("tells_what_is_built")
+TASK_START = program("starts_a_task")
+TOLD = program("tells_notifiers")
+TOO_MUCH = program("refuses_commands")
+LASTING = program("keeps_a_connection")
+ORPHAN = program("orphans_a_job")
+NAMES = program("names_of_templates")
 
-from airflow.serialization.serialized_objects import DagSerialization
-from airflow.timetables.base import TimeRestriction
-def scheduled(dag_id):
-    return DagSerialization.from_dict(DagSerialization.to_dict(vars(loader)[dag_id]))
-def next_run(dag_id):
-    dag = scheduled(dag_id)
-    restriction = TimeRestriction(dag.start_date, None, catchup=True)
-    info = dag.timetable.next_dagrun_info(last_automated_data_interval=None, restriction=restriction)
-    return info.run_after.in_timezone("UTC").isoformat()
-nightly = scheduled("nightly")
-record["nightly"] = {
-    "first": next_run("nightly"),
-    "catchup": nightly.catchup,
-    "dagrun_timeout": nightly.dagrun_timeout.total_seconds(),
-    "is_paused_upon_creation": nightly.is_paused_upon_creation,
-    "tasks": {task.task_id: [task.depends_on_past, task.priority_weight] for task in nightly.tasks},
-}
-
-import datetime
-run = {"run_after": datetime.datetime(2024, 1, 2, 15, tzinfo=datetime.timezone.utc)}
-def sent(task_id):
-    task = loader.hands_on.get_task(task_id)
-    given = task.dag.params.dump()
-    return json.loads(task.render_template(task.conf, {"params": given, "dag_run": run}, task.get_template_env()))
-def condition(asset):
-    return asset.uri if hasattr(asset, "uri") else {type(asset).__name__: [condition(one) for one in asset.objects]}
-names = ("after_any", "after_all")
-record["assets"] = {name: condition(vars(loader)[name].timetable.asset_condition) for name in names}
-record["assets"]["next"] = next_run("after_any")
-record["nested"] = {task.task_id: sorted(task.upstream_task_ids) for task in loader.updates_three.tasks}
-def told(task, event):
-    (call,) = getattr(task, f"{event}_callback") or [None]
-    return call and [call.func.__name__, *(one["class"].rpartition(".")[2] for one in call.keywords["notifiers"])]
-events = ("on_failure", "on_retry", "on_success")
-record["told"] = {task.task_id: [told(task, event) for event in events] for task in loader.tells.tasks}
-record["deadlines"] = [
-    [alert.name, alert.reference.reference_name, alert.interval.total_seconds() / 60, alert.callback.path]
-    for alert in loader.tells.deadline
-]
-record["late"] = [one["arguments"]["subject"] for one in loader.tells.deadline[0].callback.kwargs["notifiers"]]
-record["conf"] = {task_id: sent(task_id) for task_id in ("load", "all_kinds")}
-print(json.dumps(record, default=str), file=sys.stderr)
-"""
-TASK_START = """
-import sys
-sys.path.insert(0, ".")
-from airflow.sdk.definitions._internal.dag_parsing_context import _airflow_parsing_context_manager
-from dagfactory.dagbuilder import DagBuilder
-built, build = [], DagBuilder.build
-def counted(self):
-    built.append(self.dag_name)
-    return build(self)
-DagBuilder.build = counted
-with _airflow_parsing_context_manager(dag_id="tripclick_load_postgres", task_id="load_to_postgres"):
-    import dag_factory_loader as loader
-print(*built, file=sys.stderr)
-"""
-TOLD = """
-import logging, sys, types
-sys.path.insert(0, ".")
-from pipeline_config.operators.alerts import deadline_missed, on_failure
-class Notifier:
-    def __init__(self, word, wrong=False):
-        self.word, self.wrong = word, wrong
-    def __call__(self, context):
-        if self.wrong:
-            raise ValueError("no route to " + self.word)
-        logging.getLogger("airflow.task").error("told %s of %s", self.word, context["run_id"])
-sys.modules["people"] = types.SimpleNamespace(Notifier=Notifier)
-instance = types.SimpleNamespace(dag_id="d", task_id="t", try_number=3, run_id="r")
-logging.basicConfig(format="%(message)s", stream=sys.stderr, force=True)
-notifiers = [{"class": "people.Notifier", "arguments": {"word": word, "wrong": word == "x"}} for word in "xy"]
-on_failure({"task_instance": instance, "run_id": "r", "exception": ValueError("two\\nlines")}, notifiers)
-run = {"dag_id": "d", "dag_run_id": "late"}
-deadline_missed(context={"dag_run": run, "deadline": {"deadline_time": "05:00"}}, notifiers=notifiers)
-"""
-TOO_MUCH = """
-import sys
-sys.path.insert(0, ".")
-from pipeline_config.operators import ssh as operators
-for command in ("echo a\\0b", "echo " + "x" * operators.LONGEST_COMMAND, "echo right"):
-    try:
-        operators.SSHOperator(task_id="t", ssh_conn_id="none", command=command).execute()
-    except Exception as error:
-        print(type(error).__name__, str(error)[:80], file=sys.stderr)
-"""
-# A connection that Engine makes, and for how many seconds the kernel waits for a host that is gone.
-LASTING = """
-import socket, sys, threading
-sys.path.insert(0, ".")
-from pipeline_config.operators.docker import Engine
-server = socket.create_server(("127.0.0.1", 0))
-def answer():
-    client, _ = server.accept()
-    client.recv(65536)
-    client.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\n\\r\\nOK")
-threading.Thread(target=answer, daemon=True).start()
-engine = Engine(base_url=f"http://127.0.0.1:{server.getsockname()[1]}", version="1.44")
-answered = engine._get(f"{engine.base_url}/_ping", stream=True)
-connection = engine._get_raw_response_socket(answered)._sock
-options = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
-idle, interval, count = (connection.getsockopt(socket.IPPROTO_TCP, option) for option in options)
-print(connection.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE), idle + interval * count, file=sys.stderr)
-"""
-# A worker that is killed while its job runs, and whether that ends.
-ORPHAN = """
-import os, select, signal, sys
-sys.path.insert(0, ".")
-from pipeline_config.operators.local_process import LocalProcessOperator
-JOB = '''
-import argparse, os, signal, sys
-from jobs.cli import main
-def run(options):
-    with open(options.tell, "w") as tell:
-        tell.write(str(os.getpid()))
-    signal.pause()
-parser = argparse.ArgumentParser()
-parser.add_argument("--tell")
-sys.exit(main(parser, run))
-'''
-os.mkfifo("tell")
-worker = os.fork()
-if not worker:
-    program = [sys.executable, "-c", JOB]
-    LocalProcessOperator(task_id="t", program=program, command=["--tell", os.path.abspath("tell")]).execute({})
-with open("tell") as told:
-    job = os.pidfd_open(int(told.read()))
-os.kill(worker, signal.SIGKILL)
-ended = select.select([job], [], [], 20)[0]
-if not ended:
-    signal.pidfd_send_signal(job, signal.SIGKILL)
-print("ended" if ended else "goes on", file=sys.stderr)
-"""
-NAMES = """
-import json, sys
-import airflow.sdk.execution_time.macros as macros
-from airflow.sdk.api.datamodels._generated import DagRun
-from airflow.sdk.definitions.context import Context
-from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
-from airflow.sdk.definitions.connection import Connection
-from pydantic import BaseModel
-public = [name for name in vars(macros) if not name.startswith("_")]
-instance = {*dir(RuntimeTaskInstance), *RuntimeTaskInstance.model_fields} - set(dir(BaseModel))
-record = {
-    "context": sorted(Context.__annotations__),
-    "dag_run": sorted(DagRun.model_fields),
-    "ti": sorted(name for name in instance if not name.startswith("_")),
-    "macros": public,
-    "connection": [name for name in {*dir(Connection), *Connection.__annotations__} if not name.startswith("_")],
-}
-print(json.dumps(record), file=sys.stderr)
-"""
-
-SERIALISED = """
-import json, sys
-sys.path.insert(0, ".")
-import dag_factory_loader as loader
-from airflow.sdk import DAG
-from airflow.serialization.serialized_objects import DagSerialization
-dags = {name: DagSerialization.to_dict(value) for name, value in vars(loader).items() if isinstance(value, DAG)}
-print(json.dumps(dags, sort_keys=True), file=sys.stderr)  # so does Airflow before it compares two versions
-"""
+SERIALISED = program("serialises_the_dags")
 
 
 def run(
@@ -480,7 +274,7 @@ def test_a_connection_to_an_engine_that_is_gone_ends_within_minutes(airflow: Air
 
 
 def test_a_local_process_ends_with_its_worker(airflow: AirflowProcess, project: Path) -> None:
-    assert run(airflow, ORPHAN, project).splitlines()[-1] == "ended"
+    assert run(airflow, ORPHAN, project, program("waits_for_a_signal")).splitlines()[-1] == "ended"
 
 
 def test_airflow_lists_the_two_files_and_nothing_else(airflow: AirflowProcess) -> None:

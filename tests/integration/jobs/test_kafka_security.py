@@ -37,6 +37,7 @@ from stack.settings import HOST, REPOSITORY
 from tests import spark_submit as by_spark
 from tests.integration.pipeline_config.test_docker_operator import make_certificates
 from tests.kafka_runs import command, lines_of
+from tests.programs import program
 from tests.secret_search import Samples, Secrets, files_below
 
 if TYPE_CHECKING:
@@ -68,21 +69,7 @@ ssl.truststore.location={certificates}/ca.pem
 """
 
 
-# In a process of its own: a client of kafka-python that is refused leaves its thread and its sockets behind. With time
-# for a slow machine.
-ASK = """
-import json, sys
-from dataclasses import replace
-from jobs.preflight import kafka_cluster
-from pipeline_config.preflight.probe import run_all
-from pipeline_config.preflight.settings import Settings
-kafka_cluster.ANSWER_SECONDS = 30
-brokers, folder, topic = sys.argv[1:]
-settings = Settings({"KAFKA_BROKERS": brokers, "KAFKA_SECURITY_PATH": folder}, {}, "Airflow")
-asked = kafka_cluster.probes(settings, "KAFKA_BROKERS", [topic], "KAFKA_SECURITY_PATH")
-outcomes = run_all([replace(probe, limit=60) for probe in asked])
-print(json.dumps({outcome.what: (outcome.ok, outcome.found, outcome.fix) for outcome in outcomes}))
-"""
+ASK = program("asks_a_secure_broker")
 
 
 class SecureBroker(KafkaBroker):

@@ -39,6 +39,7 @@ from stack.kafka_broker import KafkaBroker
 from stack.postgresql import SUPERUSER, PostgreSql
 from stack.sshd import SshServer
 from stack.stack import Stack
+from tests.programs import program
 from tests.s3_service import S3Service
 
 pytestmark = pytest.mark.integration
@@ -47,14 +48,7 @@ IMAGE = "tripclick-preflight:test"
 DATABASE = "preflight"
 READER = "preflight_reader"
 SHORT = {**Declared().clicks, "retention.ms": "3600000"}
-COMMAND = """
-import sys
-from pathlib import Path
-from pipeline_config import preflight
-from pipeline_config.project import load_project
-project = load_project(Path(sys.argv[1]))
-sys.exit(preflight.run(project, project.environment("local")))
-"""
+COMMAND = program("runs_preflight")
 Connections = dict[str, dict[str, Any]]
 
 

@@ -13,20 +13,11 @@ from stack.home import Home
 from stack.settings import HOST
 from stack.sshd import SshServer, user_name
 from tests.airflow_process import AirflowProcess
+from tests.programs import program
 
 pytestmark = pytest.mark.integration
 
-RUN = """
-import sys
-sys.path.insert(0, ".")
-from pipeline_config.operators.ssh import SSHOperator
-operator = SSHOperator(task_id="t", ssh_conn_id="spark_ssh", command=sys.stdin.read(), cmd_timeout=None)
-operator.hook.conn_retry_attempts = 1
-try:
-    operator.execute({})
-except Exception as error:
-    print(type(error).__name__, error, file=sys.stderr)
-"""
+RUN = program("runs_by_ssh")
 
 
 @pytest.fixture(scope="module")

@@ -19,25 +19,11 @@ from stack.home import Home
 from stack.postgresql import SUPERUSER, PostgreSql
 from tests.airflow_process import AirflowProcess
 from tests.integration.pipeline_config.test_docker_operator import make_certificates
+from tests.programs import program
 
 pytestmark = pytest.mark.integration
 
-# What SSHOperator makes of the connection, and what a job says with it.
-RUN = """
-import argparse, json, os, sys
-sys.path.insert(0, ".")
-from airflow.sdk import Connection
-from pipeline_config.operators.ssh import connection_environment
-from jobs import cli
-from jobs.spark.postgres import connect
-given = json.load(sys.stdin)
-connection = Connection(conn_id="postgres_gold", conn_type="postgres", **given | {"extra": json.dumps(given["extra"])})
-os.environ |= connection_environment(connection)
-def run(options):
-    with connect() as session:
-        print(*session.execute("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()").fetchone())
-sys.exit(cli.main(argparse.ArgumentParser(), run, []))
-"""
+RUN = program("connects_to_postgresql")
 
 
 class TlsPostgreSql(PostgreSql):

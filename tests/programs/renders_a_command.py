@@ -1,0 +1,18 @@
+"""The words of a command whose variables and params are hostile."""
+
+from __future__ import annotations
+
+import sys
+import dag_factory_loader as loader
+
+task = loader.tripclick_streaming_curated.get_task("streaming_to_curated_stream")
+
+
+class Values:
+    def __getattr__(self, name):
+        return "; rm -rf / $(id) 'quoted'\nsecond line"
+
+
+params = dict(task.dag.params.items()) | {"run_minutes": "5; reboot"}
+text = task.get_template_env(task.dag).from_string(task.command).render(var={"value": Values()}, params=params)
+print(text.replace("cd ", "set -- ", 1).replace("&& PYTHONPATH=. exec", ""), file=sys.stderr)
