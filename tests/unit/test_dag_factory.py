@@ -222,7 +222,7 @@ def test_a_failure_is_a_line_in_the_log_and_one_notifier_that_fails_does_not_hid
 
 def test_a_command_that_no_shell_can_take_is_refused_in_one_line(airflow: AirflowProcess, project: Path) -> None:
     lines = run(airflow, TOO_MUCH, project).splitlines()[-3:]
-    assert lines[0].startswith("AirflowFailException error: a value holds a NUL character")
+    assert lines[0].startswith("AirflowFailException error: a value contains a NUL character")
     assert lines[1].startswith("AirflowFailException error: the command is longer than 131071 bytes")
     assert lines[2].startswith("AirflowFailException error: The conn_id `none` isn't defined; add it under Admin")
 
@@ -256,7 +256,7 @@ def test_what_docker_refuses_is_one_line_that_says_what_to_do(airflow: AirflowPr
     hints = {
         "write /var/lib/docker/x: no space left on device": (again, "docker system prune"),
         "pull access denied for producer, repository does not exist": (final, "docker build -f jobs/producer/Docker"),
-        "bind source path does not exist: /logs": (final, "make that folder on the engine's host"),
+        "bind source path does not exist: /logs": (final, "create that folder on the engine's host"),
         "Connection refused": (again, "is the engine of connection docker_server0 right and running?"),
         "Server '[engine]:22' not found in known_hosts": (final, "into known_hosts of Airflow's user"),
     }
