@@ -15,8 +15,8 @@ from typing import Any
 
 from pipeline_config.guard import in_words
 from pipeline_config.job_contract import flow_of
+from pipeline_config.model import JOB
 
-JOB = "{job}"  # in the module of a command template: each job is a module of its own
 _HAS_PARSER = re.compile(r"^def parser\(", re.MULTILINE)
 _MANY = 10**9  # an option that takes so much has no upper limit
 

@@ -197,7 +197,7 @@ def _of_any(text: str) -> Reads:
     found.unknown += _unknown_filters(tree, words)
     if found.unknown:
         return found  # Jinja itself goes no further
-    for name in sorted(meta.find_undeclared_variables(tree)):
+    for name in sorted(_undeclared(text, tree)):
         offset = words.get(name, 0)
         if name in GONE:
             message = f"{name!r} was removed in Airflow 3"
@@ -213,6 +213,13 @@ def _of_any(text: str) -> Reads:
         if chain[0] == "conn":
             found.unknown += _not_to_be_read(chain, words)
     return found
+
+
+def _undeclared(text: str, tree: nodes.Template) -> set[str]:
+    """The names that a template reads and does not set itself, which only a block can."""
+    if "{%" in text:
+        return meta.find_undeclared_variables(tree)
+    return {node.name for node in tree.find_all(nodes.Name)} - environment().globals.keys()
 
 
 def _parsed(text: str) -> nodes.Template:
@@ -329,7 +336,7 @@ _BLOCK = re.compile(r"\{%")
 def names(text: str) -> set[str]:
     """The names of the context that a template reads; none of one that cannot be read."""
     try:
-        return meta.find_undeclared_variables(_parsed(text))
+        return _undeclared(text, _parsed(text))
     except jinja2.TemplateError:
         return set()
 
@@ -398,6 +405,9 @@ def value(text: str, variables: dict[str, str], params: dict[str, Any], *, shown
 
     Raises what `render` raises.
     """
+    one = _ALONE.fullmatch(text)
+    if one and one["param"] in params:
+        return params[one["param"]]
     with _said():
         alone = expression(text)
         if alone is None:
