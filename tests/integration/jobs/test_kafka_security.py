@@ -35,7 +35,7 @@ from stack.home import Home
 from stack.kafka_broker import KafkaBroker
 from stack.settings import HOST, REPOSITORY
 from tests import spark_submit as by_spark
-from tests.integration.pipeline_config.test_docker_operator import make_certificates
+from tests.certificates import make_certificates
 from tests.kafka_runs import command, lines_of
 from tests.programs import program
 from tests.secret_search import Samples, Secrets, files_below

@@ -30,6 +30,7 @@ from stack.settings import HOST
 from stack.sshd import SshServer, user_name
 from tests.airflow_environment import airflow_environment
 from tests.airflow_process import AirflowProcess
+from tests.certificates import make_certificates
 
 pytestmark = pytest.mark.integration
 
@@ -110,21 +111,6 @@ def tls_extra(folder: Path) -> dict[str, str]:
     """What the connection's extra holds."""
     names = {"tls_ca_cert": "ca.pem", "tls_client_cert": "client.pem", "tls_client_key": "client.key"}
     return {extra: str(folder / file) for extra, file in names.items()}
-
-
-def make_certificates(folder: Path) -> None:
-    """An authority, and a certificate each of a server on 127.0.0.1 and of a client."""
-
-    def openssl(*words: str) -> None:
-        subprocess.run(["openssl", *words], cwd=folder, check=True, capture_output=True)
-
-    key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
-    openssl("req", "-x509", *key, "-keyout", "ca.key", "-out", "ca.pem", "-days", "2", "-subj", "/CN=authority")
-    for name, usage in (("server", "serverAuth,clientAuth"), ("client", "clientAuth")):
-        openssl("req", *key, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
-        (folder / "extensions").write_text(f"extendedKeyUsage={usage}\nsubjectAltName=IP:{HOST}\n", encoding="ascii")
-        signed = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "extensions")
-        openssl("x509", "-req", "-in", f"{name}.csr", "-out", f"{name}.pem", *signed)
 
 
 @pytest.fixture(scope="module")

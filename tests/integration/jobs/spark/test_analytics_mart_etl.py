@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import itertools
 import os
 import shutil
 import subprocess
@@ -30,6 +29,7 @@ from tests.integration.jobs.spark.databases import as_owner, database, rows_of  
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
+from tests.integration.jobs.spark.cold import cold_rows, different, load
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("database")]
 Submit = Callable[..., subprocess.CompletedProcess[str]]
@@ -46,11 +46,6 @@ def etl(root: Path) -> None:
     analytics_mart_etl.run(analytics_mart_etl.parser().parse_args(options))
 
 
-def load(root: Path, *options: str) -> None:
-    """Run the load in this process."""
-    load_postgres.run(load_postgres.parser().parse_args(["--mart-path", str(root / "mart"), *options]))
-
-
 def with_rows(complete: load_postgres.Complete, **marts: DataFrame) -> load_postgres.Complete:
     """The same run, were these its tables."""
     tables = {table: load_postgres.LakeRows(mart) for table, mart in marts.items()}
@@ -60,11 +55,6 @@ def with_rows(complete: load_postgres.Complete, **marts: DataFrame) -> load_post
 def lake_rows(spark: SparkSession, root: Path, table: str) -> DataFrame:
     """A table of the mart."""
     return spark.read.format("delta").load(str(root / "mart" / table)).drop(MART_PARTITION)
-
-
-def cold_rows() -> dict[str, list[tuple[Any, ...]]]:
-    """What PostgreSQL has, like reference.cold_tables."""
-    return {table: sorted(rows_of(f"SELECT {columns} FROM {table}")) for table, columns in reference.COLUMNS.items()}
 
 
 @pytest.fixture(scope="module")
@@ -97,14 +87,6 @@ def test_every_cell_of_dirty_logs_that_spark_submit_loads(
     assert len(expected["session_analysis"]) > 400 * len(DAYS)
     for table, rows in cold_rows().items():
         assert not list(different(rows, expected[table])), table
-
-
-def different(
-    rows: Sequence[tuple[Any, ...]], expected: Sequence[tuple[Any, ...]]
-) -> Iterator[tuple[tuple[Any, ...] | None, tuple[Any, ...] | None]]:
-    """The first few rows that are not as expected: pytest would compare two long lists for minutes."""
-    pairs = itertools.zip_longest(rows, expected)
-    return itertools.islice((pair for pair in pairs if pair[0] != pair[1]), 5)
 
 
 def test_every_cell_of_clean_logs(spark: SparkSession, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from jobs.spark.columns_cold import SESSION_ANALYSIS
 from jobs.spark.mart import Mart, Run
 from jobs.spark.upkeep import vacuum
 from tests.clicks import append, append_lines, append_quarantine, at, click, frame
-from tests.integration.jobs.spark.test_analytics_mart_etl import different
+from tests.integration.jobs.spark.cold import different
 from tests.kafka_runs import lines_of
 
 if TYPE_CHECKING:

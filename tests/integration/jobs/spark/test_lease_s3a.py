@@ -26,7 +26,7 @@ from jobs.spark.mart import Mart
 from jobs.spark.one_writer import one_writer
 from jobs.spark.writer import append
 from tests.faults.chain import Driver, driving
-from tests.integration.jobs.spark.test_streaming import Lake, line
+from tests.integration.jobs.spark.lake import Lake, line
 from tests.leases import TABLE, abandoned, check_that_a_zombie_is_fenced, lease_in
 from tests.s3_proxy import Request, proxy
 from tests.s3_service import BUCKET, S3Service

@@ -16,8 +16,8 @@ from jobs.spark import analytics_mart_etl, load_postgres, postgres
 from jobs.spark.migrations import migrate
 from jobs.spark.postgres import as_csv, copy_rows
 from tests.clicks import append, append_quarantine, at, click, frame
+from tests.integration.jobs.spark.cold import cold_rows, load
 from tests.integration.jobs.spark.databases import as_owner, database, rows_of  # noqa: F401  (a fixture)
-from tests.integration.jobs.spark.test_analytics_mart_etl import cold_rows, load
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

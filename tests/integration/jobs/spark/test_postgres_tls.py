@@ -18,7 +18,7 @@ from pipeline_config.project import ROOT
 from stack.home import Home
 from stack.postgresql import SUPERUSER, PostgreSql
 from tests.airflow_process import AirflowProcess
-from tests.integration.pipeline_config.test_docker_operator import make_certificates
+from tests.certificates import make_certificates
 from tests.programs import program
 
 pytestmark = pytest.mark.integration

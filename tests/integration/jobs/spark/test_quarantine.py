@@ -17,7 +17,7 @@ from jobs.event import event_id
 from jobs.spark import events, quarantine, streaming_curated, writer
 from jobs.spark.delta_log import newest
 from jobs.spark.quarantine import Place, Removal, counts, excerpt, remove, replay
-from tests.integration.jobs.spark.test_streaming import BROKEN, Lake, line
+from tests.integration.jobs.spark.lake import BROKEN, Lake, line
 
 if TYPE_CHECKING:
     import pyarrow as pa
