@@ -31,6 +31,7 @@ from stack.sshd import SshServer, user_name
 from tests.airflow_environment import airflow_environment
 from tests.airflow_process import AirflowProcess
 from tests.certificates import make_certificates
+from tests.programs import program
 
 pytestmark = pytest.mark.integration
 
@@ -40,33 +41,8 @@ PROGRAMS = ("sh", "cat", "touch", "sleep")
 LIMIT_SECONDS = 60
 INSTALLATION = "https://airflow.example.org"
 INSTANCE = {"dag_id": "d", "run_id": "r", "task_id": "t", "map_index": -1}
-RUN = """
-import json, sys, types
-sys.path.insert(0, ".")
-from pipeline_config.operators.docker import DockerOperator
-asked = json.load(sys.stdin)
-operator = DockerOperator(task_id="t", engine_conn_id="docker_server0", xcom_all=True, **asked["arguments"])
-try:
-    answer = operator.execute({"ti": types.SimpleNamespace(**asked["instance"])})
-except Exception as error:
-    answer = f"{type(error).__name__} {error}"
-print(json.dumps(answer), file=sys.stderr)
-"""
-# It tells when the engine has answered that the container is started, and asks it often whether it still answers.
-IMPATIENT = RUN.replace(
-    "asked =",
-    """
-import os
-from pipeline_config.operators import docker
-docker.PING_SECONDS, docker.STOP_SECONDS = 0.2, 0
-start = docker.Engine.start
-def tell(self, container):
-    start(self, container)
-    with open(os.environ["STARTED"], "w") as started:
-        started.write(".")
-docker.Engine.start = tell
-asked =""",
-)
+RUN = program("runs_a_container")
+IMPATIENT = program("runs_an_impatient_container")
 # Who it is, what it may, and where it can write.
 LOOK = """
 while read -r name value; do case $name in Uid:|Cap*|NoNewPrivs:) echo $name $value;; esac; done < /proc/self/status

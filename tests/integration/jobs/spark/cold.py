@@ -9,7 +9,7 @@ from typing import Any
 
 from jobs.spark import load_postgres
 from tests import reference
-from tests.integration.jobs.spark.databases import as_owner, database, rows_of  # noqa: F401  (a fixture)
+from tests.integration.jobs.spark.databases import rows_of
 
 
 def load(root: Path, *options: str) -> None:
