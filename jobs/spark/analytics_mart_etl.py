@@ -41,7 +41,6 @@ DEFINING: Final = (
     "jobs.days",
     "jobs.event",
     "jobs.spark.anomaly_rules",
-    "jobs.spark.clicks",
     "jobs.spark.cold_marts",
     "jobs.spark.cold_writer",
     "jobs.spark.incremental",
@@ -50,6 +49,7 @@ DEFINING: Final = (
     "jobs.spark.month_parts",
     "jobs.spark.partition_sql",
     "jobs.spark.tables",
+    "jobs.spark.visits",
 )
 
 

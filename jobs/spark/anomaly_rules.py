@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from jobs.spark.clicks import VISIT_PAUSE_MS
+from jobs.spark.visits import VISIT_PAUSE_MS
 
 MINUTE_MS: Final = 60_000
 HOUR_MS: Final = 60 * MINUTE_MS

@@ -12,9 +12,9 @@ from typing import Final
 from jobs.event import UNKNOWN_AREA
 from jobs.spark import tables
 from jobs.spark.anomaly_rules import ANOMALOUS, TIMED
-from jobs.spark.clicks import in_visits
 from jobs.spark.columns import SPARK_TYPES, Table
 from jobs.spark.columns_cold import CLINICAL_AREAS, DAILY_TRAFFIC, POPULAR_DOCUMENTS, SESSION_ANALYSIS
+from jobs.spark.visits import in_visits
 
 LATE_MS: Final = 10 * 60 * 1000  # less than that is only out of order
 # The columns that compare a count with that of so many days before.

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from jobs.event import UNKNOWN_AREA
 from jobs.spark.anomaly_rules import TIMED, found
-from jobs.spark.clicks import VISITS
 from jobs.spark.recent_clicks import MINUTE
 from jobs.spark.tables import ANOMALY_SESSIONS, CLINICAL_TREND, TOP_DOCS, TRAFFIC_MINUTE
+from jobs.spark.visits import VISITS
 
 if TYPE_CHECKING:
     from jobs.spark.recent_clicks import RecentClicks

@@ -23,7 +23,7 @@ import pyarrow as pa
 from jobs.generator.sessions import Session, sessions_of
 from jobs.spark.anomaly_rules import TIMED
 from jobs.spark.anomaly_rules import found as rules_find
-from jobs.spark.clicks import VISITS
+from jobs.spark.visits import VISITS
 
 TARGET = 0.95
 MINUTE, HOUR = 60_000, 3_600_000

@@ -234,7 +234,7 @@ def test_each_thing_that_is_wrong_is_named_with_its_fix(
         "topic: short\n      checkpoint-path:",
     )
     edit(here / "pyproject.toml", "pyspark==4.2.0", "pyspark==4.1.9")
-    edit(there / "jobs/spark/clicks.py", "import", "import  ")
+    edit(there / "jobs/spark/visits.py", "import", "import  ")
     (there / "jobs/spark/jars").unlink()
     (there / "jobs/spark/jars").mkdir()
     (tmp_path / "file").touch()
@@ -257,7 +257,7 @@ def test_each_thing_that_is_wrong_is_named_with_its_fix(
         "image tripclick-preflight:missing": ["no such image", "docker build -f jobs/producer/Dockerfile -t tripclick"],
         "WEBSERVER_INGESTION_PATH": ["not tried", "fix image tripclick-preflight:missing first"],
         "spark_ssh Spark": ["version 4.2.0 instead of 4.1.9", "install pyspark==4.1.9 there"],
-        "spark_ssh jobs": ["jobs/spark/clicks.py differs;", f"check out the same commit in {there} there"],
+        "spark_ssh jobs": ["jobs/spark/visits.py differs;", f"check out the same commit in {there} there"],
         "spark_ssh jars": ["14 jars are missing: analyticsaccelerator-s3-1.3.1.jar", "mvn -f jobs/spark/pom.xml"],
         "S3_CHECKPOINT_PATH": ["not writable on spark_ssh: Not a directory", "give its user the right"],
         "S3_ARCHIVE_RAW_PATH": ["lake/archive_raw is relative", "write S3_ARCHIVE_RAW_PATH from the root on"],
