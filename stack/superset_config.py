@@ -7,11 +7,7 @@ import sys
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # the repository
-from stack.superset_viewers import (
-    CUSTOM_SECURITY_MANAGER,
-    FEATURE_FLAGS,
-    TALISMAN_CONFIG,
-)
+from stack.superset_viewers import CUSTOM_SECURITY_MANAGER, FEATURE_FLAGS, TALISMAN_CONFIG
 
 __all__ = ["CUSTOM_SECURITY_MANAGER", "FEATURE_FLAGS", "TALISMAN_CONFIG"]
 SECRET_KEY = os.environ["SUPERSET_SECRET_KEY"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import subprocess
@@ -53,7 +52,7 @@ def test_of_two_that_want_the_same_environment_one_makes_it_and_the_other_waits(
 
     folder, lock = tmp_path / "venv", tmp_path / "lock"
     lock.write_text("a==1", encoding="ascii")
-    monkeypatch.setattr(installer, "_run", run)
+    monkeypatch.setattr(installer, "run", run)
     with ThreadPoolExecutor(2) as threads:
         installs = [threads.submit(installer._install_environment, "Test", folder, lock) for _ in range(2)]
         for install in installs:
@@ -73,54 +72,6 @@ def test_an_installation_fails_when_one_of_its_parts_does(monkeypatch: pytest.Mo
     with pytest.raises(StackError, match="no jars"):
         installer.install()
     assert done == ["python"]
-
-
-def test_jars_are_those_of_the_list_to_the_byte(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    def download(*_: object, **__: object) -> None:
-        for name, content in repository.items():
-            (folder / name).write_text(content, encoding="ascii")
-
-    monkeypatch.setattr(installer, "_run", download)
-    monkeypatch.setattr(installer, "REPOSITORY", tmp_path)
-    pom, folder = tmp_path / "job" / "pom.xml", tmp_path / "job" / "jars"
-    pom.parent.mkdir()
-    pom.write_text("<project/>", encoding="ascii")
-    right = {"a-1.jar": "a", "b-1.jar": "b"}
-    lines = [f"{hashlib.sha256(content.encode()).hexdigest()}  jars/{name}\n" for name, content in right.items()]
-    (pom.parent / "jars.sha256").write_text("".join(lines), encoding="ascii")
-    for held, wrong in (
-        (right | {"a-1.jar": "evil"}, "jars/a-1.jar: not as job/jars.sha256 lists it"),
-        (right | {"c-1.jar": "c"}, "jars/c-1.jar: not as"),
-        ({"a-1.jar": "a"}, "jars/b-1.jar: not as"),
-    ):
-        repository = held
-        with pytest.raises(StackError, match=wrong):
-            installer.install_jars(pom, folder)
-        assert not (folder / ".stamp").exists()
-    repository = right
-    installer.install_jars(pom, folder)
-    assert (folder / ".stamp").exists()
-
-
-def test_a_jar_of_our_own_is_built_when_its_sources_have_changed(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    built = []
-
-    def build(_: str, command: list[str], *__: object) -> None:
-        built.append(all(goal in command for goal in installer.BUILD))
-        (folder / "tripclick-a.jar").touch()
-
-    monkeypatch.setattr(installer, "_run", build)
-    monkeypatch.setattr(installer, "REPOSITORY", tmp_path)
-    folder, source = tmp_path / "jars", tmp_path / "java" / "A.java"
-    source.parent.mkdir()
-    (tmp_path / "pom.xml").touch()
-    (tmp_path / "jars.sha256").touch()
-    for text in ("class A {}", "class A {}", "class A { }"):
-        source.write_text(text, encoding="ascii")
-        installer.install_jars(tmp_path / "pom.xml", folder)
-    assert built == [True, True]
 
 
 def test_the_documents_build_the_image_on_a_base_that_its_digest_names() -> None:

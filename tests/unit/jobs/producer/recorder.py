@@ -7,10 +7,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from jobs.producer.log_files import (
-    LogFile,
-    files_of,
-)
+from jobs.producer.log_files import LogFile, files_of
 from jobs.producer.replay import send_batch
 
 DAY = dt.date(2020, 10, 1)

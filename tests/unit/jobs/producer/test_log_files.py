@@ -15,15 +15,7 @@ import pytest
 
 from jobs.errors import JobError, LogFileError
 from jobs.producer import log_files
-from jobs.producer.log_files import (
-    MAX_LINE_BYTES,
-    READ_BYTES,
-    _plain,
-    files_of,
-    record_of,
-    session_keys,
-    source_ms,
-)
+from jobs.producer.log_files import MAX_LINE_BYTES, READ_BYTES, _plain, files_of, record_of, session_keys, source_ms
 from jobs.producer.replay import WEEK_MS, send_batch, send_realtime
 from tests.unit.jobs.producer.recorder import DAY, NEXT, Clock, Recorder, at, batch, line
 

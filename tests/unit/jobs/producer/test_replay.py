@@ -11,10 +11,7 @@ from pathlib import Path
 import pytest
 
 from jobs.errors import JobError, NonRetryableError
-from jobs.producer.log_files import (
-    LogFile,
-    files_of,
-)
+from jobs.producer.log_files import LogFile, files_of
 from jobs.producer.replay import WEEK_MS, check_shift, send_batch, send_new, send_realtime, weeks_to_now, weeks_to_today
 from tests.unit.jobs.producer.recorder import DAY, NEXT, NOW, Clock, Recorder, at, batch, line
 
