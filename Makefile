@@ -26,16 +26,16 @@ demo: install ## Run the whole chain on this machine: DAYS=3 of logs at SCALE=1
 dashboards: install ## Install and start Superset with the dashboards, on the marts of the running stack
 	@$(PYTHON) -m stack dashboards
 
-up: install ## Start the embedded servers and Airflow, with the data of the last time
+up: install ## Start the embedded servers and Airflow, with the data of last time
 	@$(PYTHON) -m stack up
 
 down: ## Stop them
 	@$(PYTHON) -m stack down
 
-status: ## Say what runs, and where
+status: ## Print what runs, and where
 	@$(PYTHON) -m stack status
 
-validate: ## Say what is wrong in pipelines/, with line and column
+validate: ## Report what is wrong in pipelines/, with line and column
 	@$(PYTHON) -m pipeline_config check
 
 check: lint types ## Check everything that needs no server: pipelines, format, lint, types
@@ -47,13 +47,13 @@ lint: install validate
 types: install
 	@.venv/bin/mypy $(NAMED)
 
-plan: ## Say in words what the working tree changes against AGAINST=HEAD
+plan: ## Describe what the working tree changes against AGAINST=HEAD
 	@$(PYTHON) -m pipeline_config plan --against $(AGAINST); test $$? -ne 1
 
-preflight: ## Say whether all that the pipelines use is there and answers, on the running stack
+preflight: ## Check that everything the pipelines use is there and answers, on the running stack
 	@$(PYTHON) -m stack preflight
 
-format: ## Format the code and mend what the linter can mend
+format: ## Format the code and fix what the linter can fix
 	@.venv/bin/ruff format .
 	@.venv/bin/ruff check --fix .
 
@@ -62,35 +62,35 @@ docs: install ## Generate docs/data-dictionary.md, docs/configuration.md and the
 	@$(PYTHON) -m pipeline_config explain > docs/configuration.md
 	@$(PYTHON) -m pipeline_config graph | sed -i -e '/^```mermaid/,/^```$$/{//!d}' -e '/^```mermaid/r /dev/stdin' docs/architecture.md
 
-test-faults: install ## Kill servers and jobs at random moments, in full; FAULTS_SEED repeats a run, SOAK_MINUTES=30 of it are the soak
+test-faults: install ## Kill servers and jobs at random moments, in full; FAULTS_SEED repeats a run, SOAK_MINUTES=30 is the soak's length
 	@FAULTS=full $(PYTHON) -m pytest -m faults
 
-bench-config: install ## Time the check and the loader beside check-jsonschema, hand-written DAGs and dag-factory
+bench-config: install ## Time the check and the loader against check-jsonschema, hand-written DAGs and dag-factory
 	@$(PYTHON) -m tests.bench.config
 
-bench-anomalies: install ## Measure the anomaly rules against what the generator injected
+bench-anomalies: install ## Compare the anomaly rules with what the generator injected
 	@$(PYTHON) -m tests.bench.anomalies
 
 bench-queries: install ## Time the dashboards' queries on marts of eight years
 	@$(PYTHON) -m tests.bench.queries
 
-bench: install ## Measure the stages beside their ceilings: ROWS="etl load" selects, DAYS=28 is less; SHORT=1 KEEP=1 JSON=file
+bench: install ## Measure the stages against their ceilings: ROWS="etl load" selects, DAYS=28 is less; SHORT=1 KEEP=1 JSON=file
 	@$(PYTHON) -m tests.bench $(ROWS) $(if $(filter file,$(origin DAYS)),,--days $(DAYS)) \
 		$(if $(SHORT),--short) $(if $(KEEP),--keep) $(if $(JSON),--json $(JSON))
 
 test-fast: install ## Run the unit tests: no servers, two minutes
 	@$(PYTHON) -m pytest tests/unit
 
-test: lint ## Run all tests on real servers, in three parts side by side
+test: lint ## Run all tests on real servers, in three parallel parts
 	@$(MAKE) --no-print-directory --keep-going --jobs BESIDE=1 test-e2e test-rest test-lake test-installs types
 
-test-e2e: install ## The part in a running Airflow
+test-e2e: install ## Only the tests in a running Airflow
 	@$(PYTHON) -m pytest tests/e2e $(NAMED)
 
-test-lake: install ## The part about the lake and the marts, and each kind of fault once
+test-lake: install ## Only the tests of the lake and the marts, and each kind of fault once
 	@$(PYTHON) -m pytest $(LAKE) $(NAMED)
 
-test-rest: install ## The part that is in none of the others
+test-rest: install ## Only the tests in none of the other parts
 	@$(PYTHON) -m pytest $(addprefix --ignore=,tests/e2e $(LAKE)) $(NAMED)
 
 test-installs: install

@@ -35,9 +35,9 @@ def _rights(settings: Settings, name: str) -> str:
         if not found.becomes_owner:
             raise Failure(f"{user} may not become {OWNER}, who owns the tables", f"as superuser: {found.way_out}")
         if found.creates:
-            raise Failure(f"{user} may make tables without being {OWNER}", f"as superuser: {found.way_out}")
+            raise Failure(f"{user} can create tables without being {OWNER}", f"as superuser: {found.way_out}")
         pending = sorted({file.stem for file in MIGRATIONS.glob("*.sql")} - _applied(session))
-        return f"becomes {OWNER} to migrate; " + (f"to come: {', '.join(pending)}" if pending else "nothing is to come")
+        return f"becomes {OWNER} to migrate; " + (f"to apply: {', '.join(pending)}" if pending else "nothing to apply")
 
 
 def _applied(session: psycopg.Connection[Any]) -> set[str]:

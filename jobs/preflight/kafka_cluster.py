@@ -73,7 +73,7 @@ def probes(
     def brokers() -> str:
         found = cluster.own()
         if found is None:
-            return f"{settings.variable(variable)} takes a connection; {_untried(settings, security)}"
+            return f"{settings.variable(variable)} accepts connections; {_untried(settings, security)}"
         return f"{settings.variable(variable)}, a cluster of {len(found.nodes)}"
 
     def topic(name: str) -> str:
@@ -93,14 +93,14 @@ def probes(
 def _signs_in(settings: Settings, variable: str) -> str:
     folder = _folder(settings, variable)
     if not folder:
-        return "empty: Kafka speaks plaintext"
+        return "empty: Kafka uses plaintext"
     security = _security(settings, variable)
     return f"{folder}, {security.python['security_protocol']}" if security else f"{folder}, not on this machine"
 
 
 def _folder(settings: Settings, variable: str | None) -> str:
     if variable and variable not in settings.variables:
-        fix = f"set it there, empty if Kafka speaks plaintext, or as AIRFLOW_VAR_{variable}"
+        fix = f"set it there, empty if Kafka uses plaintext, or as AIRFLOW_VAR_{variable}"
         raise Failure(f"no value in {settings.source}", fix)
     return settings.variables[variable].strip() if variable else ""
 
@@ -113,7 +113,7 @@ def _security(settings: Settings, variable: str | None) -> Security | None:
     try:
         return kafka_security.read(folder)
     except JobError as error:
-        raise Failure(str(error), "mend it here, and look at the one on the jobs' hosts") from None
+        raise Failure(str(error), "fix it here, and check the one on the jobs' hosts") from None
 
 
 def _untried(settings: Settings, variable: str | None) -> str:
@@ -155,7 +155,7 @@ def _describe(brokers: str, variable: str, topics: list[str], security: Security
         if refused := kafka_security.refusal(brokers, security, ANSWER_SECONDS / 4):
             raise Failure(f"Kafka at {brokers} refused the login ({refused})", security.fix) from error
         why = f"no Kafka broker answers at {brokers} ({type(error).__name__})"
-        fix = f"start the brokers, or correct {variable}: host:port, commas between; {security.fix}"
+        fix = f"start the brokers, or correct {variable}: host:port, separated by commas; {security.fix}"
         raise Failure(why, fix) from error
 
 
@@ -190,15 +190,17 @@ def _number(settings: Settings, text: str) -> str:
 def _topic(cluster: Cluster, name: str, declared: Declared, tools: Tools) -> str:
     topic = cluster.topics.get(name)
     if topic is None:
-        raise Failure("there is no such topic", f"run a producer once: it makes the topic with {PARTITIONS} partitions")
+        raise Failure(
+            "there is no such topic", f"run a producer once: it creates the topic with {PARTITIONS} partitions"
+        )
     found, fewest = len(topic.replicas), min(map(len, topic.replicas.values()))
     if found != PARTITIONS:
-        fix = "add partitions with kafka-topics.sh --alter" if found < PARTITIONS else "make the topic anew"
+        fix = "add partitions with kafka-topics.sh --alter" if found < PARTITIONS else "recreate the topic"
         raise Failure(f"{found} partitions instead of {PARTITIONS}", f"{fix}; jobs/event.py declares their number")
     if fewest < declared.replication:
         fix = tools.replicate(name, topic.replicas, cluster.nodes, declared.replication)
         raise Failure(f"{fewest} replicas instead of {declared.replication}", fix)
     if less := lacking(topic.settings, declared.clicks):
         has = ", ".join(f"{name}={topic.settings[name]} instead of {value}" for name, value in less.items())
-        raise Failure(has, f"run a producer, which sets it where it may, or {tools.set(name, less)}")
+        raise Failure(has, f"run a producer, which sets it if it may, or {tools.set(name, less)}")
     return f"{found} partitions, {fewest} replicas"

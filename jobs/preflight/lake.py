@@ -38,7 +38,7 @@ class Lake:
 
     def probes(self) -> list[Probe]:
         """One of each variable and of each key."""
-        fix = "look at the storage, or correct the variable"
+        fix = "check the storage, or correct the variable"
         paths = [Probe(name, partial(self._write, name), fix, self._limit(name)) for name in self.variables]
         return [*paths, *(Probe(name, partial(self._tried, name), fix, SPARK_LIMIT) for name in self._aws)]
 
@@ -50,13 +50,15 @@ class Lake:
         if "://" in path:
             why = self._answers.own().get(path, "Spark did not try it")
             key = " or ".join([*self._aws, "the server's role"])
-            fix = f"look at {key}, at the bucket and at hadoop-aws in jobs/spark/jars, or correct {variable}"
+            fix = f"check {key}, the bucket and hadoop-aws in jobs/spark/jars, or correct {variable}"
         elif path.startswith("/"):
             done = self._login.needed().run(WRITE.format(path=shlex.quote(path)))
             why = done.last_line.rpartition(": ")[2] if done.code else ""
-            fix = f"give its user the right, or correct {variable}"
+            fix = f"give its user the permission, or correct {variable}"
         else:
-            raise Failure(f"{path} is relative: another folder on each machine", f"write {variable} from the root on")
+            raise Failure(
+                f"{path} is relative: a different folder on each machine", f"write {variable} as an absolute path"
+            )
         if why:
             raise Failure(f"{path} is not writable on {self._login.what}: {why}", fix)
         return f"{path}, writable on {self._login.what}"
@@ -70,10 +72,10 @@ class Lake:
             raise Failure(f"half a key: {missing} is empty", fix)
         what = "the key" if connection.login else "the Spark server's own role, for there is no key,"
         if not self._stored():
-            return f"{what} is not needed: no path is in a storage"
+            return f"{what} is not needed: no path is on S3"
         refused = sum(bool(why) for why in self._answers.needed().values())
         if refused:
-            raise Failure(f"{what} was tried, and {refused} paths are not writable", "look at their lines")
+            raise Failure(f"{what} was tried, and {refused} paths are not writable", "see their lines")
         return f"{what} was tried with each path in the storage"
 
     def _stored(self) -> list[str]:

@@ -27,7 +27,7 @@ def main(paths: list[str]) -> None:
             why = ""
             if path.startswith("s3a://") and replaces(system, file):
                 why = (
-                    "it takes a second write of a file that must not be there (If-None-Match), so commits would be lost"
+                    "it accepts a second write of a file that must not exist (If-None-Match), so commits would be lost"
                 )
             system.delete(file, False)
         except Exception as error:  # noqa: BLE001 (whatever the storage says)

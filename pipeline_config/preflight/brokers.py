@@ -25,5 +25,5 @@ def _answering(settings: Settings, variable: str) -> str:
         except (OSError, ValueError, OverflowError) as error:
             refused.append(f"{broker} ({error})")
         else:
-            return f"{broker} takes a connection"
-    raise Failure(f"none takes a connection: {', '.join(refused)}", f"start them, or correct {variable}")
+            return f"{broker} accepts connections"
+    raise Failure(f"none accepts connections: {', '.join(refused)}", f"start them, or correct {variable}")

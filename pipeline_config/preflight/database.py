@@ -25,7 +25,7 @@ def signs_in(settings: Settings, name: str) -> Probe:
 
 def fix_of(name: str) -> str:
     """What to do when nothing answers."""
-    return f"look at the server and its firewall, and at the address in {name}"
+    return f"check the server, its firewall, and the address in {name}"
 
 
 def _login(settings: Settings, name: str) -> str:
@@ -79,7 +79,7 @@ def _fix(why: str, name: str) -> str:
     if "authentication failed" in why:
         return f"correct login or password of {name} in Airflow"
     if "does not exist" in why:
-        return f"make it there, or correct {name}"
+        return f"create it there, or correct {name}"
     return f"start PostgreSQL there, let this host in, or correct {name}"
 
 

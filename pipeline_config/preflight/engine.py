@@ -34,7 +34,7 @@ def probes(settings: Settings, name: str, images: dict[str, list[str]], dockerfi
     Folders are variables that hold a path on the engine's host; `dockerfiles` are those of the images that have one.
     """
     client = Once(name, lambda: _client(settings.connection(name), name))
-    fix = f"look at the engine and its firewall, and at the address in {name}"
+    fix = f"check the engine, its firewall, and the address in {name}"
 
     def engine() -> str:
         return _engine(settings.connection(name), client.own())
@@ -63,7 +63,7 @@ def _engine(connection: Connection, client: DockerClient) -> str:
     url = engine_url(connection)
     found = f"{url}, Docker {client.version()['Version']}"
     if docker_connection.is_plaintext(url, connection.extra):
-        raise Caution(f"{found}, in plaintext: whoever reaches it is root there", "let it speak TLS, or take ssh://")
+        raise Caution(f"{found}, in plaintext: whoever reaches it is root there", "use TLS or ssh://")
     return found
 
 
@@ -111,7 +111,7 @@ def _folder(settings: Settings, client: Once[DockerClient], image: Once[str], va
         why = (error.stderr or b"").decode(errors="replace").strip()
         raise Failure(f"{folder}: {why}", "let the image's user read it on the engine's host (chmod o+rx)") from None
     except docker.errors.APIError as error:
-        fix = f"make that folder on the engine's host, or correct {variable}"
+        fix = f"create that folder on the engine's host, or correct {variable}"
         raise Failure(f"{folder}: {error.explanation}", fix) from None
     return f"{folder}, readable in a container"
 

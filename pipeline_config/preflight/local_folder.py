@@ -26,4 +26,4 @@ def _readable(settings: Settings, variable: str) -> str:
     try:
         return f"{folder}, {len(os.listdir(folder))} files"  # noqa: PTH208 (a list says at once what a Path says late)
     except OSError as error:
-        raise Failure(f"{folder}: {error.strerror}", f"make it on this machine, or correct {variable}") from None
+        raise Failure(f"{folder}: {error.strerror}", f"create it on this machine, or correct {variable}") from None

@@ -16,7 +16,7 @@ from pipeline_config.preflight.settings import Connection
 if TYPE_CHECKING:
     import paramiko
 
-SESSIONS = 8  # at a time over one login; sshd takes ten
+SESSIONS = 8  # at a time over one login; sshd accepts ten
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ class Login:
 
         if isinstance(error, paramiko.BadHostKeyException):
             shown = error.key.get_fingerprint().hex() if False else _fingerprint(error.key)
-            message = f"{self.address} shows another host key ({shown}): another server, or it has a new key"
+            message = f"{self.address} shows a different host key ({shown}): another server, or a new key"
             return Failure(message, self._key_fix)
         if "not found in known_hosts" in str(error):
             return Failure(f"the host key of {self.address} is not known", self._key_fix)

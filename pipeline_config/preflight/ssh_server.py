@@ -29,7 +29,7 @@ class SshServer:
         self.settings = settings
         self.name = name
         self.login = Once(name, lambda: Login(name, settings.connection(name)))
-        self._fix = f"look at sshd there and its firewall, and at the address in {name}"
+        self._fix = f"check sshd and the firewall there, and the address in {name}"
 
     def signs_in(self) -> Probe:
         """The login itself."""
@@ -37,7 +37,7 @@ class SshServer:
 
     def probe(self, what: str, run: Callable[[], str], limit: float = 2 * LIMIT_SECONDS) -> Probe:
         """Of something on this server."""
-        return Probe(f"{self.name} {what}", run, f"{self.name} is slow or hangs: log in and look", limit)
+        return Probe(f"{self.name} {what}", run, f"{self.name} is slow or hangs: log in and check", limit)
 
     def accepts(self, types: list[str]) -> list[Probe]:
         """That the passwords of these types of connections reach the jobs, if any do."""
@@ -56,8 +56,8 @@ class SshServer:
         said = self.login.needed().run(command, environment=dict.fromkeys(names, "preflight")).output.split()
         if missing := [name for name in names if name in said]:
             fix = f"add `AcceptEnv {ACCEPTED}` to sshd_config there and reload sshd"
-            raise Failure(f"sshd does not take {', '.join(missing)}", fix)
-        return f"sshd takes {', '.join(names)}"
+            raise Failure(f"sshd does not accept {', '.join(missing)}", fix)
+        return f"sshd accepts {', '.join(names)}"
 
     def _folder(self, variable: str) -> str:
         path = self.settings.variable(variable)

@@ -138,5 +138,5 @@ def _value(settings: Settings, variable: str) -> str:
 def _pool(pools: frozenset[str], name: str) -> str:
     if name not in pools:
         fix = "airflow pools import pools.json, which import-airflow writes"
-        raise Failure("Airflow has no such pool, and a task in it waits for ever", fix)
+        raise Failure("Airflow has no such pool, and a task in it waits forever", fix)
     return "in Airflow"

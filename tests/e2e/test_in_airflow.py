@@ -127,7 +127,7 @@ def _is_described(api: AirflowApi, dag_id: str, words: str) -> bool:
 def test_params_are_a_form_with_types_and_descriptions(api: AirflowApi, page: Page) -> None:
     page.goto(f"{api.url}/dags/tripclick_producer_batch")
     page.get_by_role("button", name="Trigger").first.click()
-    page.get_by_text("Last day to send, itself included").wait_for()
+    page.get_by_text("Last day to send (included)").wait_for()
     assert page.locator("#element_first_date").get_attribute("type") == "date"
     assert page.locator("#element_first_date").input_value() == "2020-10-01"
     screenshot(page, "trigger-form.png")

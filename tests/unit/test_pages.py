@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shutil
 import tomllib
@@ -137,3 +138,27 @@ def test_the_licence_is_named_where_people_and_tools_look() -> None:
     assert text.split()[:4] == ["Apache", "License", "Version", "2.0,"]
     assert text.rstrip().endswith("limitations under the License.")
     assert all("[Apache-2.0](LICENSE)" in page.read_text(encoding="utf-8") for page in READMES)
+
+
+# Of messages that others write: PostgreSQL, Kafka, Docker, the kernel.
+FOREIGN = ("password authentication failed", "must be owner of table", "no space left on device", "Authentication")
+
+
+def test_every_message_of_the_operations_page_is_one_of_the_programs() -> None:
+    _, _, table = (
+        (ROOT / "docs/operations.md").read_text(encoding="utf-8").partition("| message | what to do |\n|---|---|\n")
+    )
+    messages = [code for row in table.partition("\n\n")[0].splitlines() for code in CODE.findall(row.split(" | ")[0])]
+    assert len(messages) > 30
+    said = "\n".join(literals())
+    pieces = [piece.strip() for message in messages for piece in message.split("…")]
+    assert [piece for piece in pieces if piece not in said and piece not in FOREIGN] == []
+
+
+def literals() -> Iterator[str]:
+    """The texts in the code of the jobs and the operators, each f-string as its constant parts."""
+    for folder in ("jobs", "pipeline_config"):
+        for path in (ROOT / folder).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    yield node.value

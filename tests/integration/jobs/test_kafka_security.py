@@ -376,7 +376,7 @@ def test_preflight_signs_in_where_the_file_is_and_says_so_where_it_is_not(
     assert "set --kafka-security-path" in str(fix)
     untried = "not tried without /elsewhere/client.properties on this machine: TLS, login, topics"
     assert asked("/elsewhere") == {
-        "KAFKA_BROKERS": [True, f"{broker.address} takes a connection; {untried}", ""],
+        "KAFKA_BROKERS": [True, f"{broker.address} accepts connections; {untried}", ""],
         f"topic {topic}": [True, untried, ""],
         "KAFKA_SECURITY_PATH": [True, "/elsewhere, not on this machine", ""],
     }

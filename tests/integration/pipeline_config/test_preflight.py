@@ -253,14 +253,14 @@ def test_each_thing_that_is_wrong_is_named_with_its_fix(
             "retention.ms=3600000 instead of 604800000;",
             "--topic short --add-config retention.ms=604800000",
         ],
-        "topic missing": ["there is no such topic", f"makes the topic with {PARTITIONS} partitions"],
+        "topic missing": ["there is no such topic", f"creates the topic with {PARTITIONS} partitions"],
         "image tripclick-preflight:missing": ["no such image", "docker build -f jobs/producer/Dockerfile -t tripclick"],
         "WEBSERVER_INGESTION_PATH": ["not tried", "fix image tripclick-preflight:missing first"],
         "spark_ssh Spark": ["version 4.2.0 instead of 4.1.9", "install pyspark==4.1.9 there"],
         "spark_ssh jobs": ["jobs/spark/visits.py differs;", f"check out the same commit in {there} there"],
         "spark_ssh jars": ["14 jars are missing: analyticsaccelerator-s3-1.3.1.jar", "mvn -f jobs/spark/pom.xml"],
-        "S3_CHECKPOINT_PATH": ["not writable on spark_ssh: Not a directory", "give its user the right"],
-        "S3_ARCHIVE_RAW_PATH": ["lake/archive_raw is relative", "write S3_ARCHIVE_RAW_PATH from the root on"],
+        "S3_CHECKPOINT_PATH": ["not writable on spark_ssh: Not a directory", "give its user the permission"],
+        "S3_ARCHIVE_RAW_PATH": ["lake/archive_raw is relative", "write S3_ARCHIVE_RAW_PATH as an absolute path"],
         "postgres_gold": ["password authentication failed", "correct login or password of postgres_gold"],
         "postgres_gold rights": ["not tried", "fix postgres_gold first"],
         "aws_s3": ["half a key: password is empty", "give aws_s3 both login and password"],
@@ -281,12 +281,12 @@ def test_another_host_key_missing_rights_and_a_missing_folder(
 
     found = failed(outcomes)
     assert code == 1
-    assert "shows another host key" in found["spark_ssh"]
+    assert "shows a different host key" in found["spark_ssh"]
     assert f"ssh-keyscan -p {stack.home.port('ssh')} 127.0.0.1" in found["spark_ssh"]
     assert found["spark_ssh jobs"] == "not tried, since spark_ssh failed; fix spark_ssh first"
     assert f"{READER} may not become {OWNER}, who owns the tables; as superuser: " in found["postgres_gold rights"]
     assert f'; GRANT {OWNER} TO "{READER}"; ' in found["postgres_gold rights"]
-    assert "make that folder on the engine's host" in found["WEBSERVER_INGESTION_PATH"]
+    assert "create that folder on the engine's host" in found["WEBSERVER_INGESTION_PATH"]
     assert outcomes["postgres_gold"]["ok"]
     assert outcomes["KAFKA_BROKERS"]["ok"]
 
@@ -310,7 +310,7 @@ def test_a_login_with_too_few_rights_or_too_many_is_named_with_the_way_out(
     with psycopg.connect(**{**where, "dbname": "preflight_old"}, autocommit=True) as session:
         for before, words in (
             ("SELECT 1", f"{user} may not become {OWNER}, who owns the tables"),
-            ("GRANT CREATE ON SCHEMA public TO PUBLIC", f"{user} may make tables without being {OWNER}"),
+            ("GRANT CREATE ON SCHEMA public TO PUBLIC", f"{user} can create tables without being {OWNER}"),
         ):
             session.execute(before.encode())
             found = rights()
@@ -318,7 +318,7 @@ def test_a_login_with_too_few_rights_or_too_many_is_named_with_the_way_out(
             assert words in found.found
             session.execute(found.fix.removeprefix("as superuser: ").encode())
             assert rights().ok
-    assert "to come: 001_marts, " in rights().found
+    assert "to apply: 001_marts, " in rights().found
 
 
 @pytest.mark.parametrize(
@@ -373,7 +373,7 @@ def test_a_server_that_drops_the_jobs_secrets_is_named(
     found = failed(outcomes)
     assert list(found) == ["spark_ssh AcceptEnv"]
     assert found["spark_ssh AcceptEnv"].startswith(
-        "sshd does not take AWS_SECRET_ACCESS_KEY; add `AcceptEnv PG* AWS_*`"
+        "sshd does not accept AWS_SECRET_ACCESS_KEY; add `AcceptEnv PG* AWS_*`"
     )
 
 

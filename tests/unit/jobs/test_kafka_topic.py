@@ -76,7 +76,7 @@ def test_preflight_compares_a_topic_with_what_production_declares() -> None:
     three = {number: [1, 2, 3] for number in range(3)}
     assert told(Topic({**three, 1: [2]}, declared.clicks)).startswith("1 replicas instead of 3; kafka-reassign-part")
     assert told(Topic(three, {"min.insync.replicas": "1"})) == (
-        "min.insync.replicas=1 instead of 2; run a producer, which sets it where it may, or kafka-configs.sh "
+        "min.insync.replicas=1 instead of 2; run a producer, which sets it if it may, or kafka-configs.sh "
         "--bootstrap-server k1:9092 --alter --topic t --add-config min.insync.replicas=2"
     )
     with pytest.raises(Failure, match="--min-insync-replicas 9 is more than --replication 1"):

@@ -47,17 +47,17 @@ def test_a_probe_that_hangs_is_left_after_its_limit() -> None:
         return ""
 
     try:
-        (outcome,) = run_all([Probe("x", hang, "mend it", limit=0.1)])
+        (outcome,) = run_all([Probe("x", hang, "fix it", limit=0.1)])
     finally:
         release.set()
-    assert (outcome.ok, outcome.found, outcome.fix) == (False, "no answer within 0 s", "mend it")
+    assert (outcome.ok, outcome.found, outcome.fix) == (False, "no answer within 0 s", "fix it")
     assert outcome.seconds < 2
 
 
 def test_a_probe_that_hangs_does_not_keep_the_process_from_its_end() -> None:
     script = (
         "import threading; from pipeline_config.preflight.probe import Probe, run_all; "
-        "print(*run_all([Probe('x', threading.Event().wait, 'mend it', limit=0.1)]))"
+        "print(*run_all([Probe('x', threading.Event().wait, 'fix it', limit=0.1)]))"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=10, check=True
@@ -71,8 +71,8 @@ def test_any_error_is_one_line_with_the_fix(monkeypatch: pytest.MonkeyPatch) -> 
     def refuse() -> str:
         raise RuntimeError("one\ntwo")
 
-    (outcome,) = run_all([Probe("x", refuse, "mend it")])
-    assert str(outcome) == "failed   0.0 s  x: RuntimeError: one two; mend it"
+    (outcome,) = run_all([Probe("x", refuse, "fix it")])
+    assert str(outcome) == "failed   0.0 s  x: RuntimeError: one two; fix it"
 
 
 def test_what_several_probes_need_is_made_once_and_its_failure_is_told_once() -> None:
@@ -178,10 +178,10 @@ def test_the_path_of_client_properties_may_be_empty_but_not_missing() -> None:
         settings = Settings({"KAFKA_BROKERS": "nobody", **variables}, {}, "Airflow")
         return list(run_all(kafka_cluster.probes(settings, "KAFKA_BROKERS", [], "PATH")))[-1]
 
-    assert (asked({"PATH": ""}).ok, asked({"PATH": ""}).found) == (True, "empty: Kafka speaks plaintext")
+    assert (asked({"PATH": ""}).ok, asked({"PATH": ""}).found) == (True, "empty: Kafka uses plaintext")
     missing = asked({})
     assert (missing.ok, missing.found) == (False, "no value in Airflow")
-    assert missing.fix == "set it there, empty if Kafka speaks plaintext, or as AIRFLOW_VAR_PATH"
+    assert missing.fix == "set it there, empty if Kafka uses plaintext, or as AIRFLOW_VAR_PATH"
 
 
 def test_an_empty_variable_of_airflows_own_goes_before_the_file_too(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -130,7 +130,7 @@ def test_every_command_works_in_another_repository(
         "render bread --environment laptop --param loaves=7": (0, "bake --orders-path=. --loaves=7"),
         "graph": (0, "dag_bread --> topic_bread"),
         "graph sales": (0, "task_start --> task_sell"),
-        "explain retries": (0, "How often a failed task is tried again."),
+        "explain retries": (0, "How often a failed task is retried."),
         "new job decorate": (0, "jobs/decorate.py: change it"),
         "new cakes --job decorate --folder daily": (0, "pipelines/daily/cakes.yaml: change it"),
         f"migrate {tmp_path}/old.yaml": (0, "pipelines/old.yaml: written"),
@@ -148,7 +148,11 @@ def test_every_command_works_in_another_repository(
         assert answers[command][0] == code, (command, answers[command])
         assert words in answers[command][1], (command, answers[command])
     preflight = answers["preflight --environment laptop"][1]
-    for line in ("ORDERS_PATH: ., ", f"SHELF_BROKERS: 127.0.0.1:{shelf} takes a connection", "till: open, for 1 tasks"):
+    for line in (
+        "ORDERS_PATH: ., ",
+        f"SHELF_BROKERS: 127.0.0.1:{shelf} accepts connections",
+        "till: open, for 1 tasks",
+    ):
         assert f"s  {line}" in preflight
     assert "SHOP_PATH: not tried, since shop_ssh failed; fix shop_ssh first" in preflight
     assert (bakery / "schemas/generated/pipelines/cakes.schema.json").exists()

@@ -101,7 +101,7 @@ def test_a_file_that_grew_is_sent_from_there_and_a_changed_one_again(
     assert sent(produce(kafka)) == 1
     path.write_bytes(b'{"SessionId": "early"}\n' + content)
     said = produce(kafka)
-    assert "lines were acknowledged, but the file is not the one that was sent: sends all again" in said
+    assert "lines were acknowledged, but the file is not the one that was sent: sends them all again" in said
     assert sent(said) == 1 + content.count(b"\n")
     assert {record.value for record in records_of(kafka, topic)} >= set(lines_of(log))
 
@@ -143,7 +143,7 @@ def test_a_topic_made_anew_gets_everything_again(kafka: str, log: Path, topic: s
     finally:
         admin.close()
     said = produce(kafka)
-    assert said.count(f"lines were acknowledged, but topic {topic} was recreated since: sends all again") == 2
+    assert said.count(f"lines were acknowledged, but topic {topic} was recreated since: sends them all again") == 2
     assert Counter(record.value for record in records_of(kafka, topic)) == Counter(lines_of(log))
 
 
@@ -155,7 +155,9 @@ def test_what_kafka_dropped_is_sent_again(kafka: str, log: Path, topic: str, pro
     finally:
         admin.close()
     said = produce(kafka)
-    assert re.search(rf"warning: {DAY}.json: .* now begins at offset 1, and they begin at 0: sends all again", said)
+    assert re.search(
+        rf"warning: {DAY}.json: .* now begins at offset 1, but they begin at 0: sends them all again", said
+    )
     assert f"{NEXT_DAY}.json: its first" in said, "the second day is behind what was dropped"
     assert {record.value for record in records_of(kafka, topic)} == set(lines_of(log))
 
