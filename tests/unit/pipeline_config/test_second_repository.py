@@ -21,6 +21,7 @@ from pipeline_config.connection_types import CONNECTION_TYPES
 from pipeline_config.project import ROOT
 from pipeline_config.schema import schema_of
 from tests.airflow_process import AirflowProcess
+from tests.programs import program
 
 FRAMEWORK, BAKERY = ROOT / "pipeline_config", ROOT / "tests/bakery"
 OLD = """
@@ -29,33 +30,6 @@ old:
   schedule: "0 1 * * *"
   tasks:
     - {task_id: sweep, operator: airflow.providers.standard.operators.empty.EmptyOperator}
-"""
-# Each command, in one process, as a shell would run them one after the other.
-COMMANDS = """
-import contextlib, importlib, io, json, sys
-from pipeline_config.__main__ import main
-answers = []
-for words in json.load(sys.stdin):
-    importlib.invalidate_caches()
-    with contextlib.redirect_stdout(io.StringIO()) as out:
-        answers.append([main(words), out.getvalue()])
-print(json.dumps(answers))
-"""
-LOAD = """
-import json, runpy, sys
-sys.path[:0] = [{installed!r}]
-loaded = runpy.run_path("bakery_loader.py")
-try:
-    runpy.run_path("bakery_errors.py")
-except Exception as error:
-    print(type(error).__name__, error)
-for dag_id in ("bread", "sales"):
-    if dag_id in loaded:
-        loaded[dag_id].fileloc = "bakery_loader.py"  # as Airflow's import does
-        print(dag_id, {{task.task_id: type(task).__name__ for task in loaded[dag_id].tasks}})
-task = loaded["bread"].get_task("bake")
-task.program, task.command = [sys.executable, "-m", "jobs.oven"], ["bake", "--orders-path=.", "--loaves=2"]
-task.execute({{}})
 """
 
 
@@ -140,7 +114,7 @@ def test_every_command_works_in_another_repository(
         "preflight --environment laptop": (1, "6 probes, 3 failed"),
     }
     text = json.dumps([shlex.split(command) for command in expected])
-    driver = [sys.executable, "-c", COMMANDS]
+    driver = [sys.executable, "-c", program("runs_commands")]
     done = subprocess.run(driver, cwd=bakery, input=text, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     answers = dict(zip(expected, json.loads(done.stdout), strict=True))
@@ -180,7 +154,7 @@ def test_a_loader_of_two_lines_has_the_dags_and_another_the_problems(
     sales = bakery / "pipelines/daily/sales.yaml"
     sales.write_text(sales.read_text(encoding="utf-8").replace("job: sell", "job: sel"), encoding="utf-8")
     environment = {"PIPELINE_ENVIRONMENT": "laptop", "PYTHONPATH": str(installed)}
-    done = airflow.run(LOAD.format(installed=str(installed)), bakery, env=environment)
+    done = airflow.run(program("loads_the_bakery"), bakery, text=str(installed), env=environment)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert lines[0].startswith("PipelineErrors")
