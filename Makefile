@@ -1,9 +1,10 @@
 # `make` alone lists the targets.
 PYTHON := .venv/bin/python
-DAYS ?= 3
+DAYS ?= 15
 SCALE ?= 1
+STORY ?= 1
 AGAINST ?= HEAD
-export DAYS SCALE SUPERSET
+export DAYS SCALE STORY SUPERSET
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 LAKE := tests/faults $(wildcard $(patsubst %,tests/integration/jobs/spark/test_%.py, \
@@ -12,7 +13,7 @@ LAKE := tests/faults $(wildcard $(patsubst %,tests/integration/jobs/spark/test_%
 NAMED = $(if $(BESIDE),2>&1 | sed --unbuffered 's/^/$@ | /')
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo dashboards up down status check lint types validate plan preflight format docs test test-e2e test-rest test-lake test-installs test-fast test-faults bench-config bench-anomalies bench-queries bench clean
+.PHONY: help install demo live dashboards up down status check lint types validate plan preflight format docs test test-e2e test-rest test-lake test-installs test-fast test-faults bench-config bench-anomalies bench-queries bench clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,8 +21,11 @@ help: ## List the targets
 install: ## Install what is missing: Debian packages (as root), Python packages, jars
 	@stack/install.sh
 
-demo: install ## Run the whole chain on this machine: DAYS=3 of logs at SCALE=1
+demo: install ## Run the whole chain on this machine, on a log that ends now: DAYS=15 at SCALE=1, STORY=0 without findings
 	@$(PYTHON) -m stack demo
+
+live: install ## Go on after a demo: the log at its own pace, the hot tables behind it, until Ctrl-C
+	@$(PYTHON) -m stack live
 
 dashboards: install ## Install and start Superset with the dashboards, on the marts of the running stack
 	@$(PYTHON) -m stack dashboards

@@ -18,6 +18,7 @@ def main() -> int:
         "install": _install,
         "install-for-tests": _install_for_tests,
         "demo": _demo,
+        "live": _live,
         "dashboards": _dashboards,
         "preflight": _preflight,
     }
@@ -76,6 +77,13 @@ def _demo() -> int:
     from stack.demo import demo
 
     demo()
+    return 0
+
+
+def _live() -> int:
+    from stack.live import live
+
+    live()
     return 0
 
 

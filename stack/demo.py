@@ -1,4 +1,8 @@
-"""`python -m stack demo`: the whole chain on a running stack, comparing every number with the generator's."""
+"""`python -m stack demo`: the whole chain on a running stack, comparing every number with the generator's.
+
+The log's history ends now: one shift of whole weeks, chosen when the stack is new, moves all clicks, and what has not
+happened yet is not sent yet. `python -m stack live` goes on from there.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +12,16 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import psycopg
 
-from jobs.producer.replay import weeks_to_now
+from jobs.days import days_between
+from jobs.producer.log_files import source_ms
+from jobs.producer.replay import WEEK_MS, weeks_to_today
 from jobs.spark.tables import COLD_MARTS, HOT_MARTS
 from stack.airflow_api import AirflowApi
 from stack.errors import StackError
@@ -24,56 +30,139 @@ from stack.installer import install_superset
 from stack.settings import REPOSITORY
 from stack.stack import Stack
 
-FIRST_DATE = dt.date(2020, 10, 1)
-DAY_SECONDS = 86_400
-# The hot chain: one day of the log is sent in REPLAY_SECONDS; the streams run on until all of it has arrived.
-REPLAY_SECONDS = 30
-REPLAY_SPEED = DAY_SECONDS / REPLAY_SECONDS
+LOG_WEEK = dt.date(2020, 10, 12)  # in the week of this Monday is the log's day that a new stack moves to today
+# The hot chain follows the log for a minute; the streams run on until what came has arrived.
+PRODUCER_MINUTES = 1.2
 CURATED_MINUTES = 1.2
 HOT_MINUTES = 1.9
+PRODUCER = "tripclick_producer_realtime"
+LATE = dt.timedelta(minutes=5)  # older than that no click may be that the hot tables have not
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What somebody asks the demo for: days of the log, its scale (1 is about 1,850 clicks a day), with a story."""
+
+    days: int
+    scale: float
+    story: bool
+
+    @classmethod
+    def from_environment(cls) -> Wanted:
+        """DAYS (15), SCALE (1) and STORY (1)."""
+        try:
+            wanted = cls(
+                int(os.environ.get("DAYS") or 15),
+                float(os.environ.get("SCALE") or 1),
+                os.environ.get("STORY") != "0",
+            )
+        except ValueError as error:
+            raise StackError(f"DAYS must be a whole number and SCALE a number: {error}") from error
+        if wanted.days < 1 or wanted.scale <= 0:
+            raise StackError("DAYS must be at least 1 and SCALE above 0")
+        return wanted
+
+
+@dataclass
+class Memory:
+    """What is so for a whole stack: the log's shift and scale, and the end of its story in the log's time ("" is none).
+
+    `sent` is the first day of the log that may not be in Kafka to its end.
+    """
+
+    shift_weeks: int
+    scale: float
+    story: str
+    sent: str
+
+    @classmethod
+    def of(cls, stack: Stack) -> Memory | None:
+        """What is known; None of a new stack. StackError when an earlier version's demo filled it."""
+        path = _memory_file(stack)
+        if not path.exists():
+            return None
+        known = json.loads(path.read_text(encoding="utf-8"))
+        if "shift_weeks" not in known:
+            raise StackError("this stack holds the clicks of an earlier version's demo: run `make clean` first")
+        return cls(**known)
+
+    @classmethod
+    def begin(cls, stack: Stack, wanted: Wanted, now: dt.datetime) -> Memory:
+        """That of a stack, new or not; StackError when it holds another log than is wanted."""
+        memory = cls.of(stack)
+        if memory is None:
+            weeks = weeks_to_today(LOG_WEEK, now.date())
+            moment = now - dt.timedelta(weeks=weeks)
+            first = moment.date() - dt.timedelta(days=wanted.days - 1)
+            story = f"{moment:%Y-%m-%dT%H:%M}" if wanted.story else ""
+            memory = cls(weeks, wanted.scale, story, str(first))
+            memory.save(stack)
+        for name, its, asked in (
+            ("SCALE", f"{memory.scale:g}", f"{wanted.scale:g}"),
+            ("STORY", str(int(bool(memory.story))), str(int(wanted.story))),
+        ):
+            if its != asked:
+                raise StackError(f"this stack holds a log of {name}={its}: run `make clean` before {name}={asked}")
+        return memory
+
+    def save(self, stack: Stack) -> None:
+        """Keep it."""
+        _memory_file(stack).write_text(json.dumps(asdict(self)), encoding="utf-8")
+
+    def days(self, now: dt.datetime, count: int = 1) -> Days:
+        """So many days of the log until now, and those before that may not be sent to their end."""
+        until = now.replace(microsecond=0)
+        last = until.date() - dt.timedelta(weeks=self.shift_weeks)
+        first = min(last - dt.timedelta(days=count - 1), dt.date.fromisoformat(self.sent))
+        return Days(first, self.shift_weeks, self.scale, until, self.story)
+
+
+def _memory_file(stack: Stack) -> Path:
+    return stack.home.folder() / "demo.json"
 
 
 @dataclass(frozen=True)
 class Days:
-    """The days of the log that the demo generates: how many, and at which scale (1 is about 1,850 clicks a day)."""
+    """Days of the log from `first` until now: `until`, to which `shift_weeks` move the log's time."""
 
-    count: int
+    first: dt.date
+    shift_weeks: int
     scale: float
-
-    @property
-    def first(self) -> dt.date:
-        """The first day; always the same, so that a second demo sends the same clicks."""
-        return FIRST_DATE
+    until: dt.datetime
+    story: str = ""
 
     @property
     def last(self) -> dt.date:
-        """The last day (included)."""
-        return self.first + dt.timedelta(days=self.count - 1)
+        """The log's day of today, which is not over."""
+        return self.until.date() - dt.timedelta(weeks=self.shift_weeks)
 
-    @classmethod
-    def from_environment(cls) -> Days:
-        """DAYS (3) and SCALE (1)."""
-        try:
-            days = cls(int(os.environ.get("DAYS") or 3), float(os.environ.get("SCALE") or 1))
-        except ValueError as error:
-            raise StackError(f"DAYS must be a whole number and SCALE a number: {error}") from error
-        if days.count < 1 or days.scale <= 0:
-            raise StackError("DAYS must be at least 1 and SCALE above 0")
-        return days
+    @property
+    def coming(self) -> dt.date:
+        """The day after it."""
+        return self.last + dt.timedelta(days=1)
+
+    @property
+    def shift_ms(self) -> int:
+        """Milliseconds from the log's time to now."""
+        return self.shift_weeks * WEEK_MS
 
 
 def demo() -> None:
     """Run the demo; StackError says what failed."""
     started = time.monotonic()
-    days = Days.from_environment()
+    wanted = Wanted.from_environment()
     stack = Stack()
+    memory = Memory.begin(stack, wanted, dt.datetime.now(dt.UTC))
     stack.up()
-    say(f"Logs of {days.count} days at scale {days.scale:g}")
+    days = memory.days(dt.datetime.now(dt.UTC), wanted.days)
+    say(f"Logs of {days.first} to {days.coming} at scale {days.scale:g}, {days.shift_weeks} weeks later")
     generate(stack, days)
     api = stack.airflow_api()
     wait_for_dags(api)
-    follow(api, [(DAILY, start_cold(api, days))], "Cold chain: the log → Kafka → lake → analytics mart → PostgreSQL")
-    follow(api, start_hot(stack, api, days), "Hot chain: the log's last day, moved to the last seven days, → hot marts")
+    follow(api, [(DAILY, start_cold(api, days))], "Cold chain: the log until now → Kafka → lake → mart → PostgreSQL")
+    memory.sent = str(days.last)
+    memory.save(stack)
+    follow(api, start_hot(api, days), "Hot chain: the log goes on at its own pace → hot marts, which follow it")
     agree = report(stack, days)
     if os.environ.get("SUPERSET") == "1":
         say("\nDashboards")
@@ -82,14 +171,14 @@ def demo() -> None:
     say(f"\nDone in {(time.monotonic() - started) / 60:.1f} minutes. The stack keeps running; `make down` stops it.")
     next_steps(stack)
     if not agree:
-        raise StackError("the counts differ (see the table above)")
+        raise StackError("the counts differ, or the hot tables are late (see the table above)")
 
 
 def generate(stack: Stack, days: Days) -> None:
-    """The logs of these days, into the folder of WEBSERVER_INGESTION_PATH."""
-    Memory.of(stack).require_scale(days.scale)
-    dates = [f"--first-date={days.first}", f"--last-date={days.last}"]
-    command = [sys.executable, "-m", "jobs.generator", f"--out={stack.log_folder}", *dates, f"--scale={days.scale:g}"]
+    """The logs of these days and of the coming one, into the folder of WEBSERVER_INGESTION_PATH."""
+    dates = [f"--first-date={days.first}", f"--last-date={days.coming}", f"--scale={days.scale:g}"]
+    story = [f"--story={days.story}"] if days.story else []
+    command = [sys.executable, "-m", "jobs.generator", f"--out={stack.log_folder}", *dates, *story]
     subprocess.run(command, cwd=REPOSITORY, check=True)
 
 
@@ -107,109 +196,99 @@ def wait_for_dags(api: AirflowApi, limit_seconds: float = 120) -> None:
 
 
 def start_cold(api: AirflowApi, days: Days) -> str:
-    """Trigger the daily pipeline for these days; its run id."""
-    # No day is missing: replays of earlier demos, each moved to the days before it, leave days out.
-    params = {"first_date": str(days.first), "last_date": str(days.last), "missing_limit_days": 0}
+    """Trigger the daily pipeline for these days until now; its run id."""
+    params = {
+        "first_date": str(days.first),
+        "last_date": str(days.last),
+        "shift_weeks": days.shift_weeks,
+        "until": f"{days.until:%Y-%m-%dT%H:%M:%S}",
+        "missing_limit_days": 0,
+    }
     return api.trigger(DAILY, params)
 
 
-def start_hot(stack: Stack, api: AirflowApi, days: Days) -> list[tuple[str, str]]:
-    """Trigger the three DAGs of the hot chain, which run side by side; (dag id, run id) of each."""
-    Memory.of(stack).replays_on(replay_date(days.last), days.last)
-    day = str(days.last)
-    replay = {"first_date": day, "last_date": day, "speed": REPLAY_SPEED, "run_minutes": 10}
-    runs: dict[str, dict[str, Any]] = {
-        "tripclick_producer_realtime": replay,
-        "tripclick_streaming_curated": {"run_minutes": CURATED_MINUTES, "interval_seconds": 5},
-        "tripclick_analytics_mart_realtime": {"run_minutes": HOT_MINUTES, "interval_minutes": 0.25},
+def hot_runs(days: Days, producer_minutes: float, curated_minutes: float, hot_minutes: float) -> dict[str, Any]:
+    """The three DAGs of the hot chain, which run side by side, and their params: the log from where Kafka has it."""
+    dates = {"first_date": str(days.first), "last_date": str(days.coming), "shift_weeks": days.shift_weeks}
+    return {
+        PRODUCER: {**dates, "run_minutes": producer_minutes},
+        "tripclick_streaming_curated": {"run_minutes": curated_minutes, "interval_seconds": 5},
+        "tripclick_analytics_mart_realtime": {"run_minutes": hot_minutes, "interval_minutes": 0.25},
     }
+
+
+def start_hot(api: AirflowApi, days: Days) -> list[tuple[str, str]]:
+    """Trigger them for some minutes, when Kafka has all before today; (dag id, run id) of each."""
+    runs = hot_runs(replace(days, first=days.last), PRODUCER_MINUTES, CURATED_MINUTES, HOT_MINUTES)
     return [(dag_id, api.trigger(dag_id, params)) for dag_id, params in runs.items()]
 
 
 def report(stack: Stack, days: Days) -> bool:
-    """Print the eight tables and generated against arrived clicks; True when they agree."""
-    memory = Memory.of(stack)
-    generated = sorted((stack.log_folder / "truth").glob("*.json"))
-    dates = [path.stem for path in generated]
-    replay = replay_date(days.last)
+    """Print the tables, generated against arrived clicks, and how old the newest one is; True when all is right."""
     with psycopg.connect(**stack.postgres_login()) as connection:
 
-        def number(query: str, *values: Any) -> int:
+        def value(query: str, *values: Any) -> Any:
             row = connection.execute(query.encode(), values).fetchone()
-            return int(row[0] or 0) if row else 0
+            return row[0] if row else None
 
         say("\nTables in PostgreSQL")
         for table in (*COLD_MARTS, *HOT_MARTS):
-            say(f"  {table:35} {number(f'SELECT count(*) FROM {table}'):8,} rows")
-        cold = number("SELECT sum(total_events) FROM daily_traffic WHERE event_date = ANY(%s::date[])", dates)
-        hot = number(
-            "SELECT sum(total_clicks) FROM mart_realtime_traffic_minute "
-            "WHERE (event_minute AT TIME ZONE 'UTC')::date = %s",
-            replay,
+            say(f"  {table:35} {value(f'SELECT count(*) FROM {table}'):8,} rows")
+        start = dt.datetime.combine(days.first, dt.time(), dt.UTC) + dt.timedelta(weeks=days.shift_weeks)
+        cold = value("SELECT sum(total_events) FROM daily_traffic WHERE event_date >= %s", start.date())
+        minute = value("SELECT max(event_minute) FROM mart_realtime_traffic_minute")
+        newest = value("SELECT max(max_event_ts) FROM mart_realtime_batches")
+        if minute is None or newest is None:
+            raise StackError("the hot tables are empty")
+        before = minute - dt.timedelta(days=1)
+        hot = value(
+            "SELECT sum(total_clicks) FROM mart_realtime_traffic_minute WHERE event_minute >= %s AND event_minute < %s",
+            before,
+            minute,
         )
     counts = (
-        (f"cold, {len(dates)} days", clicks_of(generated), cold),
-        (f"hot, {days.last} as {replay}", clicks_of(memory.replayed(stack, replay)), hot),
+        (f"cold, until {days.until:%Y-%m-%d %H:%M}", clicks(stack, days, start, days.until), int(cold or 0)),
+        (f"hot, 24 hours until {minute:%H:%M}", clicks(stack, days, before, minute), int(hot or 0)),
     )
     say(f"\n  {'Clicks':35} {'generated':>10} {'arrived':>10}")
     for name, made, arrived in counts:
         say(f"  {name:35} {made:10,} {arrived:10,}   {'equal' if made == arrived else 'NOT EQUAL'}")
-    return all(made == arrived for _, made, arrived in counts)
+    now = dt.datetime.now(dt.UTC)
+    late = clicks(stack, days, newest + dt.timedelta(milliseconds=1), now - LATE)
+    age = dt.timedelta(seconds=round((now - newest).total_seconds()))
+    say(f"  The newest click in the hot tables is {age} old: {'LATE' if late else 'fresh'}")
+    return not late and all(made == arrived for _, made, arrived in counts)
 
 
-def clicks_of(truths: Iterable[Path]) -> int:
-    """How many distinct valid clicks the generator says that it wrote, by its files of truth."""
-    return sum(int(json.loads(path.read_text(encoding="utf-8"))["clicks"]) for path in truths)
+def clicks(stack: Stack, days: Days, start: dt.datetime, end: dt.datetime) -> int:
+    """How many clicks of the log happen in [start, end), in today's time."""
+    first, last = (round(moment.timestamp() * 1000) - days.shift_ms for moment in (start, end))
+    return sum(first <= ms < last for ms in _log_ms(stack, days))
 
 
-def replay_date(day: dt.date) -> dt.date:
-    """The day on which a replay of `day` falls that starts today: the latest of its weekday that is over."""
-    today = dt.datetime.now(dt.UTC).date()
-    return day + dt.timedelta(weeks=weeks_to_now(day, day, REPLAY_SPEED, today))
+def _log_ms(stack: Stack, days: Days) -> Iterator[int]:
+    """When each click happened in the log's time; a line that is there twice is one click."""
+    for day in days_between(days.first, days.coming):
+        for line in set((stack.log_folder / f"{day}.json").read_bytes().splitlines()):
+            yield source_ms(line) or 0
 
 
-@dataclass
-class Memory:
-    """What earlier demos on this stack did: the scale of its logs, and which days were replayed on which date."""
-
-    path: Path
-    scale: float
-    replays: dict[str, list[str]]
-
-    @classmethod
-    def of(cls, stack: Stack) -> Memory:
-        """What is known; empty at first."""
-        path = stack.home.folder() / "demo.json"
-        known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        return cls(path, known.get("scale", 0.0), known.get("replays", {}))
-
-    def require_scale(self, scale: float) -> None:
-        """Raise StackError when the stack holds logs of another scale: one day's clicks would be of two."""
-        if self.scale not in {0.0, scale}:
-            raise StackError(f"this stack holds logs of SCALE={self.scale:g}: run `make clean` before SCALE={scale:g}")
-        self.scale = scale
-        self._save()
-
-    def replays_on(self, date: dt.date, day: dt.date) -> None:
-        """Note that `day` is replayed on `date`."""
-        self.replays[str(date)] = sorted({*self.replays.get(str(date), []), str(day)})
-        self._save()
-
-    def replayed(self, stack: Stack, date: dt.date) -> list[Path]:
-        """The truths of the days that were replayed on `date`."""
-        return [stack.log_folder / "truth" / f"{day}.json" for day in self.replays.get(str(date), [])]
-
-    def _save(self) -> None:
-        self.path.write_text(json.dumps({"scale": self.scale, "replays": self.replays}), encoding="utf-8")
+def progress(stack: Stack) -> str:
+    """How far the hot tables are, in words."""
+    query = "SELECT max(event_minute), sum(total_clicks) FROM mart_realtime_traffic_minute"
+    with psycopg.connect(**stack.postgres_login()) as connection:
+        minute, count = connection.execute(query).fetchone() or (None, 0)
+    return f"{dt.datetime.now(dt.UTC):%H:%M:%S} newest minute {minute:%H:%M}, {count:,} clicks in the hot tables"
 
 
 def next_steps(stack: Stack) -> None:
-    """Where Airflow is, and three things to try."""
+    """Where Airflow is, and four things to try."""
     url, user, password = stack.airflow_login()
     say(
         f"\nAirflow: {url}   user {user}, password {password}\n\n"
-        "Three things to try next\n"
-        "  1. Open Airflow, choose tripclick_producer_batch, Trigger: send a day again, and nothing counts twice.\n"
-        "  2. Misspell a key in pipelines/processing/tripclick_streaming_curated.yaml and run `make validate`.\n"
-        "  3. Fix it, change the file's description, save, and see it in Airflow a few seconds later."
+        "Four things to try next\n"
+        "  1. `make live`: the log goes on at its own pace, and the hot tables follow it, until you press Ctrl-C.\n"
+        "  2. Open Airflow, choose tripclick_daily_pipeline, Trigger: send a day again, and nothing counts twice.\n"
+        "  3. Misspell a key in pipelines/processing/tripclick_streaming_curated.yaml and run `make validate`.\n"
+        "  4. Fix it, change the file's description, save, and see it in Airflow a few seconds later."
     )

@@ -43,7 +43,7 @@ def follow(api: AirflowApi, runs: Sequence[tuple[str, str]], title: str, limit_m
         time.sleep(POLL_SECONDS)
     board.clear()
     if "failed" in states:
-        raise StackError(_why(api, runs))
+        raise StackError(why(api, runs))
 
 
 def _show(api: AirflowApi, board: _Board, dag_id: str, run_id: str) -> None:
@@ -109,13 +109,13 @@ class _Board:
             sys.stdout.write("\r\033[K")
 
 
-def _why(api: AirflowApi, runs: Sequence[tuple[str, str]]) -> str:
+def why(api: AirflowApi, runs: Sequence[tuple[str, str]]) -> str:
     """Which task has failed, and the line of its log that says why."""
     for dag_id, run_id in runs:
         for task in api.tasks(dag_id, run_id):
             child = child_of(dag_id, run_id, task.task_id)
             if task.state == "failed" and child and api.run_state(*child) == "failed":
-                return _why(api, [child])
+                return why(api, [child])
             if task.state == "failed":
                 lines = api.log(dag_id, run_id, task)
                 words = [line for line in lines if "error:" in line]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -93,6 +94,7 @@ class Benchmark:
         self.folder = work / "benchmark"
         limits = {"memory_limit": f"{memory_mb}MB", "temp_directory": str(work / "spill"), "threads": "1"}
         self._database = duckdb.connect(work / "log.duckdb", config={**limits, "preserve_insertion_order": "false"})
+        self._database.execute(f"SET enable_progress_bar = {sys.stdout.isatty()}")
 
     def close(self) -> None:
         """Close it."""

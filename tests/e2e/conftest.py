@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import re
 import shutil
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from jobs.producer.replay import weeks_to_today
 from stack import demo
 from stack.airflow_api import AirflowApi
 from stack.follow import say
@@ -21,7 +23,9 @@ from stack.installer import install_browser
 from stack.settings import REPOSITORY
 from stack.stack import Stack
 
-DAYS = demo.Days(count=3, scale=0.5)
+NOW = dt.datetime.now(dt.UTC)
+WEEKS = weeks_to_today(demo.LOG_WEEK, NOW.date())
+DAYS = demo.Memory(shift_weeks=WEEKS, scale=0.5, story="", sent=str(dt.date.max)).days(NOW, 3)
 
 
 def shown(config: pytest.Config) -> AbstractContextManager[None]:
@@ -39,7 +43,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     takes the Docker engine away.
     """
     here = Path(__file__).parent
-    last = ["analysts_queries", "test_killed_tasks.py", "test_dashboards.py", "test_without_docker.py"]
+    last = ["analysts_queries", "ninth_dag", "test_killed_tasks.py", "test_dashboards.py", "test_without_docker.py"]
 
     def order(item: pytest.Item) -> tuple[bool, int]:
         shares = item.path.parent == here and "project" in getattr(item, "fixturenames", ())

@@ -40,7 +40,7 @@ def superset(stack: Stack, api: AirflowApi, pytestconfig: pytest.Config) -> Stac
     with shown(pytestconfig):
         if not stack.postgres.is_readable("freshness") or not _clicks(stack):
             follow(api, [(DAILY, demo.start_cold(api, DAYS))], "Cold chain")
-            follow(api, demo.start_hot(stack, api, DAYS), "Hot chain")
+            follow(api, demo.start_hot(api, DAYS), "Hot chain")
         install_superset()
         stack.dashboards()
     return stack

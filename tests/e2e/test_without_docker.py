@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from stack import demo, status
+from stack import status
 from stack.docker_engine import NONE
 from stack.follow import follow
 from stack.stack import Stack
@@ -49,5 +49,5 @@ def test_producers_run_as_local_processes_and_the_stack_says_so(
     follow(api, [run], "Without Docker", limit_minutes=5)
     (sent,) = (task for task in api.tasks(*run) if task.task_id == "producer_server0_batch")
     log = "\n".join(api.log(*run, sent))
-    clicks = demo.clicks_of([stack.log_folder / "truth" / f"{day}.json"])
+    clicks = len((stack.log_folder / f"{day}.json").read_bytes().splitlines())
     assert f"sent {clicks} lines of 1 days, acknowledged {clicks}, failed 0" in log
