@@ -18,6 +18,7 @@ from jobs.spark.delta_log import is_table, newest
 from jobs.spark.hot_marts import HORIZON
 from jobs.spark.hot_tables import state_of
 from jobs.spark.migrations import migrate
+from jobs.spark.moments import micros
 from jobs.spark.one_writer import fence, one_writer
 from jobs.spark.postgres import connect
 from jobs.spark.recent_clicks import MEMORY_MB, RecentClicks
@@ -134,9 +135,9 @@ class HotStream:
         if not self.seen:
             say(f"starts at {horizon:%Y-%m-%d %H:%M}, 48 h before the newest click")
         count = sum(map(self.recent.add, arrival.since(horizon)))
-        self.recent.drop_before(hot_marts.micros(horizon))
+        self.recent.drop_before(micros(horizon))
         if self.seen:  # what was dated ahead, and is due now
-            self.recent.touch(hot_marts.micros(hot_marts.snapshot_of(self.seen.clock)), hot_marts.micros(snapshot))
+            self.recent.touch(micros(hot_marts.snapshot_of(self.seen.clock)), micros(snapshot))
         marts = hot_marts.compute(self.recent, snapshot)
         fence()
         with connect() as connection:

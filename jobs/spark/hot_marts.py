@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from jobs.event import UNKNOWN_AREA
 from jobs.spark.anomaly_rules import TIMED, found
+from jobs.spark.moments import micros
 from jobs.spark.recent_clicks import MINUTE
 from jobs.spark.tables import ANOMALY_SESSIONS, CLINICAL_TREND, TOP_DOCS, TRAFFIC_MINUTE
 from jobs.spark.visits import VISITS
@@ -17,7 +18,6 @@ from jobs.spark.visits import VISITS
 if TYPE_CHECKING:
     from jobs.spark.recent_clicks import RecentClicks
 
-EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 ONE_MINUTE: Final = dt.timedelta(minutes=1)
 HOUR: Final = dt.timedelta(hours=1)
 DAY: Final = dt.timedelta(hours=24)
@@ -36,11 +36,6 @@ class Rows(NamedTuple):
 def snapshot_of(clock: dt.datetime) -> dt.datetime:
     """The snapshot_ts of a clock: the end of its minute."""
     return clock.replace(second=0, microsecond=0) + ONE_MINUTE
-
-
-def micros(moment: dt.datetime) -> int:
-    """Microseconds since 1970."""
-    return (moment - EPOCH) // dt.timedelta(microseconds=1)
 
 
 def final_before(snapshot: dt.datetime) -> dt.datetime:

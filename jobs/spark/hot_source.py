@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from pyspark.sql import functions as F
 
-from jobs.spark.hot_marts import EPOCH, micros
+from jobs.spark.moments import micros, moment_of
 from jobs.spark.recent_clicks import COLUMNS
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def _arrival(clicks: DataFrame, is_other_change: Column | None = None) -> Arriva
     return Arrival(
         clicks,
         {int(row.hour): row.clicks for row in rows},
-        None if newest is None else min(EPOCH + dt.timedelta(microseconds=newest), dt.datetime.now(dt.UTC)),
+        None if newest is None else min(moment_of(newest), dt.datetime.now(dt.UTC)),
         sum(row.ahead for row in rows),
         not any(row.others for row in rows),
     )

@@ -24,7 +24,7 @@ from jobs.spark.delta_log import batches, is_table, next_version
 from jobs.spark.kafka_records import archived_records, records, require_broker, require_same_topic, require_topic
 from jobs.spark.one_writer import one_writer
 from jobs.spark.overlap import Overlap
-from jobs.spark.quarantine import replay
+from jobs.spark.quarantine_replay import replay
 from jobs.spark.session import session
 from jobs.spark.streaming import Limits, run_rounds
 from jobs.spark.tally import Count, Tally

@@ -22,7 +22,7 @@ TIMED = (
     "jobs.spark.load_postgres",
 )  # fmt: skip
 SAYING = (
-    *TIMED, "jobs.spark.one_writer", "jobs.spark.quarantine", "jobs.producer.replay",
+    *TIMED, "jobs.spark.one_writer", "jobs.spark.quarantine_replay", "jobs.producer.replay",
 )  # fmt: skip
 KINDS: dict[str, Any] = {"stream": stream.Lake, "producer": producer.Sending, "hot": hot.Following, "swap": swap.Marts}
 
@@ -83,7 +83,7 @@ def installed() -> Iterator[pytest.MonkeyPatch]:
             patch.setattr(f"jobs.spark.{name}.commits", spark.commits)
         patch.setattr("jobs.spark.streaming._signals", lambda *_: nullcontext())
         patch.setattr("jobs.spark.archive_raw.rows", lambda batch: batch)
-        patch.setattr("jobs.spark.quarantine.records", lambda frame: frame.dropDuplicates(None))
+        patch.setattr("jobs.spark.quarantine_replay.records", lambda frame: frame.dropDuplicates(None))
         for name in ("check", "clicks", "invalid", "quarantine", "summary"):
             patch.setattr(f"jobs.spark.events.{name}", getattr(stream.Events, name))
         patch.setattr(pyspark.sql, "functions", spark.Functions)

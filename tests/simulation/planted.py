@@ -35,7 +35,15 @@ def no_condition(patch: pytest.MonkeyPatch) -> None:
 
 def no_fence(patch: pytest.MonkeyPatch) -> None:
     """Nobody looks whether the lease is still held."""
-    for module in ("analytics_mart_realtime", "mart", "quarantine", "streaming", "upkeep", "writer"):
+    for module in (
+        "analytics_mart_realtime",
+        "mart",
+        "quarantine_removal",
+        "quarantine_replay",
+        "streaming",
+        "upkeep",
+        "writer",
+    ):
         patch.setattr(f"jobs.spark.{module}.fence", lambda: None)
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from jobs.errors import JobError
-from jobs.spark import archive_raw, lease, one_writer, quarantine, streaming, streaming_curated
+from jobs.spark import archive_raw, lease, one_writer, quarantine_replay, streaming, streaming_curated
 from tests.simulation.spark import Frame, Session, Stream
 from tests.simulation.storage import S3, Delta, Entry, Row, place
 from tests.simulation.world import Host, Process, World
@@ -171,7 +171,7 @@ class Lake:
             return
         with one_writer.one_writer(spark, CLICKS):
             self.world.task.process.began = self.world.now
-            quarantine.replay(spark, CLICKS, QUARANTINE)
+            quarantine_replay.replay(spark, CLICKS, QUARANTINE)
 
     # What has to come out
 

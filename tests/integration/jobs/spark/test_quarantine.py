@@ -14,9 +14,11 @@ from jobs import contract
 from jobs.contract import CONTRACT_VERSION, Click
 from jobs.contract_arrow import checked
 from jobs.event import event_id
-from jobs.spark import events, quarantine, streaming_curated, writer
+from jobs.spark import events, quarantine, quarantine_replay, streaming_curated, writer
 from jobs.spark.delta_log import newest
-from jobs.spark.quarantine import Place, Removal, counts, excerpt, remove, replay
+from jobs.spark.quarantine import counts, excerpt
+from jobs.spark.quarantine_removal import Place, Removal, remove
+from jobs.spark.quarantine_replay import replay
 from tests.integration.jobs.spark.lake import BROKEN, Lake, line
 
 if TYPE_CHECKING:
@@ -103,7 +105,7 @@ def test_killed_replay_is_ended_by_the_next(tables: Lake, monkeypatch: pytest.Mo
         raise KeyboardInterrupt
 
     with monkeypatch.context() as first:
-        first.setattr(quarantine, "append_missing", killed)
+        first.setattr(quarantine_replay, "append_missing", killed)
         with pytest.raises(KeyboardInterrupt):
             run_replay(tables)
     assert len(tables.rows("quarantine")) == 5

@@ -15,8 +15,9 @@ from pyspark.sql import functions as F
 
 from jobs.errors import JobError
 from jobs.event import SHIFT_HEADER, event_id
-from jobs.spark import analytics_mart_etl, quarantine, tables
-from jobs.spark.quarantine import Place, Removal, place, remove, replay
+from jobs.spark import analytics_mart_etl, quarantine, quarantine_removal, tables
+from jobs.spark.quarantine_removal import Place, Removal, place, remove
+from jobs.spark.quarantine_replay import replay
 from tests.clicks import append_lines
 from tests.contract_lines import SOURCE_MS, line
 
@@ -109,7 +110,7 @@ def test_a_killed_removal_is_ended_by_the_next(lake: Lake, monkeypatch: pytest.M
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(quarantine, "sql_name", killed)
+        patch.setattr(quarantine_removal, "sql_name", killed)
         with pytest.raises(KeyboardInterrupt):
             lake.remove(GONE)
     assert (len(lake.offsets()), len(lake.rows("quarantine"))) == (6, 2)

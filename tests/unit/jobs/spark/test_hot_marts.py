@@ -11,6 +11,7 @@ import pytest
 
 from jobs.errors import JobError
 from jobs.spark import hot_marts
+from jobs.spark.moments import micros
 from jobs.spark.recent_clicks import COLUMNS, RecentClicks
 from jobs.spark.tables import TRAFFIC_MINUTE
 from tests.clicks import NOON, at, click
@@ -28,7 +29,7 @@ def recent() -> Iterator[RecentClicks]:
 
 def add(recent: RecentClicks, clicks: Sequence[dict[str, Any]]) -> None:
     """Clicks come."""
-    rows = [{**one, "event_ts": hot_marts.micros(one["event_ts"])} for one in clicks]
+    rows = [{**one, "event_ts": micros(one["event_ts"])} for one in clicks]
     columns = {name: pa.array([row.get(name) for row in rows], TYPES[kind]) for name, kind in COLUMNS.items()}
     recent.add(pa.table(columns))
 
@@ -174,7 +175,7 @@ def test_what_is_dated_ahead_waits_for_its_time(recent: RecentClicks) -> None:
     add(recent, [click(at(60), "c")])
     assert hot_marts.compute(recent, at(120))[TRAFFIC_MINUTE].rows == [(at(60), 1, 1, 1, 0, False)]
     recent.clear_touched()
-    recent.touch(hot_marts.micros(at(120)), hot_marts.micros(at(660)))
+    recent.touch(micros(at(120)), micros(at(660)))
     assert hot_marts.compute(recent, at(660))[TRAFFIC_MINUTE].rows == [(at(600), 1, 1, 1, 0, False)]
 
 
@@ -188,5 +189,5 @@ def test_more_clicks_than_the_memory_holds_are_said_to_be() -> None:
 
 def test_what_is_older_than_the_horizon_is_forgotten(recent: RecentClicks) -> None:
     add(recent, [click(at(0), "a"), click(at(1), "b")])
-    recent.drop_before(hot_marts.micros(at(1)))
+    recent.drop_before(micros(at(1)))
     assert recent.sql("SELECT session_id FROM recent").fetchall() == [("b",)]
