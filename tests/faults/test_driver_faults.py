@@ -68,7 +68,7 @@ POINTS = [
     *points("the commit of transaction", LOAD, TRANSACTION, 2),
     *points("the claim of a batch", HOT, "jobs.spark.hot_tables:_claim", 1),
     *points("the commit of transaction", HOT, TRANSACTION, 2),
-    *points(BATCH, HOT, "jobs.spark.analytics_mart_realtime:HotStream.advance", 1),
+    *points(BATCH, HOT, "jobs.spark.hot_stream:HotStream.advance", 1),
 ]  # fmt: skip
 # Where no lock of PostgreSQL is held, for which others wait; of a function that is called several times the first call.
 STOPS = {

@@ -18,7 +18,7 @@ from tests.simulation.world import Event, RLock, SimulatedThreading, SimulatedTi
 
 TIMED = (
     "jobs.spark.lease", "jobs.spark.streaming", "jobs.spark.streaming_curated", "jobs.spark.archive_raw",
-    "jobs.producer.sender", "jobs.producer.progress", "jobs.spark.analytics_mart_realtime", "jobs.spark.mart",
+    "jobs.producer.sender", "jobs.producer.progress", "jobs.spark.hot_stream", "jobs.spark.mart",
     "jobs.spark.load_postgres",
 )  # fmt: skip
 SAYING = (
@@ -99,7 +99,7 @@ def installed() -> Iterator[pytest.MonkeyPatch]:
         patch.setattr("jobs.spark.hot_tables.upsert_rows", hot.upsert_rows)
         patch.setattr("jobs.spark.hot_tables.insert_rows", lambda *_: None)
         patch.setattr("jobs.spark.hot_tables._add_anomalies", lambda *_: 0)
-        patch.setattr("jobs.spark.analytics_mart_realtime.connect", hot.connect)
+        patch.setattr("jobs.spark.hot_stream.connect", hot.connect)
         patch.setattr("jobs.spark.mart._month", lambda: None)
         patch.setattr("jobs.spark.load_postgres.copy_rows", swap.copy_rows)
         patch.setattr("jobs.spark.load_postgres.as_csv", swap.as_csv)

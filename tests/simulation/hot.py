@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import psycopg
 
-from jobs.spark import analytics_mart_realtime, one_writer, streaming
+from jobs.spark import hot_stream, one_writer, streaming
 from jobs.spark.hot_marts import Rows
 from jobs.spark.tables import ANOMALY_SESSIONS, CLINICAL_TREND, HOT_MARTS, TOP_DOCS, TRAFFIC_MINUTE
 from tests.simulation.postgres import Connection, Postgres, Result
@@ -85,7 +85,7 @@ class Following:
         recent: Any = Recent()
         process = self.world.task.process
         with one_writer.one_writer(spark, LEASE):
-            stream = analytics_mart_realtime.HotStream(spark, CURATED, recent, dt.timedelta(days=7))
+            stream = hot_stream.HotStream(spark, CURATED, recent, dt.timedelta(days=7))
 
             def advance(_: object) -> bool:
                 process.began = self.world.now

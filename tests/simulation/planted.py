@@ -13,7 +13,7 @@ from jobs.errors import JobError
 from jobs.producer.progress import Block, Journal, Progress
 from jobs.producer.sender import Sender
 from jobs.spark import archive_raw, events, hot_tables, lease, load_postgres, postgres, streaming_curated, writer
-from jobs.spark.analytics_mart_realtime import HotStream, Seen
+from jobs.spark.hot_stream import HotStream, Seen
 from jobs.spark.lease import Lease
 from jobs.spark.mart import Mart, Run, Written
 from jobs.spark.overlap import Overlap
@@ -36,7 +36,7 @@ def no_condition(patch: pytest.MonkeyPatch) -> None:
 def no_fence(patch: pytest.MonkeyPatch) -> None:
     """Nobody looks whether the lease is still held."""
     for module in (
-        "analytics_mart_realtime",
+        "hot_stream",
         "mart",
         "quarantine_removal",
         "quarantine_replay",

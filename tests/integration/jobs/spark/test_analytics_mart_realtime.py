@@ -17,6 +17,7 @@ from jobs.generator.__main__ import write_day
 from jobs.spark import analytics_mart_realtime as job
 from jobs.spark import hot_source, hot_tables
 from jobs.spark.anomaly_rules import RULES
+from jobs.spark.hot_stream import HotStream
 from jobs.spark.migrations import migrate
 from jobs.spark.postgres import connect
 from jobs.spark.recent_clicks import RecentClicks
@@ -95,11 +96,11 @@ def send_either_way(spark: SparkSession, tmp_path: Path, request: pytest.Fixture
 
 
 @contextmanager
-def running(spark: SparkSession, root: Path) -> Iterator[job.HotStream]:
+def running(spark: SparkSession, root: Path) -> Iterator[HotStream]:
     """The job between its beginning and its end."""
     with connect() as connection, RecentClicks() as recent:
         migrate(connection)
-        yield job.HotStream(spark, str(root / "curated" / CLICKS), recent, dt.timedelta(days=7))
+        yield HotStream(spark, str(root / "curated" / CLICKS), recent, dt.timedelta(days=7))
 
 
 def test_a_minute_of_two_batches_has_its_whole_count(send: Send) -> None:
