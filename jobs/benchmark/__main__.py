@@ -41,8 +41,11 @@ def parser() -> argparse.ArgumentParser:
 def run(options: argparse.Namespace) -> None:
     """Write the folder, whole or not at all.
 
-    Raises JobError when the log cannot be read, has too few queries, or the folder must not be written.
+    Raises JobError when the log cannot be read, has too few queries or needs more memory, or the folder must not be
+    written.
     """
+    from duckdb import OutOfMemoryException
+
     from jobs.benchmark.entries import Log
     from jobs.benchmark.export import Benchmark
 
@@ -52,10 +55,14 @@ def run(options: argparse.Namespace) -> None:
     log = Log(files)
     # The log's rows are its readers' alone: what is not done yet lies in a folder that nobody else reads.
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as work:
-        with closing(Benchmark(Path(work), options.memory_mb)) as benchmark:
-            benchmark.read(log, options.documents)
-            benchmark.split(options.held_out)
-            benchmark.write(log, options.held_out)
+        try:
+            with closing(Benchmark(Path(work), options.memory_mb)) as benchmark:
+                benchmark.read(log, options.documents)
+                benchmark.split(options.held_out)
+                benchmark.write(log, options.held_out)
+        except OutOfMemoryException:
+            wanted = f"the log needs more than {options.memory_mb:,} MB: raise --memory-mb"
+            raise NonRetryableError(wanted) from None
         benchmark.folder.replace(out)
     say(f"wrote {out}")
 

@@ -138,8 +138,9 @@ class Benchmark:
 
     def write(self, log: Log, held_out: int) -> None:
         """The files of `folder`; prints the figures beside the published ones."""
+        self.folder.mkdir(mode=0o700)  # as closed as the log is
         for name in ("topics", "qrels"):
-            (self.folder / name).mkdir(parents=True)
+            (self.folder / name).mkdir()
         for group in GROUPS:
             for split in SPLITS:
                 self._write_split(f"{group}.{split}", f"query_group = '{group}' AND split = '{split}'")

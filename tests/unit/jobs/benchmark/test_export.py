@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -77,6 +78,7 @@ def test_the_files_are_those_of_the_published_steps(log: Path, made: Path) -> No
     assert found == files(log, HELD_OUT)
     assert len(found["qrels/qrels.dctr.torso.train.txt"].splitlines()) > 500
     assert list(made.parent.iterdir()) == [made]
+    assert stat.S_IMODE(made.stat().st_mode) == 0o700
 
 
 def test_documents_of_a_list_are_the_only_ones(log: Path, made: Path, tmp_path: Path) -> None:
@@ -216,6 +218,8 @@ def test_what_cannot_be_done_says_why(small: Path, tmp_path: Path) -> None:
         run(small, new, "--held-out=2")
     with pytest.raises(NonRetryableError, match=r"--documents .*/none cannot be read"):
         run(small, new, f"--documents={tmp_path / 'none'}")
+    with pytest.raises(NonRetryableError, match="the log needs more than 1 MB: raise --memory-mb"):
+        run(small, new, "--memory-mb=1")
     (small / "2019-01-01.json").write_text('{"Keywords": ""}')
     with pytest.raises(NonRetryableError, match="the log is too short"):
         run(small, new)
