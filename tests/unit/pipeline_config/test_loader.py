@@ -1,4 +1,4 @@
-"""The loader and the operators inside Airflow, without a server."""
+"""The loader inside Airflow, without a server: what it builds, and what it says of what it cannot build."""
 
 from __future__ import annotations
 
@@ -13,49 +13,15 @@ from typing import Any
 import pytest
 
 from pipeline_config.project import ROOT
-from pipeline_config.templates import ATTRIBUTES, CONNECTION, CONTEXT
 from tests.airflow_environment import airflow_environment
 from tests.airflow_process import AirflowProcess
+from tests.airflow_project import copy, run
 from tests.programs import program
 
 LOAD = program("loads_the_dags")
-COMMAND = program("renders_a_command")
-
-EXPLAIN = program("explains_what_docker_refuses")
-
 BUILT = program("tells_what_is_built")
 TASK_START = program("starts_a_task")
-TOLD = program("tells_notifiers")
-TOO_MUCH = program("refuses_commands")
-LASTING = program("keeps_a_connection")
-ORPHAN = program("orphans_a_job")
-NAMES = program("names_of_templates")
-
 SERIALISED = program("serialises_the_dags")
-
-
-def run(
-    airflow: AirflowProcess, script: str, project: Path, text: str = "", pipeline_environment: str = "local"
-) -> str:
-    """What a Python process with Airflow prints to standard error's last lines, run in `project`."""
-    done = airflow.run(script, project, text=text, env={"PIPELINE_ENVIRONMENT": pipeline_environment})
-    assert done.returncode == 0, done.stderr
-    return done.stderr
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
-    """A copy of what Airflow reads."""
-    return copy(tmp_path)
-
-
-def copy(folder: Path) -> Path:
-    """What Airflow reads, in `folder`."""
-    for name in ("pipelines", "pipeline_config", "schemas", "jobs"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("jars", "wheels", "__pycache__"))
-    for path in ROOT.glob("dag_factory_*.py"):
-        shutil.copy(path, folder)
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -206,75 +172,6 @@ def test_serialised_dags_are_the_same_bytes_in_each_process(airflow: AirflowProc
     first, second = run(airflow, SERIALISED, project).splitlines()[-1], other.stderr.splitlines()[-1]
     assert len(json.loads(first)) == 10
     assert first == second
-
-
-def test_a_failure_is_a_line_in_the_log_and_one_notifier_that_fails_does_not_hide_the_next(
-    airflow: AirflowProcess, project: Path
-) -> None:
-    lines = run(airflow, TOLD, project).splitlines()
-    assert "FAILED d.t, try 3, run r: two lines" in lines
-    assert "notifier people.Notifier failed" in lines
-    assert "ValueError: no route to x" in lines
-    assert "told y of r" in lines
-    assert "LATE d, run late: not done by 05:00" in lines
-    assert "told y of late" in lines
-
-
-def test_a_command_that_no_shell_can_take_is_refused_in_one_line(airflow: AirflowProcess, project: Path) -> None:
-    lines = run(airflow, TOO_MUCH, project).splitlines()[-3:]
-    assert lines[0].startswith("AirflowFailException error: a value contains a NUL character")
-    assert lines[1].startswith("AirflowFailException error: the command is longer than 131071 bytes")
-    assert lines[2].startswith("AirflowFailException error: The conn_id `none` isn't defined; add it under Admin")
-
-
-def test_the_names_that_a_template_may_read_are_airflows(airflow: AirflowProcess, project: Path) -> None:
-    names = json.loads(run(airflow, NAMES, project).splitlines()[-1])
-    only_in_callbacks = {"exception", "reason", "templates_dict"}
-    assert set(names["context"]) - only_in_callbacks == CONTEXT
-    assert set(names["dag_run"]) == ATTRIBUTES["dag_run"]
-    made_by_class = {"async_get", "from_json", "from_uri", "get"}
-    assert set(names["connection"]) - made_by_class == CONNECTION
-    assert set(names["ti"]) == ATTRIBUTES["ti"]
-    assert set(names["macros"]) - {"Any", "TYPE_CHECKING", "annotations"} == ATTRIBUTES["macros"]
-
-
-def test_every_argument_is_one_word_for_the_shell_whatever_is_typed_into_a_form(
-    airflow: AirflowProcess, project: Path
-) -> None:
-    script = run(airflow, COMMAND, project)
-    words = subprocess.run(
-        ["sh", "-c", script + '\nfor word; do printf "%s\\0" "$word"; done'], capture_output=True, text=True, check=True
-    ).stdout.split("\0")
-    hostile = "; rm -rf / $(id) 'quoted'\nsecond line"
-    assert words[0] == hostile
-    assert f"--kafka-brokers={hostile}" in words
-    assert "--run-minutes=5; reboot" in words
-
-
-def test_what_docker_refuses_is_one_line_that_says_what_to_do(airflow: AirflowProcess, project: Path) -> None:
-    again, final = "AirflowException", "AirflowFailException"
-    hints = {
-        "write /var/lib/docker/x: no space left on device": (again, "docker system prune"),
-        "pull access denied for producer, repository does not exist": (final, "docker build -f jobs/producer/Docker"),
-        "bind source path does not exist: /logs": (final, "create that folder on the engine's host"),
-        "Connection refused": (again, "is the engine of connection docker_server0 right and running?"),
-        "Server '[engine]:22' not found in known_hosts": (final, "into known_hosts of Airflow's user"),
-    }
-    lines = run(airflow, EXPLAIN, project, "\n".join(hints)).splitlines()[-len(hints) :]
-    for line, (words, (kind, hint)) in zip(lines, hints.items(), strict=True):
-        assert line.startswith(f"{kind} error: Docker engine ")
-        assert words in line
-        assert hint in line
-
-
-def test_a_connection_to_an_engine_that_is_gone_ends_within_minutes(airflow: AirflowProcess) -> None:
-    is_on, seconds = run(airflow, LASTING, ROOT).split()[-2:]
-    assert is_on == "1"
-    assert int(seconds) <= 120
-
-
-def test_a_local_process_ends_with_its_worker(airflow: AirflowProcess, project: Path) -> None:
-    assert run(airflow, ORPHAN, project, program("waits_for_a_signal")).splitlines()[-1] == "ended"
 
 
 def test_airflow_lists_the_two_files_and_nothing_else(airflow: AirflowProcess) -> None:
