@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Final
 
 import psycopg
@@ -159,7 +159,7 @@ def copy_rows(connection: Any, table: str, _: Sequence[str], rows: Iterable[Any]
     return there.ask(f"COPY {table}", lambda: Result(rowcount=there.insert(table, rows))).rowcount
 
 
-def as_csv(rows: Any) -> Iterable[Any]:
-    """postgres.as_csv: as they are."""
-    frame: Frame = rows
+def csv(table: Any, days: Collection[dt.date] | None) -> Iterable[Any]:
+    """load_postgres.LakeRows.csv: the rows as they are."""
+    frame: Frame = table.rows if days is None else table.rows.where(table.rows.event_date.isin(*days))
     return frame.rows

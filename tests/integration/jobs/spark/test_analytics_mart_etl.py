@@ -46,9 +46,12 @@ def etl(root: Path) -> None:
     analytics_mart_etl.run(analytics_mart_etl.parser().parse_args(options))
 
 
-def with_rows(complete: load_postgres.Complete, **marts: DataFrame) -> load_postgres.Complete:
-    """The same run, were these its tables."""
-    tables = {table: load_postgres.LakeRows(mart) for table, mart in marts.items()}
+def with_rows(complete: load_postgres.Complete, folder: Path, **marts: DataFrame) -> load_postgres.Complete:
+    """The same run, were these its tables, which are written below `folder`."""
+    tables = {}
+    for table, mart in marts.items():
+        mart.coalesce(1).write.format("delta").save(str(folder / table))
+        tables[table] = load_postgres.LakeRows(mart.sparkSession.read.format("delta").load(str(folder / table)))
     return replace(complete, tables={**complete.tables, **tables})
 
 
@@ -179,7 +182,9 @@ def test_an_empty_mart_changes_nothing(spark: SparkSession, small: Path) -> None
     load(small)
     before = cold_rows()
     complete = load_postgres.read_marts(spark, str(small / "mart"))
-    empty = with_rows(complete, popular_documents=lake_rows(spark, small, "popular_documents").limit(0))
+    empty = with_rows(
+        complete, small / "other", popular_documents=lake_rows(spark, small, "popular_documents").limit(0)
+    )
     with (
         psycopg.connect("", autocommit=True) as connection,
         pytest.raises(JobError, match=r"popular_documents .*empty"),
@@ -193,7 +198,7 @@ def test_a_mart_that_lost_rows_is_refused_unless_one_says_so(spark: SparkSession
     before = cold_rows()
     complete = load_postgres.read_marts(spark, str(small / "mart"))
     last_day = {table: lake_rows(spark, small, table).where("event_date > '2026-05-04'") for table in COLD_MARTS}
-    lost = with_rows(complete, **last_day)
+    lost = with_rows(complete, small / "other", **last_day)
     with psycopg.connect("", autocommit=True) as connection:
         words = r"session_analysis of the mart has 1 rows, PostgreSQL 3, .*max_shrink_factor"
         with pytest.raises(JobError, match=words):
@@ -209,7 +214,9 @@ def test_a_mart_that_contradicts_itself_is_refused(spark: SparkSession, small: P
     complete = load_postgres.read_marts(spark, str(small / "mart"))
     views = lake_rows(spark, small, "popular_documents")
     twice = with_rows(
-        complete, popular_documents=views.selectExpr("* EXCEPT (view_count)", "view_count * 2 AS view_count")
+        complete,
+        small / "other",
+        popular_documents=views.selectExpr("* EXCEPT (view_count)", "view_count * 2 AS view_count"),
     )
     words = r"not hold the same clicks \(daily_traffic 3, session_analysis 3, popular_documents 6, clinical_areas 3\)"
     with psycopg.connect("", autocommit=True) as connection, pytest.raises(JobError, match=words):

@@ -134,7 +134,7 @@ def test_a_load_that_loses_rows_by_its_days_is_refused(lakes: Lakes) -> None:
     assert cold_rows() == damaged
 
 
-def test_every_cell_comes_through_copy_as_it_is(spark: SparkSession) -> None:
+def test_every_cell_comes_through_copy_as_it_is(spark: SparkSession, tmp_path: Path) -> None:
     texts = [
         "",
         None,
@@ -157,10 +157,12 @@ def test_every_cell_comes_through_copy_as_it_is(spark: SparkSession) -> None:
     numbers = [(2**63 - 1, 0.1), (-(2**63), -1.7976931348623157e308), (0, 5e-324), (None, None)]
     rows = [(text, moment, moment.date(), n % 2 == 0, *numbers[n % 4]) for n, text in enumerate(texts)]
     lake = spark.createDataFrame(rows, "t string, at timestamp, day date, yes boolean, n bigint, x double")
+    lake.coalesce(1).write.parquet(str(tmp_path / "lake{a} [b]*"))
     with as_owner() as connection:
         columns = "t text, at timestamptz, day date, yes boolean, n bigint, x double precision"
         connection.execute(f"CREATE TABLE cells ({columns})".encode())
-        assert copy_rows(connection, "cells", lake.columns, as_csv(lake)) == len(rows)
+        chunks = as_csv(spark, list(map(str, tmp_path.glob("lake*/*.parquet"))), lake.columns)
+        assert copy_rows(connection, "cells", lake.columns, chunks) == len(rows)
         found = connection.execute("SELECT * FROM cells").fetchall()
     assert sorted(found, key=repr) == sorted(rows, key=repr)
 
