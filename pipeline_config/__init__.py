@@ -1,1 +1,1 @@
-"""Reads, checks and compiles the YAML of `pipelines/`; imports no Airflow, so that a check is quick."""
+"""Reads, checks and compiles the YAML of `pipelines/`; imports no Airflow, so that a check is fast."""

@@ -15,7 +15,7 @@ from pipeline_config.project import Project, expand, unset
 
 
 def variables(environment: Environment) -> dict[str, str]:
-    """Every variable of an environment, `${…}` filled in; raises CommandError when one has no value here."""
+    """Every variable of an environment, `${…}` filled in; raises CommandError if one has no value here."""
     return _filled(environment, environment.variables)
 
 
@@ -41,7 +41,7 @@ def pools(project: Project) -> dict[str, dict[str, Any]]:
 
 
 def write(project: Project, environment: Environment, folder: Path) -> list[Path]:
-    """Write variables.json, connections.json and pools.json into `folder`, which is made if need be.
+    """Write variables.json, connections.json and pools.json into `folder`, which is created if needed.
 
     CommandError also when somebody else may write there: what Airflow imports then would be theirs; and when one of the
     files is there and says something else: Airflow's own export has these names.

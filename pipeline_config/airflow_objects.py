@@ -1,4 +1,4 @@
-"""What of a compiled config dag-factory has to be given as Airflow's own objects, or in another form."""
+"""The parts of a compiled config that dag-factory needs as Airflow's own objects, or in another form."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def with_objects(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _schedule(config: dict[str, Any]) -> Any:
-    """Assets with any, all or a cron expression, which dag-factory cannot make; other schedules as they are."""
+    """Assets with any, all or a cron expression, which dag-factory cannot build; other schedules unchanged."""
     schedule = config["schedule"]
     if not isinstance(schedule, dict):
         return schedule
@@ -44,7 +44,7 @@ def _assets(condition: str | dict[str, Any]) -> Asset | AssetAny | AssetAll:
 
 
 def deadlines(config: dict[str, Any]) -> list[DeadlineAlert] | None:
-    """Airflow's alerts for `deadline`; they run where tasks run, since the triggerer does not see the DAGs folder."""
+    """Airflow's alerts for `deadline`; they run where tasks run, since the triggerer has no DAGs folder."""
     own = config.get("deadline", {})
     ends = {}
     if "after" in own:
@@ -63,7 +63,7 @@ def _param(schema: dict[str, Any]) -> Param:
 
 
 def conf(value: Any) -> str:
-    """JSON with templates in it, which TriggerDagRunOperator renders and reads.
+    """JSON with templates, which TriggerDagRunOperator renders and parses.
 
     A text that is one expression becomes what it is: a number, true, null, a list; every other text stays text.
     """
@@ -78,5 +78,5 @@ def conf(value: Any) -> str:
 
 
 def as_json(value: Any) -> str:
-    """The filter in it; what JSON does not know, such as a date, is text."""
+    """The filter used in it; what JSON does not have, such as a date, becomes text."""
     return json.dumps(value, default=lambda other: list(other) if isinstance(other, Sequence) else str(other))

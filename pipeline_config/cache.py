@@ -1,4 +1,4 @@
-"""Remembers what the files hold and the check found: Airflow reads the DAGs in a new process each time.
+"""Caches the files' contents and the check's results: Airflow reads the DAGs in a new process each time.
 
 The key is the content of everything that the check reads, so that no edit is missed: pipelines, schemas, the checks and
 jobs themselves, and which Python packages are installed. What is remembered was read from the same bytes. When some
@@ -26,13 +26,13 @@ from pipeline_config.reader import Content, Document
 
 OURS = Path(__file__).parent
 ENDINGS = (".py", ".json")
-FOLDER = "PIPELINES_CACHE"  # environment variable: where the memory lies when the DAGs folder cannot be written
+FOLDER = "PIPELINES_CACHE"  # environment variable: where the cache is if the DAGs folder is not writable
 SHARED = ("pipelines/catalog.yaml", "pipelines/defaults.yaml", "pipelines/environments/")
 Memory = dict[str, Any]  # `key` of all but the pipelines; `files`, by file: hash, data, places and problems; `problems`
 
 
 def load_checked(root: Path) -> tuple[Project, list[Problem]]:
-    """The project with its errors, and warnings, from the last time as far as nothing has changed.
+    """The project with its errors and warnings, from the cache as far as nothing has changed.
 
     Warnings across files may be those of an earlier time.
     """
@@ -78,7 +78,7 @@ def _brought_up(
 
 
 def _to_check(project: Project, changed: set[str], before: list[Document]) -> list[Document]:
-    """The pipelines that have changed, and those that may see it of them: by their name, or by what they trigger."""
+    """The pipelines that have changed, and those that depend on them: by name, or by what they trigger."""
     old = list(map(_seen, before))
     new = [_seen(document) for document in project.pipeline_files if document.file in changed]
     names = {name for name, *_ in [*old, *new]} if old != new else set()
@@ -90,7 +90,7 @@ def _to_check(project: Project, changed: set[str], before: list[Document]) -> li
 
 
 def _seen(document: Document) -> tuple[str, Any, list[str | None]]:
-    """What the checks of other pipelines see of one: its name, its params, and what it triggers."""
+    """What the checks of other pipelines read of one: its name, its params, and what it triggers."""
     if document.problems:
         return name_of(document), None, []
     data = document.data
@@ -110,7 +110,7 @@ def _hash(content: Content) -> str:
 
 
 def _key(root: Path, contents: Mapping[str, Content]) -> str:
-    """Of all that the check reads but the pipelines."""
+    """A hash of all that the check reads, except the pipelines."""
     digest = hashlib.sha256(repr((str(root), sys.version, _installed())).encode())
     shared = {file: content for file, content in contents.items() if file.startswith(SHARED)}
     code = _code(root, " ".join(map(_text, shared.values())))
@@ -143,7 +143,7 @@ _PACKAGE = re.compile(r"(?<![\w./])([A-Za-z_]\w*)\.[\w{]")
 
 
 def _installed() -> list[str]:
-    """Which packages there are, in which versions: the names of their metadata folders."""
+    """The installed packages and versions: the names of their metadata folders."""
     folders = [Path(folder) for folder in sys.path if folder.endswith("-packages")]
     return sorted(name for folder in folders for name in _names(folder) if name.endswith(".dist-info"))
 
@@ -156,7 +156,7 @@ def _names(folder: Path) -> list[str]:
 
 
 def _write(file: Path, key: str, hashes: dict[str, str], project: Project, problems: list[Problem]) -> None:
-    """Replace the file in one step, for others read it; without leave to write there is no memory."""
+    """Replace the file atomically, since others read it; without write permission there is no cache."""
     files = {
         document.file: {
             "hash": hashes.get(document.file),

@@ -12,7 +12,7 @@ from pathlib import Path
 from pipeline_config.schema import did_you_mean
 
 ROOT_CLASS = "BaseOperator"  # its own `**kwargs` are refused
-# What stands in YAML for a value of a Python type.
+# The YAML types for a value of a Python type.
 TYPES = {
     **dict.fromkeys(("dict", "Dict", "Mapping", "MutableMapping"), "object"),
     **dict.fromkeys(("list", "List", "Sequence", "Collection", "Iterable", "set", "tuple"), "array"),
@@ -31,7 +31,7 @@ _NAMES = re.compile(r"^[ \t]*(?:class\s+(\w+)|from\s+[\w.]+\s+import\s+(?:\(([^)
 
 @cache
 def what_is_wrong(path: str) -> tuple[str, str]:
-    """Why a class cannot be imported by this path, and a hint; ("", "") when it can, or when nobody here can know."""
+    """Why a class cannot be imported by this path, and a hint; ("", "") if it can, or if this cannot be known here."""
     module, name = _split(path)
     file, missing = _source(module)
     if file is None:
@@ -51,7 +51,7 @@ def what_is_wrong(path: str) -> tuple[str, str]:
 
 @cache
 def in_standard(name: str) -> str:
-    """The import path of an operator or sensor that lies in Airflow's standard provider; "" when it does not."""
+    """The import path of an operator or sensor of Airflow's standard provider; "" if it is not there."""
     name = "EmptyOperator" if name == "DummyOperator" else name
     for kind in ("operators", "sensors"):
         package, _ = _source(f"{STANDARD}.{kind}")
@@ -66,7 +66,7 @@ STANDARD = "airflow.providers.standard"
 
 @cache
 def parameters(path: str) -> dict[str, frozenset[str]] | None:
-    """The keyword arguments that a class takes, its bases' too, each with the types of value that its annotation names.
+    """The keyword arguments that a class accepts, its bases' included, each with the value types of its annotation.
 
     Types are JSON Schema's, and "duration" and "code", which are text in YAML; none: any. None when the
     source does not say which arguments there are.
@@ -95,7 +95,7 @@ def _types(annotation: ast.expr | None) -> frozenset[str]:
 
 
 def _type_names(node: ast.expr | None) -> Iterator[str]:
-    """The members of a union; "" of what is not a name of a type."""
+    """The members of a union; "" for what is not the name of a type."""
     match node:
         case ast.BinOp(left=left, op=ast.BitOr(), right=right):
             yield from _type_names(left)
@@ -112,7 +112,7 @@ def _type_names(node: ast.expr | None) -> Iterator[str]:
 
 @cache
 def required(path: str) -> frozenset[str]:
-    """The keyword arguments that the class's own __init__ cannot do without, as far as its source says which."""
+    """The required keyword arguments of the class's own __init__, as far as its source shows them."""
     found = _class(*_split(path), frozenset())
     init = _init(found[1]) if found else None
     if init is None:
@@ -128,7 +128,7 @@ def required(path: str) -> frozenset[str]:
 
 @cache
 def is_no_operator(path: str) -> bool:
-    """Whether the class certainly does not come from Airflow's BaseOperator: all of its bases are known."""
+    """Whether the class certainly does not derive from Airflow's BaseOperator: all of its bases are known."""
     found = _class(*_split(path), frozenset())
     if found is None:
         return False
@@ -140,7 +140,7 @@ def is_no_operator(path: str) -> bool:
 
 
 def may_be_code(path: str) -> bool:
-    """Whether a function may be imported by this path: its module is there."""
+    """Whether a function may be importable by this path: its module exists."""
     module = _split(path)[0]
     return module.split(".")[0] in sys.stdlib_module_names or bool(module and has_module(module))
 
@@ -167,7 +167,7 @@ def _split(path: str) -> tuple[str, str]:
 
 @cache
 def _class(module: str, name: str, seen: frozenset[str]) -> tuple[str, ast.ClassDef] | None:
-    """A class with its bases and its __init__ alone, and its module; through as many imports as it takes."""
+    """A class with only its bases and its __init__, and its module; through any number of imports."""
     text = _text(module) if module not in seen else ""
     at = max(f"\n{text}".find(f"\nclass {name}{after}") for after in "(:")
     if at >= 0:
@@ -188,7 +188,7 @@ _COMMENT = re.compile(r"#.*")
 
 
 def _outline(text: str) -> ast.ClassDef:
-    """The tree of a class's header and of its __init__'s: that of the whole module takes a thousand times as long."""
+    """The tree of a class's header and its __init__'s: parsing the whole module takes a thousand times as long."""
     header = re.match(r"class \w+(?:\(.*?\))?:", text, re.DOTALL)
     init = re.search(r"^    def __init__\(.*?\)(?: *-> *[^\n:]+)?:(?=[ \t]*(?:#.*)?$)", text, re.DOTALL | re.MULTILINE)
     tree = ast.parse(f"{header[0] if header else ''}\n    ...\n{f'{init[0]} ...' if init else ''}")
@@ -202,7 +202,7 @@ def _text(module: str) -> str:
 
 
 def _source(module: str) -> tuple[Path | None, str]:
-    """The file of a module; without one, None and the first part of its path that is not there."""
+    """The file of a module; without one, None and the first part of its path that does not exist."""
     folders = [*map(Path, sys.path)]
     parts = module.split(".")
     for number, part in enumerate(parts):
@@ -218,7 +218,7 @@ def _source(module: str) -> tuple[Path | None, str]:
 
 
 def _siblings(module: str) -> list[str]:
-    """The modules that stand beside one that is not there."""
+    """The modules beside one that does not exist."""
     parent = module.rpartition(".")[0]
     file, _ = _source(parent)
     if file is None or file.name != "__init__.py":

@@ -80,10 +80,10 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; what it found goes to standard output, what is wrong with the command to standard error."""
+    """Run one command; results go to standard output, usage errors to standard error."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a terminal that knows ASCII only is told all the same
+            stream.reconfigure(errors="backslashreplace")  # also on a terminal that only knows ASCII
     options = parser().parse_args(arguments)
     try:
         options.root = options.root.resolve()
@@ -137,7 +137,7 @@ def _fmt(options: argparse.Namespace) -> int:
 
 
 def _files(project: Project, path: Path) -> set[str]:
-    """The documents that `path` names: one, or those in a folder; raises CommandError when it names none."""
+    """The documents that `path` names: one, or those in a folder; raises CommandError if it names none."""
     here = path.resolve()
     documents = [document.file for document in project.files]
     resolved = {file: (project.root / file).resolve() for file in documents}
@@ -153,7 +153,7 @@ def _summary(project: Project, warnings: int) -> str:
 
 
 def _right_project(options: argparse.Namespace) -> Project:
-    """The project, for commands that need all files to be right."""
+    """The project, for commands that need all files to be valid."""
     project = load_project(options.root)
     wrong = [found for found in check(project) if found.severity == "error"]
     if wrong:

@@ -54,7 +54,7 @@ def compile_pipeline(project: Project, pipeline: Pipeline, environment: Environm
 
 
 def _schedule(schedule: Any, environment: Environment) -> Any:
-    """An environment may have no clock; assets are updated by runs that somebody starts."""
+    """An environment may disable cron schedules; assets are updated by runs that somebody starts."""
     if environment.schedules or clock(schedule) is None:
         return schedule
     return {key: value for key, value in schedule.items() if key != "cron"} if isinstance(schedule, dict) else None
@@ -77,7 +77,7 @@ ALERTS = {
 
 
 def _callbacks(project: Project, given: Mapping[str, Any]) -> dict[str, Any]:
-    """What Airflow calls for each key that names notifiers."""
+    """Airflow's callback for each key that names notifiers."""
     return {
         f"{key}_callback": {"callback": path, "notifiers": _notifiers(project, given[key])}
         for key, path in ALERTS.items()
@@ -92,7 +92,7 @@ def _notifiers(project: Project, names: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def _deadline(project: Project, pipeline: Pipeline) -> dict[str, Any]:
-    """`deadline` with its notifiers; `by` as what passes from the schedule's time to it, `after`, too."""
+    """`deadline` with its notifiers; `by` also as `after`, the time from the schedule's to it."""
     own = pipeline.deadline
     if own is None:
         return {}
@@ -150,7 +150,7 @@ class _Task:
         return result
 
     def _command(self) -> dict[str, Any]:
-        """What the task runs; with `for_each`, one command (or value of an argument) for each combination."""
+        """What the task runs; with `for_each`, one command (or argument value) per combination."""
         each = self.task.for_each
         if self.task.command is None:
             return {"expand": {name: self._values(values) for name, values in each.items()}} if each else {}
@@ -160,7 +160,7 @@ class _Task:
         return {"expand": {"command": commands}} if each else {"command": commands[0]}
 
     def _values(self, values: list[Value] | str) -> list[Value] | str:
-        """A list as it is; the id of a task as dag-factory names its result."""
+        """A list unchanged; the id of a task as dag-factory names its result."""
         if not isinstance(values, str):
             return values
         task = next((task for task in self.pipeline.tasks if task.task_id == values), None)
@@ -168,7 +168,7 @@ class _Task:
 
 
 def command_of(template: Command, job: str, arguments: Values) -> str | list[str]:
-    """What runs a job with these arguments: words, or a text for the shell."""
+    """The command of a job with these arguments: words, or a text for the shell."""
     if template.shell is None:
         return argv(template.argv or (), job, arguments)
     words = [_quoted(word) for word in option_words(arguments)]
@@ -182,7 +182,7 @@ def instances(task: Task, each: Mapping[str, list[Value]]) -> Iterator[dict[str,
 
 
 def operator_of(project: Project, name: str, environment: Environment) -> Operator:
-    """An operator of defaults.yaml as the environment has it; another class takes none of the first one's arguments."""
+    """An operator of defaults.yaml as the environment has it; a changed class does not inherit the arguments."""
     operator = project.defaults.operators[name]
     change = environment.operators.get(name)
     if change is None:
@@ -193,12 +193,12 @@ def operator_of(project: Project, name: str, environment: Environment) -> Operat
 
 
 def option_words(arguments: Values) -> list[str]:
-    """`{"run-minutes": 5}` as `["--run-minutes=5"]`: one word an option, so that no value can look like another."""
+    """`{"run-minutes": 5}` as `["--run-minutes=5"]`: one word per option, so no value can look like another."""
     return [f"--{name}={_text(value)}" for name, value in arguments.items()]
 
 
 def argv(template: Sequence[str], job: str, arguments: Values) -> list[str]:
-    """The words of a command that no shell reads."""
+    """The words of a command that runs without a shell."""
     words: list[str] = []
     for word in template:
         words.extend(option_words(arguments) if word == "{arguments}" else [word.replace(JOB, job)])

@@ -1,4 +1,4 @@
-"""What this package knows of each type of connection, in one place. A new type is an entry here, and in the schema."""
+"""What this package knows about each type of connection. A new type is an entry here and in the schema."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ CONNECTION_TYPES = {
     "ssh": ConnectionType(
         host=_NAME, host_hint=_NAME_HINT, takes="shell", preflight="pipeline_config.preflight.ssh_server"
     ),
-    # What the AWS SDK reads, and libpq; paths are those of the SSH server.
+    # Variables of the AWS SDK and of libpq; paths are on the SSH server.
     "aws": ConnectionType(
         environment={"AWS_ACCESS_KEY_ID": "login", "AWS_SECRET_ACCESS_KEY": "password"},
         extra={"AWS_REGION": "region_name"},
@@ -60,7 +60,7 @@ CONNECTION_TYPES = {
         preflight="pipeline_config.preflight.database",
     ),
 }
-ACCEPTED = "PG* AWS_*"  # all variables of `environment` and `extra`, as sshd is told of them
+ACCEPTED = "PG* AWS_*"  # all variables of `environment` and `extra`, in sshd's syntax
 # What an operator of a connection runs, and the connections that travel with a job.
 TAKES = {name: one.takes for name, one in CONNECTION_TYPES.items() if one.takes}
 FOR_JOBS = tuple(name for name, one in CONNECTION_TYPES.items() if one.environment)

@@ -1,4 +1,4 @@
-"""Values of dag-factory's own YAML as plain ones: dates, durations, assets, params, joined texts."""
+"""Values of dag-factory's own YAML as plain values: dates, durations, assets, params, joined texts."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _built(value: dict[str, Any]) -> Any:
 
 
 def minutes(value: Any) -> float | None:
-    """A duration in minutes, whole where it is; None for what is none. A number is seconds."""
+    """A duration in minutes, an integer if possible; None if it is not one. A number means seconds."""
     if isinstance(value, str) and _DURATION.fullmatch(value):
         value = sum((dt.timedelta(**{f"{unit}s": int(n)}) for n, unit in _AMOUNT.findall(value)), dt.timedelta())
     if isinstance(value, int | float) and not isinstance(value, bool):
@@ -71,7 +71,7 @@ def day(value: Any) -> str | None:
 
 
 def assets(value: Any) -> Any:
-    """A schedule of assets as ours: URIs, or `any:` or `all:` of them; None for what is none."""
+    """A schedule of assets as ours: URIs, or `any:` or `all:` of them; None if it is not one."""
     if isinstance(value, str):
         return _condition(value) if "://" in value else None
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""Two compiled configs compared, in words."""
+"""The differences of two compiled configs, in words."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _MEMBERS = {
     "outlets": "outlet",
     "job_connections": "its job gets connection",
 }
-# A word of a command: Jinja and what stands in quotes holds no end of it.
+# A word of a command: blanks inside Jinja or quotes do not end it.
 _WORD = re.compile(r"""(?:\{\{.*?\}\}|\{%.*?%\}|'[^']*'|"[^"]*"|\S)+""", re.DOTALL)
 _QUOTING = re.compile(r"\{% (?:filter shell_quote|endfilter) %\}")
 _OPTION = re.compile(r"(--[^=\s]+)=(.*)", re.DOTALL)
@@ -39,7 +39,7 @@ _NAME = re.compile(r"--?[^=\s]+")
 
 
 def view(project: Project, document: Document, environment: Environment | None) -> dict[str, Any] | str:
-    """What of a pipeline's file is compared, or why it cannot be."""
+    """What is compared of a pipeline's file, or why it cannot be."""
     if environment is None:
         return "its environment extends what is not there, or itself"
     try:
@@ -103,7 +103,7 @@ def _values(name: str, before: Any, after: Any) -> Iterator[Difference]:
 
 
 def _members(noun: str, old: dict[str, Any], new: dict[str, Any]) -> Iterator[Difference]:
-    """Each member that came or went as one line, each other one by its own keys."""
+    """Each added or removed member as one line, each other one by its own keys."""
     for name in {**old, **new}:
         before, after = old.get(name, _ABSENT), new.get(name, _ABSENT)
         if isinstance(before, dict) and isinstance(after, dict):
@@ -134,7 +134,7 @@ def _commands(old: list[str | list[str]], new: list[str | list[str]]) -> Iterato
 
 
 def _command(old: str | list[str], new: str | list[str]) -> Iterator[Difference]:
-    """Options by their names, the other words in their order; the whole when neither says what it is."""
+    """Options by name, other words in order; the whole command if that does not show the difference."""
     if old == new:
         return
     words_of_old, words_of_new = _words(old), _words(new)
@@ -143,7 +143,7 @@ def _command(old: str | list[str], new: str | list[str]) -> Iterator[Difference]
 
 
 def _words(command: str | list[str]) -> list[str]:
-    """The words without their quotes, and a word such as --conf with the value that follows it."""
+    """The words without quotes; a word such as --conf together with its value."""
     if isinstance(command, str):
         words = _WORD.findall(_QUOTING.sub("", command))
         command = [word[1:-1] if word[0] == word[-1] == "'" else word for word in words]

@@ -1,4 +1,4 @@
-"""What a Docker connection means: the engine's URL, and the certificates of both sides where it speaks TLS."""
+"""A Docker connection: the engine's URL and, with TLS, the certificates of both sides."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 # Extras of the connection: paths of PEM files on the Airflow host, named as DockerOperator's own arguments.
 TLS_EXTRAS = ("tls_ca_cert", "tls_client_cert", "tls_client_key")
-PLAINTEXT = "plaintext"  # the extra that says: TCP without TLS is meant
+PLAINTEXT = "plaintext"  # the extra that says that TCP without TLS is intended
 
 
 def engine_url(host: str | None, port: int | None, extra: Mapping[str, Any]) -> str:
-    """The engine's URL; the host may be one already (`tcp://…`, `unix://…`)."""
+    """The engine's URL; the host may already be one (`tcp://…`, `unix://…`)."""
     host = host or ""
     if "://" not in host:
         return f"tcp://{host}:{port or (2376 if _given(extra) else 2375)}"
@@ -24,32 +24,32 @@ def engine_url(host: str | None, port: int | None, extra: Mapping[str, Any]) -> 
 
 
 def is_plaintext(url: str, extra: Mapping[str, Any]) -> bool:
-    """Whether everybody who reaches the engine, or sits between, may do with it what we do."""
+    """Whether anybody who reaches the engine, or the network between, can do with it what we do."""
     return url.startswith(("tcp://", "http://")) and not _given(extra)
 
 
 class Tls(TLSConfig):  # type: ignore[misc]  # docker-py has no types
-    """The engine is checked by its authority's certificate, and is shown ours."""
+    """Verify the engine by its CA's certificate, and present ours."""
 
     def configure_client(self, client: APIClient) -> None:
-        """Also keep REQUESTS_CA_BUNDLE of the environment out: requests would believe it before our authority."""
+        """Ignore REQUESTS_CA_BUNDLE of the environment: requests would prefer it to our CA."""
         super().configure_client(client)
         client.trust_env = False
 
 
 class Plaintext(Tls):
-    """No TLS, as docker-py's `tls=False`; and no proxy of the environment is told what the engine is told."""
+    """No TLS, like docker-py's `tls=False`; and no proxy of the environment in between."""
 
     def __bool__(self) -> bool:
         return False
 
     def configure_client(self, client: APIClient) -> None:
-        """Keep the environment out."""
+        """Ignore the environment."""
         client.trust_env = False
 
 
 def engine_tls(url: str, extra: Mapping[str, Any]) -> Tls:
-    """As docker-py's clients take it: Plaintext where the connection names no file.
+    """For docker-py's clients: Plaintext if the connection names no file.
 
     ValueError when only some of the three are named, or the URL is plaintext and the extra does not say that this is
     meant; docker-py's TLSParameterError when a file is not there.
@@ -69,7 +69,7 @@ def engine_tls(url: str, extra: Mapping[str, Any]) -> Tls:
 
 
 def how_to_build(image: str, dockerfile: str) -> str:
-    """What to do when the engine has no such image."""
+    """What to do if the engine has no such image."""
     return f"build it there: docker build -f {dockerfile} -t {image} ." if dockerfile else "build it there, or pull it"
 
 

@@ -1,4 +1,4 @@
-"""What the DAG's page in Airflow says of it."""
+"""The text on the DAG's page in Airflow."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pipeline_config.model import Pipeline
 
 
 def markdown(pipeline: Pipeline) -> str:
-    """Description, flow, variables and connections that it needs, and the YAML that declares it."""
+    """Description, task order, variables and connections, and the YAML that declares it."""
     document = pipeline.place.document
     declared = {"variables": pipeline.variables, "connections": pipeline.connections}
     needs = [f"* {kind}: {', '.join(f'`{name}`' for name in names)}" for kind, names in declared.items() if names]
@@ -15,12 +15,12 @@ def markdown(pipeline: Pipeline) -> str:
 
 
 def yaml_of(page: str | None) -> str:
-    """The YAML on a page that `markdown` made, "" on another one."""
+    """The YAML on a page that `markdown` produced, "" on any other."""
     return (page or "").partition("```yaml\n")[2].rpartition("\n```")[0]
 
 
 def flow(graph: dict[str, list[str]]) -> str:
-    """The tasks in the order in which they can start, those that run side by side in parentheses: `a → (b, c) → d`."""
+    """The tasks in the order in which they can start, parallel ones in parentheses: `a → (b, c) → d`."""
     steps: list[list[str]] = []
     done: set[str] = set()
     while ready := [name for name in graph if name not in done and done.issuperset(graph[name])]:

@@ -1,4 +1,4 @@
-"""`schemas/generated/`: the schemas as an editor wants them, with the names that this project has.
+"""`schemas/generated/`: the schemas for editors, with this project's names.
 
 Each pipeline has a schema of its own, which adds the names of its tasks to the one of all pipelines. The check writes
 them; nothing of the project reads them.
@@ -29,7 +29,7 @@ _TEMPLATE = {"type": "string", "pattern": r"\{\{"}
 
 
 def write(project: Project) -> None:
-    """Bring `schemas/generated/` up to a project whose shared files are right.
+    """Update `schemas/generated/` for a project whose shared files are valid.
 
     Where no file names one in its first line, or without leave to write, do nothing.
     """
@@ -50,7 +50,7 @@ def write(project: Project) -> None:
 
 
 def _is_newer(stamp: Path, project: Project) -> bool:
-    """Whether nothing has changed since it was written; folders change when a file in them comes or goes."""
+    """Whether nothing has changed since it was written; adding or removing a file changes its folder."""
     if not stamp.exists():
         return False
     written = stamp.stat().st_mtime_ns
@@ -67,7 +67,7 @@ def _is_newer(stamp: Path, project: Project) -> bool:
 
 
 def generated(project: Project) -> dict[str, Schema]:
-    """The schemas by name: one of each kind of file, and `pipelines/<dag_id>` of each pipeline that can be read."""
+    """The schemas by name: one per kind of file, and `pipelines/<dag_id>` for each readable pipeline."""
     result = {name: _of(name, project) for name in ("catalog", "defaults")}
     result |= {"pipeline": _of_pipelines(project), "environment": _of_environments(project)}
     return result | {f"pipelines/{pipeline.dag_id}": _of_file(pipeline) for pipeline in project.pipelines}
@@ -93,7 +93,7 @@ def _of_pipelines(project: Project) -> Schema:
 
 
 def _of(name: str, project: Project) -> Schema:
-    """A copy of a schema, complete in itself, with the notifiers of defaults.yaml."""
+    """A self-contained copy of a schema, with the notifiers of defaults.yaml."""
     schema: Schema = _complete(schema_of(name), name, name)
     _name_notifiers(schema, list(project.defaults.notifiers))
     return schema
@@ -124,18 +124,18 @@ def _name_notifiers(value: Any, names: list[str]) -> None:
 
 
 def _one_of(schema: Schema, names: Any) -> None:
-    """The value is one of these names; an example would be proposed beside them."""
+    """The value is one of these names; without examples, which editors would also propose."""
     schema.pop("examples", None)
     schema |= _names(names)
 
 
 def _names(names: Any) -> Schema:
-    """One of these names; of none, nothing is right."""
+    """One of these names; without names, nothing is valid."""
     return {"enum": list(names)} if names else {"not": {}}
 
 
 def _keys_by_operator(task: Schema) -> None:
-    """Offer a key only where its operator takes it: what is among `properties` is proposed by editors."""
+    """Offer a key only where its operator accepts it: editors propose what is among `properties`."""
     refused = [
         {key for key, value in rule["then"]["properties"].items() if value == {"not": {}}} for rule in task["allOf"]
     ]
@@ -147,13 +147,13 @@ def _keys_by_operator(task: Schema) -> None:
             schema.pop("examples", None)
             schema.pop("propertyNames", None)  # else `property` is proposed
         not_taken: Schema = {f"^({'|'.join(key for key in some if key in keys)})$": {"not": {}}}
-        # What is required stands apart: beside properties, editors propose all of it under the schema's title.
+        # Required keys are separate: beside properties, editors would propose them all under the schema's title.
         apart = {"allOf": [{"required": rule["then"]["required"]}]} if "required" in rule["then"] else {}
         rule["then"] = {"properties": taken, "patternProperties": not_taken, **apart}
 
 
 def _if(then: Schema, **values: str) -> Schema:
-    """What holds of the keys of a task in which those keys have those values."""
+    """The conditions on a task's keys if those keys have those values."""
     conditions = {key: {"const": value} for key, value in values.items()}
     return {"if": {"properties": conditions, "required": [*conditions]}, "then": {"properties": then}}
 
@@ -189,7 +189,7 @@ def _by_command(project: Project) -> list[Schema]:
 
 
 def _option(parser: argparse.ArgumentParser, option: str) -> Schema:
-    """What a job's option takes: a value of its type, or a text, which may be a template."""
+    """What a job's option accepts: a value of its type, or a string, which may be a template."""
     schema = parsers.values(parser, option)
     text = _TEMPLATE if "enum" in schema else {"type": "string"}
     kinds = [text] if schema["type"] == "string" and "enum" not in schema else [schema, text]
@@ -197,7 +197,7 @@ def _option(parser: argparse.ArgumentParser, option: str) -> Schema:
 
 
 def _by_target(project: Project) -> list[Schema]:
-    """The DAGs that there are, and the params of each."""
+    """The existing DAGs and their params."""
     params = {pipeline.dag_id: pipeline.params for pipeline in project.pipelines}
     targets = {"trigger_dag_id": {"anyOf": [_names(params), _TEMPLATE]}}
     rules = [{"if": {"required": ["trigger_dag_id"]}, "then": {"properties": targets}}]
@@ -226,7 +226,7 @@ def _of_environments(project: Project) -> Schema:
 
 
 def _of_file(pipeline: Pipeline) -> Schema:
-    """The ids of a pipeline's tasks and groups. Proposed, not demanded: the next one is not here yet."""
+    """The ids of a pipeline's tasks and groups. Proposed, not required: new ones are not known yet."""
     groups = list(pipeline.task_groups)
     group = {"anyOf": [{"enum": groups}, {"type": "string"}]} if groups else {}
     dependency = {"anyOf": [{"enum": [*(task.task_id for task in pipeline.tasks), *groups]}, {"type": "string"}]}

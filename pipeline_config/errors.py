@@ -1,10 +1,10 @@
-"""What a command says when it cannot do what it was asked for; problems of YAML files are Problems instead."""
+"""Errors of commands that cannot do what was asked; problems in YAML files are Problems instead."""
 
 from __future__ import annotations
 
 
 class CommandError(Exception):
-    """One line for the person who typed the command: what is wrong, and what there is instead."""
+    """One line for the person who typed the command: what is wrong, and what is available instead."""
 
 
 class UnknownEnvironmentError(CommandError):
@@ -12,8 +12,8 @@ class UnknownEnvironmentError(CommandError):
 
 
 class RenderError(Exception):
-    """A template that can be read and cannot be rendered: why."""
+    """Why a readable template cannot be rendered."""
 
 
 class UnknownError(RenderError):
-    """A template whose value only a run knows: the name of what it needs."""
+    """A template whose value only a run knows; holds the name of what it needs."""

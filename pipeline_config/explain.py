@@ -1,4 +1,4 @@
-"""`explain`: what the schemas say of one key, or of all keys as a page, with examples."""
+"""`explain`: what the schemas say about one key, or about all keys as a page, with examples."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _SECTIONS = {
 
 
 def explain(key: str) -> str:
-    """Every key of the schemas that is called so, or whose dotted path ends so. Raises CommandError."""
+    """Every key of the schemas with this name, or whose dotted path ends with it. Raises CommandError."""
     key = key.replace("[]", "")
     keys = {(file, path): schema for file in FILES for path, schema, _ in _keys(schema_of(file), "", file)}
     found = {place: schema for place, schema in keys.items() if f".{place[1]}".endswith(f".{key}")}
@@ -66,13 +66,13 @@ def _section(file: str) -> Iterator[str]:
 
 
 def _in_a_cell(text: str) -> str:
-    """Text as Markdown takes it in a table; what is not in backticks is no HTML."""
+    """Text for a cell of a Markdown table; outside of backticks, `<` is escaped."""
     text = text.replace("|", "\\|")
     return "`".join(part if index % 2 else part.replace("<", "&lt;") for index, part in enumerate(text.split("`")))
 
 
 def _in_one_line(example: Any) -> str:
-    """YAML of any value in one line."""
+    """YAML of any value on one line."""
     text = yaml.safe_dump(example, allow_unicode=True, sort_keys=False, default_flow_style=True, width=10_000)
     return text.removesuffix("\n").removesuffix("\n...")
 

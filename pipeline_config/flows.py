@@ -1,4 +1,4 @@
-"""Which data the tasks of a pipeline read and write: as each job declares it beside its options, and as outlets."""
+"""Which data the tasks of a pipeline read and write: as declared by each job beside its options, and as outlets."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class TaskFlow:
 
 
 def variables_of_options(pipeline: Pipeline) -> Iterator[tuple[Task, str, str]]:
-    """Each option of a task that is given a variable and nothing else: the task, the option, the variable."""
+    """Each option of a task whose value is just a variable: the task, the option, the variable."""
     for task in pipeline.tasks:
         for option, value in task.arguments.items():
             if match := _VARIABLE.fullmatch(str(value)):
@@ -39,19 +39,19 @@ _VARIABLE = re.compile(r"\{\{\s*var\.value\.(\w+)\s*\}\}")
 
 
 def fits(option: str, variable: str) -> bool:
-    """Whether the name of a variable has all words of the option's."""
+    """Whether the variable's name contains all words of the option's."""
     return set(option.upper().split("-")) <= set(variable.split("_"))
 
 
 def is_known(data: Data) -> bool:
-    """Whether its whole name is known before a run: no template and no other task's result is left in it."""
+    """Whether its whole name is known before a run, without a template or another task's result."""
     return "{" not in data.name and "<" not in data.name
 
 
 def flows(project: Project, pipeline: Pipeline) -> list[TaskFlow]:
     """The tasks of a checked pipeline that read or write something, in the file's order.
 
-    A variable stands in a name as its own name, `S3_CURATED_STREAM_PATH/clicks`, so that data are the same in every
+    In names, a variable appears as its own name, `S3_CURATED_STREAM_PATH/clicks`, so that data are the same in every
     environment; a param as its default, and an option that the task does not give as the job's own default.
     """
     result = []
@@ -78,7 +78,7 @@ def _declared(project: Project, task: Task, params: dict[str, Any]) -> Iterator[
     variables = {name: name for name in project.catalog.variables}
     options = [option for data in (*declared.reads, *declared.writes) for option in _OPTION.findall(data.name)]
     mapped = {name: task.for_each[name] for name in dict.fromkeys(options) if name in task.for_each}
-    # What a task maps over an earlier task's result, only a run knows: that task's id stands for it.
+    # Only a run knows the earlier result that a task maps over: that task's id represents it.
     each: dict[str, list[Value]] = {
         name: values if isinstance(values, list) else [f"<{values}>"] for name, values in mapped.items()
     }
@@ -96,7 +96,7 @@ def _filled(data: tuple[Data, ...], texts: dict[str, str], parser: argparse.Argu
 
 
 def _text(value: Any, variables: dict[str, str], params: dict[str, Any]) -> str:
-    """An argument's value as far as it is known before a run."""
+    """An argument's value, as far as it is known before a run."""
     text = str(value)
     if "{" in text:
         try:

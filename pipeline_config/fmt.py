@@ -21,7 +21,7 @@ _INDICATOR = re.compile(r"[|>][+-]?[1-9]")
 
 
 def run(root: Path, documents: list[Document], *, write: bool) -> tuple[list[str], bool]:
-    """Format the files. A line for each that was not in its form or cannot be; and whether any cannot be."""
+    """Format the files. A line for each file that was not formatted or cannot be; and whether any cannot be."""
     lines, failed = [], False
     for document in documents:
         try:
@@ -38,7 +38,7 @@ def run(root: Path, documents: list[Document], *, write: bool) -> tuple[list[str
 
 
 def formatted(document: Document) -> str:
-    """The text of a file, formatted. Raises CommandError when it cannot be read, or would not mean the same."""
+    """The formatted text of a file. Raises CommandError if it cannot be read, or its meaning would change."""
     if document.problems:
         raise CommandError(str(document.problems[0]))
     schema = "environment" if "/environments/" in document.file else SCHEMAS.get(document.file, "pipeline")
@@ -59,17 +59,17 @@ def _refusal(document: Document, text: str, error: LayoutError) -> CommandError:
 
 
 def _another_meaning(text: str) -> LayoutError:
-    """Why a file means another thing, or nothing, with its keys in their order."""
+    """Why a file would have another meaning, or none, with its keys in order."""
     events = yaml.parse(text, yaml.CSafeLoader)
     aliases = [event.start_mark for event in events if isinstance(event, yaml.AliasEvent) and event.start_mark]
     if not aliases:
         return LayoutError(0, "it would not mean the same", "write it more simply")
     hint = "write the value in both places"
-    return LayoutError(aliases[0].index, "in their order, this alias may stand before its anchor", hint)
+    return LayoutError(aliases[0].index, "in order, this alias may precede its anchor", hint)
 
 
 def _tidy(lines: list[str]) -> Iterator[str]:
-    """No blank line at the start or at the end, and no two together."""
+    """No blank lines at the start or end, and no two in a row."""
     while lines and not lines[-1]:
         lines.pop()
     last = ""

@@ -1,4 +1,4 @@
-"""A pipeline for a job: its options from the job's own parser, the rest as the other pipelines have it."""
+"""A pipeline for a job: its options come from the job's own parser, the rest from the other pipelines."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def pipeline_for(project: Project, job: str, dag_id: str, schedule: str | None) 
 
 
 def shared_tags(project: Project) -> list[str]:
-    """The tags that all pipelines have."""
+    """The tags that all pipelines share."""
     tags = [pipeline.tags for pipeline in project.pipelines]
     return [tag for tag in tags[0] if all(tag in others for others in tags)] if tags else []
 
@@ -108,7 +108,7 @@ def _arguments(project: Project, parser: argparse.ArgumentParser) -> tuple[dict[
 
 
 def _variable(project: Project, option: str) -> str | None:
-    """The variable that most tasks give to an option of this name; or the one whose name has all of its words."""
+    """The variable that most tasks pass to an option of this name; or the one whose name has all of its words."""
     given = [read for pipeline in project.pipelines for read in variables_of_options(pipeline)]
     found = Counter(variable for _, its_option, variable in given if its_option == option)
     if found:
@@ -118,7 +118,7 @@ def _variable(project: Project, option: str) -> str | None:
 
 
 def _default(action: argparse.Action, schema: dict[str, Any]) -> Any:
-    """The job's own default; for an option that has none, the least that it takes."""
+    """The job's own default; for an option without one, the least value that it accepts."""
     if action.default is None:
         least = {"boolean": False, "string": "", "integer": schema.get("minimum", 0)}
         return schema["enum"][0] if "enum" in schema else least.get(schema["type"], schema.get("minimum", 1))
@@ -144,7 +144,7 @@ def _first_line(parser: argparse.ArgumentParser) -> str:
 
 
 def help_of(parser: argparse.ArgumentParser, option: str) -> str:
-    """What the option's help says, as a sentence begins."""
+    """The option's help, capitalized."""
     action = _action(parser, option)
     try:
         text = parser._get_formatter()._expand_help(action) if action.help else ""

@@ -1,4 +1,4 @@
-"""`graph`: flows as Mermaid. Of one DAG its tasks; without one all DAGs, what triggers them and the data between."""
+"""`graph`: flows as Mermaid. The tasks of one DAG; or all DAGs with their triggers and the data between."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _dags(project: Project) -> Iterator[str]:
 
 
 def _data(project: Project) -> Iterator[str]:
-    """The data as nodes with their arrows; those that the same DAGs read and write are one node."""
+    """The data as nodes with arrows; data that the same DAGs read and write are one node."""
     readers: dict[Data, list[str]] = {}
     writers: dict[Data, list[str]] = {}
     for pipeline in project.pipelines:
@@ -63,7 +63,7 @@ def _data(project: Project) -> Iterator[str]:
 
 
 def _heading(data: Data) -> str:
-    """Of a table of the lake the folder that it lies in."""
+    """For a table of the lake, the folder that contains it."""
     return HEADINGS.get(data.kind) or data.name.rpartition("/")[0]
 
 
@@ -73,7 +73,7 @@ def _names(members: list[Data]) -> list[str]:
 
 
 def _triggers(project: Project) -> Iterator[str]:
-    """A dotted arrow from each DAG to those that it triggers, with the step in which it does."""
+    """A dotted arrow from each DAG to those that it triggers, with the step number."""
     for pipeline in project.pipelines:
         targets = {task.task_id: task.trigger_dag_id for task in pipeline.tasks if task.trigger_dag_id is not None}
         for number, together in enumerate(_steps(pipeline.upstream, targets.keys()), start=1):
@@ -82,7 +82,7 @@ def _triggers(project: Project) -> Iterator[str]:
 
 
 def _steps(waits_for: dict[str, list[str]], wanted: Iterable[str]) -> Iterator[list[str]]:
-    """The wanted tasks in the order in which they can start, those that run side by side together."""
+    """The wanted tasks in the order in which they can start, parallel ones together."""
     sorter = TopologicalSorter(waits_for)
     sorter.prepare()
     while sorter.is_active():
@@ -103,7 +103,7 @@ def _tasks(pipeline: Pipeline, group: str | None = None) -> Iterator[str]:
 
 
 def _task(task: Task) -> str:
-    """What a task runs stands below its name; one that is mapped has a double edge."""
+    """What a task runs is below its name; mapped tasks have a double border."""
     node = _id("task", task.task_id)
     if task.operator == MARKER:
         return _node(node, [task.task_id], _ROUND)
@@ -124,7 +124,7 @@ def _dependencies(pipeline: Pipeline) -> Iterator[str]:
 
 
 def _id(kind: str, name: str) -> str:
-    """An id that Mermaid takes: none of its own words (`end`), and letters, digits and _ only."""
+    """A valid Mermaid id: no reserved word (`end`), only letters, digits and _."""
     return f"{kind}_" + re.sub(r"[^A-Za-z0-9_]", lambda letter: f"_{ord(letter[0]):x}_", name)
 
 
@@ -134,7 +134,7 @@ def _node(node: str, lines: list[str], shape: tuple[str, str]) -> str:
 
 
 def _label(lines: list[str]) -> str:
-    """Lines of plain text; what Mermaid or HTML would read as its own is written as an entity."""
+    """Lines of plain text; what is special in Mermaid or HTML becomes an entity."""
     return '"' + "<br>".join(_ENTITY.sub(lambda letter: f"#{ord(letter[0])};", line) for line in lines) + '"'
 
 

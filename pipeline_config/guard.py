@@ -1,4 +1,4 @@
-"""What somebody's file or code does wrong is one problem there, and never the end of the check or of the loader."""
+"""An error in somebody's file or code becomes one problem there, and never ends the check or the loader."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from pipeline_config.problem import Problem
 from pipeline_config.reader import Document
 
 MOST = 100  # problems of one kind in a file: nobody reads on, and each of them takes time
-# Whose code nobody wants to be led to: ours, Python's and what is installed.
+# Code that no message should point to: ours, Python's and installed packages.
 _OTHERS = tuple(f"{path}/" for path in (Path(__file__).parent, *map(sysconfig.get_path, ("stdlib", "purelib"))))
 
 
 def guarded(document: Document, find: Callable[[], Iterable[Problem]]) -> list[Problem]:
-    """What `find` finds until it raises, MOST at the most; what it raises is one more problem of `document`."""
+    """What `find` yields until it raises, at most MOST; the exception becomes one more problem of `document`."""
     found: list[Problem] = []
     try:
         for problem in find():

@@ -1,4 +1,4 @@
-"""What a job and whoever runs it agree on. All of it is plain data, so that a job imports nothing of this package.
+"""The contract between a job and its runner. All of it is plain data, so that a job imports nothing from this package.
 
 * A job is a module with a function `parser()`, which returns its argparse.ArgumentParser: its options, and of a program
   with modes (subparsers) each mode's. To ask for it runs no job.
@@ -30,14 +30,14 @@ class Data(NamedTuple):
 
 
 class Flow(NamedTuple):
-    """All that a job reads and writes for others; its checkpoints and bookkeeping are its own affair."""
+    """All that a job reads and writes for others, without its checkpoints and bookkeeping."""
 
     reads: tuple[Data, ...] = ()
     writes: tuple[Data, ...] = ()
 
 
 def flow_of(parser: argparse.ArgumentParser) -> Flow:
-    """What a job's parser declares; ValueError says what of it is not as agreed."""
+    """What a job's parser declares; ValueError says what violates the contract."""
     declared = parser.get_default("flow")
     if declared is None:
         return Flow()

@@ -1,4 +1,4 @@
-"""In which order the keys of a file stand: that of its schema."""
+"""The order of a file's keys: that of its schema."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pipeline_config.schema import resolved
 
 
 class Keys:
-    """The keys of one mapping of a file, or nothing known of them."""
+    """The keys of one mapping of a file, or nothing if unknown."""
 
     def __init__(self, schema: dict[str, Any], file: str) -> None:
         self.file = file
@@ -17,7 +17,7 @@ class Keys:
         self.order = list(dict.fromkeys(key for one, _ in self.schemas for key in one.get("properties", {})))
 
     def place(self, name: str | None) -> int:
-        """Where that key belongs; names that a person chose, and items of a list, stay as they are."""
+        """The position of that key; names chosen by a person, and list items, keep their order."""
         return self.order.index(name) if name in self.order else len(self.order)
 
     def of(self, name: str | None) -> Keys:
@@ -31,7 +31,7 @@ class Keys:
 
 
 def _branches(schema: dict[str, Any], file: str) -> Iterator[tuple[dict[str, Any], str]]:
-    """A schema and its alternatives, each with the file that it stands in."""
+    """A schema and its alternatives, each with the file that contains it."""
     schema, file = resolved(schema, file)
     yield schema, file
     for choice in (*schema.get("anyOf", ()), *schema.get("oneOf", ())):

@@ -1,6 +1,6 @@
 """The lines of a YAML file as a tree: what belongs to each key, its comments included; keys in the schema's order.
 
-Asked are the parser's events only. What stands between two of them is punctuation or a comment.
+Only the parser's events are used. What is between two of them is punctuation or a comment.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _NO_PUNCTUATION = re.compile(r"[^\s:?-]")
 
 
 class LayoutError(Exception):
-    """Why a file cannot be laid out, what to do, and how many characters into the file that is."""
+    """Why a file cannot be laid out, what to do, and at which character."""
 
     def __init__(self, position: int, why: str, hint: str) -> None:
         super().__init__(why)
@@ -34,7 +34,7 @@ class LayoutError(Exception):
 
 @dataclass
 class Atom:
-    """A value that is printed as it stands: text, or a collection in brackets; `column` is where it began."""
+    """A value that is printed unchanged: text, or a collection in brackets; `column` is where it began."""
 
     text: str
     column: int
@@ -43,7 +43,7 @@ class Atom:
 
 @dataclass
 class Entry:
-    """A key with its value, or an item of a list; the lines of comment before it, and the comment beside it.
+    """A key with its value, or a list item; the comment lines before it, and the comment beside it.
 
     `column` is where it begins, `gap` the blanks before that comment, `properties` are anchor and tag of a block.
     """
@@ -92,7 +92,7 @@ class Reader:
         top = Entry(0, [])
         self._value(top, self.keys)
         if not isinstance(top.value, Block):
-            raise LayoutError(start, "the whole file is one mapping in braces", "write each key on a line of its own")
+            raise LayoutError(start, "the whole file is one mapping in braces", "write each key on its own line")
         self._gap(len(self.text))
         return head, top.value, self.waiting
 
@@ -182,7 +182,7 @@ class Reader:
         return Atom(text, event.start_mark.column, is_block)
 
     def _text(self, keys: Keys) -> tuple[str, int]:
-        """The text of an event, with quotes of one kind and keys in their order; and where it ends in the file."""
+        """The text of an event, with one kind of quotes and keys in order; and where it ends in the file."""
         event = self.events[self.number]
         self.number += 1
         start, end = event.start_mark.index, event.end_mark.index
@@ -194,7 +194,7 @@ class Reader:
         return text, end
 
     def _brackets(self, event: Any, keys: Keys) -> tuple[str, int]:
-        """A collection in brackets: its members may change places, what stands between them stays."""
+        """A collection in brackets: its members may be reordered, what is between them stays."""
         is_mapping = isinstance(event, yaml.MappingStartEvent)
         between: list[str] = []
         members: list[tuple[int, str]] = []

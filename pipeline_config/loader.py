@@ -33,14 +33,14 @@ log = logging.getLogger(__name__)
 
 
 class Loaded(NamedTuple):
-    """The DAGs that are right, by dag_id, and every problem of the YAML files, a line each."""
+    """The valid DAGs by dag_id, and every problem of the YAML files, one line each."""
 
     dags: dict[str, DAG]
     problems: list[str]
 
 
 class PipelineErrors(Exception):  # noqa: N818 (the name is what people read in the dialog)
-    """Every problem of the YAML files, a line each."""
+    """Every problem of the YAML files, one line each."""
 
     __module__ = "builtins"  # Airflow's own long name of this module would stand before the first line
 
@@ -78,7 +78,7 @@ def build(project: Project, pipeline: Pipeline, environment: Environment) -> DAG
 
 
 def load_into(loaded: Loaded, project: Project, found: list[Problem]) -> None:
-    """Add the DAGs of a checked project, and the problems that keep the others from it."""
+    """Add the DAGs of a checked project, and the problems of those that cannot be built."""
     problems = [problem for problem in found if problem.severity == "error"]
     loaded.problems.extend(str(problem) for problem in problems)
     try:
@@ -127,5 +127,5 @@ def _cannot_be_built(project: Project, pipeline: Pipeline, environment: Environm
             if own := fails(replace(bare, tasks=[replace(task, dependencies=(), group=None)])):
                 place, error = task.place, own
                 break
-    log.error("%s cannot be built", pipeline.file, exc_info=error)  # people read one line; who wants more finds it here
+    log.error("%s cannot be built", pipeline.file, exc_info=error)  # people read one line; the rest is here
     return str(place.problem(f"cannot be built: {in_words(error)}"))

@@ -1,4 +1,4 @@
-"""`migrate`: DAGs in dag-factory's own YAML as pipelines, as far as they have a form here, and what has none."""
+"""`migrate`: DAGs in dag-factory's own YAML as pipelines, and a report of what has no equivalent here."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _VARIABLE = re.compile(r"\bvar\.(?:value|json)\.(\w+)")
 
 
 def run(project: Project, file: Path, folder: str) -> tuple[list[str], bool]:
-    """Write a pipeline for each DAG of `file`. Lines to print, and whether all could be carried over.
+    """Write a pipeline for each DAG of `file`. Returns lines to print, and whether everything was converted.
 
     Raises CommandError when the file cannot be read, or a pipeline cannot be written; then none is.
     """
@@ -122,7 +122,7 @@ class Dag:
         )
 
     def take(self, key: str) -> Any:
-        """A key of the DAG, which is then done."""
+        """Take a key of the DAG, which is then done."""
         return self.rest.pop(key, None)
 
     def _dag(self) -> None:
@@ -244,7 +244,7 @@ class Dag:
         self._connect()
 
     def _connect(self) -> None:
-        """Tasks of which one is connected to no other stand between a start and an end here."""
+        """If a task is connected to no other, all tasks get a start and an end here."""
         tasks, graph = self.pipeline["tasks"], Pipeline.of(Place(self.document), self.pipeline).upstream
         waited_for = {name for names in graph.values() for name in names}
         last = [name for name in graph if name not in waited_for]
@@ -256,7 +256,7 @@ class Dag:
             tasks.append({"task_id": END, "operator": MARKER, "dependencies": last})
 
     def _declare(self) -> None:
-        """The variables and connections that the tasks read; those that the catalog lacks are said."""
+        """The variables and connections that the tasks read; reports those that the catalog lacks."""
         texts = json.dumps(self.pipeline["tasks"], default=str)
         used = {
             "variables": dict.fromkeys(_VARIABLE.findall(texts)),

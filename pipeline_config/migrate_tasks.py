@@ -14,7 +14,7 @@ from pipeline_config.schema import schema_of
 
 EMPTY, TRIGGER = "EmptyOperator", "TriggerDagRunOperator"
 PYTHON = "airflow.providers.standard.operators.python.PythonOperator"
-# Of Airflow 2's import paths, the modules that now lie in the standard provider.
+# Modules of Airflow 2's import paths that are now in the standard provider.
 STANDARD = {
     "operators": (
         "bash",
@@ -44,7 +44,7 @@ def migrated(task_id: str, config: dict[str, Any], note: Note) -> dict[str, Any]
 
 
 class _Task:
-    """One task: `task` has the keys of ours, `rest` those of dag-factory's that are not done."""
+    """One task: `task` has our keys, `rest` those of dag-factory's that are not done."""
 
     def __init__(self, task_id: str, config: dict[str, Any], note: Note) -> None:
         self._note = note
@@ -65,7 +65,7 @@ class _Task:
         self._note(key, f"task {self.task['task_id']!r}: {message}", hint)
 
     def _operator(self) -> str:
-        """The class, by the import path that it has today; ours where we have one."""
+        """The class by its current import path; ours if we have one."""
         if "decorator" in self.rest:
             return self._decorated()
         path = str(self.rest.pop("operator", EMPTY))
@@ -88,7 +88,7 @@ class _Task:
         each = self.rest.pop("expand", {})
         others = [_mapped(text) for text in (*given.values(), *each.values()) if str(text).startswith("+")]
         if others or len(each) > 1:
-            message = "a function that is given other tasks' results is not converted, an EmptyOperator stands for it"
+            message = "a function that is given other tasks' results is not converted; an EmptyOperator takes its place"
             self.note("decorator", message, "write a class, or a job, that reads them from XCom")
             self.rest = {key: value for key, value in self.rest.items() if key in ("dependencies", "task_group_name")}
             if before := dict.fromkeys([*self.rest.get("dependencies", []), *others]):

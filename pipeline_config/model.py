@@ -1,4 +1,4 @@
-"""What the files say once they have passed their schemas: each thing typed, and with its place.
+"""The contents of the files once they have passed their schemas: typed, each thing with its place.
 
 A field is called as its key; what is not in the file is None or empty. Values that are handed on to Airflow, to a class
 or to a job are plain.
@@ -81,7 +81,7 @@ def _members(kind: type[_P], place: Place, data: Mapping[str, Any], key: str) ->
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Alerts(Placed):
-    """The notifiers that are called when a task fails for good, is tried again, or succeeds."""
+    """The notifiers that are called when a task fails after all retries, is retried, or succeeds."""
 
     on_failure: Sequence[str] | None = None
     on_retry: Sequence[str] | None = None
@@ -104,7 +104,7 @@ class DefaultArgs(Alerts):
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class DagSettings(Placed):
-    """How a DAG runs, which all of them may share."""
+    """How a DAG runs; all DAGs may share it."""
 
     timezone: str | None = None
     start_date: str | None = None
@@ -147,7 +147,7 @@ class Task(Alerts):
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Group(Placed):
-    """A group of tasks, in another one perhaps."""
+    """A group of tasks, possibly inside another one."""
 
     description: str = ""
     group: str | None = None
@@ -156,7 +156,7 @@ class Group(Placed):
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Deadline(Placed):
-    """When a run is late, by the clock or after it was queued, and who is told then."""
+    """When a run is late, by time of day or after it was queued, and whom to alert."""
 
     by: str | None = None
     within_minutes: float | None = None
@@ -203,7 +203,7 @@ class Pipeline(DagSettings):
         return {name: schema["default"] for name, schema in self.params.items()}
 
     def groups_around(self, one: Task | Group) -> list[str]:
-        """The groups that a task or a group lies in, the innermost first; known ones only, and each once."""
+        """The groups around a task or a group, innermost first; only known ones, each once."""
         found: list[str] = []
         while (name := one.group) and name in self.task_groups and name not in found:
             found.append(name)
@@ -211,12 +211,12 @@ class Pipeline(DagSettings):
         return found
 
     def full_id(self, task: Task) -> str:
-        """A task's id as Airflow has it: with the groups around it."""
+        """A task's id in Airflow: with the groups around it."""
         return ".".join([*reversed(self.groups_around(task)), task.task_id])
 
     @cached_property
     def upstream(self) -> dict[str, list[str]]:
-        """The tasks that each task waits for, by its own dependencies and its groups', unfolded; unknown ones too."""
+        """The tasks that each task waits for, by its own dependencies and its groups', expanded; also unknown ones."""
         around = [self.groups_around(task) for task in self.tasks]
         members: dict[str, list[str]] = {name: [] for name in self.task_groups}
         for task, names in zip(self.tasks, around, strict=True):
@@ -231,7 +231,7 @@ class Pipeline(DagSettings):
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Operator(Placed):
-    """An operator or a notifier of defaults.yaml, or what an environment changes of one: "" is no other class."""
+    """An operator or a notifier of defaults.yaml, or what an environment changes of one: "" means the same class."""
 
     class_path: str = ""
     connection_argument: str | None = None
@@ -246,7 +246,7 @@ class Operator(Placed):
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Command(Placed):
-    """A command template: a text for the shell, or words that no shell reads."""
+    """A command template: a text for the shell, or words that run without one."""
 
     module: str
     shell: str | None = None

@@ -1,4 +1,4 @@
-"""`new`: a pipeline file that passes the check, to start from; one that runs a job; or a job itself."""
+"""`new`: a new pipeline that passes the check, one that runs a given job, or a new job."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def new(project: Project, dag_id: str, folder: str, schedule: str | None = None,
 
 
 def place(project: Project, dag_id: str, folder: str) -> Path:
-    """Where a new pipeline of that name belongs; raises CommandError when there can be none."""
+    """Where a new pipeline of that name belongs; raises CommandError if there can be none."""
     pattern = schema_of("pipeline")["properties"]["dag_id"]["pattern"]
     if dag_id.endswith(".yaml"):
         raise CommandError(f"{dag_id!r}: write the dag_id alone, without .yaml")
@@ -59,7 +59,7 @@ def place(project: Project, dag_id: str, folder: str) -> Path:
     if pipelines.resolve() not in path.resolve().parents:
         raise CommandError(f"--folder {folder}: it is outside of {pipelines}")
     if path.parent == pipelines / "environments":
-        raise CommandError(f"--folder {folder}: there are environments in it, and no pipelines")
+        raise CommandError(f"--folder {folder}: it is for environments, not for pipelines")
     if any(part.startswith(".") for part in path.relative_to(pipelines).parts):
         raise CommandError(f"--folder {folder}: hidden folders are not read")
     return path
@@ -84,7 +84,7 @@ def new_job(project: Project, name: str) -> Path:
 def _jobs(project: Project) -> str:
     """The folder in which each job is a file of its own, of the first command that has one."""
     if project.defaults_file.problems:
-        raise CommandError(f"where jobs lie says defaults.yaml: {project.defaults_file.problems[0]}")
+        raise CommandError(f"defaults.yaml defines where jobs are: {project.defaults_file.problems[0]}")
     ending = f".{JOB}"
     modules = [command.module for command in project.defaults.commands.values()]
     packages = [module.removesuffix(ending) for module in modules if module.endswith(ending)]
@@ -94,7 +94,7 @@ def _jobs(project: Project) -> str:
 
 
 def write(path: Path, text: str) -> Path:
-    """Write a file that is not there yet, and return its path; raises CommandError."""
+    """Write a new file and return its path; raises CommandError."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("x", encoding="utf-8") as file:

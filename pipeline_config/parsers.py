@@ -1,4 +1,4 @@
-"""Asks the jobs' own argument parsers (see job_contract.py): their options, and what they say of a command line."""
+"""Uses the jobs' own argument parsers (see job_contract.py): their options, and what they say about a command line."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ def job_parser(module: str) -> argparse.ArgumentParser | str:
     except SystemExit:
         return f'{path} ends the process when it is imported: is `if __name__ == "__main__":` missing?'
     except BaseException as error:  # noqa: BLE001 (a job may be broken in any way; the person reads how)
-        return f"{path} cannot be asked for its options: {in_words(error, at_place=True)}"
+        return f"{path} cannot return its options: {in_words(error, at_place=True)}"
     return parser
 
 
 def _main_of(module: str) -> str:
-    """A package's program is its __main__; a module has none."""
+    """A package's program is its __main__; a module is its own."""
     try:
         return f"{module}.__main__" if importlib.util.find_spec(f"{module}.__main__") else module
     except ModuleNotFoundError:
@@ -55,13 +55,13 @@ def _main_of(module: str) -> str:
 
 @contextmanager
 def _in_silence() -> Iterator[None]:
-    """What a job prints when it is imported, its usage for one, is no answer of the check."""
+    """Suppress what a job prints when it is imported, such as its usage."""
     with io.StringIO() as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
         yield
 
 
 def modes(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
-    """The parsers of a job's modes (`jobs.producer batch …`) by name; empty when it has none."""
+    """The parsers of a job's modes (`jobs.producer batch …`) by name; empty if it has none."""
     for action in parser._actions:  # argparse has no public way to list them
         if isinstance(action, argparse._SubParsersAction):
             return dict(action.choices)
@@ -101,7 +101,7 @@ def options(parser: argparse.ArgumentParser) -> list[str]:
 
 
 def parse(parser: argparse.ArgumentParser, words: list[str], unknown: Collection[str] = ()) -> None:
-    """Parse without the process ending; raises RefusedError with argparse's words, or with what a `type=` raised.
+    """Parse without the process ending; raises RefusedError with argparse's message, or with what a `type=` raised.
 
     The options `unknown` are given, and their values are not looked at.
     """
@@ -124,7 +124,7 @@ def parse(parser: argparse.ArgumentParser, words: list[str], unknown: Collection
 
 @contextmanager
 def _taking_anything(parser: argparse.ArgumentParser, options: set[str]) -> Iterator[None]:
-    """While it lasts, these options of a parser and its modes take any value."""
+    """In this context, these options of a parser and its modes accept any value."""
     every = [action for one in (parser, *modes(parser).values()) for action in one._actions]
     changed = [action for action in every if options.intersection(action.option_strings)]
     before = [(action.type, action.choices) for action in changed]
@@ -138,7 +138,7 @@ def _taking_anything(parser: argparse.ArgumentParser, options: set[str]) -> Iter
 
 
 def refusal(parser: argparse.ArgumentParser, option: str, text: str) -> str:
-    """What an option of a parser says of a value, by itself; "" when it takes it."""
+    """Why an option of a parser refuses a value; "" if it accepts it."""
     action = next(action for action in parser._actions if f"--{option}" in action.option_strings)
     kind = action.type if callable(action.type) else str
     try:
@@ -154,7 +154,7 @@ def refusal(parser: argparse.ArgumentParser, option: str, text: str) -> str:
 
 
 def values(parser: argparse.ArgumentParser, option: str) -> dict[str, Any]:
-    """What an option takes, as a JSON Schema: `type`, with `format`, `enum` or limits. Found by asking its `type=`."""
+    """An option's values as a JSON Schema: `type`, with `format`, `enum` or limits, found by calling its `type=`."""
 
     def takes(value: float | str) -> bool:
         return not refusal(parser, option, str(value))
@@ -171,7 +171,7 @@ def values(parser: argparse.ArgumentParser, option: str) -> dict[str, Any]:
 
 
 def _lowest(takes: Callable[[float], bool]) -> dict[str, Any]:
-    """The lower limit of an option that takes 1."""
+    """The lower limit of an option that accepts 1."""
     if takes(-1):
         return {}
     if takes(0):
@@ -180,7 +180,7 @@ def _lowest(takes: Callable[[float], bool]) -> dict[str, Any]:
 
 
 def _highest(takes: Callable[[float], bool], *, whole: bool) -> dict[str, Any]:
-    """The upper limit of an option that takes 1, when it is a whole number."""
+    """The upper limit of an option that accepts 1, if it is an integer."""
     taken, refused = 1, _MANY
     if takes(refused):
         return {}

@@ -1,6 +1,6 @@
-"""`plan`: what the working tree changes against a git revision, in words, one line a change.
+"""`plan`: what the working tree changes against a git revision, in words, one line per change.
 
-Both sides are compiled first, so that a change of defaults.yaml or of an environment stands at each DAG that it really
+Both sides are compiled first, so a change of defaults.yaml or of an environment is shown at each DAG that it really
 changes. Today's compiler reads the old files too.
 """
 
@@ -27,7 +27,7 @@ NOTHING, PROBLEM, CHANGES = 0, 1, 2
 
 
 def run(root: Path, against: str, environment: str | None) -> int:
-    """Print the changes, or one line. The exit code is 0: nothing changes, 2: something does, 1: nobody can say."""
+    """Print the changes, or one line. The exit code is 0: nothing changes, 2: something does, 1: unknown."""
     try:
         with_airflow = against == running_airflow.NAME
         lines = _against_airflow(root, environment) if with_airflow else plan(root, against, environment)
@@ -57,7 +57,7 @@ def plan(root: Path, against: str, environment: str | None = None) -> list[str]:
 
 
 def _against_airflow(root: Path, environment: str | None) -> list[str]:
-    """What is changed by bringing a running Airflow up to the files; raises CommandError."""
+    """What updating a running Airflow to the files would change; raises CommandError."""
     new = _right(root)
     here = new.environment(environment or active_environment())
     return list(running_airflow.lines(new, here, running_airflow.client()))

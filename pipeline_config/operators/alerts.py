@@ -1,4 +1,4 @@
-"""Who is told of a task that failed and of a run that is late."""
+"""Alerts for failed tasks and late runs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def on_failure(context: Context, notifiers: Sequence[dict[str, Any]]) -> None:
 
 
 def deadline_missed(context: dict[str, Any], notifiers: Sequence[dict[str, Any]]) -> None:
-    """A line in the log for a run that is not done by its deadline; then each notifier is called.
+    """A line in the log for a run that has missed its deadline; then each notifier is called.
 
     `context` has `deadline` and `dag_run` as mappings, which is all that Airflow gives; `run_id` is added.
     """
@@ -33,7 +33,7 @@ def deadline_missed(context: dict[str, Any], notifiers: Sequence[dict[str, Any]]
 
 
 def notify(context: Context | dict[str, Any], notifiers: Sequence[dict[str, Any]]) -> None:
-    """Call each notifier (`class`, `arguments`); one that fails is logged and does not keep the others from it."""
+    """Call each notifier (`class`, `arguments`); a failing one is logged and does not stop the others."""
     for notifier in notifiers:
         try:
             module, _, name = notifier["class"].rpartition(".")

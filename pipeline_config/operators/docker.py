@@ -1,4 +1,4 @@
-"""Runs a container without privileges, which ends with its worker."""
+"""Runs an unprivileged container that ends with its worker."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ UNPRIVILEGED: dict[str, Any] = {
 
 
 class _Lasting(HTTPAdapter):  # type: ignore[misc, unused-ignore]
-    """Connections that may be silent for hours, and end when the other host is gone."""
+    """Connections that may be silent for hours, but end when the other host is gone."""
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         """As requests makes it, with KEEPALIVE."""
@@ -63,7 +63,7 @@ class _Lasting(HTTPAdapter):  # type: ignore[misc, unused-ignore]
 
 
 class Engine(APIClient):  # type: ignore[misc]  # docker-py has no types
-    """A Docker engine whose containers have no privilege and end with their worker; DockerOperator has no arguments.
+    """An engine whose containers are unprivileged and end with their worker, for which DockerOperator has no arguments.
 
     The worker holds the container's stdin. When it is gone, the engine ends stdin, the job stops as ENDS_WITH_STDIN
     tells it, and the engine removes the container. An engine that answers no question any more ends the wait for one.
@@ -76,12 +76,12 @@ class Engine(APIClient):  # type: ignore[misc]  # docker-py has no types
             self.mount(scheme, _Lasting())
 
     def create_host_config(self, *args: Any, auto_remove: bool, **kwargs: Any) -> dict[str, Any]:  # noqa: ARG002
-        """As docker-py makes it, and UNPRIVILEGED; the engine removes what has ended."""
+        """Like docker-py's, plus UNPRIVILEGED; the engine removes containers that have ended."""
         config: dict[str, Any] = super().create_host_config(*args, auto_remove=True, **kwargs, **UNPRIVILEGED)
         return config
 
     def create_container(self, *args: Any, environment: dict[str, str], **kwargs: Any) -> dict[str, str]:
-        """As docker-py makes it, with a stdin that ends with its first client, and a job that is told so."""
+        """Like docker-py's, with a stdin that ends with its first client, which the job watches."""
         told = {**environment, ENDS_WITH_STDIN: "true"}
         container: dict[str, str] = super().create_container(*args, environment=told, stdin_open=True, **kwargs)
         return container
@@ -92,7 +92,7 @@ class Engine(APIClient):  # type: ignore[misc]  # docker-py has no types
         return self._output
 
     def start(self, container: str) -> None:
-        """Take hold of its stdin and of its end, before it can be gone, and start it."""
+        """Attach to its stdin and wait for its end before it can be gone, and start it."""
         self._stdin = self.attach_socket(container, {"stdin": 1, "stream": 1})
         until = {"condition": "next-exit"}
         self._end = self._post(self._url("/containers/{0}/wait", container), params=until, stream=True)
@@ -101,7 +101,7 @@ class Engine(APIClient):  # type: ignore[misc]  # docker-py has no types
         threading.Thread(target=self._watch, daemon=True).start()
 
     def wait(self, container: str) -> dict[str, Any]:  # noqa: ARG002
-        """How it ended: StatusCode; AirflowFailException where retries would not help, DockerException: unknown."""
+        """How it ended: StatusCode; AirflowFailException if retries would not help, DockerException if unknown."""
         try:
             result: dict[str, Any] = self._result(self._end, True)
         except (RequestException, ValueError) as error:
@@ -126,7 +126,7 @@ class Engine(APIClient):  # type: ignore[misc]  # docker-py has no types
 
 
 def _installation() -> str:
-    """What tells this Airflow from others that use the same engine: its address, and its host where that is local."""
+    """What distinguishes this Airflow from others on the same engine: its address, and its host if that is local."""
     url = conf.get("api", "base_url", fallback="")
     is_local = urlsplit(url).hostname in {None, "localhost", "127.0.0.1", "::1"}
     return f"{platform.node()} {url}" if is_local else url
@@ -153,7 +153,7 @@ class DockerOperator(RenderingNamesVariables, AirflowDockerOperator):
 
     @cached_property
     def cli(self) -> Engine:
-        """The engine that the connection names, by TLS where it names certificates."""
+        """The engine that the connection names, through TLS if it names certificates."""
         connection = BaseHook.get_connection(self.engine_conn_id)
         extra = connection.extra_dejson
         self.docker_url = engine_url(connection.host, connection.port, extra)
@@ -161,7 +161,7 @@ class DockerOperator(RenderingNamesVariables, AirflowDockerOperator):
 
     @missing_connections_fail()
     def execute(self, context: Context) -> Any:
-        """Run the container to its end; red when it ends with anything but 0.
+        """Run the container to its end; fails unless the exit code is 0.
 
         One that is left of an earlier try, by a worker that the engine has not yet missed, is ended first.
         """
@@ -184,7 +184,7 @@ class DockerOperator(RenderingNamesVariables, AirflowDockerOperator):
             self.on_kill()
 
     def on_kill(self) -> None:
-        """Stop and remove the container, also of a task that was killed or marked; one that stays is only said."""
+        """Stop and remove the container, also of a task that was killed or marked; failures are only logged."""
         try:
             self._remove_container()
         except ENGINE_ERRORS as error:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class LocalProcessOperator(RenderingNamesVariables):
-    """Runs what a DockerOperator would run in a container as a process of this machine, where there is no engine.
+    """Runs what a DockerOperator would run in a container as a local process, where there is no engine.
 
     `program` is what the image's entrypoint is; `command` the words after it. `engine_conn_id` is not used.
     """
@@ -37,7 +37,7 @@ class LocalProcessOperator(RenderingNamesVariables):
         self._process: subprocess.Popen[str] | None = None
 
     def execute(self, context: Context) -> None:  # noqa: ARG002 (Airflow's signature)
-        """Run the process to its end, which comes with this one's, too; red when it ends with anything but 0."""
+        """Run the process to its end, which this one's death causes too; fails unless the exit code is 0."""
         pipe = subprocess.PIPE
         told = {**os.environ, ENDS_WITH_STDIN: "true"}
         # No `with`: on a time-out it would wait for the process before `on_kill` can end that.
@@ -64,7 +64,7 @@ class LocalProcessOperator(RenderingNamesVariables):
             raise AirflowException(f"the process ended with exit code {exit_code}; its last lines are above")
 
     def _project(self) -> Path:
-        """Where the file of the DAG is that Airflow parsed, and beside it or above the jobs."""
+        """The folder of the file that Airflow parsed, or the nearest above it, that has the jobs."""
         dag = self.get_dag()
         return root_of(Path(dag.fileloc).parent if dag else Path())
 

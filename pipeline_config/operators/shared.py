@@ -28,7 +28,7 @@ def missing_connections_fail() -> Iterator[None]:
 
 
 class RenderingNamesVariables(BaseOperator):
-    """A missing Airflow variable is one line that says which, and what to do."""
+    """Reports a missing Airflow variable in one line, with its name and what to do."""
 
     @missing_connections_fail()
     def render_template_fields(self, context: Context, jinja_env: jinja2.Environment | None = None) -> None:
@@ -47,6 +47,6 @@ class RenderingNamesVariables(BaseOperator):
 
 
 def fail_for_good(exit_code: int) -> None:
-    """AirflowFailException, which uses up no retries, when the job says that another try would end like this one."""
+    """AirflowFailException, which skips retries, if the job's exit code says that none would help."""
     if exit_code in {USAGE, NON_RETRYABLE}:
         raise AirflowFailException(f"exit code {exit_code}: no retry would fix it; see the reason above")

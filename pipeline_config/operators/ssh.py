@@ -33,7 +33,7 @@ class SSHOperator(RenderingNamesVariables, AirflowSSHOperator):
 
     @missing_connections_fail()
     def execute(self, context: Context | None = None) -> bytes | str:
-        """Run the command; red when it ends with anything but 0."""
+        """Run the command; fails unless the exit code is 0."""
         _refuse_what_cannot_travel(self.command or "")
         environment = dict(self.environment or {})
         for name in self.job_connections:
@@ -43,7 +43,7 @@ class SSHOperator(RenderingNamesVariables, AirflowSSHOperator):
         return result
 
     def raise_for_status(self, exit_status: int, stderr: bytes, context: Context | None = None) -> None:
-        """Red for anything but 0, without retries where they would not help."""
+        """Fail for anything but 0, without retries if they would not help."""
         fail_for_good(exit_status)
         super().raise_for_status(exit_status, stderr, context)
 
@@ -73,7 +73,7 @@ class SSHOperator(RenderingNamesVariables, AirflowSSHOperator):
 
 
 def _refuse_what_cannot_travel(command: str) -> None:
-    """The server's shell takes its command as one argument: of limited length, and without NUL."""
+    """The server's shell gets its command as one argument: of limited length, and without NUL."""
     if "\0" in command:
         raise AirflowFailException("error: a value contains a NUL character, which no command can; check the params")
     if len(command.encode()) > LONGEST_COMMAND:
@@ -81,7 +81,7 @@ def _refuse_what_cannot_travel(command: str) -> None:
 
 
 def connection_environment(connection: Connection) -> dict[str, str]:
-    """A connection as environment variables; fields that it has not are left out."""
+    """A connection as environment variables; missing fields are left out."""
     known = CONNECTION_TYPES[connection.conn_type or ""]
     values = {name: getattr(connection, field) for name, field in known.environment.items()}
     values |= {name: connection.extra_dejson.get(key) for name, key in known.extra.items()}

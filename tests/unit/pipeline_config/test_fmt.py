@@ -172,7 +172,7 @@ def test_fmt_writes_what_has_another_form_and_leaves_what_cannot_be_read(
         "dag_id: x  # ...\n...\n": "2:1: cannot be formatted: ... is neither a key, a value nor a comment",
         "# all\n{dag_id: x}\n": "2:1: cannot be formatted: the whole file is one mapping in braces",
         "params: &p {}\ndag_id: x\ntask_groups: *p\ndeadline: *p\n": (
-            "3:14: cannot be formatted: in their order, this alias may stand before its anchor"
+            "3:14: cannot be formatted: in order, this alias may precede its anchor"
         ),
     }.items(),
 )

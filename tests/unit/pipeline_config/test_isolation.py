@@ -283,7 +283,7 @@ def test_the_memory_lies_where_it_is_wanted(
         ("import argparse; argparse.ArgumentParser().parse_args(['--x'])", "ends the process when it is imported"),
         (
             "class Stop(BaseException): pass\nraise Stop('now')",
-            "cannot be asked for its options: broken_job.py:2: Stop: now",
+            "cannot return its options: broken_job.py:2: Stop: now",
         ),
         ("print('usage: me')\n1 / 0", "broken_job.py:2: ZeroDivisionError: division by zero"),
     ],

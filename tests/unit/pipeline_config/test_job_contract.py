@@ -45,5 +45,5 @@ def test_what_cannot_be_read_of_it_is_said_of_the_job(
     monkeypatch.syspath_prepend(tmp_path)
     found = job_parser(name)
     assert isinstance(found, str)
-    assert found.startswith(f"{name} cannot be asked for its options: ")
+    assert found.startswith(f"{name} cannot return its options: ")
     assert f"flow: {says}" in found

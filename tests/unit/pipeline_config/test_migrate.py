@@ -268,8 +268,8 @@ def test_what_has_no_form_here_is_said_at_its_place(root: Path, capsys: pytest.C
         "factory.yml:6:3: warning: concurrency has no equivalent here",
         "factory.yml:13:7: warning: task 'code': a function is named by its import path, code.run",
         "factory.yml:14:7: warning: task 'code': the value of op_kwargs is built by code",
-        "factory.yml:17:7: warning: task 'flow': a function that is given other tasks' results is not converted, "
-        "an EmptyOperator stands for it",
+        "factory.yml:17:7: warning: task 'flow': a function that is given other tasks' results is not converted; "
+        "an EmptyOperator takes its place",
     ]
     assert "pipelines/moved/left.yaml:5:15: connection elsewhere is not in pipelines/catalog.yaml" in "\n".join(said)
     left = load_project(root).pipeline("left").place.document.data

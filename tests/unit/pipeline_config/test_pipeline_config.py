@@ -173,7 +173,7 @@ def test_aliases_that_unfold_without_end_are_refused(tmp_path: Path) -> None:
         (["check", "jobs"], "jobs: the check reads pipelines/**/*.yaml"),
         (["check", "README.md"], "README.md: the check reads pipelines/**/*.yaml"),
         (["new", "catalog"], "catalog.yaml: already exists"),
-        (["new", "production", "--folder", "environments"], "--folder environments: there are environments in it"),
+        (["new", "production", "--folder", "environments"], "--folder environments: it is for environments"),
         (["new", "x", "--folder", "../../elsewhere"], "--folder ../../elsewhere: it is outside of "),
         (["new", "x", "--folder", "catalog.yaml"], "catalog.yaml: already exists"),
         (["new", "x", "--folder", ".hidden"], "--folder .hidden: hidden folders are not read"),
