@@ -263,9 +263,8 @@ def test_a_project_below_the_repositorys_top(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "pipelines", below / "pipelines")
     git(tmp_path, "init", "--quiet")
     commit(tmp_path)
-    edit(below, BATCH, "job: batch", "job: realtime")
-    line = "~ tripclick_producer_batch: task producer_server0_batch: command"
-    assert plan(below, "HEAD", "local") == [f'{line} "batch" → "realtime"']
+    edit(below, BATCH, "tags: [tripclick, ingestion]", "tags: [tripclick]")
+    assert plan(below, "HEAD", "local") == ["- tripclick_producer_batch: tag ingestion"]
 
 
 def test_a_revision_without_pipelines_makes_all_of_them_new(root: Path) -> None:
