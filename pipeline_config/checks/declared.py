@@ -63,7 +63,7 @@ def rendered(context: Context) -> Iterator[Problem]:
     for place, text, own in task_templates(context):
         if own and not any(templates.what_is_wrong(text)):
             try:
-                example(context, text)
+                example(context, text, templates.value if "conf" in place.path else templates.render)
             except UnknownError:
                 continue
             except RenderError as error:
