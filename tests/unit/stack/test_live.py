@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+import signal
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
+from stack import live
 from stack.airflow_api import AirflowApi, Task
 from stack.demo import PRODUCER, Memory, Wanted
 from stack.errors import StackError
@@ -77,3 +80,30 @@ def test_live_says_why_a_run_has_failed_and_ends_the_others(stack: Stack) -> Non
         chain.keep_running(NOW)
     chain.end()
     assert airflow.ended == [PRODUCER, "tripclick_streaming_curated"]
+
+
+def test_ctrl_c_ends_what_runs_and_is_no_error(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def press(_: float) -> None:
+        raise KeyboardInterrupt
+
+    Memory.begin(stack, Wanted(1, 0.02, story=False), dt.datetime.now(dt.UTC))
+    airflow = Runs()
+    started = SimpleNamespace(**vars(stack), up=lambda: None, airflow_api=lambda: airflow)
+    monkeypatch.setattr(live, "Stack", lambda: started)
+    monkeypatch.setattr(live, "wait_for_dags", lambda _: None)
+    monkeypatch.setattr("time.sleep", press)
+    ignored: list[Any] = []
+    monkeypatch.setattr("signal.signal", lambda *what: ignored.append(what))
+    live.live()
+    assert airflow.ended == [dag_id for dag_id, _ in airflow.begun]
+    assert len(airflow.ended) == 3
+    assert ignored == [(signal.SIGINT, signal.SIG_IGN)], "a second one would leave runs behind"
+    assert capsys.readouterr().out.endswith("`make live` goes on where they stopped.\n")
+
+
+def test_live_needs_a_demo(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "Stack", lambda: stack)
+    with pytest.raises(StackError, match="run `make demo` first"):
+        live.live()
