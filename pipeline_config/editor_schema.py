@@ -19,9 +19,8 @@ from pipeline_config.connection_types import TAKES
 from pipeline_config.for_job import help_of, jobs_of
 from pipeline_config.model import Pipeline
 from pipeline_config.project import Project
-from pipeline_config.schema import resolved, schema_of
+from pipeline_config.schema import Schema, resolved, schema_of
 
-Schema = dict[str, Any]
 FOLDER = "schemas/generated"
 OURS = Path(__file__).parent
 NOTIFIED = ("on_failure", "on_retry", "on_success", "notify")

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from pipeline_config.errors import CommandError
-from pipeline_config.schema import WORDS, did_you_mean, resolved, schema_of
+from pipeline_config.schema import WORDS, Schema, did_you_mean, resolved, schema_of
 
 FILES = {
     "pipeline": "a pipeline",
@@ -77,7 +77,7 @@ def _in_one_line(example: Any) -> str:
     return text.removesuffix("\n").removesuffix("\n...")
 
 
-def _keys(schema: dict[str, Any], prefix: str, file: str) -> Iterator[tuple[str, dict[str, Any], bool]]:
+def _keys(schema: Schema, prefix: str, file: str) -> Iterator[tuple[str, Schema, bool]]:
     """Every key with its dotted path and whether it is required; `<name>` stands for a name that the user chooses."""
     schema, file = resolved(schema, file)
     for name, inner in schema.get("properties", {}).items():
@@ -90,7 +90,7 @@ def _keys(schema: dict[str, Any], prefix: str, file: str) -> Iterator[tuple[str,
         yield from _keys(schema["items"], prefix, file)
 
 
-def _text(file: str, path: str, schema: dict[str, Any]) -> str:
+def _text(file: str, path: str, schema: Schema) -> str:
     lines = [f"{path}  (in {FILES[file]})", f"  {schema.get('description', '')}", f"  {_kind(schema)}"]
     example = schema.get("examples", [])
     if example:
@@ -99,7 +99,7 @@ def _text(file: str, path: str, schema: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _kind(schema: dict[str, Any]) -> str:
+def _kind(schema: Schema) -> str:
     """The value's type and limits in words."""
     if "enum" in schema:
         return f"one of: {', '.join(map(str, schema['enum']))}"

@@ -11,7 +11,7 @@ from typing import Any
 from pipeline_config import templates
 from pipeline_config.compiler import instances
 from pipeline_config.job_contract import Data, Flow, flow_of
-from pipeline_config.model import Pipeline, Task, Value
+from pipeline_config.model import Pipeline, Task, Value, Values
 from pipeline_config.parsers import job_parser, own_parser
 from pipeline_config.project import Project
 
@@ -65,7 +65,7 @@ def flows(project: Project, pipeline: Pipeline) -> list[TaskFlow]:
     return result
 
 
-def _declared(project: Project, task: Task, params: dict[str, Any]) -> Iterator[Flow]:
+def _declared(project: Project, task: Task, params: Values) -> Iterator[Flow]:
     """What the task's job declares, once for each instance of the task."""
     template = project.defaults.commands.get(task.command or "")
     if template is None:
@@ -95,7 +95,7 @@ def _filled(data: tuple[Data, ...], texts: dict[str, str], parser: argparse.Argu
     return tuple(one._replace(name=_OPTION.sub(value, one.name)) for one in data)
 
 
-def _text(value: Any, variables: dict[str, str], params: dict[str, Any]) -> str:
+def _text(value: Any, variables: dict[str, str], params: Values) -> str:
     """An argument's value, as far as it is known before a run."""
     text = str(value)
     if "{" in text:

@@ -17,7 +17,7 @@ from pipeline_config.flows import fits, flows, variables_of_options
 from pipeline_config.model import Pipeline, Place
 from pipeline_config.project import Project
 from pipeline_config.reader import Document
-from pipeline_config.schema import did_you_mean
+from pipeline_config.schema import Schema, did_you_mean
 
 YESTERDAY = "{{{{ params.{} or (dag_run.run_after - macros.timedelta(days=1)) | ds }}}}"
 
@@ -81,13 +81,13 @@ def _command_of(project: Project, job: str) -> tuple[str, argparse.ArgumentParse
     raise CommandError(f"there is no job {job!r}; {did_you_mean(job, list(known))}")
 
 
-def _arguments(project: Project, parser: argparse.ArgumentParser) -> tuple[dict[str, str], dict[str, Any]]:
+def _arguments(project: Project, parser: argparse.ArgumentParser) -> tuple[dict[str, str], dict[str, Schema]]:
     """The options of the task, and the params that they read.
 
     An option reads a variable when one fits its name. Else it is a param, unless the job has a text for it.
     """
     arguments: dict[str, str] = {}
-    params: dict[str, Any] = {}
+    params: dict[str, Schema] = {}
     for option in parsers.options(parser):
         action = _action(parser, option)
         if action.nargs == 0:
@@ -117,7 +117,7 @@ def _variable(project: Project, option: str) -> str | None:
     return named[0] if len(named) == 1 else None
 
 
-def _default(action: argparse.Action, schema: dict[str, Any]) -> Any:
+def _default(action: argparse.Action, schema: Schema) -> Any:
     """The job's own default; for an option without one, the least value that it accepts."""
     if action.default is None:
         least = {"boolean": False, "string": "", "integer": schema.get("minimum", 0)}

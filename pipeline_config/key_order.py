@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
-from pipeline_config.schema import resolved
+from pipeline_config.schema import Schema, resolved
 
 
 class Keys:
     """The keys of one mapping of a file, or nothing if unknown."""
 
-    def __init__(self, schema: dict[str, Any], file: str) -> None:
+    def __init__(self, schema: Schema, file: str) -> None:
         self.file = file
         self.schemas = list(_branches(schema, file))
         self.order = list(dict.fromkeys(key for one, _ in self.schemas for key in one.get("properties", {})))
@@ -30,7 +29,7 @@ class Keys:
         return Keys({}, self.file)
 
 
-def _branches(schema: dict[str, Any], file: str) -> Iterator[tuple[dict[str, Any], str]]:
+def _branches(schema: Schema, file: str) -> Iterator[tuple[Schema, str]]:
     """A schema and its alternatives, each with the file that contains it."""
     schema, file = resolved(schema, file)
     yield schema, file

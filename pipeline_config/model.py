@@ -10,14 +10,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import PurePosixPath
-from typing import Any, Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar
 
 from pipeline_config.problem import Problem
 from pipeline_config.reader import Document, KeyPath
 
+if TYPE_CHECKING:
+    from pipeline_config.schema import Schema
+
 Value: TypeAlias = "str | int | float | bool | list[Value] | dict[str, Value] | None"
 Values: TypeAlias = Mapping[str, Value]
-Schema: TypeAlias = Mapping[str, Any]  # a JSON Schema
 JOB = "{job}"  # in a command template
 
 

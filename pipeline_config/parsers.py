@@ -16,6 +16,7 @@ from typing import Any
 from pipeline_config.guard import in_words
 from pipeline_config.job_contract import flow_of
 from pipeline_config.model import JOB
+from pipeline_config.schema import Schema
 
 _HAS_PARSER = re.compile(r"^def parser\(", re.MULTILINE)
 _MANY = 10**9  # an option that takes so much has no upper limit
@@ -153,7 +154,7 @@ def refusal(parser: argparse.ArgumentParser, option: str, text: str) -> str:
     )
 
 
-def values(parser: argparse.ArgumentParser, option: str) -> dict[str, Any]:
+def values(parser: argparse.ArgumentParser, option: str) -> Schema:
     """An option's values as a JSON Schema: `type`, with `format`, `enum` or limits, found by calling its `type=`."""
 
     def takes(value: float | str) -> bool:
@@ -170,7 +171,7 @@ def values(parser: argparse.ArgumentParser, option: str) -> dict[str, Any]:
     return {"type": "integer" if whole else "number", **_lowest(takes), **_highest(takes, whole=whole)}
 
 
-def _lowest(takes: Callable[[float], bool]) -> dict[str, Any]:
+def _lowest(takes: Callable[[float], bool]) -> Schema:
     """The lower limit of an option that accepts 1."""
     if takes(-1):
         return {}
@@ -179,7 +180,7 @@ def _lowest(takes: Callable[[float], bool]) -> dict[str, Any]:
     return {"exclusiveMinimum": 0} if takes(0.001) else {"minimum": 1}
 
 
-def _highest(takes: Callable[[float], bool], *, whole: bool) -> dict[str, Any]:
+def _highest(takes: Callable[[float], bool], *, whole: bool) -> Schema:
     """The upper limit of an option that accepts 1, if it is an integer."""
     taken, refused = 1, _MANY
     if takes(refused):

@@ -14,9 +14,9 @@ from pipeline_config import templates
 from pipeline_config.airflow_import import variables
 from pipeline_config.compiler import MARKER, compile_pipeline
 from pipeline_config.errors import CommandError, RenderError, UnknownError
-from pipeline_config.model import Environment, Schema
+from pipeline_config.model import Environment, Value, Values
 from pipeline_config.project import Project
-from pipeline_config.schema import did_you_mean, refusals
+from pipeline_config.schema import Schema, did_you_mean, refusals
 
 MASK = "***"
 SECRET = re.compile(r"passw|secret|token|private|api_?key|access_?key", re.IGNORECASE)
@@ -45,7 +45,7 @@ def render(project: Project, dag_id: str, environment: Environment, given: dict[
     return "\n\n".join(parts)
 
 
-def _params(dag_id: str, schemas: Mapping[str, Schema], given: dict[str, str]) -> dict[str, Any]:
+def _params(dag_id: str, schemas: Mapping[str, Schema], given: dict[str, str]) -> dict[str, Value]:
     """Every param: its default, or what was given, read as its type wants it."""
     params = {name: schema["default"] for name, schema in schemas.items()}
     for name, text in given.items():
@@ -67,7 +67,7 @@ def _as_json(text: str) -> list[Any]:
 
 
 def _rendered(
-    value: Any, variables: dict[str, str], params: dict[str, Any], fill: Callable[..., Any] = templates.render
+    value: Any, variables: dict[str, str], params: Values, fill: Callable[..., Any] = templates.render
 ) -> Any:
     """Every text of `value` rendered."""
     if isinstance(value, str):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from referencing import Registry, Resource
 
@@ -15,6 +15,7 @@ from pipeline_config.json_schema import jsonschema
 from pipeline_config.problem import Problem
 from pipeline_config.reader import Document, KeyPath
 
+Schema: TypeAlias = dict[str, Any]  # as JSON has it
 SCHEMAS = Path(__file__).parent / "schemas"
 MAX_LISTED = 25  # names in a hint; a longer list helps nobody
 WORDS = {
@@ -40,9 +41,9 @@ ELSEWHERE = {
 
 
 @cache
-def schema_of(name: str) -> dict[str, Any]:
+def schema_of(name: str) -> Schema:
     """`<name>.schema.json`, to be read only: cached."""
-    schema: dict[str, Any] = json.loads((SCHEMAS / f"{name}.schema.json").read_text(encoding="utf-8"))
+    schema: Schema = json.loads((SCHEMAS / f"{name}.schema.json").read_text(encoding="utf-8"))
     return schema
 
 
@@ -58,7 +59,7 @@ def _retrieve(uri: str) -> Resource[Any]:
     return Resource.from_contents(schema_of(uri.removesuffix(".schema.json")))
 
 
-def resolved(schema: dict[str, Any], file: str) -> tuple[dict[str, Any], str]:
+def resolved(schema: Schema, file: str) -> tuple[Schema, str]:
     """What `$ref` in a schema of `file` stands for, and the file that it is in; any other schema as it is."""
     while reference := schema.get("$ref"):
         name, _, pointer = reference.partition("#/")
@@ -90,7 +91,7 @@ def _of_dag_factory(data: Any) -> str | None:
     return next((key for key, value in data.items() if isinstance(value, dict) and "tasks" in value), None)
 
 
-def refusals(param: Mapping[str, Any], value: Any) -> list[str]:
+def refusals(param: Schema, value: Any) -> list[str]:
     """Why a param (a JSON Schema, as Airflow reads it) refuses a value."""
     validator = jsonschema.Draft202012Validator
     checker = jsonschema.FormatChecker()  # knows more formats than a draft's own, `time` for one; Airflow asks it
@@ -159,7 +160,7 @@ def _absent_or_present(document: Document, error: jsonschema.ValidationError, pa
         )
         return f"{str(path[-1])!r} does not belong to this operator", hint
     key = error.message.split("'")[1]
-    described: dict[str, Any] = error.schema.get("properties", {}).get(key, {})  # type: ignore[union-attr]
+    described: Schema = error.schema.get("properties", {}).get(key, {})  # type: ignore[union-attr]
     return f"key {key!r} is missing", _example(described) or described.get("description", "")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator, Sized
+from collections.abc import Iterator, Mapping, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -16,6 +16,7 @@ from jinja2.sandbox import SandboxedEnvironment
 
 from pipeline_config import stand_ins
 from pipeline_config.errors import RenderError, UnknownError
+from pipeline_config.model import Values
 from pipeline_config.schema import did_you_mean
 
 if TYPE_CHECKING:
@@ -400,7 +401,7 @@ def expression(text: str) -> str | None:
     return "".join(word for *_, word in tokens[1:-1]).strip() if ends and kinds.count("variable_end") == 1 else None
 
 
-def value(text: str, variables: dict[str, str], params: dict[str, Any], *, shown: bool = False) -> Any:
+def value(text: str, variables: Mapping[str, str], params: Values, *, shown: bool = False) -> Any:
     """What a run would make of `text` in a conf: of one expression what it is, of every other text text.
 
     Raises what `render` raises.
@@ -417,7 +418,7 @@ def value(text: str, variables: dict[str, str], params: dict[str, Any], *, shown
         return found if isinstance(found, str | int | float | list | dict | None) else str(found)
 
 
-def render(text: str, variables: dict[str, str], params: dict[str, Any], *, shown: bool = False) -> str:
+def render(text: str, variables: Mapping[str, str], params: Values, *, shown: bool = False) -> str:
     """`text` as a run would render it, with these variables and params; the run itself is a stand-in of one day.
 
     Raises UnknownError when it holds what only a run knows, unless `shown` prints that by its name; RenderError when it

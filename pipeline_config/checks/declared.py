@@ -13,9 +13,9 @@ from pipeline_config.checks.commands import example
 from pipeline_config.checks.context import Context, texts
 from pipeline_config.connection_types import FOR_JOBS, is_remote_shell
 from pipeline_config.errors import RenderError, UnknownError
-from pipeline_config.model import Place, Schema, Task
+from pipeline_config.model import Place, Task
 from pipeline_config.problem import Problem
-from pipeline_config.schema import did_you_mean, refusals
+from pipeline_config.schema import Schema, did_you_mean, refusals
 
 DECLARED = {"variables": "variable", "connections": "connection", "params": "param"}
 

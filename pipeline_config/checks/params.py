@@ -11,9 +11,9 @@ import jinja2
 from pipeline_config import parsers, templates
 from pipeline_config.checks.context import Context
 from pipeline_config.checks.operators import TIME_LIMIT, time_limits
-from pipeline_config.model import Schema, Task, Values
+from pipeline_config.model import Task, Values
 from pipeline_config.problem import Problem
-from pipeline_config.schema import refusals
+from pipeline_config.schema import Schema, refusals
 
 _PARAM = re.compile(r"\{\{\s*params\.(\w+)\s*\}\}")
 RUN_TIME = "run-minutes"  # the option of a job that ends by itself
