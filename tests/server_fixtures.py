@@ -30,7 +30,7 @@ def stack_home(tmp_path_factory: pytest.TempPathFactory) -> Home:
 @pytest.fixture(scope="session")
 def kafka_server(stack_home: Home) -> Iterator[KafkaBroker]:
     """A running broker; no topic."""
-    yield from _running(KafkaBroker(stack_home))
+    yield from running(KafkaBroker(stack_home))
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def kafka(kafka_server: KafkaBroker) -> str:
 @pytest.fixture(scope="session")
 def postgres_server(stack_home: Home) -> Iterator[PostgreSql]:
     """A running PostgreSQL with an empty database."""
-    yield from _running(PostgreSql(stack_home))
+    yield from running(PostgreSql(stack_home))
 
 
 @pytest.fixture(scope="session")
@@ -65,7 +65,7 @@ def postgres(postgres_server: PostgreSql) -> dict[str, str]:
 @pytest.fixture(scope="session")
 def s3(stack_home: Home) -> Iterator[S3Service]:
     """A running S3 service with the bucket `lake`."""
-    yield from _running(S3Service(stack_home))
+    yield from running(S3Service(stack_home))
 
 
 @pytest.fixture(scope="session")
@@ -88,7 +88,8 @@ def spark_submit() -> SparkSubmit:
     return submit
 
 
-def _running(server: ServerT) -> Iterator[ServerT]:
+def running(server: ServerT) -> Iterator[ServerT]:
+    """The server while it runs, for a fixture to yield from."""
     try:
         server.start()
         yield server

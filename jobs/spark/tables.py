@@ -80,7 +80,6 @@ ARCHIVE_COLUMNS: Final = {
     "headers": "array<struct<key: string, value: binary>>",
     "archive_date": "date",  # of kafka_ts, UTC
 }
-ARCHIVE_SCHEMA: Final = _schema(ARCHIVE_COLUMNS)
 
 
 def table_path(root: str, table: str) -> str:

@@ -39,6 +39,7 @@ from tests.certificates import make_certificates
 from tests.kafka_runs import command, lines_of
 from tests.programs import program
 from tests.secret_search import Samples, Secrets, files_below
+from tests.server_fixtures import running
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -219,12 +220,7 @@ def _collected() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureBroker]:
     """A running one."""
-    broker = SecureBroker(Home(tmp_path_factory.mktemp("secure"), any_port=True))
-    try:
-        broker.start()
-        yield broker
-    finally:
-        broker.stop()
+    yield from running(SecureBroker(Home(tmp_path_factory.mktemp("secure"), any_port=True)))
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ from stack.settings import HOST
 from stack.sshd import SshServer, user_name
 from tests.airflow_process import AirflowProcess
 from tests.programs import program
+from tests.server_fixtures import running
 
 pytestmark = pytest.mark.integration
 
@@ -23,12 +24,7 @@ RUN = program("runs_by_ssh")
 @pytest.fixture(scope="module")
 def ssh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshServer]:
     """A running SSH server that the test gives another key."""
-    server = SshServer(Home(tmp_path_factory.mktemp("ssh"), any_port=True))
-    try:
-        server.start()
-        yield server
-    finally:
-        server.stop()
+    yield from running(SshServer(Home(tmp_path_factory.mktemp("ssh"), any_port=True)))
 
 
 Execute = Callable[..., str]

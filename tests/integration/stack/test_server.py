@@ -19,6 +19,7 @@ from stack.kafka_broker import KafkaBroker
 from stack.postgresql import SUPERUSER, PostgreSql
 from stack.process import read_process
 from stack.sshd import SshServer
+from tests.server_fixtures import running
 
 pytestmark = pytest.mark.integration
 
@@ -101,12 +102,7 @@ def test_both_come_back_after_they_were_killed(kafka_server: KafkaBroker, postgr
 @pytest.fixture(scope="module")
 def ssh(stack_home: Home) -> Iterator[SshServer]:
     """A running SSH server."""
-    server = SshServer(stack_home)
-    try:
-        server.start()
-        yield server
-    finally:
-        server.stop()
+    yield from running(SshServer(stack_home))
 
 
 def test_ssh_takes_the_variables_of_postgres_and_s3_only(ssh: SshServer) -> None:

@@ -20,6 +20,7 @@ from stack.postgresql import SUPERUSER, PostgreSql
 from tests.airflow_process import AirflowProcess
 from tests.certificates import make_certificates
 from tests.programs import program
+from tests.server_fixtures import running
 
 pytestmark = pytest.mark.integration
 
@@ -62,12 +63,7 @@ class TlsPostgreSql(PostgreSql):
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TlsPostgreSql]:
     """A running one."""
-    server = TlsPostgreSql(Home(tmp_path_factory.mktemp("postgres"), any_port=True))
-    try:
-        server.start()
-        yield server
-    finally:
-        server.stop()
+    yield from running(TlsPostgreSql(Home(tmp_path_factory.mktemp("postgres"), any_port=True)))
 
 
 def connected(server: TlsPostgreSql, extra: dict[str, str], airflow: AirflowProcess) -> tuple[int, str]:

@@ -20,6 +20,7 @@ from stack.home import Home
 from stack.settings import REPOSITORY
 from tests import spark_submit as by_spark
 from tests.kafka_runs import DAY, NEXT_DAY, command
+from tests.server_fixtures import running
 from tests.spark_cluster import SparkCluster
 
 if TYPE_CHECKING:
@@ -33,12 +34,7 @@ JOBS = {"streaming_curated": streaming_curated, "analytics_mart_etl": analytics_
 @pytest.fixture
 def cluster(stack_home: Home) -> Iterator[SparkCluster]:
     """A running cluster."""
-    server = SparkCluster(stack_home)
-    try:
-        server.start()
-        yield server
-    finally:
-        server.stop()
+    yield from running(SparkCluster(stack_home))
 
 
 @pytest.fixture
