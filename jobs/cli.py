@@ -61,28 +61,28 @@ def main(
     return 0
 
 
-class _Hold:
+class _Deferral:
     """Whether signals are deferred, and whether one is pending."""
 
     on = pending = False
 
 
 @contextmanager
-def undivided() -> Iterator[None]:
+def signals_deferred() -> Iterator[None]:
     """Defer signals: one that arrives meanwhile ends the job afterwards. Not to be nested."""
-    _Hold.on = True
+    _Deferral.on = True
     try:
         yield
     finally:
-        _Hold.on = False
-        if _Hold.pending:
-            _Hold.pending = False
+        _Deferral.on = False
+        if _Deferral.pending:
+            _Deferral.pending = False
             raise Terminated
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 (the signal module's signature)
-    if _Hold.on:
-        _Hold.pending = True
+    if _Deferral.on:
+        _Deferral.pending = True
     else:
         raise Terminated
 

@@ -37,9 +37,9 @@ class DockerEngine(Server):
         return self._record.read_text(encoding="utf-8") if self._record.exists() else NONE
 
     @property
-    def why_none(self) -> str:
+    def why_unavailable(self) -> str:
         """Why there is no engine; empty if there is one."""
-        path = self.home.folder("docker") / "why_none"
+        path = self.home.folder("docker") / "why_unavailable"
         return path.read_text(encoding="utf-8") if path.exists() else ""
 
     def process_names(self) -> tuple[str, ...]:
@@ -118,7 +118,7 @@ class DockerEngine(Server):
 
     def _decide(self, url: str, why: str = "") -> None:
         self._record.write_text(url, encoding="utf-8")
-        (self._record.parent / "why_none").write_text(why, encoding="utf-8")
+        (self._record.parent / "why_unavailable").write_text(why, encoding="utf-8")
 
     def _own_address(self) -> str:
         return f"unix://{self._run_folder}/docker.sock"

@@ -150,7 +150,7 @@ class Stack:
     def warn_no_docker(self) -> None:
         """That the producers run without containers, and why."""
         self.progress.warn("docker", "NO DOCKER ENGINE: the producers run as local processes, not in containers.")
-        self.progress.warn("docker", f"Why: {self.docker.why_none}")
+        self.progress.warn("docker", f"Why: {self.docker.why_unavailable}")
 
     def _prepare_airflow(self) -> str:
         if not self.airflow.is_running():

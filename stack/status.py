@@ -22,7 +22,7 @@ def show(stack: Stack) -> bool:
             used = memory(daemon.members()) // MIB
             words = f"pid {daemon.pid}, {used} MiB, " if daemon.pid else ""
             stack.progress.line("", f"{words}log {daemon.log}")
-    if stack.docker.why_none:
+    if stack.docker.why_unavailable:
         stack.warn_no_docker()
     if states["airflow"] == "ready":
         url, user, password = stack.airflow.login
@@ -35,7 +35,7 @@ def show(stack: Stack) -> bool:
 
 
 def _state(server: Server) -> str:
-    if isinstance(server, DockerEngine) and server.why_none:
+    if isinstance(server, DockerEngine) and server.why_unavailable:
         return NONE
     if server.is_ready():
         return "ready"

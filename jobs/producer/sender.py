@@ -145,7 +145,7 @@ class Sender:
         """
         for begin in range(0, len(lines), BLOCK_LINES):
             self._make_room()
-            with cli.undivided():
+            with cli.signals_deferred():
                 self._queue(lines[begin : begin + BLOCK_LINES], shift_ms)
             self._serve(self._producer.poll, 0)
 
@@ -224,7 +224,7 @@ class Sender:
 
     def _serve(self, poll: Callable[[float], int], seconds: float, note_after: int = NOTE_LINES) -> None:
         """Handle acknowledgements; raises JobError when a line was refused."""
-        with cli.undivided():
+        with cli.signals_deferred():
             poll(min(seconds, POLL_SECONDS))
             if not self._failures:
                 self._collect(note_after)

@@ -76,7 +76,7 @@ def run(options: argparse.Namespace) -> None:
     mart = Mart(spark, options.mart_path)
     with one_writer(spark, options.mart_path):
         this = run_of_now(spark, options.curated_path)  # not older than what the last writer read
-        last = to_go_on_from(mart, this) if options.incremental else None
+        last = last_run_to_continue(mart, this) if options.incremental else None
         if last:
             apply_changes(mart, this, last)
         else:
@@ -101,13 +101,13 @@ def definitions() -> str:
     import duckdb
     import pyspark
 
-    code = [without_words(inspect.getsource(import_module(name))) for name in DEFINING]
+    code = [without_docs(inspect.getsource(import_module(name))) for name in DEFINING]
     columns = [(table.name, table.key, schema(table)) for table in columns_cold.COLD]
     all_of_it = [pyspark.__version__, duckdb.__version__, repr(columns), repr(CELLS), *code]
     return hashlib.sha256("\0".join(all_of_it).encode()).hexdigest()
 
 
-def without_words(source: str) -> str:
+def without_docs(source: str) -> str:
     """The code without comments and docstrings."""
     tree = ast.parse(source)
     for node in ast.walk(tree):
@@ -116,7 +116,7 @@ def without_words(source: str) -> str:
     return ast.dump(tree)
 
 
-def to_go_on_from(mart: Mart, this: Run) -> Written | None:
+def last_run_to_continue(mart: Mart, this: Run) -> Written | None:
     """What the mart has, if this run can continue from it; else None, and the reason is logged."""
     try:
         written = mart.written()

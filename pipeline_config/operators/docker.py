@@ -27,7 +27,7 @@ from urllib3.exceptions import HTTPError
 
 from pipeline_config.docker_connection import engine_tls, engine_url, how_to_build
 from pipeline_config.job_contract import ENDS_WITH_STDIN
-from pipeline_config.operators.shared import RenderingNamesVariables, fail_for_good, missing_connections_fail
+from pipeline_config.operators.shared import RenderingNamesVariables, fail_without_retries, missing_connections_fail
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -109,7 +109,7 @@ class Engine(APIClient):  # type: ignore[misc]  # docker-py has no types
         finally:
             self._ended.set()
             self._stdin.close()
-        fail_for_good(result["StatusCode"])
+        fail_without_retries(result["StatusCode"])
         return result
 
     def _watch(self) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.exceptions import AirflowException
 
 from pipeline_config.job_contract import ENDS_WITH_STDIN
-from pipeline_config.operators.shared import RenderingNamesVariables, fail_for_good
+from pipeline_config.operators.shared import RenderingNamesVariables, fail_without_retries
 from pipeline_config.project import root_of
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class LocalProcessOperator(RenderingNamesVariables):
         exit_code = process.wait()
         process.stdin.close()
         process.stdout.close()
-        fail_for_good(exit_code)
+        fail_without_retries(exit_code)
         if exit_code:
             raise AirflowException(f"the process ended with exit code {exit_code}; its last lines are above")
 

@@ -46,7 +46,7 @@ class RenderingNamesVariables(BaseOperator):
             ) from None
 
 
-def fail_for_good(exit_code: int) -> None:
+def fail_without_retries(exit_code: int) -> None:
     """AirflowFailException, which skips retries, if the job's exit code says that none would help."""
     if exit_code in {USAGE, NON_RETRYABLE}:
         raise AirflowFailException(f"exit code {exit_code}: no retry would fix it; see the reason above")

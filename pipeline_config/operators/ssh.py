@@ -11,7 +11,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from paramiko import BadHostKeyException, SSHClient, SSHException
 
 from pipeline_config.connection_types import CONNECTION_TYPES
-from pipeline_config.operators.shared import RenderingNamesVariables, fail_for_good, missing_connections_fail
+from pipeline_config.operators.shared import RenderingNamesVariables, fail_without_retries, missing_connections_fail
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection, Context
@@ -44,7 +44,7 @@ class SSHOperator(RenderingNamesVariables, AirflowSSHOperator):
 
     def raise_for_status(self, exit_status: int, stderr: bytes, context: Context | None = None) -> None:
         """Fail for anything but 0, without retries if they would not help."""
-        fail_for_good(exit_status)
+        fail_without_retries(exit_status)
         super().raise_for_status(exit_status, stderr, context)
 
     def get_ssh_client(self) -> SSHClient:

@@ -102,12 +102,12 @@ def test_a_signal_waits_for_the_end_of_what_is_undivided() -> None:
     done: list[str] = []
 
     def run(_: argparse.Namespace) -> None:
-        with cli.undivided():
+        with cli.signals_deferred():
             os.kill(os.getpid(), signal.SIGTERM)
             done.append("inside")
         done.append("after")
 
     assert cli.main(argparse.ArgumentParser(), run, []) == TERMINATED
     assert done == ["inside"]
-    with cli.undivided():
+    with cli.signals_deferred():
         pass

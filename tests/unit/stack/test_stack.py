@@ -36,4 +36,4 @@ def test_airflow_starts_while_the_image_is_made_and_again_when_there_can_be_none
     monkeypatch.setattr("stack.stack.ensure_image", no_image)
     stack.up()
     assert starts == ["local", "local_without_docker"]
-    assert stack.docker.why_none == "no package archive"
+    assert stack.docker.why_unavailable == "no package archive"

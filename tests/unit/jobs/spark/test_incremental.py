@@ -13,7 +13,7 @@ import pytest
 
 from jobs.errors import JobError
 from jobs.spark import columns_cold
-from jobs.spark.analytics_mart_etl import DEFINING, definitions, refuse, without_words
+from jobs.spark.analytics_mart_etl import DEFINING, definitions, refuse, without_docs
 from jobs.spark.incremental import touched
 from jobs.spark.mart import Run, TableVersion, Written, changed_since
 
@@ -71,8 +71,8 @@ def test_the_definitions_are_those_of_the_code_and_not_its_comments() -> None:
     assert definitions() == definitions()
     assert len(definitions()) == 64
     code = 'def f():\n    """What it does."""\n    return 1'
-    assert without_words(code) == without_words("def f():  # as before\n    return 1")
-    assert without_words(code) != without_words(code.replace("1", "2"))
+    assert without_docs(code) == without_docs("def f():  # as before\n    return 1")
+    assert without_docs(code) != without_docs(code.replace("1", "2"))
 
 
 def test_the_definitions_are_those_of_all_modules_that_the_rows_are_made_by() -> None:
