@@ -90,6 +90,7 @@ def _said(error: Any) -> str:
 
     Without Java's stack, which names classes that had no part in it.
     """
+    # Py4J's name, and PySpark's, which is private: test_jvm.py says what to compare after an upgrade.
     java = getattr(error, "java_exception", None) or getattr(error, "_origin", None)
     lines = [str(error).partition("\n\tat ")[0], *java_causes(java)]
     converted = getattr(error, "_cause", None)  # of one that PySpark has no class for

@@ -31,6 +31,11 @@ USED = {
         "pipeline_config/operators/ssh.py: SSHOperator.get_ssh_client and raise_for_status; the hook's "
         "no_host_key_check and allow_host_key_change",
     ),
+    "apache-airflow-task-sdk": (
+        "1.3.2",
+        "tests/programs/starts_a_task.py: the parsing context of a task; names_of_templates.py: the classes behind "
+        "what templates may read",
+    ),
     "dag-factory": (
         "1.1.0",
         "pipeline_config/loader.py: DagBuilder, which load_yaml_dags calls with a copy of its own dialect",
