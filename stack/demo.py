@@ -1,7 +1,7 @@
 """`python -m stack demo`: the whole chain on a running stack, comparing every number with the generator's.
 
 The log's history ends now: one shift of whole weeks, chosen when the stack is new, moves all clicks, and what has not
-happened yet is not sent yet. `python -m stack live` goes on from there.
+happened yet is not sent yet. `python -m stack live` continues from there.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ PRODUCER_MINUTES = 1.2
 CURATED_MINUTES = 1.2
 HOT_MINUTES = 1.9
 PRODUCER = "tripclick_producer_realtime"
-LATE = dt.timedelta(minutes=5)  # older than that no click may be that the hot tables have not
+LATE = dt.timedelta(minutes=5)  # the hot tables must have every click older than this
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What somebody asks the demo for: days of the log, its scale (1 is about 1,850 clicks a day), with a story."""
+    """What the demo is asked for: days of the log, its scale (1 is about 1,850 clicks per day), and a story or none."""
 
     days: int
     scale: float
@@ -65,7 +65,7 @@ class Wanted:
 
 @dataclass
 class Memory:
-    """What is so for a whole stack: the log's shift and scale, and the end of its story in the log's time ("" is none).
+    """Fixed for a whole stack: the log's shift and scale, and the end of its story in the log's time ("" is none).
 
     `sent` is the first day of the log that may not be in Kafka to its end.
     """
@@ -77,7 +77,7 @@ class Memory:
 
     @classmethod
     def of(cls, stack: Stack) -> Memory | None:
-        """What is known; None of a new stack. StackError when an earlier version's demo filled it."""
+        """What is known; None for a new stack. StackError if an earlier version's demo filled it."""
         path = _memory_file(stack)
         if not path.exists():
             return None
@@ -88,7 +88,7 @@ class Memory:
 
     @classmethod
     def begin(cls, stack: Stack, wanted: Wanted, now: dt.datetime) -> Memory:
-        """That of a stack, new or not; StackError when it holds another log than is wanted."""
+        """That of a stack, new or not; StackError if it holds a different log."""
         memory = cls.of(stack)
         if memory is None:
             weeks = weeks_to_today(LOG_WEEK, now.date())
@@ -110,7 +110,7 @@ class Memory:
         _memory_file(stack).write_text(json.dumps(asdict(self)), encoding="utf-8")
 
     def days(self, now: dt.datetime, count: int = 1) -> Days:
-        """So many days of the log until now, and those before that may not be sent to their end."""
+        """So many days of the log until now, and earlier ones that may be incomplete in Kafka."""
         until = now.replace(microsecond=0)
         last = until.date() - dt.timedelta(weeks=self.shift_weeks)
         first = min(last - dt.timedelta(days=count - 1), dt.date.fromisoformat(self.sent))
@@ -123,7 +123,7 @@ def _memory_file(stack: Stack) -> Path:
 
 @dataclass(frozen=True)
 class Days:
-    """Days of the log from `first` until now: `until`, to which `shift_weeks` move the log's time."""
+    """Days of the log from `first` until now (`until`), after a shift of `shift_weeks`."""
 
     first: dt.date
     shift_weeks: int
@@ -133,7 +133,7 @@ class Days:
 
     @property
     def last(self) -> dt.date:
-        """The log's day of today, which is not over."""
+        """The log's day for today, which is not over."""
         return self.until.date() - dt.timedelta(weeks=self.shift_weeks)
 
     @property
@@ -162,7 +162,7 @@ def demo() -> None:
     follow(api, [(DAILY, start_cold(api, days))], "Cold chain: the log until now → Kafka → lake → mart → PostgreSQL")
     memory.sent = str(days.last)
     memory.save(stack)
-    follow(api, start_hot(api, days), "Hot chain: the log goes on at its own pace → hot marts, which follow it")
+    follow(api, start_hot(api, days), "Hot chain: the log at its own pace → hot marts")
     agree = report(stack, days)
     if os.environ.get("SUPERSET") == "1":
         say("\nDashboards")
@@ -196,7 +196,7 @@ def wait_for_dags(api: AirflowApi, limit_seconds: float = 120) -> None:
 
 
 def start_cold(api: AirflowApi, days: Days) -> str:
-    """Trigger the daily pipeline for these days until now; its run id."""
+    """Trigger the daily pipeline for these days until now; returns its run id."""
     params = {
         "first_date": str(days.first),
         "last_date": str(days.last),
@@ -208,7 +208,7 @@ def start_cold(api: AirflowApi, days: Days) -> str:
 
 
 def hot_runs(days: Days, producer_minutes: float, curated_minutes: float, hot_minutes: float) -> dict[str, Any]:
-    """The three DAGs of the hot chain, which run side by side, and their params: the log from where Kafka has it."""
+    """The three DAGs of the hot chain, which run in parallel, and their params: the log from where Kafka has it."""
     dates = {"first_date": str(days.first), "last_date": str(days.coming), "shift_weeks": days.shift_weeks}
     return {
         PRODUCER: {**dates, "run_minutes": producer_minutes},
@@ -224,7 +224,7 @@ def start_hot(api: AirflowApi, days: Days) -> list[tuple[str, str]]:
 
 
 def report(stack: Stack, days: Days) -> bool:
-    """Print the tables, generated against arrived clicks, and how old the newest one is; True when all is right."""
+    """Print the tables, generated against arrived clicks, and the newest one's age; returns whether all is right."""
     with psycopg.connect(**stack.postgres_login()) as connection:
 
         def value(query: str, *values: Any) -> Any:
@@ -267,7 +267,7 @@ def clicks(stack: Stack, days: Days, start: dt.datetime, end: dt.datetime) -> in
 
 
 def _log_ms(stack: Stack, days: Days) -> Iterator[int]:
-    """When each click happened in the log's time; a line that is there twice is one click."""
+    """When each click happened in the log's time; duplicate lines are one click."""
     for day in days_between(days.first, days.coming):
         for line in set((stack.log_folder / f"{day}.json").read_bytes().splitlines()):
             yield source_ms(line) or 0
@@ -287,7 +287,7 @@ def next_steps(stack: Stack) -> None:
     say(
         f"\nAirflow: {url}   user {user}, password {password}\n\n"
         "Four things to try next\n"
-        "  1. `make live`: the log goes on at its own pace, and the hot tables follow it, until you press Ctrl-C.\n"
+        "  1. `make live`: continue the log at its own pace, followed by the hot tables, until you press Ctrl-C.\n"
         "  2. Open Airflow, choose tripclick_daily_pipeline, Trigger: send a day again, and nothing counts twice.\n"
         "  3. Misspell a key in pipelines/processing/tripclick_streaming_curated.yaml and run `make validate`.\n"
         "  4. Fix it, change the file's description, save, and see it in Airflow a few seconds later."

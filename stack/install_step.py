@@ -1,4 +1,4 @@
-"""One step of an installation: what it says, who waits for whom, and whether it has been done."""
+"""One step of an installation: its output, its lock, and whether it has been done."""
 
 from __future__ import annotations
 

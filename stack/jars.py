@@ -63,7 +63,7 @@ def _verify(folder: Path, checksums: Path) -> None:
 
 
 def archive_classes(what: str, module: str, archive: Path, made_of: Path, python: Path) -> None:
-    """Make the archive that Spark's drivers or Kafka's brokers start from, for these packages and this Java."""
+    """Create the archive that Spark drivers or Kafka brokers start from, for these packages and this Java."""
     stamp = archive.with_suffix(".stamp")
     java, program = java_home(), REPOSITORY / f"{module.replace('.', '/')}.py"
     inputs = [path.read_text(encoding="utf-8") for path in (made_of, java / "release")]

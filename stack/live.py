@@ -1,4 +1,4 @@
-"""`python -m stack live`: after a demo the log goes on at its own pace, and the hot tables follow it, until Ctrl-C."""
+"""`python -m stack live`: after a demo, continues the log at its own pace, followed by the hot tables, until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from stack.errors import StackError
 from stack.follow import POLL_SECONDS, say, why
 from stack.stack import Stack
 
-ROUND_MINUTES = 60  # a task's time is limited; when a run ends, the next one of its DAG begins
+ROUND_MINUTES = 60  # a task's time is limited; when a run ends, the next run of its DAG starts
 SAY_SECONDS = 60
 
 
@@ -22,12 +22,12 @@ def live() -> None:
     stack = Stack()
     memory = Memory.of(stack)
     if memory is None:
-        raise StackError("there is no log to go on with: run `make demo` first")
+        raise StackError("there is no log to continue: run `make demo` first")
     stack.up()
     api = stack.airflow_api()
     wait_for_dags(api)
     chain = Chain(stack, api, memory)
-    say("\nThe log goes on at its own pace until you press Ctrl-C")
+    say("\nThe log continues at its own pace until you press Ctrl-C")
     try:
         said = time.monotonic()
         while True:
@@ -40,7 +40,7 @@ def live() -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one would leave runs behind
     finally:
         chain.end()
-        say("The streams are ended; `make live` goes on where they stopped.")
+        say("The streams have ended; `make live` continues where they stopped.")
 
 
 @dataclass
@@ -54,7 +54,7 @@ class Chain:
     _sending: str = ""  # the log's day of today when the producer's run began
 
     def keep_running(self, now: dt.datetime) -> None:
-        """Begin a run of each DAG that has none. StackError when one has failed, with its words."""
+        """Start a run of each DAG that has none. StackError with the reason if one has failed."""
         for dag_id, params in hot_runs(self.memory.days(now), *[ROUND_MINUTES] * 3).items():
             run_id = self.runs.get(dag_id)
             state = self.api.run_state(dag_id, run_id) if run_id else None
@@ -67,7 +67,7 @@ class Chain:
                 self.runs[dag_id] = self.api.trigger(dag_id, params)
 
     def _prepare(self, now: dt.datetime) -> None:
-        """Generate what there is to send; the producer's last run, if any, has ended well."""
+        """Generate what is to be sent; the producer's last run, if any, has succeeded."""
         if self._sending:
             self.memory.sent = self._sending
             self.memory.save(self.stack)

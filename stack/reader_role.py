@@ -1,4 +1,4 @@
-"""What the role of the dashboards may: read the marts' database, and nothing else."""
+"""The privileges of the dashboards' role: to read the marts' database, and nothing else."""
 
 from __future__ import annotations
 

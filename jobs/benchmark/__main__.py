@@ -1,7 +1,7 @@
 """`python -m jobs.benchmark`: the log → topics, relevance judgements (qrels) and splits of a retrieval benchmark.
 
-It follows the published method, and prints the published figures beside its own. What is made from real rows is as
-closed as the log: it may not be shared.
+It follows the published method, and prints the published figures beside its own. What is derived from real rows is as
+restricted as the log: it may not be shared.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from jobs.errors import NonRetryableError
 from jobs.producer.log_files import files_of
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-MEMORY_MB = 1024  # of the aggregation; what is more lies in temporary files beside --out
+MEMORY_MB = 1024  # of the aggregation; more goes to temporary files beside --out
 HELD_OUT = 1175  # as published
 
 
@@ -29,7 +29,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--ingestion-path", type=Path, required=True, help="folder of the log's files")
     options.add_argument("--out", type=Path, required=True, help="new folder, outside of the repository")
     documents = (
-        "file of the documents that count, as TripClick's allarticles.txt; without it those the log has titles of"
+        "file of the documents that count, like TripClick's allarticles.txt (default: those with a title in the log)"
     )
     options.add_argument("--documents", type=Path, help=documents)
     held_out = "queries of each group for validation, and as many for test"
@@ -39,7 +39,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Write the folder, whole or not at all.
+    """Write the folder atomically.
 
     Raises JobError when the log cannot be read, has too few queries or needs more memory, or the folder must not be
     written.
@@ -53,7 +53,7 @@ def run(options: argparse.Namespace) -> None:
     _refuse(out)
     files, _ = files_of(options.ingestion_path, None, dt.datetime.now(dt.UTC).date())
     log = Log(files)
-    # The log's rows are its readers' alone: what is not done yet lies in a folder that nobody else reads.
+    # Only the log's readers may see its rows: unfinished output is in a folder that nobody else can read.
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as work:
         try:
             with closing(Benchmark(Path(work), options.memory_mb)) as benchmark:
@@ -71,7 +71,7 @@ def _refuse(out: Path) -> None:
     if out.is_relative_to(REPOSITORY):
         raise NonRetryableError(f"--out {out} is in the repository, where the log's rows must not be: choose another")
     if out.exists():
-        raise NonRetryableError(f"--out {out} is there already: delete it, or choose another")
+        raise NonRetryableError(f"--out {out} already exists: delete it, or choose another")
     if not out.parent.is_dir():
         raise NonRetryableError(f"--out {out}: there is no folder {out.parent}: create it, or choose another")
 

@@ -19,7 +19,7 @@ from jobs.producer.log_files import LogFile
 BATCH_LINES: Final = 20_000
 PROGRESS_LINES: Final = 250_000
 
-# number: of the entry, from 0 in the order of the log; query: None when it is none;
+# number: of the entry, from 0 in the order of the log; query: None if there is none;
 # page: empty when it is unknown; title, url: of the clicked document.
 ENTRIES: Final = pa.schema(
     {
@@ -33,7 +33,7 @@ ENTRIES: Final = pa.schema(
 )
 DOCUMENTS: Final = pa.schema({"number": pa.int64(), "document": pa.int64(), "title": pa.string(), "url": pa.string()})
 
-# What the published method takes out of Keywords, in its order. AND and OR go also where they are part of a word.
+# What the published method removes from Keywords, in its order; AND and OR also inside a word.
 _CUTS: Final = (
     (re.compile("title:"), ""),
     (re.compile(r"from:\d+"), ""),
@@ -50,7 +50,7 @@ _DOCUMENT: Final = re.compile(r"[0-9]{1,18}")  # fits 64 bits
 
 
 def query_of(keywords: str) -> str | None:
-    """The query as topics have it, in the case in which it was typed; None when nothing is left, or it has a `tag:`.
+    """The query as a topic, in its original case; None if nothing is left, or it has a `tag:`.
 
     Other white space than blanks, and control characters, would break the lines of a topic: the contract tidies them.
     """
@@ -95,7 +95,7 @@ class Log:
 
 
 def _too_long(line: Line) -> str | None:
-    """The contract's bounds of the texts that are worked on here."""
+    """The contract's bounds for the texts used here."""
     fields = {"long_keywords": line.Keywords, "long_title": line.Title, "long_url": line.Url}
     return next((reason for reason, text in fields.items() if len(text) > MAX_TEXT), None)
 
@@ -103,7 +103,7 @@ def _too_long(line: Line) -> str | None:
 def listed(path: Path) -> Iterator[pa.RecordBatch]:
     """The documents of a file as TripClick's allarticles.txt (id, title, url; tabs between), as DOCUMENTS.
 
-    As published, a line that has no id, no title or no url is passed over: the heading, and what a line end within a
+    As published, a line without id, title or url is skipped: the heading, and what a line end within a
     title leaves. Raises NonRetryableError when the file cannot be read.
     """
     try:

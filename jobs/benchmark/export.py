@@ -118,7 +118,7 @@ class Benchmark:
             self._database.execute(f"INSERT INTO {name} FROM arriving")
 
     def split(self, held_out: int) -> None:
-        """Hold out so many queries of each group for validation, and as many for test, the frequent ones rather.
+        """Hold out so many queries of each group for validation, and as many for test, preferring frequent ones.
 
         NonRetryableError when a group has too few.
         """
@@ -138,7 +138,7 @@ class Benchmark:
 
     def write(self, log: Log, held_out: int) -> None:
         """The files of `folder`; prints the figures beside the published ones."""
-        self.folder.mkdir(mode=0o700)  # as closed as the log is
+        self.folder.mkdir(mode=0o700)  # as restricted as the log
         for name in ("topics", "qrels"):
             (self.folder / name).mkdir()
         for group in GROUPS:

@@ -1,4 +1,4 @@
-"""The published benchmark's figures. It keeps fewer documents: those with an abstract of MEDLINE.
+"""The published benchmark's figures. It keeps fewer documents: those with a MEDLINE abstract.
 
 Of the log: Rekabsaz et al., TripClick (SIGIR 2021). Of topics and judgements: the metadata of ir_datasets, counted
 there from the files as they are distributed. The judgements of the test split are not public.

@@ -1,4 +1,4 @@
-"""Which queries are held out: the draws of NumPy's RandomState.choice, so that a seed chooses as the published one."""
+"""Which queries are held out: NumPy's RandomState.choice, so that the published seed gives the published choice."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What `--story` plants, so that there is something to find; without it clicks depend on the place alone.
+"""What `--story` plants, so that there is something to find; without it clicks depend on rank alone.
 
-A story has an end, the moment at which somebody looks: what happens, happens before that, and what is not over goes on.
+A story has an end, the moment at which somebody looks: its events happen before that, or are still under way then.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ RELEVANCE_SHARES = {5.0: 0.1, 1.0: 0.3, 0.2: 0.6}  # of the documents of a page
 
 @dataclass(frozen=True)
 class Planted:
-    """A session that is there because of the story: why, its first query, and when it starts if that is not chance."""
+    """A session that the story adds: why, its first query, and when it starts if not at random."""
 
     why: str
     kind: str
@@ -72,7 +72,7 @@ class Story:
         return first <= ts_ms < last
 
     def labels(self, day: dt.date, planted: Counter[str]) -> Iterator[dict[str, Any]]:
-        """What the truth of a day says: each item that touches the day, and how many sessions were added for it."""
+        """The truth of a day: each event that affects the day, and how many sessions were added for it."""
         yield {"kind": "relevance", "shares": {str(level): share for level, share in RELEVANCE_SHARES.items()}}
         if self._has_mishap(day):
             yield {"kind": "mishap", "queries": MISHAP_QUERIES}
@@ -101,7 +101,7 @@ def _asks(why: str, rng: random.Random, seed: int, word: str) -> Planted:
 
 @lru_cache(maxsize=4)
 def head_queries(seed: int) -> frozenset[tuple[str, ...]]:
-    """The queries that are asked most."""
+    """The most frequent queries."""
     return frozenset(corpus.known_query(seed, rank) for rank in range(MISHAP_QUERIES))
 
 

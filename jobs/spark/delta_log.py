@@ -1,6 +1,6 @@
-"""What the log of a Delta table says, asked of Delta's own classes: SQL says the same a hundred times slower.
+"""What the log of a Delta table says, through Delta's own classes: SQL takes a hundred times as long.
 
-They are no API of Delta's, and nothing else in the project names them: test_delta_log.py says what to look at when one
+They are not a public API, and nothing else in the project names them: test_delta_log.py says what to check when one
 is gone.
 """
 

@@ -1,7 +1,7 @@
 """PySpark's internals: what its public API does not offer, and the JVM's own classes.
 
-Nothing else in the project uses a name of PySpark's or Py4J's that begins with `_`, except known_errors.py, which is
-where no PySpark need be. test_jvm.py says what to look at when one is gone.
+Nothing else in the project uses a private name of PySpark or Py4J, except known_errors.py, which must work
+without PySpark. test_jvm.py says what to check when one is gone.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Moments as whole microseconds since 1970, as SQL has them."""
+"""Moments as integer microseconds since 1970, as in SQL."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A place of the lake has one writer at a time: the lease that a job holds while it writes, on whatever host."""
+"""One writer at a time for a place of the lake: the lease that a job holds while it writes, on any host."""
 
 from __future__ import annotations
 

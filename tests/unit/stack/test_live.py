@@ -100,7 +100,7 @@ def test_ctrl_c_ends_what_runs_and_is_no_error(
     assert airflow.ended == [dag_id for dag_id, _ in airflow.begun]
     assert len(airflow.ended) == 3
     assert ignored == [(signal.SIGINT, signal.SIG_IGN)], "a second one would leave runs behind"
-    assert capsys.readouterr().out.endswith("`make live` goes on where they stopped.\n")
+    assert capsys.readouterr().out.endswith("`make live` continues where they stopped.\n")
 
 
 def test_live_needs_a_demo(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -208,7 +208,7 @@ def test_what_is_too_long_is_left_out_with_the_contracts_reason(tmp_path: Path) 
 def test_what_cannot_be_done_says_why(small: Path, tmp_path: Path) -> None:
     for out, why in (
         (ROOT / "benchmark", "is in the repository"),
-        (small, "is there already"),
+        (small, "already exists"),
         (tmp_path / "a" / "b", "there is no folder"),
     ):
         with pytest.raises(NonRetryableError, match=why):
