@@ -1,7 +1,8 @@
 """How a Spark driver of this machine starts: JVM options for short jobs, and an archive of the classes it loads.
 
-`python -m stack.spark_start` creates the archive, as `make install` does. A JVM that starts from it does not read and
-verify about 15,000 classes again. Without an archive, or with that of another Java or PySpark, it starts normally.
+`python -m stack.spark_start` creates the archive, as `make install` does, and prints the lines of spark-defaults.conf
+that use it. A JVM that starts from it does not read and verify about 15,000 classes again. Without an archive, or with
+that of another Java or PySpark, it starts normally.
 """
 
 from __future__ import annotations
@@ -28,8 +29,13 @@ def settings(archive: str = f"SharedArchiveFile={SPARK_CLASSES}") -> dict[str, s
         # An archive only works with the class path it was created with, or a longer one. By default Spark's own jars
         # come after the folder of its settings, which differs between users.
         "spark.driver.extraClassPath": f"{sysconfig.get_path('purelib')}/pyspark/jars/*",
-        "spark.driver.extraJavaOptions": f'{_JVM} {SILENT} "-XX:{archive}"',
+        "spark.driver.defaultJavaOptions": f'{_JVM} {SILENT} "-XX:{archive}"',
     }
+
+
+def defaults() -> str:
+    """The same as lines of spark-defaults.conf. A command's own `--driver-java-options` comes after them, and wins."""
+    return "".join(f"{name} {value}\n" for name, value in settings().items())
 
 
 def jars() -> str:
@@ -58,3 +64,4 @@ def make_archive() -> None:
 
 if __name__ == "__main__":
     make_archive()
+    print(defaults(), end="")  # noqa: T201

@@ -59,8 +59,7 @@ class SshServer(Server):
             # sshd's privilege separation needs this empty folder; where sshd is a service, the boot creates it.
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
         spark, scratch = self.home.folder("spark", "conf"), self.home.folder("spark", "scratch")
-        defaults = SPARK_DEFAULTS.format(host=HOST, scratch=scratch)
-        defaults += "".join(f"{name} {value}\n" for name, value in spark_start.settings().items())
+        defaults = SPARK_DEFAULTS.format(host=HOST, scratch=scratch) + spark_start.defaults()
         (spark / "spark-defaults.conf").write_text(defaults, encoding="utf-8")
         (spark / "log4j2.properties").write_text(SPARK_LOGGING, encoding="utf-8")
         environment = " ".join(f'"{name}={value}"' for name, value in self.session_environment().items())

@@ -72,5 +72,5 @@ class SparkCluster(Server):
 def _java() -> list[str]:
     """As spark-class would start it after a JVM that only makes the command; from the archive of a driver's classes."""
     options = spark_start.settings()
-    words = shlex.split(options["spark.driver.extraJavaOptions"])
+    words = shlex.split(options["spark.driver.defaultJavaOptions"])
     return [str(java_home() / "bin" / "java"), "-Xmx256m", *words, "-cp", options["spark.driver.extraClassPath"]]

@@ -64,7 +64,7 @@ def small_session(more: Mapping[str, str] | None = None) -> SparkSession:
     jars = spark_start.jars()
     settings = {"spark.master": "local[2]", "spark.driver.memory": "2g", "spark.jars": jars}
     settings |= spark_start.settings()
-    settings["spark.driver.extraJavaOptions"] += f" {_YOUNG_GENERATION}"
+    settings["spark.driver.defaultJavaOptions"] += f" {_YOUNG_GENERATION}"
     # A few rows are one task; what is shuffled is two, as in the jobs.
     settings["spark.default.parallelism"] = "1"
     # A class that one test's query compiled serves the others': by default the newest hundred are kept.
