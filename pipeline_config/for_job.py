@@ -6,7 +6,7 @@ import argparse
 from collections import Counter
 from typing import Any
 
-from pipeline_config import parsers, templates
+from pipeline_config import argparse_parts, parsers, templates
 from pipeline_config.checks.context import Context, Index
 from pipeline_config.checks.data import ONE_WRITER, connection_types
 from pipeline_config.checks.declared import task_templates
@@ -89,7 +89,7 @@ def _arguments(project: Project, parser: argparse.ArgumentParser) -> tuple[dict[
     arguments: dict[str, str] = {}
     params: dict[str, Schema] = {}
     for option in parsers.options(parser):
-        action = _action(parser, option)
+        action = argparse_parts.action_of(parser, option)
         if action.nargs == 0:
             continue  # takes no value
         name = option.replace("-", "_")
@@ -145,13 +145,5 @@ def _first_line(parser: argparse.ArgumentParser) -> str:
 
 def help_of(parser: argparse.ArgumentParser, option: str) -> str:
     """The option's help, capitalized."""
-    action = _action(parser, option)
-    try:
-        text = parser._get_formatter()._expand_help(action) if action.help else ""
-    except (KeyError, TypeError, ValueError):  # a percent sign that is meant as one
-        text = str(action.help)
+    text = argparse_parts.help_of(parser, option)
     return text[:1].upper() + text[1:]
-
-
-def _action(parser: argparse.ArgumentParser, option: str) -> argparse.Action:
-    return next(action for action in parser._actions if f"--{option}" in action.option_strings)

@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from pipeline_config.argparse_parts import action_of, actions, modes
 from pipeline_config.guard import in_words
 from pipeline_config.job_contract import flow_of
 from pipeline_config.model import JOB
@@ -61,14 +62,6 @@ def _in_silence() -> Iterator[None]:
         yield
 
 
-def modes(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
-    """The parsers of a job's modes (`jobs.producer batch …`) by name; empty if it has none."""
-    for action in parser._actions:  # argparse has no public way to list them
-        if isinstance(action, argparse._SubParsersAction):
-            return dict(action.choices)
-    return {}
-
-
 def own_parser(parser: argparse.ArgumentParser, job: str) -> argparse.ArgumentParser | None:
     """The parser of a job's options: of a parser with modes, that of the mode that `job` names."""
     by_name = modes(parser)
@@ -97,7 +90,7 @@ def jobs(module: str) -> dict[str, argparse.ArgumentParser]:
 
 def options(parser: argparse.ArgumentParser) -> list[str]:
     """The long options of a parser without their dashes."""
-    names = [text[2:] for action in parser._actions for text in action.option_strings if text.startswith("--")]
+    names = [text[2:] for action in actions(parser) for text in action.option_strings if text.startswith("--")]
     return [name for name in names if name != "help"]
 
 
@@ -126,7 +119,7 @@ def parse(parser: argparse.ArgumentParser, words: list[str], unknown: Collection
 @contextmanager
 def _taking_anything(parser: argparse.ArgumentParser, options: set[str]) -> Iterator[None]:
     """In this context, these options of a parser and its modes accept any value."""
-    every = [action for one in (parser, *modes(parser).values()) for action in one._actions]
+    every = [action for one in (parser, *modes(parser).values()) for action in actions(one)]
     changed = [action for action in every if options.intersection(action.option_strings)]
     before = [(action.type, action.choices) for action in changed]
     try:
@@ -140,7 +133,7 @@ def _taking_anything(parser: argparse.ArgumentParser, options: set[str]) -> Iter
 
 def refusal(parser: argparse.ArgumentParser, option: str, text: str) -> str:
     """Why an option of a parser refuses a value; "" if it accepts it."""
-    action = next(action for action in parser._actions if f"--{option}" in action.option_strings)
+    action = action_of(parser, option)
     kind = action.type if callable(action.type) else str
     try:
         with _in_silence():
@@ -160,7 +153,7 @@ def values(parser: argparse.ArgumentParser, option: str) -> Schema:
     def takes(value: float | str) -> bool:
         return not refusal(parser, option, str(value))
 
-    action = next(action for action in parser._actions if f"--{option}" in action.option_strings)
+    action = action_of(parser, option)
     if action.choices:
         return {"type": "string", "enum": [str(choice) for choice in action.choices]}
     if takes("true"):

@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from pipeline_config import parsers, templates
+from pipeline_config import argparse_parts, parsers, templates
 from pipeline_config.checks.context import FORMS, Context
 from pipeline_config.compiler import argv, instances, option_words
 from pipeline_config.connection_types import TAKES
@@ -52,7 +52,7 @@ def _job_arguments(context: Context, task: Task, template: Command) -> Iterator[
         return
     own = parsers.own_parser(parser, job)
     if own is None:
-        hint = did_you_mean(job, list(parsers.modes(parser)))
+        hint = did_you_mean(job, list(argparse_parts.modes(parser)))
         yield task.at("job").problem(f"there is no job {job!r}", hint)
         return
     options = parsers.options(own)

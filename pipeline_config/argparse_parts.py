@@ -1,0 +1,32 @@
+"""What argparse has no public name for: a parser's options, its modes, and an option's help."""
+
+from __future__ import annotations
+
+import argparse
+
+
+def actions(parser: argparse.ArgumentParser) -> list[argparse.Action]:
+    """All options of a parser."""
+    return parser._actions
+
+
+def action_of(parser: argparse.ArgumentParser, option: str) -> argparse.Action:
+    """The option of this name, without its dashes."""
+    return next(action for action in parser._actions if f"--{option}" in action.option_strings)
+
+
+def modes(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    """The parsers of a job's modes (`jobs.producer batch …`) by name; empty if it has none."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            return dict(action.choices)
+    return {}
+
+
+def help_of(parser: argparse.ArgumentParser, option: str) -> str:
+    """The option's help with its default and the like filled in; as it is where a percent sign is meant as one."""
+    action = action_of(parser, option)
+    try:
+        return parser._get_formatter()._expand_help(action) if action.help else ""
+    except (KeyError, TypeError, ValueError):
+        return str(action.help)
