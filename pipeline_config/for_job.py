@@ -9,7 +9,6 @@ from typing import Any
 from pipeline_config import argparse_parts, parsers, templates
 from pipeline_config.checks.context import Context, Index
 from pipeline_config.checks.data import ONE_WRITER, connection_types
-from pipeline_config.checks.declared import task_templates
 from pipeline_config.compiler import MARKER
 from pipeline_config.connection_types import TAKES
 from pipeline_config.errors import CommandError
@@ -40,7 +39,7 @@ def pipeline_for(project: Project, job: str, dag_id: str, schedule: str | None) 
         work["pool"] = pool
     needed = [kind for one in flow for kind in sorted(connection_types(project, one))] if kind == "shell" else []
     context = Context(project, alone, Index())
-    read = {name for _, text, _ in task_templates(context) for name in templates.reads(text).variables}
+    read = {name for _, text, _ in context.templates for name in templates.reads(text).variables}
     return {
         **top,
         **({"tags": tags} if (tags := shared_tags(project)) else {}),

@@ -20,6 +20,7 @@ from pipeline_config.model import Values
 from pipeline_config.schema import did_you_mean
 
 if TYPE_CHECKING:
+    from jinja2.environment import TemplateExpression
     from jinja2.runtime import Context
 
 # Names in Airflow's template context; a test holds them against Airflow's own.
@@ -414,7 +415,7 @@ def value(text: str, variables: Mapping[str, str], params: Values, *, shown: boo
         if alone is None:
             return render(text, variables, params, shown=shown)
         names = stand_ins.context(variables, params, shown=shown)
-        found = environment().compile_expression(alone, undefined_to_none=False)(names)
+        found = _expression(alone)(names)
         return found if isinstance(found, str | int | float | list | dict | None) else str(found)
 
 
@@ -458,6 +459,11 @@ def _bounded(parts: Iterator[str]) -> Iterator[str]:
             raise RenderError(f"it becomes longer than {MAX_RENDERED:,} characters")
         _CLOCK.tick()
         yield part
+
+
+@cache
+def _expression(text: str) -> TemplateExpression:
+    return environment().compile_expression(text, undefined_to_none=False)
 
 
 @cache

@@ -82,6 +82,18 @@ class Context:
         return flows(self.project, self.pipeline)
 
     @cached_property
+    def templates(self) -> list[tuple[Place, str, bool]]:
+        """Every text that Airflow renders for its tasks: the place, and whether it is in the pipeline's own file."""
+        found = []
+        for task in self.pipeline.tasks:
+            for key in ("arguments", "advanced", "for_each", "conf", "trigger_dag_id"):
+                found += [(place, text, True) for place, text in texts(getattr(task, key), task.at(key))]
+            command, operator = self.project.defaults.commands.get(task.command or ""), self.operator(task)
+            brought = [operator and operator.arguments, command and command.shell, command and command.argv]
+            found += [(task.place, text, False) for _, text in texts(brought, task.place)]
+        return found
+
+    @cached_property
     def examples(self) -> dict[tuple[str, Callable[..., Any]], Any]:
         """What each template that was asked for becomes, or the RenderError why not; see `commands.example`."""
         return {}

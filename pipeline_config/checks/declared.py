@@ -28,21 +28,9 @@ def params(context: Context) -> Iterator[Problem]:
             yield place.problem(f"the default of param {name!r} violates its own schema: {message}")
 
 
-def task_templates(context: Context) -> Iterator[tuple[Place, str, bool]]:
-    """Every text that Airflow renders for a task: its place, and whether it stands in the pipeline's own file."""
-    for task in context.pipeline.tasks:
-        for key in ("arguments", "advanced", "for_each", "conf", "trigger_dag_id"):
-            for place, text in texts(getattr(task, key), task.at(key)):
-                yield place, text, True
-        command, operator = context.project.defaults.commands.get(task.command or ""), context.operator(task)
-        brought = [operator and operator.arguments, command and command.shell, command and command.argv]
-        for _, text in texts(brought, task.place):
-            yield task.place, text, False
-
-
 def template_reads(context: Context) -> Iterator[Problem]:
     """Jinja is right, Airflow knows its names, and each variable, connection and param that it reads is declared."""
-    for place, text, own in task_templates(context):
+    for place, text, own in context.templates:
         try:
             reads = templates.reads(text)
         except jinja2.TemplateSyntaxError as error:
@@ -60,7 +48,7 @@ def template_reads(context: Context) -> Iterator[Problem]:
 
 def rendered(context: Context) -> Iterator[Problem]:
     """What can be read can be rendered: with the catalog's examples and the params' defaults, as far as they tell."""
-    for place, text, own in task_templates(context):
+    for place, text, own in context.templates:
         if own and not any(templates.what_is_wrong(text)):
             try:
                 example(context, text, templates.value if "conf" in place.path else templates.render)
@@ -167,7 +155,7 @@ def _used(context: Context) -> dict[str, set[str]] | None:
             return None
         if is_remote_shell(context.connection_type(task)):
             connections.update(name for kind in FOR_JOBS for name in catalog.connections_of(kind))
-    for _, text, _ in task_templates(context):
+    for _, text, _ in context.templates:
         try:
             reads: Any = templates.reads(text)
         except jinja2.TemplateSyntaxError:
