@@ -14,7 +14,7 @@ from jobs.errors import JobError
 from jobs.event import PARTITIONS
 from jobs.kafka_security import PLAINTEXT, Security
 from jobs.kafka_topic import Declared, Tools, lacking
-from jobs.spark.kafka_records import require_broker
+from jobs.spark.kafka_required import require_broker
 from pipeline_config.preflight.probe import ANSWER_SECONDS, Failure, Once, Probe
 from pipeline_config.preflight.settings import Settings
 from pipeline_config.preflight.uses import Asked, Use

@@ -14,7 +14,8 @@ from jobs.console import say
 from jobs.event import TOPIC
 from jobs.spark import tables
 from jobs.spark.delta_log import batches, commits
-from jobs.spark.kafka_records import records, require_broker, require_same_topic, require_topic
+from jobs.spark.kafka_records import records
+from jobs.spark.kafka_required import require_broker, require_same_topic, require_topic
 from jobs.spark.one_writer import one_writer
 from jobs.spark.overlap import Overlap
 from jobs.spark.session import session

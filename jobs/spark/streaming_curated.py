@@ -21,7 +21,8 @@ from jobs.errors import NonRetryableError
 from jobs.event import TOPIC
 from jobs.spark import tables
 from jobs.spark.delta_log import batches, is_table, next_version
-from jobs.spark.kafka_records import archived_records, records, require_broker, require_same_topic, require_topic
+from jobs.spark.kafka_records import archived_records, records
+from jobs.spark.kafka_required import require_broker, require_same_topic, require_topic
 from jobs.spark.one_writer import one_writer
 from jobs.spark.overlap import Overlap
 from jobs.spark.quarantine_replay import replay

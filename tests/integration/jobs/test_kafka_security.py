@@ -30,7 +30,7 @@ from jobs import kafka_security
 from jobs.errors import NON_RETRYABLE, JobError
 from jobs.event import PARTITIONS
 from jobs.generator.__main__ import write_day
-from jobs.spark.kafka_records import require_topic
+from jobs.spark.kafka_required import require_topic
 from stack.home import Home
 from stack.kafka_broker import KafkaBroker
 from stack.settings import HOST, REPOSITORY

@@ -22,7 +22,8 @@ from jobs.spark import archive_raw, kafka_records, streaming, streaming_curated,
 from jobs.spark import one_writer as one_writer_module
 from jobs.spark.delta_log import CHANGE_FEED, newest
 from jobs.spark.jvm import jvm_of
-from jobs.spark.kafka_records import archived_records, require_broker, require_topic
+from jobs.spark.kafka_records import archived_records
+from jobs.spark.kafka_required import require_broker, require_topic
 from jobs.spark.one_writer import one_writer
 from jobs.spark.session import shuffle_like
 from jobs.spark.streaming import Limits, run_rounds
