@@ -97,7 +97,7 @@ class Result:
         return f"| {self.row} | {self.seconds:.2f} | {ceiling} | {ratio} | {self.reach} | {reached} | {memory} |"
 
 
-HEADER = """| what | seconds | ceiling, s | ratio | reach | reached | GiB at most |
+HEADER = """| what | seconds | ceiling, s | ratio | target | met | GiB at most |
 |---|---|---|---|---|---|---|"""
 
 
