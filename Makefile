@@ -21,10 +21,10 @@ help: ## List the targets
 install: ## Install what is missing: Debian packages (as root), Python packages, jars
 	@stack/install.sh
 
-demo: install ## Run the whole chain on this machine, on a log that ends now: DAYS=15 at SCALE=1, STORY=0 without findings
+demo: install ## Run the whole chain on this machine, on a log that ends now: DAYS=15 at SCALE=1, STORY=0 without a story
 	@$(PYTHON) -m stack demo
 
-live: install ## Go on after a demo: the log at its own pace, the hot tables behind it, until Ctrl-C
+live: install ## Continue after a demo: the log at its own pace, followed by the hot tables, until Ctrl-C
 	@$(PYTHON) -m stack live
 
 dashboards: install ## Install and start Superset with the dashboards, on the marts of the running stack

@@ -81,6 +81,6 @@ def run_time(context: Context) -> Iterator[Problem]:
         longest = max(schema["default"], schema.get("maximum", 0)) if option == RUN_TIME else 0
         limit = next(iter(time_limits(context, task)), None)
         if isinstance(limit, int | float) and isinstance(longest, int | float) and longest >= limit:
-            message = f"{name} may be {longest:g} minutes, and the task is killed after {limit:g}"
+            message = f"{name} may be {longest:g} minutes, but the task is killed after {limit:g}"
             hint = f"raise {TIME_LIMIT}, or lower the param"
             yield task.at("arguments", option).warning(message, hint)
