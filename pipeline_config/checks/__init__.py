@@ -1,6 +1,6 @@
 """The checks that JSON Schema cannot make: inside a file and across files.
 
-Each check is a function to problems: from one pipeline among the others (Context), or from the whole project. It runs
+Each check yields problems, of one pipeline among the others (Context), or of the whole project. It runs
 only on documents that read well and pass their schema, so it may trust the shape.
 """
 
@@ -59,7 +59,7 @@ PIPELINE_CHECKS: tuple[Callable[[Context], Iterator[Problem]], ...] = (
     triggers.triggers,
     triggers.cycles,
 )
-# What another error may be the cause of: only where there is none.
+# Possibly consequences of another error: only if there is none.
 CONSEQUENCES: tuple[Callable[[Context], Iterator[Problem]], ...] = (declared.unused, data.unneeded_connections)
 ACROSS: tuple[Callable[[Sequence[Context]], Iterator[Problem]], ...] = (
     data.unwritten,
@@ -90,7 +90,7 @@ def check(project: Project) -> list[Problem]:
 
 
 def check_again(project: Project, changed: Sequence[Document], others: Sequence[Problem]) -> list[Problem]:
-    """The errors of a project of which those pipelines alone have changed, or see what has changed of others.
+    """The errors of a project in which only those pipelines have changed, or depend on what has.
 
     `others` are the problems that all other files had. Warnings may be missing, or too many.
     """
@@ -103,7 +103,7 @@ def check_again(project: Project, changed: Sequence[Document], others: Sequence[
 
 
 def is_usable(project: Project) -> bool:
-    """Whether catalog and defaults are, without which no pipeline means anything."""
+    """Whether catalog and defaults are usable, without which no pipeline has a meaning."""
     return not (project.catalog_file.problems or project.defaults_file.problems)
 
 
@@ -121,7 +121,7 @@ def _contexts(project: Project, pipelines: Sequence[Pipeline], problems: Sequenc
 
 
 def _of_pipelines(project: Project, contexts: Sequence[Context], problems: Sequence[Problem]) -> list[Problem]:
-    """What is wrong in each pipeline; `problems` are those found before."""
+    """The problems in each pipeline; `problems` are those found before."""
     found = list(_of_each(contexts, PIPELINE_CHECKS))
     wrong = {problem.file for problem in [*problems, *found] if problem.severity == "error"}
     if not wrong.intersection(document.file for document in project.shared):

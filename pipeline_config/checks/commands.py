@@ -1,4 +1,4 @@
-"""Checks of what a task runs: its command template, its job, and the job's own parser asked for the arguments."""
+"""Checks of what a task runs: its command template, its job, and the arguments against the job's own parser."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WORDS = {"shell": "a shell command", "argv": "a list of words"}
 
 
 def commands(context: Context) -> Iterator[Problem]:
-    """Each command template exists, and the job takes the arguments that it is given."""
+    """Each command template exists, and the job accepts its arguments."""
     known = context.project.defaults.commands
     for task in context.pipeline.tasks:
         if task.command is None:
@@ -33,7 +33,7 @@ def commands(context: Context) -> Iterator[Problem]:
             yield task.at("command").problem(f"no command template is called {task.command!r}", hint)
             continue
         if task.command in context.broken_commands:
-            continue  # which is said there
+            continue  # which is reported there
         template = known[task.command]
         wanted = TAKES.get(context.connection_type(task) or "", template.kind)
         if wanted != template.kind:
@@ -68,7 +68,7 @@ def _job_arguments(context: Context, task: Task, template: Command) -> Iterator[
 def _refused(
     context: Context, task: Task, template: Command, parser: argparse.ArgumentParser, options: list[str]
 ) -> Iterator[Problem]:
-    """What the parser says of the arguments, with the catalog's examples and the params' defaults filled in."""
+    """The parser's verdict on the arguments, with the catalog's examples and the params' defaults filled in."""
     each = {name: values for name, values in task.for_each.items() if isinstance(values, list)}
     for given in itertools.islice(instances(task, each), MAX_COMBINATIONS):
         known = dict(_known(context, given))
@@ -87,7 +87,7 @@ def _refused(
 
 
 def _form(context: Context, task: Task, name: str, template: Value, value: Any) -> Iterator[Problem]:
-    """An argument that reads one variable has the form of that variable's type: nothing stands around it by mistake."""
+    """An argument that reads one variable has the form of that variable's type: no stray text around it."""
     read = [*templates.reads(template).variables] if isinstance(template, str) else []
     entry = context.project.catalog.variables.get(read[0]) if len(read) == 1 else None
     if entry:

@@ -1,4 +1,4 @@
-"""What a check is given: one pipeline among the others."""
+"""The input of a check: one pipeline among the others."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pipeline_config.reader import Document
 
 _PORT = r"(?:[1-9]\d{0,3}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d{2}|655[0-2]\d|6553[0-5])"
 _BROKER = rf"(?:[\w.-]+|\[[0-9a-fA-F:.]+\]):{_PORT}"
-# What the value of a variable looks like, by its type in the catalog; `${…}` is filled in by its default first.
+# The form of a variable's value, by its type in the catalog; `${…}` is first replaced by its default.
 FORMS = {
     "brokers": (re.compile(rf"{_BROKER}(,{_BROKER})*"), "host:port,host:port without blanks; IPv6 as [::1]:9092"),
     "kafka_security": (re.compile(r"(/[^\s:{}]*)?"), "an absolute path, or empty for plaintext"),
@@ -42,7 +42,7 @@ def name_of(document: Document) -> str:
 
 @dataclass(frozen=True)
 class Index:
-    """What stands where in a project, looked up once.
+    """What is where in a project, looked up once.
 
     `files` has the pipelines' files by dag_id, broken ones too, `pipelines` those that are right; `triggers` the DAGs
     that each one triggers, `outlets` the assets that tasks update.
@@ -95,11 +95,11 @@ class Context:
 
     @cached_property
     def examples(self) -> dict[tuple[str, Callable[..., Any]], Any]:
-        """What each template that was asked for becomes, or the RenderError why not; see `commands.example`."""
+        """The result of each template so far, or its RenderError; see `commands.example`."""
         return {}
 
     def operator(self, task: Task) -> Operator | None:
-        """What defaults.yaml says of a task's operator; nothing when it names a class, or none that is there."""
+        """The entry of defaults.yaml for a task's operator; nothing if it names a class, or an unknown one."""
         return self.project.defaults.operators.get(task.operator)
 
     def connection_type(self, task: Task) -> str | None:

@@ -34,7 +34,7 @@ AT_A_DEADLINE = frozenset({"deadline", "dag_run", "run_id"})  # what the templat
 
 
 def file_name(context: Context) -> Iterator[Problem]:
-    """dag_id = file name, and no other file has it."""
+    """The dag_id equals the file name, and no other file has it."""
     stem = context.pipeline.file.rsplit("/", 1)[-1].removesuffix(".yaml")
     dag_id, place = context.pipeline.dag_id, context.pipeline.at("dag_id")
     if dag_id != stem:
@@ -45,7 +45,7 @@ def file_name(context: Context) -> Iterator[Problem]:
 
 
 def schedule(context: Context) -> Iterator[Problem]:
-    """A cron expression that can come true, a preset, or assets that somebody updates."""
+    """A cron expression that can fire, a preset, or assets that some task updates."""
     value, place = context.pipeline.schedule, context.pipeline.at("schedule")
     for at, uri in assets(value):
         if uri not in context.index.outlets:
@@ -87,7 +87,7 @@ def _cron(place: Place, text: str) -> Iterator[Problem]:
 
 
 def _odd(place: Place, text: str) -> Iterator[Problem]:
-    """Warnings: what cron takes, and does otherwise than it looks."""
+    """Warnings: valid cron expressions that do something other than they seem."""
     minute, hour, day, _, weekday = fields = text.split()
     for (name, _), field in zip(CRON_FIELDS.items(), fields, strict=True):
         step = re.fullmatch(r"\*/(\d+)", field)
@@ -123,7 +123,7 @@ def _wrong_fields(place: Place, text: str, reader: type) -> Iterator[Problem]:
 
 
 def timezone(context: Context) -> Iterator[Problem]:
-    """The time zone is one that there is."""
+    """The time zone exists."""
     yield from zone(context.pipeline)
 
 
@@ -141,7 +141,7 @@ def zone(settings: DagSettings) -> Iterator[Problem]:
 
 
 def without_cron(context: Context) -> Iterator[Problem]:
-    """Warnings: what does nothing unless there is a cron expression."""
+    """Warnings: keys that do nothing without a cron expression."""
     if clock(context.pipeline.schedule) is None:
         for key in ("timezone", "catchup"):
             if getattr(context.pipeline, key):
@@ -159,7 +159,7 @@ def dates(context: Context) -> Iterator[Problem]:
 
 
 def notifiers(context: Context) -> Iterator[Problem]:
-    """Who is told is in defaults.yaml."""
+    """Every notifier is in defaults.yaml."""
     for alerts in (context.pipeline.default_args, *context.pipeline.tasks):
         yield from unknown_alerts(context.project, alerts)
     if deadline := context.pipeline.deadline:
@@ -167,7 +167,7 @@ def notifiers(context: Context) -> Iterator[Problem]:
 
 
 def unknown_alerts(project: Project, alerts: Alerts) -> Iterator[Problem]:
-    """Each notifier that a task or default_args name and defaults.yaml does not have."""
+    """Each notifier that a task or default_args name but defaults.yaml lacks."""
     for key in ALERTS:
         yield from _unknown(project, alerts.at(key), getattr(alerts, key) or ())
 
@@ -181,7 +181,7 @@ def _unknown(project: Project, place: Place, names: Sequence[str]) -> Iterator[P
 
 
 def deadline(context: Context) -> Iterator[Problem]:
-    """A time of the day follows a schedule that fires at one time of it, and its notifiers read what there is then."""
+    """`by` needs a schedule with one time of day, and its notifiers may only read what exists then."""
     own = context.pipeline.deadline
     if own is None:
         return

@@ -1,4 +1,4 @@
-"""Checks of the data between jobs: what one reads another writes, and a job is given the connections that it needs."""
+"""Checks of the data between jobs: what one reads another writes, and a job gets the connections that it needs."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def unwritten(contexts: Sequence[Context]) -> Iterator[Problem]:
 
 
 def writers(contexts: Sequence[Context]) -> Iterator[Problem]:
-    """Warnings: two tasks write the same table and share no pool, so that both may run at a time."""
+    """Warnings: two tasks write the same table without a common pool, so both may run at once."""
     first: dict[Data, tuple[str, Task]] = {}
     warned: set[Task] = set()
     for dag_id, flow in ((context.pipeline.dag_id, flow) for context in contexts for flow in context.flows):
@@ -54,7 +54,7 @@ def writers(contexts: Sequence[Context]) -> Iterator[Problem]:
 
 
 def order(contexts: Sequence[Context]) -> Iterator[Problem]:
-    """Warnings: a DAG is triggered before the one that writes all that it reads."""
+    """Warnings: a DAG is triggered before the one that writes what it reads."""
     flows = {context.pipeline.dag_id: context.flows for context in contexts}
     reads = {dag_id: {data for flow in of_dag for data in flow.reads} for dag_id, of_dag in flows.items()}
     writes = {dag_id: {data for flow in of_dag for data in flow.writes} for dag_id, of_dag in flows.items()}
@@ -70,7 +70,7 @@ def order(contexts: Sequence[Context]) -> Iterator[Problem]:
 
 
 def odd_variable(contexts: Sequence[Context]) -> Iterator[Problem]:
-    """Warnings: an option reads one variable in every other task and another one here."""
+    """Warnings: an option reads one variable in every other task but a different one here."""
     given: dict[str, list[tuple[str, Task]]] = {}
     for context in contexts:
         for task, option, variable in variables_of_options(context.pipeline):
@@ -92,7 +92,7 @@ def _odd_one_out(option: str, counts: Counter[str]) -> tuple[str, str]:
 
 
 def job_connections(context: Context) -> Iterator[Problem]:
-    """A job over SSH is given a connection of each type that its data need."""
+    """A job over SSH gets a connection of each type that its data need."""
     catalog = context.project.catalog
     declared = {catalog.connections[name].type for name in context.pipeline.connections if name in catalog.connections}
     for kind, task in _needed(context).items():
@@ -115,14 +115,14 @@ def unneeded_connections(context: Context) -> Iterator[Problem]:
 def _needed(context: Context, *, anywhere: bool = False) -> dict[str, Task]:
     """The types of connections that the jobs over SSH need, each with a task.
 
-    `anywhere`: wherever the lake may lie, for an environment's paths decide about no pipeline.
+    `anywhere`: wherever the lake may be, since an environment's paths must not decide about a pipeline.
     """
     remote = [flow for flow in context.flows if is_remote_shell(context.connection_type(flow.task))]
     return {kind: flow.task for flow in remote for kind in connection_types(context.project, flow, anywhere=anywhere)}
 
 
 def connection_types(project: Project, flow: TaskFlow, *, anywhere: bool = False) -> set[str]:
-    """The types of the connections that a job needs for its data, in any environment; or wherever the lake may lie."""
+    """The types of the connections that a job needs for its data, in any environment; or wherever the lake may be."""
     data = [*flow.reads, *flow.writes]
     kinds = {one.kind for one in data if one.kind != "lake" or anywhere or _is_on_s3(project, one)}
     return {name for name in FOR_JOBS if CONNECTION_TYPES[name].holds in kinds}

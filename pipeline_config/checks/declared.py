@@ -21,7 +21,7 @@ DECLARED = {"variables": "variable", "connections": "connection", "params": "par
 
 
 def params(context: Context) -> Iterator[Problem]:
-    """The default of each param keeps the param's own schema."""
+    """The default of each param matches the param's own schema."""
     for name, param in context.pipeline.params.items():
         for message in refusals(param, param["default"]):
             place = context.pipeline.at("params", name, "default")
@@ -29,7 +29,7 @@ def params(context: Context) -> Iterator[Problem]:
 
 
 def template_reads(context: Context) -> Iterator[Problem]:
-    """Jinja is right, Airflow knows its names, and each variable, connection and param that it reads is declared."""
+    """Jinja is valid, Airflow knows its names, and each variable, connection and param that it reads is declared."""
     for place, text, own in context.templates:
         try:
             reads = templates.reads(text)
@@ -47,7 +47,7 @@ def template_reads(context: Context) -> Iterator[Problem]:
 
 
 def rendered(context: Context) -> Iterator[Problem]:
-    """What can be read can be rendered: with the catalog's examples and the params' defaults, as far as they tell."""
+    """Valid templates can be rendered with the catalog's examples and the params' defaults, as far as these suffice."""
     for place, text, own in context.templates:
         if own and not any(templates.what_is_wrong(text)):
             try:
@@ -79,7 +79,7 @@ def _no_json(context: Context, place: Place, text: str, reads: templates.Reads) 
 
 
 def shell_variables(context: Context) -> Iterator[Problem]:
-    """`$NAME` in a job's option or in a conf is nothing that is filled in: every value is quoted for the shell."""
+    """`$NAME` in a job's option or in a conf is not expanded: every value is quoted for the shell."""
     for task in context.pipeline.tasks:
         found = (*texts(task.arguments, task.at("arguments")), *texts(task.conf, task.at("conf")))
         for place, text, match in ((*one, match) for one in found for match in _SHELL_VARIABLE.finditer(one[1])):
@@ -93,7 +93,7 @@ _SHELL_VARIABLE = re.compile(r"\$\{?(?P<name>[A-Z][A-Z0-9_]*)\b\}?")
 
 
 def unquoted_params(context: Context) -> Iterator[Problem]:
-    """Warnings: a text that somebody types into a form is part of a shell command, and not quoted."""
+    """Warnings: text typed into the trigger form becomes an unquoted part of a shell command."""
     params = context.pipeline.params
     for task in context.pipeline.tasks:
         for name, text in task.advanced.items():
@@ -133,7 +133,7 @@ def _undeclared_connection(place: Place, name: str) -> Problem:
 
 
 def unused(context: Context) -> Iterator[Problem]:
-    """What is declared is used. Of a file with no other error: else it may only seem unused."""
+    """What is declared is used. Only for a file without other errors, in which it may only seem unused."""
     used = _used(context)
     for kind, word in DECLARED.items():
         for index, name in enumerate(getattr(context.pipeline, kind)):
@@ -166,7 +166,7 @@ def _used(context: Context) -> dict[str, set[str]] | None:
 
 
 def advanced_connections(context: Context) -> Iterator[Problem]:
-    """A connection that a class is given by an argument such as `ssh_conn_id` is declared."""
+    """A connection passed to a class by an argument such as `ssh_conn_id` is declared."""
     for task in context.pipeline.tasks:
         for name, value in _advanced(task):
             if "{" not in value and value not in context.pipeline.connections:

@@ -1,4 +1,4 @@
-"""Checks of what a task runs as: its operator, connection, pool, time limit and mapping."""
+"""Checks of how a task runs: its operator, connection, pool, time limit and mapping."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TIME_LIMIT = "execution_timeout_minutes"
 
 
 def operators(context: Context) -> Iterator[Problem]:
-    """Each operator is one of defaults.yaml or a class that is there, and its connection is of its type."""
+    """Each operator is one of defaults.yaml or an existing class, and its connection has the right type."""
     known = context.project.defaults.operators
     for task in context.pipeline.tasks:
         name, place = task.operator, task.at("operator")
@@ -41,7 +41,7 @@ def operators(context: Context) -> Iterator[Problem]:
 
 
 def _arguments(task: Task) -> Iterator[Problem]:
-    """The class takes the arguments, as far as its source says which; none of them has its own key in a task."""
+    """The class accepts the arguments, as far as its source shows; none of them has its own key in a task."""
     each = {name: [value] for name, value in task.advanced.items()}
     given: tuple[tuple[str, Mapping[str, list[Value] | str]], ...] = (("advanced", each), ("for_each", task.for_each))
     for key, name, values in ((key, *item) for key, arguments in given for item in arguments.items()):
@@ -52,14 +52,14 @@ def _arguments(task: Task) -> Iterator[Problem]:
             yield from _taken(task.at(key, name), task.operator, values)
     bare = {name.removesuffix(MINUTES) for _, arguments in given for name in arguments}
     if not bare <= set(classes.parameters(task.operator) or bare):
-        return  # the one that is missing may be misspelt
+        return  # the missing one may be misspelled
     for missing in sorted(classes.required(task.operator) - bare - OWN_ARGUMENTS.keys()):
         message = f"{_name(task.operator)} needs the argument {missing!r}"
         yield task.at("operator").problem(message, f"write advanced: {{{missing}: …}}")
 
 
 def _taken(place: Place, class_path: str, values: list[Value] | str) -> Iterator[Problem]:
-    """The class takes the argument in which `place` ends, and values of their type, as far as its source says which."""
+    """The class accepts the argument at the end of `place`, and values of their type, as far as its source shows."""
     known, argument = classes.parameters(class_path), str(place.path[-1])
     if known is None:
         return
@@ -99,7 +99,7 @@ OTHER_WORDS = {"duration": "a duration as text", "code": "the import path of a f
 
 
 def _fits(value: Value, types: frozenset[str]) -> bool:
-    """Whether a value is of one of those types; a template may become anything."""
+    """Whether a value has one of those types; a template may become anything."""
     if not types or (isinstance(value, str) and "{" in value and "code" not in types and types != MINUTES_TYPES):
         return True
     if isinstance(value, bool):
@@ -130,7 +130,7 @@ def _connection(context: Context, task: Task) -> Iterator[Problem]:
 
 
 def limits(context: Context) -> Iterator[Problem]:
-    """What runs on another machine has a time limit; each pool is in the catalog."""
+    """Tasks on other machines have a time limit; each pool is in the catalog."""
     pools = context.project.catalog.pools
     for task in context.pipeline.tasks:
         is_remote = context.connection_type(task) in TAKES
@@ -146,7 +146,7 @@ def limits(context: Context) -> Iterator[Problem]:
 
 
 def time_limits(context: Context, task: Task) -> list[Value]:
-    """The minutes after which a task is killed, as the task, its operator, the pipeline and defaults.yaml say it.
+    """The minutes after which a task is killed, from the task, its operator, the pipeline or defaults.yaml.
 
     The first one counts; it may be None, which is no limit.
     """
@@ -162,7 +162,7 @@ def time_limits(context: Context, task: Task) -> list[Value]:
 
 
 def mapping(context: Context) -> Iterator[Problem]:
-    """A mapped task names its options' lists, or an earlier task whose result is one."""
+    """A mapped task names lists for its options, or an earlier task that returns one."""
     for task in context.pipeline.tasks:
         for name, values in task.for_each.items():
             place = task.at("for_each", name)
@@ -188,7 +188,7 @@ def before(graph: dict[str, list[str]], task_id: str) -> set[str]:
 
 
 def shared(project: Project) -> Iterator[Problem]:
-    """The classes of operators and notifiers are there and take their arguments; default_args name what is declared."""
+    """The classes of operators and notifiers exist and accept their arguments; default_args name what is declared."""
     known = project.defaults.operators
     for entry in (*known.values(), *project.defaults.notifiers.values()):
         yield from _class(entry, entry.class_path)
@@ -208,7 +208,7 @@ def shared(project: Project) -> Iterator[Problem]:
 
 
 def required(project: Project) -> Iterator[Problem]:
-    """What a class cannot do without is given: to operators here or by each task, to notifiers here."""
+    """Required arguments are given: for operators here or by each task, for notifiers here."""
     whole = {name: project.environment(name) for name in project.environments}
     operators = [
         *((operator, operator) for operator in project.defaults.operators.values()),
@@ -228,7 +228,7 @@ def required(project: Project) -> Iterator[Problem]:
 def _missing(place: Place, entry: Operator, given: set[str | None]) -> Iterator[Problem]:
     known = classes.parameters(entry.class_path)
     bare = {name.removesuffix(MINUTES) for name in entry.arguments}
-    if known is not None and bare <= known.keys():  # else the one that is missing may be misspelt
+    if known is not None and bare <= known.keys():  # else the missing one may be misspelled
         for missing in sorted(classes.required(entry.class_path) - bare - given):
             message = f"{_name(entry.class_path)} needs the argument {missing!r}"
             yield place.problem(message, f"write arguments: {{{missing}: …}}", at_key=True)
@@ -237,7 +237,7 @@ def _missing(place: Place, entry: Operator, given: set[str | None]) -> Iterator[
 def _class(entry: Operator, class_path: str) -> Iterator[Problem]:
     message, hint = classes.what_is_wrong(class_path)
     if message:
-        # Who checks on a machine without Airflow is not told that Airflow is missing.
+        # On a machine without Airflow, do not report that Airflow is missing.
         excused = message.startswith("there is no Python package") and class_path.split(".")[0] in NOT_INSTALLED
         yield entry.at("class").problem(message, hint, "warning" if excused else "error")
         return

@@ -17,12 +17,12 @@ from pipeline_config.schema import Schema, refusals
 
 _PARAM = re.compile(r"\{\{\s*params\.(\w+)\s*\}\}")
 RUN_TIME = "run-minutes"  # the option of a job that ends by itself
-# A value of each kind that a schema lets through unless it says otherwise.
+# A value of each kind that a schema accepts unless it says otherwise.
 PROBES: dict[str, tuple[Any, ...]] = {"integer": (-1, 0), "number": (-1, 0, 1.5), "string": ("x",), "null": (None,)}
 
 
 def _read(context: Context) -> Iterator[tuple[Task, str, str]]:
-    """Each option whose value is a declared param and nothing else: the task, the option, the param."""
+    """Each option whose value is just a declared param: the task, the option, the param."""
     for task in context.pipeline.tasks:
         for option, value in task.arguments.items():
             match = _PARAM.fullmatch(value) if isinstance(value, str) else None
@@ -31,13 +31,13 @@ def _read(context: Context) -> Iterator[tuple[Task, str, str]]:
 
 
 def bounds(context: Context) -> Iterator[Problem]:
-    """Warnings: a value that the param's schema takes and the job refuses."""
+    """Warnings: a value that the param's schema accepts but the job refuses."""
     for task, option, name in _read(context):
         template = context.project.defaults.commands.get(task.command or "")
         parser = parsers.job_parser(template.module_of(task.job)) if template else ""
         own = None if isinstance(parser, str) else parsers.own_parser(parser, task.job)
         if own is None or option not in parsers.options(own):
-            continue  # said elsewhere
+            continue  # reported elsewhere
         for value in _probes(context.pipeline.params[name]):
             if why := parsers.refusal(own, option, str(value)):
                 message = f"param {name} may be {value!r}, but {task.job} refuses it: {why}"
@@ -55,7 +55,7 @@ def _probes(schema: Schema) -> Iterator[Any]:
 
 
 def crossed(context: Context) -> Iterator[Problem]:
-    """Warnings: an option or a key of a conf gets another param although a param has its name."""
+    """Warnings: an option or a key of a conf gets another param although one has its name."""
     params = context.pipeline.params
     for task in context.pipeline.tasks:
         given: tuple[tuple[str, Values], ...] = (("arguments", task.arguments), ("conf", task.conf or {}))
@@ -67,7 +67,7 @@ def crossed(context: Context) -> Iterator[Problem]:
 
 
 def _params_of(value: Any) -> set[str]:
-    """The params that a template reads; none of one that cannot be read, which is said elsewhere."""
+    """The params that a template reads; none if it is invalid, which is reported elsewhere."""
     try:
         return set(templates.reads(value).params) if isinstance(value, str) else set()
     except jinja2.TemplateSyntaxError:
@@ -75,7 +75,7 @@ def _params_of(value: Any) -> set[str]:
 
 
 def run_time(context: Context) -> Iterator[Problem]:
-    """Warnings: a job may run for longer than its task may take."""
+    """Warnings: a job may run for longer than its task's time limit."""
     for task, option, name in _read(context):
         schema = context.pipeline.params[name]
         longest = max(schema["default"], schema.get("maximum", 0)) if option == RUN_TIME else 0

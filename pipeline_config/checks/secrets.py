@@ -1,6 +1,6 @@
-"""Finds what looks like a secret in any YAML file, comments too: connections in Airflow hold secrets, nothing else.
+"""Finds what looks like a secret in any YAML file, comments too: secrets belong only in Airflow's connections.
 
-What a secret is, its form says: `password: see the wiki` is prose, `pwd: hunter2` is not.
+Secrets are recognized by their form: `password: see the wiki` is prose, `pwd: hunter2` is not.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ HINT = "move it to the connection in Airflow, and rotate it: it is exposed"
 _KEY = r"""(?: passw(?:or)?[dt] | passphrase | (?<!com)(?<!by)pass | pwd | secret | token | 비밀번호 | 암호
     | (?:api|access|private|account|secret)[_.-]?key )"""
 _WORDS = ("pass", "pwd", "secret", "token", "비밀번호", "암호", "key")  # of which each _KEY has one; most files none
-# A key whose name says so, as YAML or a program's option has it, with its value and what follows that in the line.
+# A key with a telling name, in YAML or as a program's option, with its value and the rest of the line.
 _NAMED = re.compile(
     rf"""(?imx)
     (?: (?: ^ | [\s{{,"'&;?] ) [\w.-]{{0,60}} {_KEY} ["']? \s* [:=] | \s --? {_KEY} [\s=] )
@@ -27,7 +27,7 @@ _NO_VALUE = re.compile(
     | [A-Z][A-Z0-9]*_[A-Z0-9_]+                                 # a variable's name
     | [a-z][a-z0-9+.-]*:// .*                                   # a URL, which has a pattern of its own"""
 )
-_STRONG = re.compile(r"(?=.*[A-Za-z])(?=.*[\d!@#$%^&*+/=]).{6,}")  # no word of a sentence
+_STRONG = re.compile(r"(?=.*[A-Za-z])(?=.*[\d!@#$%^&*+/=]).{6,}")  # not a word of a sentence
 _PROSE = re.compile(r"""["']?[^\S\n]+[^\s#]""")  # more words follow
 _FORMS = {
     "a password in a URL": r"(?i)\b[a-z][a-z0-9+.-]{0,30}://[^\s:/@{}$]{0,200}:(?P<found>[^\s:/@{}$]{1,200})@",
@@ -64,7 +64,7 @@ def secrets(document: Document) -> Iterator[Problem]:
 
 
 def _severity(match: re.Match[str], text: str) -> str:
-    """Of a value whose key names a secret: an error by its form, or as the whole value of a key; "" of prose."""
+    """For a value whose key names a secret: an error by its form, or as the whole value of a key; "" for prose."""
     value = match["found"]
     if len(value) <= 2 or _NO_VALUE.fullmatch(value):
         return ""

@@ -22,7 +22,7 @@ from pipeline_config.stand_ins import IN_CALLBACKS
 
 
 def extends(project: Project) -> Iterator[Problem]:
-    """What an environment extends is there, and does not extend it back. Of all whose own file is right."""
+    """What an environment extends exists, and does not extend it back. For all whose own file is valid."""
     parents = {name: file.data.get("extends") for name, file in project.environment_files.items() if not file.problems}
     for name in parents:
         trail, place = [name], Place(project.environment_files[name], ("extends",))
@@ -39,7 +39,7 @@ def extends(project: Project) -> Iterator[Problem]:
 
 
 def active(project: Project) -> Iterator[Problem]:
-    """A warning when the environment that Airflow would take is not there. Of all environments, broken ones too."""
+    """A warning if the environment that Airflow would use does not exist, even as a broken one."""
     name = active_environment()
     if name not in project.environment_files:
         file = f"pipelines/environments/{name}.yaml"
@@ -49,7 +49,7 @@ def active(project: Project) -> Iterator[Problem]:
 
 
 def examples(project: Project) -> Iterator[Problem]:
-    """The example of each variable is one of its type: the checks fill it in."""
+    """The example of each variable is valid for its type: the checks fill it in."""
     for name, entry in project.catalog.variables.items():
         form, hint = FORMS[entry.type]
         if not form.fullmatch(entry.example):
@@ -58,7 +58,7 @@ def examples(project: Project) -> Iterator[Problem]:
 
 
 def environments(project: Project) -> Iterator[Problem]:
-    """Each variable has a value of its type and each connection an address, in each environment, and no other has."""
+    """In each environment, each variable has a valid value and each connection an address, and nothing else has."""
     for name, own in project.environments.items():
         whole = project.environment(name)
         for kind, word in (("variables", "variable"), ("connections", "connection")):
@@ -108,7 +108,7 @@ def _address(entry: Entry | None, address: Address) -> Iterator[Problem]:
 
 
 def _invisible(environment: Environment) -> Iterator[Problem]:
-    """No character that nobody sees is in a value or an address."""
+    """No value or address contains an invisible character."""
     data, file = environment.place.document.data, environment.place
     for place, text in texts({key: data.get(key) for key in FILLED_IN}, file):
         odd = next((letter for letter in text.replace("\n", "") if not letter.isprintable()), None)
@@ -122,7 +122,7 @@ FILLED_IN = ("variables", "connections")  # of an environment
 
 
 def _placeholders(file: Place) -> Iterator[Problem]:
-    """Each `${…}` is one that is filled in; a warning where none is."""
+    """Each `${…}` can be filled in; a warning where none is."""
     for place, text in texts(file.document.data, file):
         rest = PLACEHOLDER.sub(lambda found: " " * len(found[0]), text)
         if place.path[0] in FILLED_IN:
@@ -135,7 +135,7 @@ def _placeholders(file: Place) -> Iterator[Problem]:
 
 
 def probes(project: Project) -> Iterator[Problem]:
-    """Who says what preflight asks of a type is a module that is there, and the type one that there is."""
+    """The modules of preflight's probes and their types exist."""
     types = [*CONNECTION_TYPES, *FORMS]
     for kind, module in project.catalog.probes.items():
         place = project.catalog.at("probes", kind)
@@ -146,12 +146,12 @@ def probes(project: Project) -> Iterator[Problem]:
 
 
 def timezone(project: Project) -> Iterator[Problem]:
-    """The time zone of all DAGs is one that there is."""
+    """The time zone of all DAGs exists."""
     yield from zone(project.defaults.dag)
 
 
 def one_place(project: Project) -> Iterator[Problem]:
-    """No two paths of an environment are the same folder: tables of one name would be one table."""
+    """No two paths of an environment are the same folder: tables with the same name would be one table."""
     catalog = project.catalog.variables
     for environment in map(project.environment, project.environments):
         first: dict[str, str] = {}
@@ -165,7 +165,7 @@ def one_place(project: Project) -> Iterator[Problem]:
 
 
 def unused(project: Project) -> Iterator[Problem]:
-    """Warnings: what catalog.yaml and defaults.yaml have and no pipeline uses. Of a project without any error."""
+    """Warnings: entries of catalog.yaml and defaults.yaml that no pipeline uses. Only for a project without errors."""
     tasks = [task for pipeline in project.pipelines for task in pipeline.tasks]
     catalog = project.catalog
     entries: tuple[tuple[str, Mapping[str, Placed], set[str | None]], ...] = (
@@ -177,13 +177,13 @@ def unused(project: Project) -> Iterator[Problem]:
     for word, members, used in entries:
         for name, member in members.items():
             if name not in used:
-                # No error: one in a file that all share would take every DAG away.
+                # Not an error: one in a shared file would remove every DAG.
                 message = f"no pipeline uses {word} {name}"
                 yield member.place.problem(message, "remove it, or use it", "warning", at_key=True)
 
 
 def templates_of_defaults(project: Project) -> Iterator[Problem]:
-    """The Jinja of operators, command templates and notifiers can be read, and Airflow knows its names."""
+    """The Jinja of operators, command templates and notifiers is valid, and Airflow knows its names."""
     for section in ("operators", "commands", "notifiers"):
         place = project.defaults.at(section)
         for at, text in texts(place.document.data.get(section), place):
@@ -207,7 +207,7 @@ def _unrendered(text: str, examples: dict[str, str]) -> str:
 
 
 def command_templates(project: Project) -> Iterator[Problem]:
-    """A command template has the placeholders that are filled in, the options among them, and the shell can read it."""
+    """A command template has only known placeholders, the options among them, and the shell can parse it."""
     for command in project.defaults.commands.values():
         place = command.at(command.kind)
         found = [match for word in (command.shell or "", *(command.argv or ())) for match in _PLACE.findall(word)]
@@ -241,7 +241,7 @@ def _shell(project: Project, place: Place, text: str) -> Iterator[Problem]:
 
 
 def _goes_on(shell: str) -> bool:
-    """Whether a line ends a command that others follow whatever it ends with."""
+    """Whether a line ends a command that others follow regardless of its exit code."""
     *lines, _ = shell.strip().split("\n")
     return not _STOPS.search(shell) and any(line.strip() and not _CONTINUED.search(line) for line in lines)
 

@@ -14,7 +14,7 @@ LONGEST_ID = 250  # Airflow's limit
 
 
 def names(context: Context) -> Iterator[Problem]:
-    """Each task and group has a name of its own, and each dependency and group that is named exists."""
+    """Each task and group has its own name, and each named dependency and group exists."""
     pipeline = context.pipeline
     ids = [task.task_id for task in pipeline.tasks]
     groups = pipeline.task_groups
@@ -39,7 +39,7 @@ def names(context: Context) -> Iterator[Problem]:
 
 
 def _around(pipeline: Pipeline, name: str, group: Group) -> Iterator[Problem]:
-    """The group around a group exists, and does not lie in it."""
+    """The group around a group exists, and is not inside it."""
     groups = pipeline.task_groups
     if group.group and group.group not in groups:
         hint = did_you_mean(group.group, [other for other in groups if other != name]) or "declare it too"
@@ -56,7 +56,7 @@ def _unknown(one: Task | Group, known: list[str]) -> Iterator[Problem]:
 
 
 def connected(context: Context) -> Iterator[Problem]:
-    """No cycle; with a first task that has nothing to do, nothing runs beside it; the same of the last one."""
+    """No cycle; if the first task is a marker, all others wait for it; likewise for the last one."""
     graph = context.pipeline.upstream
     tasks = {task.task_id: task for task in context.pipeline.tasks}
     ids = list(tasks)
@@ -64,7 +64,7 @@ def connected(context: Context) -> Iterator[Problem]:
         len(graph) < len(context.pipeline.tasks)
         or not {name for names in graph.values() for name in names} <= graph.keys()
     ):
-        return  # `names` says which is missing or is duplicated
+        return  # `names` reports missing and duplicate ones
     cycle = find_cycle(graph)
     if cycle:
         message = f"tasks wait for each other: {' → '.join(cycle)}"
@@ -94,12 +94,12 @@ def connected(context: Context) -> Iterator[Problem]:
             yield tasks[name].place.problem(message, "give it dependencies, or its own file")
 
 
-# Rules by which a task runs, and is green, though a task before it failed.
+# Rules by which a task runs, and succeeds, although a task before it failed.
 GREEN_ANYWAY = {"all_done", "always", "one_done", "one_success", "all_done_min_one_success", "all_failed", "one_failed"}
 
 
 def hides_failures(context: Context) -> Iterator[Problem]:
-    """A warning: the last task decides what the run is, and by its rule it is green whatever failed before it."""
+    """A warning: the last task decides the run's state, and by its rule it succeeds whatever failed before it."""
     graph = context.pipeline.upstream
     downstream = {name for names in graph.values() for name in names}
     for task in context.pipeline.tasks:
@@ -113,7 +113,7 @@ def hides_failures(context: Context) -> Iterator[Problem]:
 
 
 def find_cycle(graph: Mapping[str, Sequence[str]], roots: Iterable[str] | None = None) -> list[str]:
-    """A cycle that can be reached from `roots` (all nodes): its nodes, the first one again at the end; or empty."""
+    """A cycle reachable from `roots` (default: all nodes): its nodes, with the first repeated at the end; or empty."""
     done: set[str] = set()
     trail: dict[str, None] = {}
     for root in graph if roots is None else roots:

@@ -1,4 +1,4 @@
-"""Checks of tasks that trigger other DAGs: the target exists, takes the conf, and does not trigger back."""
+"""Checks of tasks that trigger other DAGs: the target exists, accepts the conf, and does not trigger back."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pipeline_config.schema import did_you_mean, refusals
 
 
 def triggers(context: Context) -> Iterator[Problem]:
-    """Each target is a DAG of these files, and its params take what the task sends."""
+    """Each target is a DAG of these files, and its params accept what the task sends."""
     index = context.index
     for task in context.pipeline.tasks:
         target = task.trigger_dag_id
@@ -44,7 +44,7 @@ def _conf(context: Context, task: Task, target: Pipeline) -> Iterator[Problem]:
 
 
 def cycles(context: Context) -> Iterator[Problem]:
-    """No DAG triggers itself, at once or through others."""
+    """No DAG triggers itself, directly or through others."""
     own = context.pipeline.dag_id
     cycle = find_cycle(context.index.triggers, [own])
     if own in cycle:

@@ -1,4 +1,4 @@
-"""`preflight`: whether what the pipelines use is really there and answers. Changes nothing, prints no secret."""
+"""`preflight`: whether everything the pipelines use really exists and answers. Changes nothing, prints no secret."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pipeline_config.project import Project
 
 
 def run(project: Project, environment: Environment, *, from_airflow: bool = False, as_json: bool = False) -> int:
-    """Ask everything and print a line each; exit code 0: all is there, 1: something is not.
+    """Run all probes and print one line each; exit code 0: everything is there, 1: something is not.
 
     `from_airflow` takes values and secrets from this machine's Airflow, not from the environment's file. CommandError
     when they cannot be read.

@@ -1,4 +1,4 @@
-"""Kafka, as far as it can be asked without a client: whether a broker takes a connection."""
+"""Kafka, as far as possible without a client: whether a broker accepts connections."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def _login(settings: Settings, name: str) -> str:
 
 
 def connect(settings: Settings, name: str) -> psycopg.Connection[Any]:
-    """A session that changes nothing; Failure says what the connection or the server lacks."""
+    """A read-only session; Failure says what the connection or the server lacks."""
     import psycopg
 
     connection = settings.connection(name)
@@ -68,7 +68,7 @@ def _tls(connection: Connection) -> dict[str, Any]:
 
 
 def _missing_authority(connection: Connection) -> str:
-    """The file of sslrootcert when only the Spark server has it."""
+    """The file of sslrootcert if only the Spark server has it."""
     path = str(connection.extra.get("sslrootcert") or "")
     return path if path and not Path(path).exists() else ""
 

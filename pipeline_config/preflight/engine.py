@@ -57,7 +57,7 @@ def engine_url(connection: Connection) -> str:
 
 
 def _engine(connection: Connection, client: DockerClient) -> str:
-    """Which one it is; Caution when it speaks plaintext."""
+    """Which one it is; Caution if it uses plaintext."""
     from pipeline_config import docker_connection
 
     url = engine_url(connection)

@@ -1,4 +1,4 @@
-"""Probes: questions to the outside world, asked all at once, each with a time limit and one line of answer."""
+"""Probes: questions to the outside world, asked concurrently, each with a time limit and a one-line answer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LIMIT_SECONDS = 10.0
 
 
 class Failure(Exception):  # noqa: N818 (what a probe found, not a fault of ours)
-    """What is not as it must be, and the fix."""
+    """What is wrong, and the fix."""
 
     def __init__(self, message: str, fix: str) -> None:
         super().__init__(message)
@@ -23,7 +23,7 @@ class Failure(Exception):  # noqa: N818 (what a probe found, not a fault of ours
 
 
 class Caution(Failure):
-    """What answers as it must, and had better be otherwise."""
+    """What works, but should be changed."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Probe:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The answer to one probe: `found` is what there is or what is wrong, `fix` is empty when all is well.
+    """The answer to one probe: `found` is what there is or what is wrong, `fix` is empty on success.
 
     `ok` with a fix is a warning.
     """
@@ -56,7 +56,7 @@ class Outcome:
 
 
 class Once(Generic[T]):
-    """What several probes need, such as a login: made by the first that asks, and waited for by the others."""
+    """What several probes need, such as a login: created by the first that asks, while the others wait."""
 
     def __init__(self, what: str, make: Callable[[], T]) -> None:
         self.what = what
@@ -87,7 +87,7 @@ class Once(Generic[T]):
 
 
 def run_all(probes: Sequence[Probe]) -> Iterator[Outcome]:
-    """Ask everything at once; the outcomes in the order of the probes, each as soon as it and those before it are in.
+    """Run all probes concurrently; yields the outcomes in the order of the probes, each as soon as possible.
 
     A probe that hangs is left to its thread, which ends with the process.
     """

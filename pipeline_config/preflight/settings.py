@@ -1,4 +1,4 @@
-"""Values of variables and connections, secrets included, from where Airflow itself finds them."""
+"""Values of variables and connections, secrets included, from Airflow's own sources."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class SettingsError(CommandError):
 
 @dataclass(frozen=True)
 class Connection:
-    """An Airflow connection: the fields that its import file has, None or empty where it has nothing."""
+    """An Airflow connection: the fields of its import file, None or empty if missing."""
 
     host: str = ""
     port: int | None = None
@@ -58,20 +58,20 @@ class Settings:
     pools: frozenset[str] | None = None
 
     def variable(self, name: str) -> str:
-        """Its value; Failure when there is none."""
+        """Its value; Failure if there is none."""
         value = self.variables.get(name, "").strip()
         if not value:
             raise Failure(f"no value in {self.source}", f"set it there, or as AIRFLOW_VAR_{name}")
         return value
 
     def connection(self, name: str) -> Connection:
-        """The connection; Failure when there is none."""
+        """The connection; Failure if there is none."""
         if name not in self.connections:
             raise Failure(f"no such connection in {self.source}", f"add it there, or as {variable_of(name)}")
         return self.connections[name]
 
     def masked(self, text: str) -> str:
-        """`text` without a secret: a net below the probes, which name none."""
+        """`text` without secrets: a safety net, since probes name none."""
         for connection in self.connections.values():
             for secret in connection.secrets:
                 text = text.replace(secret, "***")
@@ -103,7 +103,7 @@ def from_airflow(project: Project) -> Settings:
 
 
 def connection_of(text: str) -> Connection:
-    """A connection as AIRFLOW_CONN_… has it, JSON or URI; ValueError when it is neither."""
+    """A connection in the form of AIRFLOW_CONN_…, JSON or URI; ValueError if it is neither."""
     if text.lstrip().startswith("{"):
         return _connection(json.loads(text))
     _, scheme_end, rest = text.partition("://")
@@ -161,7 +161,7 @@ def _text(value: Any) -> str:
 
 
 def printed_json(text: str) -> Any:
-    """The JSON of what a command printed; Airflow may log in front of it, on stdout too. ValueError without any."""
+    """The JSON in a command's output; Airflow may log before it, even on stdout. ValueError without any."""
     start = re.search(r"^[\[{]", text, re.MULTILINE)
     return json.loads(text[start.start() :] if start else text)
 

@@ -1,4 +1,4 @@
-"""A login over SSH with the host key checked, as Airflow's SSH provider makes it, and commands run by it."""
+"""A login over SSH with host key verification, like Airflow's SSH provider, and commands run through it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Done:
 
 
 class Login:
-    """An open SSH connection. Commands may run at the same time, each in a session of its own."""
+    """An open SSH connection. Commands may run concurrently, each in its own session."""
 
     def __init__(self, name: str, connection: Connection) -> None:
         """Log in; Failure says what the connection or the server lacks."""
@@ -49,7 +49,7 @@ class Login:
         return f"{self.connection.login}@{self.connection.host}:{self.port}"
 
     def run(self, command: str, stdin: str = "", environment: Mapping[str, str] | None = None) -> Done:
-        """Run a command as a job would be; `environment` reaches it as far as the server accepts it."""
+        """Run a command as a job would run; `environment` reaches it as far as the server accepts it."""
         transport = self._client.get_transport()
         assert transport is not None  # noqa: S101  it is connected
         with self._sessions, transport.open_session(timeout=ANSWER_SECONDS) as channel:

@@ -40,7 +40,7 @@ class SshServer:
         return Probe(f"{self.name} {what}", run, f"{self.name} is slow or hangs: log in and check", limit)
 
     def accepts(self, types: list[str]) -> list[Probe]:
-        """That the passwords of these types of connections reach the jobs, if any do."""
+        """Whether the passwords of these types of connections reach the jobs."""
         environments = [CONNECTION_TYPES[kind].environment for kind in dict.fromkeys(types)]
         names = [name for each in environments for name, field in each.items() if field == "password"]
         return [self.probe("AcceptEnv", partial(self._accepted, sorted(names, reverse=True)))] if names else []
@@ -50,7 +50,7 @@ class SshServer:
         return [Probe(name, partial(self._folder, name), self._fix, 2 * LIMIT_SECONDS) for name in variables]
 
     def _accepted(self, names: list[str]) -> str:
-        """The jobs' secrets travel as environment variables, which sshd drops without a word unless told otherwise."""
+        """The jobs' secrets are environment variables, which sshd drops silently unless configured otherwise."""
         # printenv would show secrets that the server itself sets; this shows whether ours arrived.
         command = "; ".join(f'test "${name}" = preflight || echo {name}' for name in names)
         said = self.login.needed().run(command, environment=dict.fromkeys(names, "preflight")).output.split()

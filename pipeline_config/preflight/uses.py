@@ -1,4 +1,4 @@
-"""What the tasks use in one environment, and the probes that this makes."""
+"""What the tasks use in one environment, and the resulting probes."""
 
 from __future__ import annotations
 
