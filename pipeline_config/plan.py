@@ -41,7 +41,7 @@ def run(root: Path, against: str, environment: str | None) -> int:
 def plan(root: Path, against: str, environment: str | None = None) -> list[str]:
     """`~ DAG: schedule "0 15 * * *" → "0 16 * * *"` and so on, by DAG; then environments, then the catalog.
 
-    Without an `environment` all of them are compared, and a line that is not true in each names those in which it is.
+    Without an `environment` all are compared, and a line that does not hold in each names those in which it does.
     Raises CommandError: an unknown revision or environment, or a side that cannot be read.
     """
     new = _right(root)
@@ -49,7 +49,7 @@ def plan(root: Path, against: str, environment: str | None = None) -> list[str]:
         files_at(root, against, Path(folder))
         old = load_project(Path(folder), with_schema=False)
         broken = [found for found in old.problems if (old.root / found.file).exists()]
-    _refuse(broken, f"the files at {against}", "compare with a revision whose files are right: --against REV")
+    _refuse(broken, f"the files at {against}", "compare with a revision whose files are valid: --against REV")
     names = list({**old.environment_files, **new.environment_files})
     if environment is not None and environment not in names:
         new.environment(environment)  # says which there are
@@ -108,7 +108,7 @@ def _pipelines(project: Project) -> dict[str, Document]:
 
 
 def _environment(project: Project, name: str) -> Environment | None:
-    """The environment; nothing when it extends what is not there, or itself, or is none: the old side is unchecked."""
+    """The environment; nothing if it is missing, extends itself or a missing one: the old side is unchecked."""
     try:
         return project.environment(name)
     except (CommandError, AttributeError):
@@ -116,7 +116,7 @@ def _environment(project: Project, name: str) -> Environment | None:
 
 
 def _by_place(places: list[str], found: Iterable[Iterable[Difference]]) -> dict[Difference, list[str]]:
-    """Each difference with the places in which it is; without places each has none."""
+    """Each difference with the places where it is; without places each has none."""
     result: dict[Difference, list[str]] = {}
     for index, some in enumerate(found):
         for difference in some:
@@ -132,7 +132,7 @@ def _new_dag(pipeline: Pipeline, former: str | None) -> str:
 
 
 def _environments(old: Project, new: Project, names: list[str]) -> Iterator[str]:
-    """What changes of the values of variables and the addresses of connections."""
+    """The changes of variables' values and connections' addresses."""
     both = []
     for name in names:
         if name not in old.environment_files:
@@ -155,7 +155,7 @@ def _addresses(project: Project, name: str) -> dict[str, Any]:
 
 
 def _catalog(project: Project) -> dict[str, Any]:
-    """The catalog without the words that are for people."""
+    """The catalog without its descriptions."""
     kinds = {kind: entries for kind, entries in (project.catalog_file.data or {}).items() if isinstance(entries, dict)}
     return {kind: {name: _without_words(entry) for name, entry in entries.items()} for kind, entries in kinds.items()}
 

@@ -1,4 +1,4 @@
-"""What is wrong in a file: one record a problem, and how records are printed."""
+"""What is wrong in a file: one record per problem, and how records are printed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Problem:
     """One thing that is wrong.
 
     `file` is relative to the project, `line` and `column` count from 1, `path` names the key (`tasks[1].job`), `hint`
-    says what to do and may be empty. A warning is shown, and nothing is refused because of it.
+    says what to do and may be empty. A warning is shown, but refuses nothing.
     """
 
     file: str
@@ -36,7 +36,7 @@ class Problem:
 
 
 def printable(text: str) -> str:
-    """A file's name as any terminal and database takes it: what is no text, or no printable one, is escaped."""
+    """A file's name, safe for any terminal and database: what is not printable text is escaped."""
     return "".join(
         letter if letter.isprintable() else letter.encode("unicode_escape", "surrogatepass").decode() for letter in text
     )
@@ -62,7 +62,7 @@ def as_json(problems: Iterable[Problem]) -> str:
 
 
 def as_github(problems: Iterable[Problem], root: Path) -> str:
-    """Workflow commands that GitHub shows beside the line; it counts paths from the repository's root."""
+    """Workflow commands that GitHub shows beside the line; paths are relative to the repository's root."""
     top = next((folder for folder in (root, *root.parents) if (folder / ".git").exists()), root)
     below = root.relative_to(top)
     return "\n".join(
@@ -81,7 +81,7 @@ def _bold(text: str, colour: bool) -> str:
 
 
 def _lines_of_file(path: Path) -> list[str]:
-    """None when the file cannot be shown."""
+    """None if the file cannot be shown."""
     try:
         return lines_of(path.read_bytes().decode())
     except (OSError, UnicodeDecodeError):
@@ -107,5 +107,5 @@ def _cut(line: str) -> str:
 
 
 def _width(text: str) -> int:
-    """Columns of a terminal that `text` takes: Korean letters take two."""
+    """The width of `text` in a terminal: Korean letters take two columns."""
     return min(sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text), MAX_WIDTH)

@@ -1,4 +1,4 @@
-"""The project as files: catalog, defaults, environments and one document a pipeline."""
+"""The project as files: catalog, defaults, environments and one document per pipeline."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from pipeline_config.problem import Problem, printable
 from pipeline_config.reader import Content, Document, content_of, parse
 from pipeline_config.schema import check_schema, did_you_mean
 
-ROOT = Path(__file__).parent.parent  # where this package lies: in a checkout the project
+ROOT = Path(__file__).parent.parent  # where this package is: in a checkout, the project
 SHARED_FILES = {"catalog.yaml", "defaults.yaml"}
 SUFFIX = ".yaml"
-ALSO_MEANT = (".yaml", ".yml")  # in any case: what people call YAML, and what is not read is said
+ALSO_MEANT = (".yaml", ".yml")  # in any case: YAML by other names, reported since it is not read
 PLACEHOLDER = re.compile(r"\$\{([A-Z][A-Z0-9_]*)(?::-([^{}]*))?\}")
 
 
 @dataclass(frozen=True)
 class Project:
-    """Every YAML file below pipelines/, read and held against its schema, and what those that are right say."""
+    """Every YAML file below pipelines/, read and validated against its schema, and the contents of the valid ones."""
 
     root: Path
     catalog_file: Document
@@ -53,22 +53,22 @@ class Project:
 
     @cached_property
     def catalog(self) -> Catalog:
-        """The catalog, whose file is right."""
+        """The catalog, whose file is valid."""
         return Catalog.of(Place(self.catalog_file), self.catalog_file.data)
 
     @cached_property
     def defaults(self) -> Defaults:
-        """The defaults, whose file is right."""
+        """The defaults, whose file is valid."""
         return Defaults.of(Place(self.defaults_file), self.defaults_file.data)
 
     @cached_property
     def pipelines(self) -> list[Pipeline]:
-        """The pipelines whose files are right."""
+        """The pipelines whose files are valid."""
         return [Pipeline.of(Place(file), file.data) for file in self.pipeline_files if not file.problems]
 
     @cached_property
     def environments(self) -> dict[str, Environment]:
-        """The environments that can be used, as their own files have them: right are those, and what they extend."""
+        """The usable environments, as in their own files: those are valid, and what they extend."""
         files = {name: file for name, file in self.environment_files.items() if self._is_whole(name)}
         return {name: Environment.of(Place(file), file.data) for name, file in files.items()}
 
@@ -110,26 +110,26 @@ class Project:
 
 
 def active_environment() -> str:
-    """The environment that Airflow, and every command without --environment, takes."""
+    """The environment that Airflow, and every command without --environment, uses."""
     return os.environ.get("PIPELINE_ENVIRONMENT") or "production"
 
 
 def root_of(place: Path) -> Path:
-    """The nearest folder that holds pipelines/: `place`, or one around it; `place` itself when there is none."""
+    """The nearest folder with pipelines/: `place`, or one around it; `place` itself if there is none."""
     place = place.resolve()
     return next((folder for folder in (place, *place.parents) if (folder / "pipelines").is_dir()), place)
 
 
 def importable(root: Path) -> None:
-    """Let Python find the project's own modules, its jobs, before others of their name."""
+    """Let Python find the project's own modules, such as its jobs, before others of the same name."""
     if str(root) not in sys.path:
         sys.path.insert(0, str(root))
 
 
 def contents_of(root: Path) -> dict[str, Content]:
-    """The files below `root`/pipelines that are, or mean to be, YAML: by path below `root`, in order.
+    """The files below `root`/pipelines that are, or should be, YAML: by path below `root`, in order.
 
-    What is hidden is left out: editors' locks, macOS's `._` files, Kubernetes' `..data`, `.ipynb_checkpoints`. Links to
+    Hidden files are left out: editors' locks, macOS's `._` files, Kubernetes' `..data`, `.ipynb_checkpoints`. Links to
     folders are followed, to each folder once; a folder that cannot be read is in it too.
     """
     found: dict[str, Content] = {}
@@ -194,7 +194,7 @@ def load_project(
 
 
 def _read(document: Document, content: Content) -> Iterable[Problem]:
-    parse(document, content)  # notes the problems itself
+    parse(document, content)  # records the problems itself
     return ()
 
 
@@ -217,5 +217,5 @@ def expand(value: Any) -> Any:
 
 
 def unset(text: str) -> set[str]:
-    """The ${NAME} of a text that have neither a value here nor a default: what it becomes, nobody here can know."""
+    """The ${NAME} of a text with neither a value nor a default here: its result is unknown here."""
     return {match[1] for match in PLACEHOLDER.finditer(text) if match[2] is None and match[1] not in os.environ}

@@ -1,6 +1,6 @@
 """The one reader of YAML: safe, keeps positions, refuses duplicate keys.
 
-Hook, tests and loader all read with it, since two readers disagree on `on`, `yes` and dates: here `true` and `false`
+Hook, tests and loader all use it, since two readers would disagree on `on`, `yes` and dates: here `true` and `false`
 are the only booleans and a date stays text.
 """
 
@@ -23,7 +23,7 @@ from pipeline_config.problem import Problem, lines_of
 KeyPath = tuple[str | int, ...]
 Content = bytes | OSError  # of a file
 MAX_BYTES = 1_000_000  # a pipeline of a thousand tasks has a fifth of it
-MAX_NODES = 30_000  # a pipeline of a thousand tasks has half of it; far below what an alias bomb unfolds to
+MAX_NODES = 30_000  # a pipeline of a thousand tasks has half of it; far below what an alias bomb expands to
 MOST_REFUSED = 100  # values of a file; nobody reads on
 MAX_EXPRESSIONS = 3_000
 MAX_DEPTH = 50  # an alias inside its own anchor has no end
@@ -70,7 +70,7 @@ class Document:
         return dict(zip(_paths(self.data, ()), zip(numbers, numbers, numbers, numbers, strict=True), strict=False))
 
     def pack(self) -> str:
-        """The places as a text, from which a document of the same data has them again."""
+        """The places as text, from which a document with the same data restores them."""
         return self.packed or " ".join(str(number) for place in self.places.values() for number in place)
 
     def problem(
@@ -83,7 +83,7 @@ class Document:
     def within(
         self, path: KeyPath, value: str, offset: int, message: str, hint: str = "", severity: str = "error"
     ) -> Problem:
-        """A problem `offset` characters into the value of `path`, however the file quotes or folds that value."""
+        """A problem `offset` characters into the value of `path`, regardless of quotes or folding in the file."""
         line, column = self._place(path, at_value=True)
         word = _WORD.match(value, offset)
         if word:
@@ -104,7 +104,7 @@ class Document:
 
 
 def _paths(value: Any, path: KeyPath) -> Iterator[KeyPath]:
-    """The path of each value inside `value`, as the reader goes through them."""
+    """The path of each value inside `value`, in the reader's order."""
     yield path
     if isinstance(value, dict | list):
         for key, item in value.items() if isinstance(value, dict) else enumerate(value):
@@ -118,12 +118,12 @@ def dotted(path: KeyPath) -> str:
 
 
 def read(path: Path, root: Path) -> Document:
-    """Read one file; whatever is wrong with it stands in `problems` and `data` is None then."""
+    """Read one file; if anything is wrong with it, that is in `problems`, and `data` is None."""
     return parse(Document(path.relative_to(root).as_posix()), content_of(path))
 
 
 def content_of(path: Path) -> Content:
-    """A file's bytes, MAX_BYTES and one at the most; or why it cannot be read."""
+    """A file's bytes, at most MAX_BYTES and one; or why it cannot be read."""
     try:
         if path.exists() and not path.is_file():
             return IsADirectoryError(EISDIR, "it is a folder" if path.is_dir() else "it is not a regular file")
@@ -162,7 +162,7 @@ def parse(document: Document, content: Content) -> Document:
 
 
 def _expressions(text: str) -> int:
-    """How many different Jinja expressions, of which each takes its time; not counted where there are few at all."""
+    """How many different Jinja expressions, each of which takes time; not counted if there are only few."""
     return len(set(_EXPRESSION.findall(text))) if text.count("{{") + text.count("{%") > MAX_EXPRESSIONS else 0
 
 
@@ -170,7 +170,7 @@ _EXPRESSION = re.compile(r"\{[{%][^}]*")
 
 
 def line_and_column(before: str) -> tuple[int, int]:
-    """Where the character stands that follows the text `before`, both counted from 1."""
+    """Line and column, from 1, of the character that follows the text `before`."""
     lines = lines_of(f"{before}x")
     return len(lines), len(lines[-1])
 
@@ -208,7 +208,7 @@ def _not_yaml(document: Document, error: yaml.YAMLError) -> Problem:
 
 
 _WORD = re.compile(r"\w+|\S")
-# What nobody sees, or means, and libyaml complains about a line further down.
+# Invisible or accidental characters, which libyaml reports a line further down.
 _ODD = re.compile(
     r"""(?mx) ^(?P<conflict> <<<<<<<\s | =======$ | >>>>>>>\s )
     | ^[ ]* [\w-]+ (?P<colon> \uff1a )
@@ -231,11 +231,11 @@ _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|[\x80-\x84\x86-\x9f\ufff
 
 
 def _hint(line: str, message: str) -> str:
-    """What most probably went wrong when libyaml says `message` of `line`."""
+    """The most likely cause of libyaml's `message` about `line`."""
     if "\t" in line[: len(line) - len(line.lstrip())]:
         return "YAML is indented with spaces; replace the tab"
     if "mapping values are not allowed" in message:
-        return "put text that holds `: ` in quotes; or is the line above indented wrongly?"
+        return "put text that contains `: ` in quotes; or is the line above wrongly indented?"
     if "but found another document" in message:
         return "one file holds one document; remove `---` and what follows"
     if "could not find expected ':'" in message:
@@ -248,7 +248,7 @@ def _hint(line: str, message: str) -> str:
 
 
 def _refuse_deep(text: str) -> None:
-    """libyaml builds nested values by recursion in C, which ends the process: what may go too deep is counted first."""
+    """libyaml builds nested values by recursion in C, which can crash the process: deep ones are counted first."""
     if text.count("[") + text.count("{") <= SAFE_DEPTH and not _LONG_INDENT.search(text):
         return
     depth = 0
@@ -284,14 +284,14 @@ def _place(node: yaml.Node) -> tuple[int, int]:
 
 
 class _Builder:
-    """Turns nodes into plain values and notes where each stands."""
+    """Turns nodes into plain values and records their places."""
 
     def __init__(self, document: Document) -> None:
         self.document = document
         self.nodes = 0
 
     def build(self, node: yaml.Node, path: KeyPath, key: yaml.Node | None = None) -> Any:
-        """The value of a node, which stands at its key or is an item of a list."""
+        """The value of a node, which has a key or is a list item."""
         self.nodes += 1
         if self.nodes > MAX_NODES or len(path) > MAX_DEPTH:
             limit = f"more than {MAX_NODES} values" if self.nodes > MAX_NODES else f"deeper than {MAX_DEPTH} levels"

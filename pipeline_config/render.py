@@ -20,7 +20,7 @@ from pipeline_config.schema import Schema, did_you_mean, refusals
 
 MASK = "***"
 SECRET = re.compile(r"passw|secret|token|private|api_?key|access_?key", re.IGNORECASE)
-# Arguments of a compiled task that are shown in another form, or are no arguments of the operator.
+# Arguments of a compiled task that are shown in another form, or are not the operator's.
 _HIDDEN = {"operator", "dependencies", "task_group_name", "command", "program", "expand"}
 
 
@@ -46,7 +46,7 @@ def render(project: Project, dag_id: str, environment: Environment, given: dict[
 
 
 def _params(dag_id: str, schemas: Mapping[str, Schema], given: dict[str, str]) -> dict[str, Value]:
-    """Every param: its default, or what was given, read as its type wants it."""
+    """Every param: its default, or the given value, parsed by its type."""
     params = {name: schema["default"] for name, schema in schemas.items()}
     for name, text in given.items():
         if name not in schemas:

@@ -1,4 +1,4 @@
-"""`plan --against airflow`: what a running Airflow has and the files have not, and the reverse. Only reads."""
+"""`plan --against airflow`: what a running Airflow has and the files do not, and the reverse. Read-only."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TIMEOUT_SECONDS = 30
 HIDDEN = "***"  # what Airflow shows of a secret
 OWN_POOL = "default_pool"
 FACTORY_TAG = "dagfactory"  # dag-factory's own, on each of its DAGs
-# Airflow says these presets as cron expressions.
+# Airflow reports these presets as cron expressions.
 PRESETS = {
     "@hourly": "0 * * * *",
     "@daily": "0 0 * * *",
@@ -59,7 +59,7 @@ def lines(project: Project, environment: Environment, get: Get) -> Iterator[str]
 
 
 def _of_its_file(project: Project, environment: Environment, pipeline: Pipeline, known: str) -> Iterable[Difference]:
-    """What the file says otherwise than when Airflow read it: commands and arguments, which the API does not have."""
+    """What has changed in the file since Airflow read it: commands and arguments, which the API does not return."""
     document = pipeline.place.document
     if known in ("", document.text):
         return ()
@@ -70,7 +70,7 @@ def _of_its_file(project: Project, environment: Environment, pipeline: Pipeline,
 
 
 def client() -> Get:
-    """Asks the Airflow of the environment variables. Raises CommandError."""
+    """Queries the Airflow of the environment variables. Raises CommandError."""
     address, token = (os.environ.get(name, "").rstrip("/") for name in (ADDRESS, TOKEN))
     missing = [name for name, value in ((ADDRESS, address), (TOKEN, token)) if not value]
     if missing:
@@ -78,7 +78,7 @@ def client() -> Get:
     if not address.startswith(("http://", "https://")):
         raise CommandError(f"{ADDRESS}: {address!r} is not a URL: write it as https://airflow.example.org")
 
-    # The token of an Airflow on this machine is no proxy's affair.
+    # The token of an Airflow on this machine must not go through a proxy.
     ours = urllib.parse.urlsplit(address).hostname in ("127.0.0.1", "localhost", "::1")
     opener = urllib.request.build_opener(*([urllib.request.ProxyHandler({})] if ours else []))
 
@@ -131,14 +131,14 @@ def _dags_of_files(project: Project, environment: Environment) -> dict[str, dict
 
 
 def _cron(schedule: Any) -> Any:
-    """A cron expression, None for no schedule; what else there is has no form in which both say it."""
+    """A cron expression, None for no schedule; anything else cannot be compared."""
     if isinstance(schedule, str):
         return PRESETS.get(schedule, schedule)
     return None if schedule is None else ...
 
 
 def _dags_of_airflow(get: Get) -> dict[str, Callable[[dict[str, Any]], dict[str, Any]]]:
-    """For each DAG that Airflow has, what is compared with that of the files; its tasks are asked for only then."""
+    """For each DAG that Airflow has, what is compared with the files; its tasks are requested only then."""
 
     def of(dag: dict[str, Any]) -> Callable[[dict[str, Any]], dict[str, Any]]:
         return lambda here: {
@@ -157,7 +157,7 @@ def _summary(text: str | None) -> str | None:
 
 
 def _tasks(tasks: list[dict[str, Any]]) -> dict[str, Any]:
-    """Pool, retries and dependencies of each task; the groups that it lies in are no part of its name here."""
+    """Pool, retries and dependencies of each task; the groups around it are not part of its name here."""
     names = {task["task_id"]: task["task_id"].rpartition(".")[2] for task in tasks}
     graph: dict[str, list[str]] = {name: [] for name in names.values()}
     for task in tasks:
@@ -174,7 +174,7 @@ def _tasks(tasks: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _nearest(graph: dict[str, list[str]], task_id: str) -> list[str]:
-    """The tasks that a task waits for and none of which comes before another: a group has fewer edges in Airflow."""
+    """The tasks that a task waits for, none of which precedes another: a group has fewer edges in Airflow."""
     direct = set(graph[task_id])
     return sorted(direct - {name for one in direct for name in before(graph, one)})
 
@@ -203,7 +203,7 @@ def _settings(project: Project, environment: Environment, get: Get) -> tuple[dic
 
 
 def _connection(entry: dict[str, Any], here: dict[str, Any]) -> dict[str, Any]:
-    """A connection's address. Of its extra only what the files have too: people add secrets there."""
+    """A connection's address, with only those extras that the files have too: people add secrets there."""
     result = {key: entry[key] for key in ("conn_type", "description", "host", "port", "login", "schema")}
     result = {key: value for key, value in result.items() if value not in (None, "")}
     if known := here.get("extra"):

@@ -30,7 +30,7 @@ def assets(schedule: Any) -> Iterator[tuple[KeyPath, str]]:
 
 
 def time_of_day(cron: str) -> dt.timedelta | None:
-    """The one time of the day at which a cron expression or preset fires, as what has passed since midnight."""
+    """The one time of day at which a cron expression or preset fires, as the time since midnight."""
     minute, hour = ("0", "0") if cron.startswith("@") else [*cron.split(), "", ""][:2]
     if cron in ("@hourly", "@once", "@continuous") or not (minute.isdecimal() and hour.isdecimal()):
         return None
@@ -38,7 +38,7 @@ def time_of_day(cron: str) -> dt.timedelta | None:
 
 
 def until(cron: str, by: str) -> dt.timedelta:
-    """From the time of the day at which the expression fires to the next "05:00"."""
+    """The time from when the expression fires to the next "05:00"."""
     hour, minute = map(int, by.split(":"))
     wait = (dt.timedelta(hours=hour, minutes=minute) - (time_of_day(cron) or dt.timedelta())) % dt.timedelta(days=1)
     return wait or dt.timedelta(days=1)

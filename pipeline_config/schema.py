@@ -29,7 +29,7 @@ WORDS = {
 }
 
 
-# Keys of Airflow, dag-factory and others, by ours: a word that nothing here looks like.
+# Our keys by those of Airflow, dag-factory and others that resemble none of ours.
 ELSEWHERE = {
     "task_group_name": "group",
     "parent_group_name": "group",
@@ -60,7 +60,7 @@ def _retrieve(uri: str) -> Resource[Any]:
 
 
 def resolved(schema: Schema, file: str) -> tuple[Schema, str]:
-    """What `$ref` in a schema of `file` stands for, and the file that it is in; any other schema as it is."""
+    """The target of a `$ref` in a schema of `file`, and the file that it is in; any other schema unchanged."""
     while reference := schema.get("$ref"):
         name, _, pointer = reference.partition("#/")
         file = name.removesuffix(".schema.json") or file
@@ -71,7 +71,7 @@ def resolved(schema: Schema, file: str) -> tuple[Schema, str]:
 
 
 def check_schema(document: Document, name: str) -> Iterator[Problem]:
-    """What `<name>.schema.json` says of a document."""
+    """The problems of a document by `<name>.schema.json`."""
     if name == "pipeline" and (theirs := _of_dag_factory(document.data)):
         hint = "move the file elsewhere; `python -m pipeline_config migrate FILE` writes it as a pipeline"
         yield document.problem((theirs,), f"{theirs!r} is a DAG in dag-factory's own dialect", hint)
@@ -94,13 +94,13 @@ def _of_dag_factory(data: Any) -> str | None:
 def refusals(param: Schema, value: Any) -> list[str]:
     """Why a param (a JSON Schema, as Airflow reads it) refuses a value."""
     validator = jsonschema.Draft202012Validator
-    checker = jsonschema.FormatChecker()  # knows more formats than a draft's own, `time` for one; Airflow asks it
+    checker = jsonschema.FormatChecker()  # knows more formats than a draft's own, such as `time`; Airflow uses it
     return [error.message for error in validator(param, format_checker=checker).iter_errors(value)]
 
 
 def _explain(document: Document, error: jsonschema.ValidationError) -> Iterable[Problem]:
     if error.validator == "oneOf" and not error.context:
-        is_mapping = isinstance(error.instance, dict)  # else its type is wrong, which is said
+        is_mapping = isinstance(error.instance, dict)  # else its type is wrong, which is reported
         return [document.problem(tuple(error.absolute_path), *_too_many(error))] if is_mapping else []
     if error.validator in ("anyOf", "oneOf") and error.context:
         error = jsonschema.exceptions.best_match(error.context) or error
@@ -138,20 +138,20 @@ def _is_of_a_class(task: Any) -> bool:
 
 
 def _advanced(key: str, known: list[str]) -> str:
-    """The hint for a key of such a task: misspelt, or an argument of the class."""
+    """The hint for a key of such a task: misspelled, or an argument of the class."""
     near = difflib.get_close_matches(key, known, n=1, cutoff=0.8)
     return f"did you mean {near[0]!r}?" if near else "put an argument of the class under advanced:"
 
 
 def _too_many(error: jsonschema.ValidationError) -> tuple[str, str]:
-    """Of keys of which there may be one: those there are."""
+    """For keys that exclude each other: those present."""
     keys = [key for choice in error.validator_value for key in choice.get("required", [])]  # type: ignore[union-attr]
     there = [key for key in keys if key in error.instance]  # type: ignore[operator]
     return f"{error.absolute_path[-1]} has {' and '.join(there)}", "keep one of them"
 
 
 def _absent_or_present(document: Document, error: jsonschema.ValidationError, path: KeyPath) -> tuple[str, str]:
-    """The message and hint of a key that is missing, and of one that does not belong here."""
+    """The message and hint for a key that is missing, or does not belong here."""
     if error.validator == "not":
         hint = (
             "write advanced: instead"

@@ -1,4 +1,4 @@
-"""What stands for a run when a template is rendered before there is one: Airflow's context, as far as it can be known.
+"""The stand-in for a run when a template is rendered before there is one: Airflow's context, as far as it is known.
 
 The run is one of 2024-01-02 15:00 UTC. What only a run knows, such as the result of a task, is Unknown.
 """
@@ -20,9 +20,9 @@ from pipeline_config.errors import UnknownError
 
 
 class Unknown:
-    """What only a run knows: what is read of it, or called, is unknown too. Using its value raises UnknownError.
+    """What only a run knows: its attributes and results are unknown too. Using its value raises UnknownError.
 
-    `known` are the attributes that are known all the same. `shown` prints it by its name, `<ti.xcom_pull>`.
+    `known` are the attributes that are known anyway. `shown` prints it by its name, `<ti.xcom_pull>`.
     """
 
     unsafe_callable = alters_data = False  # which Jinja's sandbox asks for
@@ -57,12 +57,12 @@ class Unknown:
 
 
 def shell_quote(value: Any) -> str:
-    """One word for the shell of a text."""
+    """A text as one word for the shell."""
     return shlex.quote(str(value) if isinstance(value, Unknown) else value)
 
 
 class _Names(dict[str, Any]):
-    """Values by name, read as attributes or keys; what is not there is unknown."""
+    """Values by name, read as attributes or keys; missing ones are unknown."""
 
     def __init__(self, values: Mapping[str, Any], unknown: Unknown) -> None:
         super().__init__(values)
@@ -76,7 +76,7 @@ class _Names(dict[str, Any]):
 
 
 class DateTime(dt.datetime):
-    """A moment as Airflow has it: what only pendulum knows is asked of pendulum, which takes a while to import."""
+    """A moment like Airflow's; pendulum, which is slow to import, is used only where needed."""
 
     __module__ = "pendulum"  # for messages
 
@@ -171,7 +171,7 @@ UNKNOWN = """
     """.split()
 
 
-# What only notifiers may read: what failed, and the deadline that was missed.
+# What only notifiers may read: the failure, and the missed deadline.
 IN_CALLBACKS = frozenset({"exception", "reason", "deadline"})
 
 

@@ -1,4 +1,4 @@
-"""What the Jinja in a value reads, and whether Airflow will know it."""
+"""The names that the Jinja in a value reads, and whether Airflow will know them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from jinja2.environment import TemplateExpression
     from jinja2.runtime import Context
 
-# Names in Airflow's template context; a test holds them against Airflow's own.
+# Names in Airflow's template context; a test compares them with Airflow's own.
 CONTEXT = frozenset(
     """
     asset_state_store conn dag dag_run data_interval_end data_interval_start ds ds_nodash expanded_ti_count inlet_events
@@ -33,9 +33,9 @@ CONTEXT = frozenset(
     triggering_asset_events try_number ts ts_nodash ts_nodash_with_tz var
     """.split()
 )
-# Those that a run without a logical date does not have: one that somebody triggers.
+# Those that a run without a logical date lacks, as when somebody triggers it.
 UNCERTAIN = frozenset("data_interval_end data_interval_start ds ds_nodash logical_date ts ts_nodash".split())
-# Names of Airflow 2 that are gone, and what to read instead.
+# Names of Airflow 2 that were removed, and their replacements.
 GONE = {
     "execution_date": "logical_date",
     "next_execution_date": "data_interval_end",
@@ -50,7 +50,7 @@ GONE = {
     "tomorrow_ds_nodash": "macros.ds_add(ds, 1)",
     "conf": "dag_run.conf",
 }
-# What of a connection is no secret, and the keys of its extra that are one.
+# The fields of a connection that are not secret, and the keys of its extra that are.
 OPEN_FIELDS = frozenset({"conn_id", "conn_type", "description", "host", "login", "port", "schema"})
 _SECRET_EXTRA = re.compile(r"(?i)passw|passphrase|secret|token|credential|(?:^|_)key$|keyfile")
 _MACROS = """
@@ -81,14 +81,14 @@ ATTRIBUTES = {
     "ti": frozenset(_TASK_INSTANCE.split()),
     "task_instance": frozenset(_TASK_INSTANCE.split()),
 }
-MAX_RENDERED = 1_000_000  # characters of a text, bits of a number: far above what any command takes
+MAX_RENDERED = 1_000_000  # characters of a text, bits of a number: far above what any command accepts
 MAX_SECONDS = 1
-MAX_TEMPLATE = 10_000  # characters of a template: Jinja reads a longer one by recursion without end
+MAX_TEMPLATE = 10_000  # characters of a template: Jinja's recursion would not end on a longer one
 
 
 @dataclass(frozen=True)
 class Unknown:
-    """A name that cannot be read: where it stands in the template, and which names there are, or what to do."""
+    """A name that cannot be read: where it is in the template, and which names exist, or what to do."""
 
     name: str
     message: str
@@ -104,7 +104,7 @@ class Unknown:
 
 @dataclass
 class Reads:
-    """What a template reads, each name with the place where it first stands in the template."""
+    """What a template reads, each name with its first place in the template."""
 
     variables: dict[str, int] = field(default_factory=dict)
     as_json: dict[str, int] = field(default_factory=dict)
@@ -115,7 +115,7 @@ class Reads:
 
 
 class _Bounded(SandboxedEnvironment):
-    """Jinja whose arithmetic ends soon: `10 ** 10 ** 10` or `"x" * 10 ** 9` is a slip, not a wish."""
+    """Jinja with bounded arithmetic: `10 ** 10 ** 10` or `"x" * 10 ** 9` is a mistake."""
 
     intercepted_binops = frozenset(["*", "**", "%"])
 
@@ -126,7 +126,7 @@ class _Bounded(SandboxedEnvironment):
 
 
 def _size(operator: str, left: Any, right: Any) -> int:
-    """How many characters, items or bits an operation makes; 0 where that is no question."""
+    """How many characters, items or bits an operation produces; 0 if that does not matter."""
     numbers = isinstance(left, int) and isinstance(right, int)
     if operator == "%":
         return max(map(int, _WIDTH.findall(left)), default=0) if isinstance(left, str) else 0
@@ -139,13 +139,13 @@ _WIDTH = re.compile(r"\d{1,4000}")  # of "%9d" and the like
 
 
 def _length(value: Any) -> int:
-    """Of a text or list its length; of a number how often it would repeat one."""
+    """The length of a text or list; for a number, how often it would repeat one."""
     return len(value) if isinstance(value, Sized) else int(value)
 
 
 @cache
 def environment() -> SandboxedEnvironment:
-    """Jinja as Airflow has it, with the filters that the operators add; undefined names are errors."""
+    """Jinja as in Airflow, with the filters that the operators add; undefined names are errors."""
     jinja = _Bounded(undefined=jinja2.StrictUndefined, extensions=["jinja2.ext.do"])
     jinja.filters.update(stand_ins.FILTERS, shell_quote=stand_ins.shell_quote)
     jinja.globals[_TICK] = _CLOCK.tick
@@ -153,7 +153,7 @@ def environment() -> SandboxedEnvironment:
 
 
 class _Clock:
-    """Ends what takes too long: of this thread's own time, for a busy machine is nobody's slip."""
+    """Limits the time of this thread, so that a busy machine does not count."""
 
     deadline = 0.0
 
@@ -162,7 +162,7 @@ class _Clock:
         self.deadline = time.thread_time() + MAX_SECONDS
 
     def tick(self) -> None:
-        """RenderError when they are over."""
+        """RenderError if they are over."""
         if time.thread_time() > self.deadline:
             raise RenderError(f"it takes longer than {MAX_SECONDS} s")
 
@@ -187,7 +187,7 @@ def _reads(text: str) -> Reads:
 
 
 def _of_one(alone: re.Match[str]) -> Reads:
-    """What most templates are, and Jinja takes a hundred times as long for."""
+    """The usual form of templates, a hundred times as fast as by Jinja."""
     variables, params = ({alone[kind]: alone.start(kind)} if alone[kind] else {} for kind in ("variable", "param"))
     return Reads(variables=variables, params=params)
 
@@ -247,7 +247,7 @@ def _unknown_filters(tree: nodes.Template, words: dict[str, int]) -> Iterator[Un
 
 
 def _note(found: Reads, chain: list[str], words: dict[str, int]) -> None:
-    """Note what a chain such as var.value.X reads."""
+    """Record what a chain such as var.value.X reads."""
     match chain:
         case ["var", "value" | "json" as form, name, *_]:
             found.variables.setdefault(name, words.get(name, 0))
@@ -263,7 +263,7 @@ def _note(found: Reads, chain: list[str], words: dict[str, int]) -> None:
 
 
 def _not_to_be_read(chain: list[str], words: dict[str, int]) -> Iterator[Unknown]:
-    """Why a template may not read this of a connection: it is a secret, or holds one, or there is no such field."""
+    """Why a template may not read this field of a connection: it is or contains a secret, or does not exist."""
     match chain[2:]:
         case [field, *_] if field in OPEN_FIELDS:
             return
@@ -278,7 +278,7 @@ def _not_to_be_read(chain: list[str], words: dict[str, int]) -> Iterator[Unknown
 
 
 def unquoted_params(text: str) -> Iterator[tuple[str, int]]:
-    """Each param that a text of the shell holds unquoted, `{{ params.day }}`, and where it stands."""
+    """Each param that a shell text contains unquoted, `{{ params.day }}`, and its place."""
     if "params" in text:
         for output in _parsed(text).find_all(nodes.Output):
             for name in {name for node in output.nodes for name in _unquoted(node)}:
@@ -286,7 +286,7 @@ def unquoted_params(text: str) -> Iterator[tuple[str, int]]:
 
 
 def _unquoted(node: nodes.Node | None) -> Iterator[str]:
-    """The params whose text is in what an expression becomes."""
+    """The params whose text is in an expression's result."""
     match node:
         case nodes.Filter(name="shell_quote" | "length" | "int" | "float"):
             return
@@ -305,7 +305,7 @@ def _unquoted(node: nodes.Node | None) -> Iterator[str]:
 
 
 def _words(text: str) -> dict[str, int]:
-    """Where each name, and each quoted word, first stands in a template."""
+    """The first place of each name and each quoted word in a template."""
     words: dict[str, int] = {}
     offset = 0
     for _, kind, value in environment().lex(text):
@@ -318,7 +318,7 @@ def _words(text: str) -> dict[str, int]:
 
 
 def where_wrong(text: str, error: jinja2.TemplateSyntaxError) -> int:
-    """How many characters into `text` the expression stands that is wrong: Jinja itself only counts lines."""
+    """How many characters into `text` the invalid expression is: Jinja itself only counts lines."""
     for part in _PARTS.finditer(text[:MAX_TEMPLATE]):
         try:
             _parsed(part[0])
@@ -336,7 +336,7 @@ _BLOCK = re.compile(r"\{%")
 
 
 def names(text: str) -> set[str]:
-    """The names of the context that a template reads; none of one that cannot be read."""
+    """The names of the context that a template reads; none if it is invalid."""
     try:
         return _undeclared(text, _parsed(text))
     except jinja2.TemplateError:
@@ -344,7 +344,7 @@ def names(text: str) -> set[str]:
 
 
 def what_is_wrong(text: str, known: frozenset[str] = frozenset()) -> Iterator[tuple[int, str, str]]:
-    """Each error of a template, in which these names are known too: its offset, the message and a hint."""
+    """Each error of a template in which these names are known too: its offset, message and hint."""
     try:
         found = reads(text)
     except jinja2.TemplateSyntaxError as error:
@@ -363,7 +363,7 @@ def _chains(tree: nodes.Template) -> Iterator[list[str]]:
 
 
 def _whole_chains(node: nodes.Node) -> Iterator[list[str]]:
-    """Each chain that is part of no longer one, a name alone too."""
+    """Each chain that is not part of a longer one, single names included."""
     if names := _chain(node):
         yield names
     else:
@@ -372,7 +372,7 @@ def _whole_chains(node: nodes.Node) -> Iterator[list[str]]:
 
 
 def _chain(node: nodes.Node) -> list[str]:
-    """`a.b["c"]` and `a.b.get("c")` as [a, b, c]; nothing for what has no such form."""
+    """`a.b["c"]` and `a.b.get("c")` as [a, b, c]; nothing for any other form."""
     if isinstance(node, nodes.Name):
         return [node.name]
     if isinstance(node, nodes.Getattr):
@@ -393,7 +393,7 @@ _ONE = re.compile(r"\{\{((?:[^{}#+-]|(?<=[^{])[+-](?!\}))+)\}\}")  # without a b
 
 
 def expression(text: str) -> str | None:
-    """What stands in the braces of a text that is one `{{ … }}` and nothing else; None for every other text."""
+    """The contents of a text that is a single `{{ … }}`; None for any other text."""
     if alone := _ONE.fullmatch(text):
         return alone[1].strip()
     tokens = list(environment().lex(text))
@@ -403,7 +403,7 @@ def expression(text: str) -> str | None:
 
 
 def value(text: str, variables: Mapping[str, str], params: Values, *, shown: bool = False) -> Any:
-    """What a run would make of `text` in a conf: of one expression what it is, of every other text text.
+    """What `text` in a conf becomes in a run: the value of a single expression, or text.
 
     Raises what `render` raises.
     """
@@ -420,9 +420,9 @@ def value(text: str, variables: Mapping[str, str], params: Values, *, shown: boo
 
 
 def render(text: str, variables: Mapping[str, str], params: Values, *, shown: bool = False) -> str:
-    """`text` as a run would render it, with these variables and params; the run itself is a stand-in of one day.
+    """`text` as a run would render it, with these variables and params; the run itself is a stand-in.
 
-    Raises UnknownError when it holds what only a run knows, unless `shown` prints that by its name; RenderError when it
+    Raises UnknownError if it contains what only a run knows, unless `shown` prints that by name; RenderError if it
     cannot be rendered, takes too long or becomes too large.
     """
     if alone := _ALONE.fullmatch(text):
@@ -436,7 +436,7 @@ def render(text: str, variables: Mapping[str, str], params: Values, *, shown: bo
 
 @contextmanager
 def _said() -> Iterator[None]:
-    """Whatever a template raises as RenderError or UnknownError; it has MAX_SECONDS."""
+    """Turn whatever a template raises into RenderError or UnknownError; it has MAX_SECONDS."""
     _CLOCK.start()
     try:
         yield
@@ -468,7 +468,7 @@ def _expression(text: str) -> TemplateExpression:
 
 @cache
 def _compiled(text: str) -> jinja2.Template:
-    """A template whose loops end in time, also those that make no text."""
+    """A template whose loops end in time, even those without output."""
     tree = _parsed(text)
     for loop in tree.find_all(nodes.For):
         tick = nodes.ExprStmt(nodes.Call(nodes.Name(_TICK, "load"), [], [], None, None), lineno=loop.lineno)

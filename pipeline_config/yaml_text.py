@@ -1,4 +1,4 @@
-"""How this project writes YAML: text without quotes where the reader takes it so, short lists on one line."""
+"""How this project writes YAML: text without quotes where the reader allows it, short lists on one line."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pipeline_config.reader import Document, parse
 
 WIDTH = 120
 INDENT = 2
-_STARTS_PLAIN = re.compile(r"[^\W\d]|[/.]")  # a date, a cron expression and what looks like a number stand in quotes
+_STARTS_PLAIN = re.compile(r"[^\W\d]|[/.]")  # dates, cron expressions and what looks like a number are quoted
 _NEVER_PLAIN = re.compile(r"[\n{}]| #|\s$")
 _ESCAPED = re.compile("[\x7f-\xa0\u2028\u2029\ufeff]")
 
@@ -34,7 +34,7 @@ def inline(value: Any) -> str:
 
 
 def mapping(data: dict[str, Any], indent: int = 0, *, members_inline: tuple[str, ...] = ("params",)) -> Iterator[str]:
-    """The lines of a mapping; the members of those keys stand on a line each where they fit."""
+    """The lines of a mapping; the members of those keys are on one line each where they fit."""
     for key, value in data.items():
         name = f"{' ' * indent}{_plain(key)}:"
         line = f"{name} {_line(value)}"
@@ -58,12 +58,12 @@ def mapping(data: dict[str, Any], indent: int = 0, *, members_inline: tuple[str,
 
 
 def _line(value: Any) -> str:
-    """A value after its key: text may hold more there than inside of brackets."""
+    """A value after its key: text may contain more there than inside brackets."""
     return _plain(value, "{}") if isinstance(value, str) else inline(value)
 
 
 def _plain(text: str, place: str = "[{}, 1]") -> str:
-    """`text` as it is when the reader takes it for that text at that place, else quoted."""
+    """`text` unquoted if the reader reads it as that text there, else quoted."""
     if _STARTS_PLAIN.match(text) and not _NEVER_PLAIN.search(text):
         read = parse(Document(""), f"key: {place.replace('{}', text)}\n".encode()).data
         if read in ({"key": text}, {"key": [text, 1]}):
