@@ -340,7 +340,7 @@ def test_what_cannot_be_compared_is_said_in_one_line(root: Path, capsys: pytest.
     commit(root)
     restore(root)
     said = refused(root, capsys)
-    assert said.startswith("error: the files at HEAD have one problem, compare with a revision whose files are right")
+    assert said.startswith("error: the files at HEAD have one problem, compare with a revision whose files are valid")
     assert f"pipelines/{LOAD}:5:1: not YAML" in said
     assert broken not in said
 
