@@ -12,4 +12,6 @@ from pipeline_config.command_line import main
 __all__ = ["main"]
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    gc.freeze()  # nor at its end, which would take another tenth
+    sys.exit(code)

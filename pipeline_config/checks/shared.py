@@ -195,7 +195,7 @@ def templates_of_defaults(project: Project) -> Iterator[Problem]:
 
 
 def _unrendered(text: str, examples: dict[str, str]) -> str:
-    if "{" not in text:
+    if "{{" not in text and "{%" not in text:
         return ""
     try:
         templates.render(text, examples, {})
