@@ -13,6 +13,7 @@ import hashlib
 import inspect
 import sys
 import uuid
+from collections.abc import Callable, Iterable
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
@@ -21,8 +22,8 @@ from jobs.cli import Data, flow, main
 from jobs.console import say
 from jobs.errors import JobError
 from jobs.spark import columns_cold, tables
-from jobs.spark.cold_marts import schema
 from jobs.spark.cold_writer import behind_of, visits_of, write_days, write_visits
+from jobs.spark.columns import Table, schema
 from jobs.spark.columns_cold import SESSION_ANALYSIS
 from jobs.spark.incremental import apply_changes
 from jobs.spark.mart import Mart, Run, TableVersion
@@ -32,7 +33,7 @@ from jobs.spark.session import CELLS, session, shuffle_like, side_by_side
 from jobs.spark.upkeep import KEEP_REPLACED_HOURS
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from pyspark.sql import DataFrame, SparkSession
 
     from jobs.spark.mart import Written
 
@@ -41,6 +42,7 @@ DEFINING: Final = (
     "jobs.days",
     "jobs.event",
     "jobs.spark.anomaly_rules",
+    "jobs.spark.changed_visits",
     "jobs.spark.cold_marts",
     "jobs.spark.cold_writer",
     "jobs.spark.incremental",
@@ -71,38 +73,55 @@ def parser() -> argparse.ArgumentParser:
 
 def run(options: argparse.Namespace) -> None:
     """Bring all tables up to the current clicks; their commits carry the same note."""
-    # The number of parts is known in advance: adaptive planning after each shuffle adds nothing.
-    spark = session("analytics_mart_etl", {"spark.sql.adaptive.enabled": "false"})
-    mart = Mart(spark, options.mart_path)
-    with one_writer(spark, options.mart_path):
-        this = run_of_now(spark, options.curated_path)  # not older than what the last writer read
+    mart = Mart(etl_session("analytics_mart_etl"), options.mart_path)
+    bring_up_to_date(mart, options, definitions(), in_full, apply_changes)
+
+
+def etl_session(name: str) -> SparkSession:
+    """An ETL's session: the number of parts is known in advance, adaptive planning after each shuffle adds nothing."""
+    return session(name, {"spark.sql.adaptive.enabled": "false"})
+
+
+def bring_up_to_date(
+    mart: Mart,
+    options: argparse.Namespace,
+    definitions: str,
+    in_full: Callable[[Mart, Run], None],
+    apply_changes: Callable[[Mart, Run, Written], None],
+) -> None:
+    """Bring a mart's tables up to the current clicks: by what has changed, if that is asked for and possible."""
+    with one_writer(mart.spark, mart.root):
+        this = run_of_now(mart.spark, options.curated_path, definitions)  # not older than what the last writer read
         last = last_run_to_continue(mart, this) if options.incremental else None
         if last:
             apply_changes(mart, this, last)
         else:
             in_full(mart, this)
-        spark.catalog.clearCache()
+        mart.spark.catalog.clearCache()
         mart.keep_tidy()
     say(f"run {this.run_id} is complete")
 
 
-def run_of_now(spark: SparkSession, curated_path: str) -> Run:
+def run_of_now(spark: SparkSession, curated_path: str, definitions: str) -> Run:
     """A run that reads the current clicks; JobError if there is no curated stream."""
     path = tables.table_path(curated_path, tables.CLICKS)
     clicks = TableVersion.newest(spark, path)
     if not clicks:
         raise JobError(f"there is no curated stream in {path}: run streaming_curated first")
     quarantine = TableVersion.newest(spark, tables.table_path(curated_path, tables.QUARANTINE))
-    return Run(uuid.uuid4().hex, definitions(), clicks, quarantine)
+    return Run(uuid.uuid4().hex, definitions, clicks, quarantine)
 
 
-def definitions() -> str:
-    """A digest of the code and the columns of the marts, without comments and meanings, and of the engines."""
+def definitions(modules: Iterable[str] = DEFINING, marts: Iterable[Table] | None = None) -> str:
+    """A digest of the code and the columns of marts, the cold ones by default, and of the engines.
+
+    Comments and meanings are not in it.
+    """
     import duckdb
     import pyspark
 
-    code = [without_docs(inspect.getsource(import_module(name))) for name in DEFINING]
-    columns = [(table.name, table.key, schema(table)) for table in columns_cold.COLD]
+    code = [without_docs(inspect.getsource(import_module(name))) for name in modules]
+    columns = [(table.name, table.key, schema(table)) for table in marts or columns_cold.COLD]
     all_of_it = [pyspark.__version__, duckdb.__version__, repr(columns), repr(CELLS), *code]
     return hashlib.sha256("\0".join(all_of_it).encode()).hexdigest()
 
@@ -144,9 +163,7 @@ def refuse(written: Written, this: Run) -> None:
 
 def in_full(mart: Mart, this: Run) -> None:
     """Compute all rows from all clicks."""
-    clicks = this.clicks.rows(mart.spark)
-    if clicks.isEmpty():
-        raise JobError(f"no click in {this.clicks.path}: run a producer and streaming_curated first")
+    clicks = clicks_of(mart, this)
     visits = visits_of(clicks, shuffle_like(clicks))
     counts, behind, _ = side_by_side(
         mart.spark,
@@ -156,6 +173,14 @@ def in_full(mart: Mart, this: Run) -> None:
     )
     say(f"reads {sum(counts.values()):,} clicks of {this.clicks.path}")
     write_days(mart, this, packed(counts), mart.rows(SESSION_ANALYSIS), behind)
+
+
+def clicks_of(mart: Mart, this: Run) -> DataFrame:
+    """The clicks that a run reads; JobError if there are none."""
+    clicks = this.clicks.rows(mart.spark)
+    if clicks.isEmpty():
+        raise JobError(f"no click in {this.clicks.path}: run a producer and streaming_curated first")
+    return clicks
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from typing import Final
 from jobs.event import UNKNOWN_AREA
 from jobs.spark import tables
 from jobs.spark.anomaly_rules import ANOMALOUS, TIMED
-from jobs.spark.columns import SPARK_TYPES, Table
+from jobs.spark.columns import Table
 from jobs.spark.columns_cold import CLINICAL_AREAS, DAILY_TRAFFIC, POPULAR_DOCUMENTS, SESSION_ANALYSIS
 from jobs.spark.visits import in_visits
 
@@ -333,8 +333,3 @@ DAYS_OF_ALL: Final = {
         f"SELECT '{table.name}' AS {MART}, * FROM {table.name}" for table in BY_DAY
     ),
 }
-
-
-def schema(*of: Table) -> dict[str, str]:
-    """The columns of tables in Spark's types."""
-    return {column.name: SPARK_TYPES[column.type] for table in of for column in table.columns}

@@ -12,10 +12,11 @@ from jobs.spark.cold_marts import (
     BY_DAY,
     DAYS_OF_ALL,
     MART,
+    MOST_DAYS_BACK,
     SESSIONS,
     VISITED,
-    schema,
 )
+from jobs.spark.columns import schema
 from jobs.spark.columns_cold import SESSION_ANALYSIS
 from jobs.spark.mart import by_month
 from jobs.spark.month_parts import in_parts, with_days_before
@@ -74,7 +75,7 @@ def days_of(clicks: DataFrame, parts: Mapping[int, int], visits: DataFrame, behi
     began = visits.select("event_date", "is_bounce", "session_duration_sec")
     small = {"visited": in_driver(began, VISITED, VISITED_COLUMNS), "behind": behind}
     columns = {MART: "string", **schema(*BY_DAY)}
-    return by_partition(in_parts(clicks.select(*_OF_DAYS), parts), DAYS_OF_ALL, columns, small)
+    return by_partition(in_parts(clicks.select(*_OF_DAYS), parts, MOST_DAYS_BACK), DAYS_OF_ALL, columns, small)
 
 
 def write_visits(mart: Mart, run: Run, visits: DataFrame, months: Collection[int] | None = None) -> None:
@@ -95,7 +96,7 @@ def write_days(
 
     clicks = run.clicks.rows(mart.spark)
     if months is not None:
-        clicks = clicks.where(clicks.event_date.isin(*with_days_before(months)))
+        clicks = clicks.where(clicks.event_date.isin(*with_days_before(months, MOST_DAYS_BACK)))
     rows = days_of(clicks, parts, visits, behind).persist(StorageLevel.DISK_ONLY)
 
     def write(table: Table) -> None:

@@ -45,3 +45,8 @@ class Table:
         from pyspark.sql import functions as F
 
         return rows.select(*(F.col(column.name).cast(SPARK_TYPES[column.type]) for column in self.columns))
+
+
+def schema(*of: Table) -> dict[str, str]:
+    """The columns of tables in Spark's types."""
+    return {column.name: SPARK_TYPES[column.type] for table in of for column in table.columns}

@@ -8,7 +8,7 @@ from jobs.spark.columns import Column, Table
 
 LOADS: Final = Table(
     "mart_loads",
-    "One row per cold table: the result of its last load. Written in the transaction of the load.",
+    "One row per cold and search table: the result of its last load. Written in the transaction of the load.",
     ("table_name",),
     (
         Column("table_name", "text", "Name of the cold table"),
@@ -36,7 +36,8 @@ RECONCILIATION: Final = Table(
 
 FRESHNESS: Final = Table(
     "freshness",
-    "One row per table that was written: how old it is. The hot tables are written together, and so are the cold ones.",
+    "One row per table that was written: how old it is. The hot tables are written together, so are the "
+    "cold ones, and the search marts.",
     ("table_name",),
     (
         Column("table_name", "text", "Name of the table"),

@@ -64,6 +64,12 @@ def small_files(spark: SparkSession, path: str, below: int) -> list[str]:
     return [row.path for row in files.where(files["size"] < below).select("path").collect()]
 
 
+def partitions(spark: SparkSession, path: str, column: str) -> set[str]:
+    """The values of a partition column that a table has files of."""
+    files = as_rows(spark, _snapshot(spark, path).allFiles().toDF())
+    return {row.value for row in files.selectExpr(f"partitionValues['{column}'] AS value").distinct().collect()}
+
+
 class Commit(NamedTuple):
     """A commit in a table's log: when (UTC), what it did, how many rows it wrote, the writer's note."""
 

@@ -13,18 +13,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from jobs.console import say
-from jobs.days import days_between
 from jobs.spark import tables
+from jobs.spark.changed_visits import Visits, interpret
 from jobs.spark.cold_marts import CHANGES, MOVED
 from jobs.spark.cold_writer import OFFSET_COLUMNS, behind_of, places_of, visits_of, write_days, write_visits
-from jobs.spark.mart import in_months
-from jobs.spark.month_parts import days_of, month_of
+from jobs.spark.month_parts import month_of
 from jobs.spark.partition_sql import in_driver
 from jobs.spark.session import side_by_side
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import SparkSession
 
     from jobs.spark.mart import Mart, Run, Written
 
@@ -39,12 +37,10 @@ def apply_changes(mart: Mart, this: Run, last: Written) -> None:
     if (this.clicks.version, this.quarantine.version) == (last.run.clicks.version, last.run.quarantine.version):
         say("nothing has changed since the last run")
         return
-    # For one day's rows, generating and compiling code for each query takes longer than interpreting it.
-    spark.conf.set("spark.sql.codegen.wholeStage", "false")
-    spark.conf.set("spark.sql.codegen.factoryMode", "NO_CODEGEN")
+    interpret(spark)
     visits, behind, moved = side_by_side(
         spark,
-        lambda: Visits(spark, this, last),
+        lambda: Visits(spark, this, last, tables.SESSION_ANALYSIS, visits_of),
         lambda: behind_of(this.clicks.rows(spark), this.quarantined(spark)),
         lambda: days_right_before_moved(spark, this, last.run),
     )
@@ -68,54 +64,6 @@ def touched(table: str, days: Collection[dt.date]) -> set[dt.date]:
     """The days of a table whose rows change when the clicks of `days` do: those that are compared with them as well."""
     apart = [dt.timedelta(days=back) for _, back in CHANGES.get(table, {}).values()]
     return {*days, *(day + later for day in days for later in apart)}
-
-
-class Visits:
-    """The visits of the sessions of changed clicks, recomputed.
-
-    `changes`: how many clicks; `days`: those of the clicks, and of the visits that have changed.
-    """
-
-    def __init__(self, spark: SparkSession, this: Run, last: Written) -> None:
-        from pyspark.sql import functions as F
-
-        clicks, before = this.clicks.rows(spark), last.marts[tables.SESSION_ANALYSIS].rows(spark)
-        changes = this.clicks.changes(spark, last.run.clicks).select("session_id", "event_date").toArrow()
-        dates = set(changes["event_date"].to_pylist())
-        sessions = changes.select(["session_id"]).group_by("session_id").aggregate([])
-        self._before, self._sessions = before, F.broadcast(spark.createDataFrame(sessions))
-        spans = before.join(self._sessions, on="session_id", how="left_semi")
-        spans = spans.select(F.to_date("first_click_ts").alias("first"), F.to_date("last_click_ts").alias("last"))
-        lasted = {(row["first"], row["last"]) for row in spans.toArrow().to_pylist()}
-        days = {day for span in lasted for day in days_between(*span)}
-        theirs = clicks.where(clicks.event_date.isin(days | dates))
-        found = visits_of(theirs.join(self._sessions, on="session_id", how="left_semi"))
-        old = in_months(before, {month_of(first) for first, _ in lasted})
-        now, then = side_by_side(
-            spark, found.toArrow, old.join(self._sessions, on="session_id", how="left_semi").toArrow
-        )
-        self._found = spark.createDataFrame(now)
-        self.changes, self.days = len(changes), dates | differing(now, then)
-
-    def of(self, months: Collection[int]) -> DataFrame:
-        """All visits of these months: theirs, and those of other sessions as they are."""
-        others = in_months(self._before, months).join(self._sessions, on="session_id", how="left_anti")
-        days = [day for month in months for day in days_of(month)]
-        return others.unionByName(self._found.where(self._found.event_date.isin(days)))
-
-
-def differing(rows: pa.Table, others: pa.Table) -> set[dt.date]:
-    """The days of the rows that only one of the two has."""
-    import duckdb
-
-    with duckdb.connect() as connection:
-        connection.register("rows_now", rows)
-        connection.register("rows_before", others.select(rows.column_names))
-        found = connection.execute(
-            "SELECT DISTINCT event_date FROM ((FROM rows_now EXCEPT FROM rows_before) UNION ALL "
-            "(FROM rows_before EXCEPT FROM rows_now))"
-        ).fetchall()
-    return {day for (day,) in found}
 
 
 def days_right_before_moved(spark: SparkSession, this: Run, last: Run) -> set[dt.date]:

@@ -9,7 +9,7 @@ import argparse
 import datetime as dt
 import sys
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -20,7 +20,7 @@ from jobs.days import spans_of, spans_text
 from jobs.errors import NonRetryableError
 from jobs.spark import tables
 from jobs.spark.incremental import touched
-from jobs.spark.mart import Mart, in_months
+from jobs.spark.mart import COLD, Group, Mart, in_months
 from jobs.spark.migrations import ANALYZE, migrate
 from jobs.spark.month_parts import month_of
 from jobs.spark.postgres import as_csv, connect, copy_rows
@@ -38,14 +38,37 @@ _NOTE: Final = """
 """
 # Growth, as after a backfill, has no limit; duplicates show when the tables are compared with each other.
 MAX_SHRINK_FACTOR = 1.25
-_CLICKS = {  # each table's number of clicks, which must be the same
-    "daily_traffic": "SELECT sum(total_events) FROM daily_traffic",
-    "session_analysis": "SELECT sum(click_count) FROM session_analysis",
-    "popular_documents": "SELECT sum(view_count) FROM popular_documents",
-    "clinical_areas": "SELECT round(sum(weighted_clicks)) FROM clinical_areas",
-}
 # The driver, which may have only 1 GB, holds two parts at a time, as compressed text.
 SETTINGS = {"spark.sql.files.maxPartitionBytes": "16m", "spark.sql.files.openCostInBytes": "1m"}
+
+
+@dataclass(frozen=True)
+class Load:
+    """How a group's tables are loaded.
+
+    `clicks`: by table the query of its clicks, which must be the same; `analyze`: the function that analyzes them all;
+    `touched`: the days of a table that change when the clicks of some days do, None if all rows do; `may_shrink`:
+    tables that may lose rows, even all.
+    """
+
+    group: Group
+    clicks: Mapping[str, str]
+    analyze: str
+    touched: Callable[[str, Collection[dt.date]], Collection[dt.date] | None]
+    may_shrink: Collection[str] = ()
+
+
+COLD_LOAD: Final = Load(
+    COLD,
+    clicks={
+        "daily_traffic": "SELECT sum(total_events) FROM daily_traffic",
+        "session_analysis": "SELECT sum(click_count) FROM session_analysis",
+        "popular_documents": "SELECT sum(view_count) FROM popular_documents",
+        "clinical_areas": "SELECT round(sum(weighted_clicks)) FROM clinical_areas",
+    },
+    analyze=ANALYZE,
+    touched=touched,
+)
 
 
 def _factor(text: str) -> float:
@@ -57,11 +80,7 @@ def _factor(text: str) -> float:
 def parser() -> argparse.ArgumentParser:
     """The command line. Address and password of PostgreSQL come from libpq's environment."""
     result = argparse.ArgumentParser(prog="load_postgres", description=__doc__)
-    result.add_argument("--mart-path", required=True, help="root folder of the analytics mart")
-    fewer = "refuse a table with fewer rows than PostgreSQL has, divided by this"
-    result.add_argument("--max-shrink-factor", type=_factor, default=MAX_SHRINK_FACTOR, help=fewer)
-    everything = "load all rows, even of a run that PostgreSQL already has, or of an older one"
-    result.add_argument("--in-full", type=true_or_false, default=False, help=everything)
+    add_options(result)
     late = "fail after loading if a day has been missing for so many days; 0: never"
     result.add_argument("--missing-limit-days", type=whole_number, default=0, help=late)
     may = "days up to this one may be missing"
@@ -72,6 +91,15 @@ def parser() -> argparse.ArgumentParser:
         writes=[Data("postgresql", name) for name in tables.COLD_MARTS],
     )
     return result
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options of every load."""
+    parser.add_argument("--mart-path", required=True, help="root folder of the analytics mart")
+    fewer = "refuse a table with fewer rows than PostgreSQL has, divided by this"
+    parser.add_argument("--max-shrink-factor", type=_factor, default=MAX_SHRINK_FACTOR, help=fewer)
+    everything = "load all rows, even of a run that PostgreSQL already has, or of an older one"
+    parser.add_argument("--in-full", type=true_or_false, default=False, help=everything)
 
 
 class Rows(Protocol):
@@ -113,6 +141,7 @@ class Complete:
     ended: dt.datetime
     tables: Mapping[str, Rows]
     changed_since: Mapping[str, Collection[dt.date]]
+    load: Load = COLD_LOAD
 
 
 def run(options: argparse.Namespace) -> None:
@@ -126,12 +155,12 @@ def run(options: argparse.Namespace) -> None:
             refuse_missing_days(connection, options.missing_limit_days, options.missing_until)
 
 
-def read_marts(spark: SparkSession, mart_path: str) -> Complete:
+def read_marts(spark: SparkSession, mart_path: str, load: Load = COLD_LOAD) -> Complete:
     """The tables as one run of the ETL wrote them, even while the next one runs; JobError if there is none."""
-    written = Mart(spark, mart_path).written()
+    written = Mart(spark, mart_path, load.group).written()
     say(f"reads {mart_path}, run {written.run.run_id}")
-    marts = {table: LakeRows(mart.rows(spark)) for table, mart in written.marts.items()}
-    return Complete(written.run.run_id, written.ended, marts, written.changed_since)
+    marts = {table: LakeRows(written.marts[table].rows(spark)) for table in load.group.names}
+    return Complete(written.run.run_id, written.ended, marts, written.changed_since, load)
 
 
 def replace(
@@ -152,17 +181,19 @@ def replace(
         days = None if in_full else _days_to_load(connection, complete)
         say("loads all days" if days is None else f"loads what has changed: {len(days)} days of clicks")
         for table, rows in complete.tables.items():
-            now = _replace_table(connection, table, rows, days, max_shrink_factor)
+            changed = None if days is None else complete.load.touched(table, days)
+            before, now = _replace_table(connection, table, rows, changed)
+            if table not in complete.load.may_shrink:
+                _refuse_a_loss(table, before, now, max_shrink_factor)
             connection.execute(_NOTE, (table, now, complete.run_id, complete.ended))
-        _refuse_a_contradiction(connection)
-        connection.execute(f"SELECT {ANALYZE}".encode())
+        _refuse_a_contradiction(connection, complete.load)
+        connection.execute(f"SELECT {complete.load.analyze}".encode())
 
 
 def _days_to_load(connection: psycopg.Connection[Any], complete: Complete) -> Collection[dt.date] | None:
     """The days that have changed since the run that PostgreSQL has; None if unknown."""
-    there = connection.execute(
-        "SELECT run_id, run_ended_at FROM mart_loads WHERE run_id IS NOT NULL LIMIT 1"
-    ).fetchone()
+    query = "SELECT run_id, run_ended_at FROM mart_loads WHERE run_id IS NOT NULL AND table_name = ANY(%s) LIMIT 1"
+    there = connection.execute(query, (list(complete.tables),)).fetchone()
     if not there:
         return None
     run_id, ended = there
@@ -180,19 +211,17 @@ def _replace_table(
     table: str,
     rows: Rows,
     days: Collection[dt.date] | None,
-    max_shrink_factor: float,
-) -> int:
-    """Replace all rows, or those that the clicks of `days` affect; returns how many the table has now."""
+) -> tuple[int, int]:
+    """Replace all rows, or those of `days`; returns how many the table had and has now."""
     started = time.monotonic()
-    changed = None if days is None else sorted(touched(table, days))
+    changed = None if days is None else sorted(days)
     ((before,),) = connection.execute(f"SELECT count(*) FROM {table}".encode())
     where, values = ("", ()) if changed is None else (" WHERE event_date = ANY(%s)", (changed,))
     deleted = connection.execute(f"DELETE FROM {table}{where}".encode(), values).rowcount
     written = copy_rows(connection, table, rows.columns, rows.csv(changed))
     now: int = before - deleted + written
-    _refuse_a_loss(table, before, now, max_shrink_factor)
     say(f"{table}: {written:,} rows instead of {deleted:,}, took {time.monotonic() - started:.1f} s")
-    return now
+    return before, now
 
 
 def _refuse_a_loss(table: str, before: int, now: int, factor: float) -> None:
@@ -218,16 +247,16 @@ def refuse_missing_days(connection: psycopg.Connection[Any], limit: int, until: 
         )
 
 
-def _refuse_a_contradiction(connection: psycopg.Connection[Any]) -> None:
+def _refuse_a_contradiction(connection: psycopg.Connection[Any], load: Load) -> None:
     clicks = {}
-    for table, query in _CLICKS.items():
+    for table, query in load.clicks.items():
         row = connection.execute(query.encode()).fetchone()
         clicks[table] = int(row[0] or 0) if row else 0
     if len(set(clicks.values())) > 1:
         counted = ", ".join(f"{table} {count:,}" for table, count in clicks.items())
         raise NonRetryableError(
             f"the tables of the mart do not hold the same clicks ({counted}): PostgreSQL keeps what it has; run "
-            "analytics_mart_etl again"
+            f"{load.group.job} again"
         )
 
 

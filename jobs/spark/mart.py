@@ -1,4 +1,4 @@
-"""The four cold tables in the lake: how a run of the ETL writes them, and what the next run and the load find.
+"""Tables of the analytics mart in the lake: how a run of an ETL writes them, and what the next run and the load find.
 
 A run records in each of its commits what it read, and the definitions by which it computed.
 """
@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from jobs.console import say
 from jobs.errors import JobError
 from jobs.spark import tables
-from jobs.spark.delta_log import commits, is_table, newest
+from jobs.spark.delta_log import commits, is_table, newest, partitions
+from jobs.spark.month_parts import month_of
 from jobs.spark.one_writer import fence
 from jobs.spark.upkeep import compact, vacuum
 
@@ -32,6 +33,24 @@ _UNMEASURED: Final = {"delta.dataSkippingNumIndexedCols": "0"}
 _UPKEEP: Final = {"OPTIMIZE", "VACUUM START", "VACUUM END"}  # commits that change no row
 _RECENT: Final = 10  # runs: the load does not continue from an older one
 _TIDY_EVERY: Final = 10  # commits
+
+
+@dataclass(frozen=True)
+class Group:
+    """Tables that one run of the ETL `job` writes together: those of PostgreSQL, and `inner` of the lake."""
+
+    job: str
+    names: tuple[str, ...]
+    inner: tuple[str, ...] = ()
+
+    @property
+    def in_lake(self) -> tuple[str, ...]:
+        """All of them."""
+        return (*self.inner, *self.names)
+
+
+COLD: Final = Group("analytics_mart_etl", tables.COLD_MARTS)
+SEARCH: Final = Group("search_marts_etl", tables.SEARCH_MARTS, (tables.SEARCHES,))
 
 
 @dataclass(frozen=True)
@@ -95,8 +114,7 @@ class Run:
             read = {name: values[name] and TableVersion(**values[name]) for name in ("clicks", "quarantine")}
             return cls(**{**values, **read})
         except (ValueError, KeyError, TypeError):
-            words = "the mart was written by another version of the ETL: run analytics_mart_etl again"
-            raise JobError(words) from None
+            raise JobError("the mart was written by another version of the ETL: run it again") from None
 
 
 class Written(NamedTuple):
@@ -112,21 +130,19 @@ class Written(NamedTuple):
 
 
 class Mart:
-    """The folder of the four tables."""
+    """The folder of a group's tables."""
 
-    def __init__(self, spark: SparkSession, root: str) -> None:
-        self.spark, self.root = spark, root
+    def __init__(self, spark: SparkSession, root: str, group: Group = COLD) -> None:
+        self.spark, self.root, self.group = spark, root, group
 
     def written(self) -> Written:
         """What is there now; JobError if tables are missing, or not of one complete run."""
-        marts = {name: self._version(name) for name in tables.COLD_MARTS}
+        marts = {name: self._version(name) for name in self.group.in_lake}
         writes = [self._writes(mart) for mart in marts.values()]
         newest = [next(commits, None) for commits in writes]
         note = newest[0] and newest[0].note
         if note is None or any(commit is None or commit.note != note for commit in newest):
-            raise JobError(
-                f"the tables in {self.root} are not of one run: wait for analytics_mart_etl, or run it again"
-            )
+            raise JobError(f"the tables in {self.root} are not of one run: wait for {self.group.job}, or run it again")
         ended = max(commit.when for commit in newest if commit)
         # Any table will do: after an unfinished run, which committed to some tables only, a full run ends the list.
         older = (commit.note or "" for commit in islice(writes[-1], _RECENT))
@@ -135,7 +151,7 @@ class Mart:
     def _version(self, table: str) -> TableVersion:
         found = TableVersion.newest(self.spark, tables.table_path(self.root, table))
         if not found:
-            raise JobError(f"there is no {table} in {self.root}: run analytics_mart_etl first")
+            raise JobError(f"there is no {table} in {self.root}: run {self.group.job} first")
         return found
 
     def _writes(self, mart: TableVersion) -> Iterator[Commit]:
@@ -146,6 +162,11 @@ class Mart:
         """A table as it is when they are read."""
         rows = self.spark.read.format("delta").load(tables.table_path(self.root, table.name))
         return rows.drop(tables.MART_PARTITION)
+
+    def months(self, table: Table) -> set[int]:
+        """The months that have rows of a table by day."""
+        names = partitions(self.spark, tables.table_path(self.root, table.name), tables.MART_PARTITION)
+        return {month_of(dt.date.fromisoformat(f"{name}-01")) for name in names}
 
     def write(self, table: Table, rows: DataFrame, run: Run, months: Collection[int] | None = None) -> None:
         """Replace the table, or these months of it, by `rows`, which have each month in one partition."""
@@ -161,7 +182,7 @@ class Mart:
 
     def keep_tidy(self) -> None:
         """From time to time compact small files if there are many, and delete files replaced long ago."""
-        for name in tables.COLD_MARTS:
+        for name in self.group.in_lake:
             path = tables.table_path(self.root, name)
             if newest(self.spark, path).version % _TIDY_EVERY == _TIDY_EVERY - 1:
                 if not compact(self.spark, path):

@@ -13,7 +13,7 @@ from jobs.errors import JobError, NonRetryableError
 from jobs.spark import dictionary
 from jobs.spark.columns_hot import BATCHES
 from jobs.spark.columns_views import LOADS, MISSING_DAYS, VIEWS
-from jobs.spark.tables import ANOMALY_SESSIONS, CLINICAL_TREND, COLD_MARTS, TOP_DOCS, TRAFFIC_MINUTE
+from jobs.spark.tables import ANOMALY_SESSIONS, CLINICAL_TREND, COLD_MARTS, SEARCH_MARTS, TOP_DOCS, TRAFFIC_MINUTE
 
 if TYPE_CHECKING:
     import psycopg
@@ -25,7 +25,7 @@ OWNER: Final = "tripclick_owner"  # owns the tables; nobody logs in as it, the j
 READER: Final = "tripclick_reader"  # the role that dashboards log in as, or a group of such roles
 RIGHTS: Final[dict[str, tuple[str, ...]]] = {  # all privileges of the jobs' login
     HISTORY: ("SELECT",),
-    **dict.fromkeys(COLD_MARTS, ("SELECT", "INSERT", "DELETE")),
+    **dict.fromkeys((*COLD_MARTS, *SEARCH_MARTS), ("SELECT", "INSERT", "DELETE")),
     LOADS.name: ("SELECT", "INSERT", "UPDATE"),
     TRAFFIC_MINUTE: ("SELECT", "INSERT", "UPDATE", "DELETE"),
     TOP_DOCS: ("SELECT", "INSERT", "UPDATE", "DELETE"),
@@ -35,6 +35,7 @@ RIGHTS: Final[dict[str, tuple[str, ...]]] = {  # all privileges of the jobs' log
     MISSING_DAYS.name: ("SELECT",),
 }
 ANALYZE: Final = "analyze_cold_marts()"  # what only an owner may do, wrapped in a function that the login may call
+ANALYZE_SEARCH: Final = "analyze_search_marts()"
 _SETTING: Final = """
     SELECT session_user, current_database(), current_schema(),
         (SELECT pg_has_role(session_user, oid, 'MEMBER') AND has_schema_privilege(oid, current_schema(), 'CREATE')
@@ -191,9 +192,11 @@ def grant(connection: psycopg.Connection[Any]) -> None:
         for name, right, role in connection.execute(asked.format(who).encode(), values).fetchall():
             words = sql.SQL(right), sql.Identifier(name), sql.Identifier(role)
             connection.execute(sql.SQL("GRANT {} ON {} TO {}").format(*words))
-    may_call = connection.execute("SELECT has_function_privilege(session_user, %s, 'EXECUTE')", (ANALYZE,)).fetchone()
-    if may_call == (False,):
-        connection.execute(f"GRANT EXECUTE ON FUNCTION {ANALYZE} TO SESSION_USER".encode())
+    asked = (
+        "SELECT name FROM unnest(%s::text[]) AS name WHERE NOT has_function_privilege(session_user, name, 'EXECUTE')"
+    )
+    for (name,) in connection.execute(asked, ([ANALYZE, ANALYZE_SEARCH],)).fetchall():
+        connection.execute(f"GRANT EXECUTE ON FUNCTION {name} TO SESSION_USER".encode())
 
 
 def _become_owner(connection: psycopg.Connection[Any]) -> None:

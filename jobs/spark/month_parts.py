@@ -9,8 +9,6 @@ import datetime as dt
 from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
-from jobs.spark.cold_marts import MOST_DAYS_BACK
-
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
@@ -49,15 +47,15 @@ def packed(clicks: Mapping[int, int]) -> dict[int, int]:
     return parts
 
 
-def with_days_before(months: Collection[int]) -> Iterator[dt.date]:
-    """The days that the rows of these months depend on."""
+def with_days_before(months: Collection[int], days_back: int) -> Iterator[dt.date]:
+    """The days of these months, and so many before each."""
     for month in months:
         days = days_of(month)
-        yield from (days[0] - dt.timedelta(days=back) for back in range(1, MOST_DAYS_BACK + 1))
+        yield from (days[0] - dt.timedelta(days=back) for back in range(1, days_back + 1))
         yield from days
 
 
-def in_parts(clicks: DataFrame, parts: Mapping[int, int]) -> DataFrame:
+def in_parts(clicks: DataFrame, parts: Mapping[int, int], days_back: int) -> DataFrame:
     """The clicks by part; `is_earlier` marks days used only for comparison, which may be in two parts."""
     from pyspark.sql import functions as F
 
@@ -68,7 +66,7 @@ def in_parts(clicks: DataFrame, parts: Mapping[int, int]) -> DataFrame:
         month = F.year(day) * 12 + F.month(day) - 1 - first
         return F.when(month >= 0, F.get(by_month, month))
 
-    own, later = part_of(F.col("event_date")), part_of(F.date_add("event_date", MOST_DAYS_BACK))
+    own, later = part_of(F.col("event_date")), part_of(F.date_add("event_date", days_back))
     # Spark's lambdas, such as array_compact, cost as much per row as the rest of this query.
     both = F.explode(F.array(own, F.when(~later.eqNullSafe(own), later)))
     placed = clicks.select("*", both.alias(PART)).where(F.col(PART).isNotNull())

@@ -7,6 +7,7 @@ timestamps outside: DuckDB's own with a time zone need an extension, which a wor
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from itertools import chain
@@ -23,6 +24,7 @@ INPUT: Final = "input"  # a partition's rows, in SQL
 MEMORY: Final = "600MB"
 
 Queries = Mapping[str, str]
+_LIST: Final = re.compile(r"array<(\w+)>")
 
 
 def by_partition(
@@ -90,7 +92,8 @@ def compute(queries: Queries, schema: Mapping[str, str], tables: Mapping[str, pa
 def statement(queries: Queries, schema: Mapping[str, str]) -> str:
     """The queries as one statement, whose columns are those of `schema`."""
     named = ",\n".join(f"{name} AS ({query})" for name, query in queries.items())
-    columns = ", ".join(f'"{name}"::{kind} AS "{name}"' for name, kind in schema.items())
+    types = {name: _LIST.sub(r"\1[]", kind) for name, kind in schema.items()}
+    columns = ", ".join(f'"{name}"::{kind} AS "{name}"' for name, kind in types.items())
     return f"WITH {named}\nSELECT {columns} FROM {list(queries)[-1]}"
 
 

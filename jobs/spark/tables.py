@@ -23,6 +23,16 @@ CLINICAL_AREAS: Final = "clinical_areas"
 POPULAR_DOCUMENTS: Final = "popular_documents"
 MART_PARTITION: Final = "event_month"  # of event_date; a column of the lake only
 COLD_MARTS: Final = (SESSION_ANALYSIS, DAILY_TRAFFIC, CLINICAL_AREAS, POPULAR_DOCUMENTS)
+# Below its folder SEARCH: what people search for, and the searches that it is made of, which stay in the lake
+SEARCH: Final = "search"
+SEARCHES: Final = "searches"
+LONGEST_QUERY: Final = 300  # characters, of one that has a row of its own: PostgreSQL indexes 2,700 bytes at most
+CLICK_POSITIONS: Final = "click_positions"
+SEARCH_QUALITY: Final = "search_quality"
+POPULAR_QUERIES: Final = "popular_queries"
+QUERY_CHANGE_DAYS: Final = "query_change_days"
+HOURLY_TRAFFIC: Final = "hourly_traffic"
+SEARCH_MARTS: Final = (CLICK_POSITIONS, SEARCH_QUALITY, POPULAR_QUERIES, QUERY_CHANGE_DAYS, HOURLY_TRAFFIC)
 # In PostgreSQL, beside the cold marts
 TRAFFIC_MINUTE: Final = "mart_realtime_traffic_minute"
 TOP_DOCS: Final = "mart_realtime_top_docs_1h"

@@ -103,7 +103,7 @@ def _process(*command: str | Path) -> Callable[[], float]:
 
 
 def _check_of_the_eight(report: Report, runs: int) -> None:
-    report.title("The check of the eight pipelines, whole processes")
+    report.title("The check of the nine pipelines, whole processes")
     files = [ROOT / document.file for document in load_project().pipeline_files]
     schema = ROOT / "pipeline_config/schemas/pipeline.schema.json"
     ours, other = "python -m pipeline_config check", "check-jsonschema, the schema alone"

@@ -1,1 +1,1 @@
-"""Broken copies of the eight pipelines, and what the check makes of them: `python -m tests.mutations`."""
+"""Broken copies of the nine pipelines, and what the check makes of them: `python -m tests.mutations`."""

@@ -15,7 +15,7 @@ def main() -> int:
     """Exit code 0 when all that the run has to show is so, else 1."""
     parser = argparse.ArgumentParser(prog="python -m tests.mutations", description=__doc__)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--count", type=int, default=10_000, help="of mutations of the eight pipelines")
+    parser.add_argument("--count", type=int, default=10_000, help="of mutations of the nine pipelines")
     parser.add_argument("--edits", type=int, default=2_000, help="odd values and keys where each key is, one by one")
     parser.add_argument(
         "--shared", type=int, default=1_000, help="of mutations of catalog, defaults, environments, jobs"

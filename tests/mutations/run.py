@@ -1,4 +1,4 @@
-"""Holds broken copies of the eight pipelines against the check and the loader."""
+"""Holds broken copies of the nine pipelines against the check and the loader."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Broken copies of the eight pipelines: what the run of `python -m tests.mutations` shows, on a few hundred."""
+"""Broken copies of the nine pipelines: what the run of `python -m tests.mutations` shows, on a few hundred."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ DAG_IDS = [pipeline.dag_id for pipeline in load_project().pipelines]
 
 @pytest.fixture
 def ninth(tmp_path: Path) -> Path:
-    """The eight pipelines with the valid case that uses the rest of the dialect."""
+    """The nine pipelines with the valid case that uses the rest of the dialect."""
     shutil.copytree(ROOT / "pipelines", tmp_path / "pipelines")
     shutil.copytree(ROOT / "tests/pipelines/valid/ninth", tmp_path / "pipelines", dirs_exist_ok=True)
     return tmp_path
@@ -162,7 +162,7 @@ def test_a_new_pipeline_passes_the_check(ninth: Path, capsys: pytest.CaptureFixt
         ninth / "schemas/generated/pipelines/tripclick_tenth.schema.json"
     ).resolve()
     assert main(["check", "--root", str(ninth)]) == 0
-    assert "11 pipelines, no problem" in capsys.readouterr().out
+    assert "12 pipelines, no problem" in capsys.readouterr().out
 
 
 def test_a_new_pipeline_for_each_job_passes_the_check_without_a_warning(
@@ -174,7 +174,7 @@ def test_a_new_pipeline_for_each_job_passes_the_check_without_a_warning(
     for job in known:
         new(project, f"nightly_{job}", "nightly", "0 18 * * *", job)
     assert main(["check", "--root", str(ninth)]) == 0
-    assert capsys.readouterr().out == f"{10 + len(known)} pipelines, no problem\n"
+    assert capsys.readouterr().out == f"{11 + len(known)} pipelines, no problem\n"
 
 
 def test_a_new_pipeline_has_what_its_job_and_the_other_pipelines_say(ninth: Path) -> None:

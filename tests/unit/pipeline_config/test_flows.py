@@ -7,7 +7,7 @@ import sys
 from dataclasses import replace
 from typing import Any
 
-from jobs.spark.tables import COLD_MARTS, HOT_MARTS
+from jobs.spark.tables import COLD_MARTS, HOT_MARTS, SEARCH_MARTS
 from pipeline_config.flows import TaskFlow, flows
 from pipeline_config.job_contract import Data
 from pipeline_config.project import ROOT, load_project
@@ -32,6 +32,7 @@ def listed(found: list[TaskFlow]) -> list[tuple[str, tuple[Data, ...], tuple[Dat
 
 def test_each_job_declares_what_it_reads_and_writes() -> None:
     log = Data("log", "WEBSERVER_INGESTION_PATH")
+    search = tuple(Data("lake", f"S3_ANALYTICS_MART_PATH/search/{name}") for name in SEARCH_MARTS)
     mart = tuple(Data("lake", f"S3_ANALYTICS_MART_PATH/{name}") for name in COLD_MARTS)
     assert {dag_id: listed(flows(PROJECT, pipeline)) for dag_id, pipeline in PIPELINES.items()} == {
         "tripclick_producer_batch": [("producer_server0_batch", (log,), (TOPIC,))],
@@ -54,6 +55,10 @@ def test_each_job_declares_what_it_reads_and_writes() -> None:
                 (CLICKS,),
                 tuple(Data("postgresql", name) for name in HOT_MARTS),
             )
+        ],
+        "tripclick_search_quality": [
+            ("etl_to_search_marts", (CLICKS,), search),
+            ("load_to_postgres", search, tuple(Data("postgresql", name) for name in SEARCH_MARTS)),
         ],
         "tripclick_daily_pipeline": [],
     }

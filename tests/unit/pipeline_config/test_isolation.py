@@ -119,56 +119,56 @@ def no_function(root: Path) -> None:
 
 
 LOAD_END = (ROOT / LOAD).read_text(encoding="utf-8").partition("- task_id: end")[0].count("\n") + 1
-# What happens to the files; how many DAGs are left of the eight; the problem, or none.
+# What happens to the files; how many DAGs are left of the nine; the problem, or none.
 ACCIDENTS: dict[str, tuple[Callable[[Path], None], int, str]] = {
-    "Emacs' lock": (lambda root: link(root, "pipelines/mart/.#tripclick_load_postgres.yaml", "me@host.1:2"), 8, ""),
-    "macOS' shadow": (lambda root: hidden(root, "pipelines/environments/._production.yaml", b"\0\5\x16\7"), 8, ""),
+    "Emacs' lock": (lambda root: link(root, "pipelines/mart/.#tripclick_load_postgres.yaml", "me@host.1:2"), 9, ""),
+    "macOS' shadow": (lambda root: hidden(root, "pipelines/environments/._production.yaml", b"\0\5\x16\7"), 9, ""),
     "Jupyter's copy": (
         lambda root: hidden(root, "pipelines/mart/.ipynb_checkpoints/tripclick_load_postgres-checkpoint.yaml", b"x: 1"),
-        8,
+        9,
         "",
     ),
-    "a ConfigMap": (configmap, 8, ""),
+    "a ConfigMap": (configmap, 9, ""),
     "a folder": (
         lambda root: (root / "pipelines/mart/x.yaml").mkdir(),
-        8,
+        9,
         "pipelines/mart/x.yaml:1:1: cannot be read: it is a folder",
     ),
     "a folder elsewhere": (
         linked_folder,
-        7,
+        8,
         "pipelines/weekly/tripclick_load_postgres.yaml:2:1: key 'schedule' is missing",
     ),
     "a dangling link": (
         lambda root: link(root, "pipelines/mart/y.yaml", "nowhere"),
-        8,
+        9,
         "pipelines/mart/y.yaml:1:1: cannot be read: No such file or directory",
     ),
-    "a pipe": (closed, 8, "pipelines/mart/pipe.yaml:1:1: cannot be read: it is not a regular file"),
-    "an odd name": (odd_name, 8, r"pipelines/mart/od\udcffd\n.yaml:1:1: key 'tasks' is missing"),
+    "a pipe": (closed, 9, "pipelines/mart/pipe.yaml:1:1: cannot be read: it is not a regular file"),
+    "an odd name": (odd_name, 9, r"pipelines/mart/od\udcffd\n.yaml:1:1: key 'tasks' is missing"),
     "another ending": (
         lambda root: hidden(root, "pipelines/mart/ninth.yml", b"dag_id: ninth\n"),
-        8,
+        9,
         "pipelines/mart/ninth.yml:1:1: is not read: its name does not end in .yaml (rename it to ninth.yaml)",
     ),
     "a child that is no YAML": (
         lambda root: edit(root, LOAD, "schedule: null", "schedule: [null"),
-        7,
+        8,
         f"{LOAD}:5:5: not YAML",
     ),
     "a file without end": (
         lambda root: hidden(root, "pipelines/mart/large.yaml", b"#" * 2_000_000),
-        8,
+        9,
         "pipelines/mart/large.yaml:1:1: is larger than 1,000,000 bytes",
     ),
     "another environment": (
         lambda root: edit(root, "pipelines/environments/local.yaml", "variables:", "variable:"),
-        8,
+        9,
         "pipelines/environments/local.yaml:4:1: unknown key 'variable'",
     ),
     "an environment that extends itself": (
         lambda root: edit(root, "pipelines/environments/local_without_docker.yaml", "extends: local", "extends: x"),
-        8,
+        9,
         "pipelines/environments/local_without_docker.yaml:3:10: no environment is called 'x'",
     ),
     "no environment": (
@@ -178,22 +178,22 @@ ACCIDENTS: dict[str, tuple[Callable[[Path], None], int, str]] = {
     ),
     "a lake that is no longer on S3": (
         lambda root: edit(root, "pipelines/environments/production.yaml", "s3a://tripclick/", "/mnt/lake/"),
-        8,
+        9,
         "",
     ),
     "prose in the catalog": (
         lambda root: edit(root, "pipelines/catalog.yaml", "variables:", "# password: see the wiki page\nvariables:"),
-        8,
+        9,
         "",
     ),
     "a division by zero": (
         lambda root: edit(root, STREAM, MINUTES, '"{{ params.run_minutes // 0 }}"'),
-        7,
+        8,
         f"{MINUTES_AT}: Jinja: cannot be rendered: integer division or modulo by zero",
     ),
     "a number without end": (
         lambda root: edit(root, STREAM, MINUTES, '"{{ params.run_minutes ** (10 ** 10) }}"'),
-        7,
+        8,
         f"{MINUTES_AT}: Jinja: cannot be rendered: ** would make more than 1,000,000 characters or bits",
     ),
     "a loop without end": (
@@ -203,7 +203,7 @@ ACCIDENTS: dict[str, tuple[Callable[[Path], None], int, str]] = {
             MINUTES,
             "\"{% for i in range(params.run_minutes * 999) %}{{ 'x' * 999 }}{% endfor %}\"",
         ),
-        7,
+        8,
         f"{MINUTES_AT}: Jinja: cannot be rendered: it becomes longer than 1,000,000 characters",
     ),
     "an argument of two pipelines' operator, misspelt in the environment": (
@@ -213,7 +213,7 @@ ACCIDENTS: dict[str, tuple[Callable[[Path], None], int, str]] = {
     ),
     "a function that is not there": (
         no_function,
-        7,
+        8,
         f"{LOAD}:{LOAD_END}:5: cannot be built: ",
     ),
 }

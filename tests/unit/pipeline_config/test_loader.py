@@ -43,7 +43,7 @@ def test_loader_builds_the_eight_and_a_broken_file_takes_only_its_own_dag_away(
     airflow: AirflowProcess, project: Path
 ) -> None:
     names = sorted(path.stem for path in project.glob("pipelines/*/tripclick_*.yaml"))
-    assert len(names) == 8
+    assert len(names) == 9
     loaded = json.loads(run(airflow, LOAD, project).splitlines()[-1])
     assert loaded == {"dags": names, "problems": [], "heavy": [], "raised": ""}
 
@@ -70,7 +70,7 @@ def test_a_dag_that_cannot_be_built_is_named_with_the_place_of_its_task_and_the_
         "  - task_id: end\n    operator: EmptyOperator\n    dependencies: [wrong]\n"
     )
     loaded = json.loads(run(airflow, LOAD, project).splitlines()[-1])
-    assert len(loaded["dags"]) == 8
+    assert len(loaded["dags"]) == 9
     assert "pipelines/mart/needs_more.yaml:7:5: cannot be built: " in loaded["raised"]
     assert "cannot be less than 1" in loaded["raised"]
 

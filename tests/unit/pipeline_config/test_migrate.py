@@ -115,7 +115,7 @@ left:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """The eight pipelines."""
+    """The nine pipelines."""
     shutil.copytree(ROOT / "pipelines", tmp_path / "pipelines")
     return tmp_path
 

@@ -1,6 +1,6 @@
 """Each case of tests/pipelines/invalid has its expected messages in the .txt beside it; the valid ones have none.
 
-A case is a file, one more pipeline beside the eight, or a folder whose files are laid over pipelines/. A new case is a
+A case is a file, one more pipeline beside the nine, or a folder whose files are laid over pipelines/. A new case is a
 new file or folder. `UPDATE_CASES=1 make test-fast` writes the messages down; read them before you commit them.
 """
 
@@ -39,7 +39,7 @@ def cases(kind: str) -> list[Path]:
 
 
 def messages(case: Path) -> list[str]:
-    """What the check says of the eight pipelines with `case` among them."""
+    """What the check says of the nine pipelines with `case` among them."""
     if case.is_dir():
         added = {f"pipelines/{path.relative_to(case).as_posix()}": path for path in case.rglob("*.yaml")}
     else:

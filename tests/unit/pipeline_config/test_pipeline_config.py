@@ -28,7 +28,7 @@ def broken(tmp_path: Path) -> Path:
 
 def test_check_says_one_line_when_all_is_well(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check"]) == 0
-    assert capsys.readouterr().out == "8 pipelines, no problem\n"
+    assert capsys.readouterr().out == "9 pipelines, no problem\n"
 
 
 def test_check_shows_place_line_and_caret(broken: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -57,7 +57,7 @@ def test_a_warning_is_shown_and_refuses_nothing(broken: Path, capsys: pytest.Cap
     assert main(["check", "--root", str(broken)]) == 0
     out = capsys.readouterr().out
     assert ":4:12: warning: no task here updates asset s3://tripclick/nowhere" in out
-    assert out.endswith("8 pipelines, no problem, warnings: 1\n")
+    assert out.endswith("9 pipelines, no problem, warnings: 1\n")
 
 
 def test_check_of_another_file_does_not_show_it(broken: Path, capsys: pytest.CaptureFixture[str]) -> None:

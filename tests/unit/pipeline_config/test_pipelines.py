@@ -1,4 +1,4 @@
-"""The eight pipelines against the design's table: ids, operators, flows, schedules, variables, connections."""
+"""The nine pipelines against the design's table: ids, operators, flows, schedules, variables, connections."""
 
 from __future__ import annotations
 
@@ -73,6 +73,13 @@ TABLE: dict[str, tuple[str, list[str], set[str], set[str], str]] = {
         GOLD,
         "mart",
     ),
+    "tripclick_search_quality": (
+        "SSHOperator",
+        ["etl_to_search_marts", "load_to_postgres"],
+        {"S3_CURATED_STREAM_PATH", "S3_ANALYTICS_MART_PATH"},
+        GOLD,
+        "mart",
+    ),
     "tripclick_daily_pipeline": ("TriggerDagRunOperator", CHAIN, set(), set(), "orchestration"),
 }
 
@@ -85,7 +92,7 @@ def compiled(dag_id: str, environment: str = "production") -> dict[str, Any]:
     return config
 
 
-def test_there_are_these_eight_and_the_check_finds_nothing() -> None:
+def test_there_are_these_nine_and_the_check_finds_nothing() -> None:
     assert {pipeline.dag_id for pipeline in PROJECT.pipelines} == TABLE.keys()
     assert check(PROJECT) == []
 
@@ -106,9 +113,12 @@ def test_pipeline_is_as_the_design_has_it(dag_id: str) -> None:
     assert len(pipeline.place.document.text.splitlines()) <= 60
 
 
-def test_only_the_daily_pipeline_has_a_schedule_midnight_in_korea() -> None:
+def test_the_daily_pipeline_has_a_schedule_midnight_in_korea_and_the_search_marts_come_three_hours_later() -> None:
     schedules = {dag_id: compiled(dag_id)["schedule"] for dag_id in TABLE}
-    assert {dag_id: text for dag_id, text in schedules.items() if text} == {"tripclick_daily_pipeline": "0 15 * * *"}
+    assert {dag_id: text for dag_id, text in schedules.items() if text} == {
+        "tripclick_daily_pipeline": "0 15 * * *",
+        "tripclick_search_quality": "0 18 * * *",
+    }
 
 
 def test_a_daily_run_waits_for_each_of_its_children() -> None:

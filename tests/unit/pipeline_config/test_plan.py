@@ -152,6 +152,8 @@ CHANGES = {
                 ("analytics_mart_etl", "etl_to_analytics_mart"),
                 ("analytics_mart_realtime", "streaming_to_analytics_mart_realtime"),
                 ("load_postgres", "load_to_postgres"),
+                ("search_quality", "etl_to_search_marts"),
+                ("search_quality", "load_to_postgres"),
                 ("spark_archive_raw_batch", "batch_to_archive_raw"),
                 ("streaming_curated", "streaming_to_curated_stream"),
             )
@@ -187,7 +189,7 @@ def test_change_in_words(case: str, root: Path) -> None:
 def test_a_command_that_differs_only_in_its_order_is_shown_whole(root: Path) -> None:
     edit(root, "defaults.yaml", "jobs/spark/{job}.py {arguments}", "{arguments} jobs/spark/{job}.py")
     lines = plan(root, "HEAD")
-    assert len(lines) == 5
+    assert len(lines) == 7
     assert lines[0].startswith('~ tripclick_analytics_mart_etl: task etl_to_analytics_mart: command "cd {{ ')
 
 
@@ -272,7 +274,7 @@ def test_a_revision_without_pipelines_makes_all_of_them_new(root: Path) -> None:
     commit(root)
     restore(root)
     lines = plan(root, "HEAD")
-    assert sum("a new DAG" in line for line in lines) == 8
+    assert sum("a new DAG" in line for line in lines) == 9
     assert "+ environment production: new" in lines
     assert "+ catalog: variable KAFKA_BROKERS" in lines
 

@@ -12,8 +12,9 @@ import pytest
 
 from jobs.spark import month_parts
 from jobs.spark.anomaly_rules import RULES
-from jobs.spark.cold_marts import BEHIND, BY_DAY, DAYS_OF_ALL, MART, SESSIONS, VISITED, schema
+from jobs.spark.cold_marts import BEHIND, BY_DAY, DAYS_OF_ALL, MART, SESSIONS, VISITED
 from jobs.spark.cold_writer import BEHIND_COLUMNS, VISITED_COLUMNS, behind_of, days_of, visits_of
+from jobs.spark.columns import schema
 from jobs.spark.columns_cold import COLD, SESSION_ANALYSIS
 from jobs.spark.month_parts import count_by_month, packed
 from jobs.spark.partition_sql import compute
@@ -33,6 +34,7 @@ TYPES = {
     "date": pa.date32(),
     "boolean": pa.bool_(),
     "array<string>": pa.list_(pa.string()),
+    "array<int>": pa.list_(pa.int32()),
     "array<bigint>": pa.list_(pa.int64()),
 }
 
@@ -295,8 +297,8 @@ def test_months_are_packed_until_they_are_worth_a_task() -> None:
     assert month_parts.packed({1: 60_000, 2: 40_000, 3: 1, 12: 250_000, 13: 7}) == {1: 0, 2: 0, 3: 1, 12: 2, 13: 3}
     may = month_parts.month_of(at().date())
     assert (month_parts.days_of(may)[0], month_parts.days_of(may)[-1]) == (dt.date(2026, 5, 1), dt.date(2026, 5, 31))
-    assert min(month_parts.with_days_before([may])) == dt.date(2026, 4, 24)
-    assert len(set(month_parts.with_days_before([may]))) == 7 + 31
+    assert min(month_parts.with_days_before([may], 7)) == dt.date(2026, 4, 24)
+    assert len(set(month_parts.with_days_before([may], 7))) == 7 + 31
 
 
 def test_time_grows_with_a_sessions_clicks_and_a_clicks_areas_not_with_their_square() -> None:

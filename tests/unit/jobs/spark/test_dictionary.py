@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 from jobs.spark.cold_writer import behind_of, days_of, visits_of
 from jobs.spark.columns import SPARK_TYPES
 from jobs.spark.columns_cold import COLD, SESSION_ANALYSIS
+from jobs.spark.columns_search import SEARCH
 from jobs.spark.dictionary import TABLES, markdown
-from jobs.spark.tables import COLD_MARTS, HOT_MARTS, QUARANTINE_SCHEMA
+from jobs.spark.tables import COLD_MARTS, HOT_MARTS, QUARANTINE_SCHEMA, SEARCH_MARTS
 from stack.settings import REPOSITORY
-from tests import reference
+from tests import reference, reference_search
 from tests.clicks import frame
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ def test_every_mart_and_column_is_in_it_once() -> None:
     names = [table.name for table in TABLES]
     assert names == [
         *COLD_MARTS,
+        *SEARCH_MARTS,
         *HOT_MARTS,
         "reconciliation",
         "freshness",
@@ -42,7 +44,8 @@ def test_every_mart_and_column_is_in_it_once() -> None:
 
 
 def test_the_reference_computes_every_column() -> None:
-    assert {table.name: ", ".join(column.name for column in table.columns) for table in COLD} == reference.COLUMNS
+    for tables, columns in ((COLD, reference.COLUMNS), (SEARCH, reference_search.COLUMNS)):
+        assert {table.name: ", ".join(column.name for column in table.columns) for table in tables} == columns
 
 
 def test_the_marts_have_these_columns_and_types(spark: SparkSession) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from jobs.errors import JobError
-from jobs.spark import columns_cold
+from jobs.spark import columns_cold, search_marts_etl
 from jobs.spark.analytics_mart_etl import DEFINING, definitions, refuse, without_docs
 from jobs.spark.incremental import touched
 from jobs.spark.mart import Run, TableVersion, Written, changed_since
@@ -75,15 +75,24 @@ def test_the_definitions_are_those_of_the_code_and_not_its_comments() -> None:
     assert without_docs(code) != without_docs(code.replace("1", "2"))
 
 
-def test_the_definitions_are_those_of_all_modules_that_the_rows_are_made_by() -> None:
-    around = {"jobs.console", "jobs.errors"}
+@pytest.mark.parametrize(
+    ("makers", "defining"),
+    [
+        ({"jobs.spark.cold_writer", "jobs.spark.incremental"}, DEFINING),
+        ({"jobs.spark.search_writer", "jobs.spark.search_marts_etl"}, search_marts_etl.DEFINING),
+    ],
+)
+def test_the_definitions_are_those_of_all_modules_that_the_rows_are_made_by(
+    makers: set[str], defining: tuple[str, ...]
+) -> None:
+    around = {f"jobs.{name}" for name in ("arguments", "cli", "console", "errors")} | {"jobs.spark.analytics_mart_etl"}
     around |= {f"jobs.spark.{name}" for name in ("delta_log", "one_writer", "session", "upkeep")}
-    known = {"jobs.spark.columns", "jobs.spark.columns_cold"}  # by what they hold
-    found, left = set[str](), {"jobs.spark.cold_writer", "jobs.spark.incremental"}
+    known = {"jobs.spark.columns", "jobs.spark.columns_cold", "jobs.spark.columns_search"}  # by what they hold
+    found, left = set[str](), makers
     while left:
         found |= left
         left = {name for module in left for name in imported(module)} - found - around
-    assert found - known == set(DEFINING)
+    assert found - known == set(defining)
 
 
 def imported(module: str) -> Iterator[str]:

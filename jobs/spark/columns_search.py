@@ -1,0 +1,178 @@
+"""The tables of what people search for, and their columns.
+
+The log has searches that ended in a click, and no others: no number here says how many found nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from jobs.spark import tables
+from jobs.spark.columns import Column, Table
+
+_DAY: Final = Column("event_date", "date", "UTC date of the first click of the searches")
+_QUALITY: Final = "of known_searches; NULL when there are none"
+_SEARCHES: Final = Column("searches", "bigint", "Searches: runs of clicks of a visit with the same query", "searches")
+_CLICKS: Final = Column("clicks", "bigint", "Clicks of these searches, each counted once however often sent", "clicks")
+_KNOWN: Final = Column(
+    "known_searches", "bigint", "Searches with a clicked document whose place on its page is known", "searches"
+)
+_FIRST: Final = Column("first_result", "bigint", "Searches whose best clicked place is the first", "searches")
+_TOP_10: Final = Column("top_10", "bigint", "Searches whose best clicked place is among the first 10", "searches")
+_RR: Final = Column("rr_sum", "double precision", "Sum over known_searches of 1 / the best clicked place")
+_MRR: Final = Column("mrr", "double precision", f"Mean reciprocal rank: rr_sum {_QUALITY}", "0 to 1")
+_REFINED: Final = Column(
+    "refined",
+    "bigint",
+    "Searches whose visit goes on to another query; searches without a query are passed over",
+    "searches",
+)
+_CLASS: Final = (
+    "clicks on the query in the days from 371 to 7 before: none new, 1 to 5 tail, 6 to 44 torso, 45 and more head"
+)
+
+CLICK_POSITIONS: Final = Table(
+    tables.CLICK_POSITIONS,
+    "21 rows per UTC day: the places of a result page, and 0 for searches whose page is unknown. CTR of a place is "
+    "clicked / shown, its skip rate skipped / (skipped + clicked); they are of searches that ended in a click, for the "
+    "log has no others. All columns add up over days. Recomputed daily.",
+    ("event_date", "rank"),
+    (
+        _DAY,
+        Column("rank", "smallint", "Place on the result page, from 1; 0 is no place: see clicked"),
+        Column("shown", "bigint", "Searches whose page reaches this place; 0 at rank 0", "searches"),
+        Column(
+            "clicked",
+            "bigint",
+            "Searches with a click at this place; at rank 0 those without any click whose place is known",
+            "searches",
+        ),
+        Column("best", "bigint", "Searches whose best clicked place it is", "searches"),
+        Column("first_clicked", "bigint", "Searches whose first click with a known place was here", "searches"),
+        Column("skipped", "bigint", "Searches without a click here and with one further down", "searches"),
+    ),
+)
+
+
+def _bound(of: str, which: str) -> Column:
+    return Column(
+        f"{of}_{which}",
+        "double precision",
+        f"{'Lower' if which == 'low' else 'Upper'} end of the 95 % interval of {of}, by how its visits differ, cut to "
+        "0 to 1; NULL with fewer than two units",
+        "0 to 1",
+    )
+
+
+SEARCH_QUALITY: Final = Table(
+    tables.SEARCH_QUALITY,
+    "One row per UTC day and class of query, and one of all its searches; a class without searches has none. Sums add "
+    "up over days, visits do not. A day's figures are good to about 0.03. Recomputed daily.",
+    ("event_date", "query_class"),
+    (
+        _DAY,
+        Column("query_class", "text", f"By {_CLASS}; none is a search without a query, all is every search"),
+        _SEARCHES,
+        _CLICKS,
+        Column("visits", "bigint", "Visits with such a search on the day", "visits"),
+        _KNOWN,
+        _REFINED,
+        _FIRST,
+        Column("top_3", "bigint", "Searches whose best clicked place is among the first 3", "searches"),
+        _TOP_10,
+        _RR,
+        Column("ctr_at_1", "double precision", f"first_result {_QUALITY}", "0 to 1"),
+        Column("ctr_at_3", "double precision", f"top_3 {_QUALITY}", "0 to 1"),
+        Column("ctr_at_10", "double precision", f"top_10 {_QUALITY}", "0 to 1"),
+        _MRR,
+        _bound("mrr", "low"),
+        _bound("mrr", "high"),
+        _bound("ctr_at_1", "low"),
+        _bound("ctr_at_1", "high"),
+        Column(
+            "units",
+            "bigint",
+            "Visits with n known_searches, n > 0, whose 1 / best place add up to x, and of which f are first_result: "
+            "their sums give the interval of any days together",
+            "visits",
+        ),
+        Column("rr_sq", "double precision", "Sum over units of x²"),
+        Column("rr_n", "double precision", "Sum over units of x · n"),
+        Column("n_sq", "bigint", "Sum over units of n²"),
+        Column("first_sq", "bigint", "Sum over units of f²"),
+        Column("first_n", "bigint", "Sum over units of f · n"),
+    ),
+)
+
+POPULAR_QUERIES: Final = Table(
+    tables.POPULAR_QUERIES,
+    "One row per UTC day and query that two sessions asked in the 364 days until it; one row more, without a query, "
+    "has the day's other queries together, which may hold personal text, and those of more than "
+    f"{tables.LONGEST_QUERY} characters. Sums add up over days, sessions do not. Recomputed daily.",
+    ("event_date", "query"),
+    (
+        _DAY,
+        Column("query", "text", "Normalised Keywords; NULL: all queries that have no row of their own"),
+        _CLICKS,
+        _SEARCHES,
+        Column("sessions", "bigint", "Distinct session_id of these searches", "sessions"),
+        _KNOWN,
+        _FIRST,
+        _TOP_10,
+        _RR,
+        _MRR,
+        _REFINED,
+        Column("query_class", "text", f"By {_CLASS}; NULL without a query"),
+        Column(
+            "rank_in_day",
+            "integer",
+            "From 1: by sessions, then clicks (both descending), then query; NULL without a query",
+        ),
+        Column(
+            "wow_pct",
+            "double precision",
+            "Change of clicks against the same weekday a week before; NULL when it had no clicks then",
+            "%",
+        ),
+    ),
+)
+
+QUERY_CHANGE_DAYS: Final = Table(
+    tables.QUERY_CHANGE_DAYS,
+    "Five rows per UTC day: how a search's query differs from the next one of the visit. Both ended in a click; what "
+    "was tried in between without one is not in the log. All columns add up over days. Recomputed daily.",
+    ("event_date", "kind"),
+    (
+        _DAY,
+        Column(
+            "kind",
+            "text",
+            "By the words of both, without operators: new topic (none in common), same words, narrower (words were "
+            "added), broader (words were taken away), beside it (both)",
+        ),
+        Column("changes", "bigint", "Searches that were followed so; a repeat of the same query is none", "changes"),
+        Column("known_before", "bigint", "Of these, those whose best place is known", "searches"),
+        Column("rr_before", "double precision", "Sum over known_before of 1 / the best clicked place"),
+        Column("known_after", "bigint", "Of the next searches, those whose best place is known", "searches"),
+        Column("rr_after", "double precision", "Sum over known_after of 1 / the best clicked place"),
+        Column(
+            "first_after", "bigint", "Of the next searches, those whose best clicked place is the first", "searches"
+        ),
+        Column("settled", "bigint", "Changes after which the visit has no other query", "changes"),
+    ),
+)
+
+HOURLY_TRAFFIC: Final = Table(
+    tables.HOURLY_TRAFFIC,
+    "24 rows per UTC day: when people search. All columns add up. Recomputed daily.",
+    ("event_date", "hour"),
+    (
+        _DAY,
+        Column("hour", "smallint", "UTC hour of the first click, 0 to 23"),
+        Column("clicks", "bigint", "Clicks of the searches that began in this hour", "clicks"),
+        Column("searches", "bigint", "Searches that began in this hour", "searches"),
+        Column("visits", "bigint", "Visits that began in this hour", "visits"),
+    ),
+)
+
+SEARCH: Final = (CLICK_POSITIONS, SEARCH_QUALITY, POPULAR_QUERIES, QUERY_CHANGE_DAYS, HOURLY_TRAFFIC)

@@ -1,0 +1,59 @@
+"""Analytics mart → PostgreSQL: the search marts in one transaction, so that readers see old or new.
+
+If the ETL's run continues the one that PostgreSQL has, only the days that have changed; else everything.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Final
+
+from jobs.cli import Data, flow, main
+from jobs.console import say
+from jobs.spark import tables
+from jobs.spark.load_postgres import SETTINGS, Load, add_options, read_marts, replace
+from jobs.spark.mart import SEARCH
+from jobs.spark.migrations import ANALYZE_SEARCH, migrate
+from jobs.spark.postgres import connect
+from jobs.spark.search_marts import touched
+from jobs.spark.session import session
+
+LOAD: Final = Load(
+    SEARCH,
+    clicks={
+        tables.HOURLY_TRAFFIC: "SELECT sum(clicks) FROM hourly_traffic",
+        tables.SEARCH_QUALITY: "SELECT sum(clicks) FROM search_quality WHERE query_class = 'all'",
+        tables.POPULAR_QUERIES: "SELECT sum(clicks) FROM (SELECT clicks FROM popular_queries UNION ALL "
+        "SELECT clicks FROM search_quality WHERE query_class = 'none') AS parts",
+    },
+    analyze=ANALYZE_SEARCH,
+    touched=touched,
+    may_shrink=(tables.POPULAR_QUERIES,),
+)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line. Address and password of PostgreSQL come from libpq's environment."""
+    result = argparse.ArgumentParser(prog="load_search_marts", description=__doc__)
+    add_options(result)
+    flow(
+        result,
+        reads=[Data("lake", f"{{mart-path}}/{tables.SEARCH}/{name}") for name in tables.SEARCH_MARTS],
+        writes=[Data("postgresql", name) for name in tables.SEARCH_MARTS],
+    )
+    return result
+
+
+def run(options: argparse.Namespace) -> None:
+    """Read what one run of the ETL wrote, and put it in the place of what PostgreSQL has."""
+    with connect() as connection:  # before Spark starts: what is wrong with it is said at once
+        migrate(connection)
+        root = tables.table_path(options.mart_path, tables.SEARCH)
+        complete = read_marts(session("load_search_marts", SETTINGS), root, LOAD)
+        replace(connection, complete, options.max_shrink_factor, in_full=options.in_full)
+        say("committed: readers see the new tables")
+
+
+if __name__ == "__main__":
+    sys.exit(main(parser(), run))

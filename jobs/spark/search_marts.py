@@ -1,0 +1,341 @@
+"""What people search for, as SQL of the curated clicks. Each metric is defined here and nowhere else.
+
+What each column means is in columns_search.py. Sessions, whole, make the searches; a search belongs whole to the UTC
+day of its first click, so that days add up. Then each query's searches tell how frequent it was before, and a day's
+searches make the rows of that day. What is summed is whole numbers, as in cold_marts.py.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+from collections.abc import Collection
+from typing import Final
+
+from jobs.spark import tables
+from jobs.spark.columns_search import (
+    CLICK_POSITIONS,
+    HOURLY_TRAFFIC,
+    POPULAR_QUERIES,
+    QUERY_CHANGE_DAYS,
+    SEARCH_QUALITY,
+)
+from jobs.spark.visits import in_visits
+
+PLACES: Final = 20  # of a result page: jobs.contract takes no longer one
+# By the clicks on a query in CLASS_DAYS; bounds as published with TripClick. Whichever comes first.
+CLASSES: Final = {
+    "none": "query IS NULL",
+    "new": "before = 0",
+    "tail": "before <= 5",
+    "torso": "before <= 44",
+    "head": "true",
+}
+KINDS: Final = ("new topic", "same words", "narrower", "broader", "beside it")
+MART: Final = "mart"  # which table a row of DAYS_OF_ALL is of
+# A query's class on a day is by its clicks of a year, of which the last days do not count: clicks that are late by less
+# than that change no day that is written.
+CLASS_DAYS: Final = (7, 371)
+# A query has a row of its own on a day when so many days until it have two sessions that asked it.
+SHARED_DAYS: Final = 364
+WEEK: Final = 7
+# The days after one whose clicks change, from and to, on which rows of a table change besides.
+AFFECTED: Final[dict[str, tuple[int, int]]] = {
+    tables.SEARCH_QUALITY: CLASS_DAYS,
+    tables.POPULAR_QUERIES: (0, max(CLASS_DAYS[1], SHARED_DAYS - 1, WEEK)),
+}
+DAYS_BACK: Final = max(last for _, last in AFFECTED.values())
+# 1 / place is a whole number of these up to the last place of a page: sums of them are the same in whatever order they
+# are made, and so are sums of their products.
+_WHOLE: Final = math.lcm(*range(1, PLACES + 1))
+_Z: Final = 1.96  # of the normal distribution: 95 % lie between
+
+SEARCHES_COLUMNS: Final = {
+    "event_date": "date",
+    "session_id": "string",
+    "visit_no": "int",
+    "search_no": "int",
+    "first_click_ts": "timestamp",
+    "last_click_ts": "timestamp",
+    "begins_visit": "boolean",
+    "query": "string",
+    "clicks": "bigint",
+    "best_rank": "int",  # null when no result page is known
+    "first_rank": "int",  # of the first click whose place is known
+    "ranks": "array<int>",
+    "shown": "int",  # documents of that click's page
+    "next_query": "string",  # of the visit's next search that has one, when it is another
+    "next_best_rank": "int",
+    "is_settled": "boolean",  # that one is the visit's last query
+    "kind": "string",  # of the change
+}
+# A search as the rows of a day see it.
+CLASSIFIED_COLUMNS: Final = {
+    **{name: kind for name, kind in SEARCHES_COLUMNS.items() if name not in ("search_no", "last_click_ts")},
+    "query_class": "string",
+    "is_shared": "boolean",
+    "week_before": "bigint",
+}
+
+
+def _sum_of(place: str) -> str:
+    """The sum of 1 / place."""
+    return f"coalesce(sum({_WHOLE} // {place}), 0) / {_WHOLE}"
+
+
+# A row a search.
+SEARCHES: Final = {
+    **in_visits("session_id, event_id, event_ts, document_id, query, click_rank"),
+    "found": """
+SELECT session_id, visit_no, search_no,
+    min(event_ts) AS first_click_ts,
+    max(event_ts) AS last_click_ts,
+    any_value(query) AS query,
+    count(*) AS clicks,
+    min(click_rank) AS best_rank,
+    arg_min(click_rank, (event_ts, event_id)) FILTER (click_rank IS NOT NULL) AS first_rank,
+    list_sort(list(DISTINCT click_rank) FILTER (click_rank IS NOT NULL)) AS ranks,
+    arg_min(id, (event_ts, event_id)) FILTER (click_rank IS NOT NULL) AS id
+FROM visits
+GROUP BY session_id, visit_no, search_no
+""",
+    "pages": "SELECT rowid AS id, len(documents) AS shown FROM input",
+    "asked": """
+SELECT session_id, search_no, query,
+    lead(query) OVER visit AS next_query,
+    lead(best_rank) OVER visit AS next_best_rank,
+    lead(query, 2) OVER visit IS NULL AS is_settled
+FROM found
+WHERE query IS NOT NULL
+WINDOW visit AS (PARTITION BY session_id, visit_no ORDER BY search_no)
+""",
+    "changed": "FROM asked WHERE next_query <> query",
+    "words": r"""
+SELECT query, list_distinct(list_filter(
+    string_split(regexp_replace(
+        regexp_replace(query, 'title:|\b(from|to|tag):\S*|~\d+', ' ', 'g'), '[^\pL\pN]+', ' ', 'g'
+    ), ' '),
+    lambda word: word NOT IN ('', 'and', 'or', 'not')
+)) AS words
+FROM (SELECT query FROM changed UNION SELECT next_query FROM changed)
+""",
+    "changes": f"""
+SELECT changed.* EXCLUDE (query),
+    len(list_intersect(before.words, after.words)) AS common,
+    CASE
+        WHEN common = 0 THEN '{KINDS[0]}'
+        WHEN common = len(before.words) AND common = len(after.words) THEN '{KINDS[1]}'
+        WHEN common = len(before.words) THEN '{KINDS[2]}'
+        WHEN common = len(after.words) THEN '{KINDS[3]}'
+        ELSE '{KINDS[4]}'
+    END AS kind
+FROM changed
+JOIN words AS before USING (query)
+JOIN words AS after ON after.query = next_query
+""",
+    tables.SEARCHES: """
+SELECT found.* EXCLUDE (id), pages.shown, next_query, next_best_rank, is_settled, kind,
+    make_timestamp(first_click_ts)::date AS event_date,
+    search_no = min(search_no) OVER (PARTITION BY session_id, visit_no) AS begins_visit
+FROM found
+LEFT JOIN pages USING (id)
+LEFT JOIN changes USING (session_id, search_no)
+""",
+}
+
+# The searches with what their queries were before; `input` also has those that are only looked back at (`is_earlier`).
+CLASSIFIED: Final = {
+    "days": """
+SELECT query, event_date,
+    event_date - DATE '1970-01-01' AS day,
+    sum(clicks) AS clicks,
+    min(session_id) AS first_session,
+    max(session_id) AS last_session
+FROM input
+WHERE query IS NOT NULL
+GROUP BY query, event_date
+""",
+    "known": f"""
+SELECT query, event_date,
+    coalesce(sum(clicks) OVER (
+        PARTITION BY query ORDER BY day RANGE BETWEEN {CLASS_DAYS[1]} PRECEDING AND {CLASS_DAYS[0]} PRECEDING
+    ), 0) AS before,
+    sum(clicks) OVER (
+        PARTITION BY query ORDER BY day RANGE BETWEEN {WEEK} PRECEDING AND {WEEK} PRECEDING
+    ) AS week_before,
+    min(first_session) OVER year <> max(last_session) OVER year AND length(query) <= {tables.LONGEST_QUERY} AS is_shared
+FROM days
+WINDOW year AS (PARTITION BY query ORDER BY day RANGE BETWEEN {SHARED_DAYS - 1} PRECEDING AND CURRENT ROW)
+""",
+    "classified": f"""
+SELECT input.*, week_before, coalesce(is_shared, false) AS is_shared,
+    CASE {" ".join(f"WHEN {condition} THEN '{name}'" for name, condition in CLASSES.items())} END AS query_class
+FROM input
+LEFT JOIN known USING (query, event_date)
+WHERE NOT is_earlier
+""",
+}
+
+# The rows of the tables by day, of classified searches of whole days.
+DAYS: Final = {
+    "searches": f"SELECT *, {_WHOLE} // best_rank AS reciprocal FROM input",
+    "dates": "SELECT DISTINCT event_date FROM searches",
+    # -- click_positions
+    "patterns": """
+SELECT event_date, shown, best_rank, first_rank, ranks, count(*) AS searches
+FROM searches
+GROUP BY ALL
+""",
+    CLICK_POSITIONS.name: f"""
+SELECT event_date, rank,
+    coalesce(sum(searches) FILTER (rank > 0 AND shown >= rank), 0) AS shown,
+    coalesce(sum(searches) FILTER (
+        CASE WHEN rank = 0 THEN best_rank IS NULL ELSE list_contains(ranks, rank) END
+    ), 0) AS clicked,
+    coalesce(sum(searches) FILTER (best_rank = rank), 0) AS best,
+    coalesce(sum(searches) FILTER (first_rank = rank), 0) AS first_clicked,
+    coalesce(sum(searches) FILTER (
+        rank > 0 AND list_max(ranks) > rank AND NOT list_contains(ranks, rank)
+    ), 0) AS skipped
+FROM patterns
+CROSS JOIN (SELECT unnest(range({PLACES + 1}))::int AS rank)
+GROUP BY event_date, rank
+""",
+    # -- search_quality
+    "in_classes": "FROM searches UNION ALL BY NAME SELECT * REPLACE ('all' AS query_class) FROM searches",
+    "per_visit": """
+SELECT event_date, query_class, session_id, visit_no,
+    count(*) AS searches,
+    sum(clicks) AS clicks,
+    count(next_query) AS refined,
+    count(best_rank) AS n,
+    count(*) FILTER (best_rank = 1) AS f,
+    count(*) FILTER (best_rank <= 3) AS top_3,
+    count(*) FILTER (best_rank <= 10) AS top_10,
+    coalesce(sum(reciprocal), 0) AS x
+FROM in_classes
+GROUP BY event_date, query_class, session_id, visit_no
+""",
+    "per_class": """
+SELECT event_date, query_class,
+    sum(searches) AS searches,
+    sum(clicks) AS clicks,
+    count(*) AS visits,
+    sum(refined) AS refined,
+    sum(n) AS known_searches,
+    sum(f) AS first_result,
+    sum(top_3) AS top_3,
+    sum(top_10) AS top_10,
+    sum(x) AS x,
+    count(*) FILTER (n > 0) AS units,
+    sum(x * x) AS xx,
+    sum(x * n) AS xn,
+    sum(n * n) AS n_sq,
+    sum(f * f) AS first_sq,
+    sum(f * n) AS first_n
+FROM per_visit
+GROUP BY event_date, query_class
+""",
+    # How far the ratios of the visits lie from the day's: the numerators are whole, so equal ones are 0 apart.
+    "apart": f"""
+SELECT event_date, query_class,
+    sqrt(units / (units - 1) * sum((dx * dx)::decimal(38, 18))::double) / known_searches AS se_x,
+    sqrt(units / (units - 1) * sum((df * df)::decimal(38, 18))::double) / known_searches AS se_f
+FROM (
+    SELECT event_date, query_class, units, known_searches,
+        (per_visit.x * known_searches - per_class.x * n)::double / known_searches / {_WHOLE} AS dx,
+        (f * known_searches - first_result * n)::double / known_searches AS df
+    FROM per_visit
+    JOIN per_class USING (event_date, query_class)
+    WHERE n > 0 AND units > 1
+)
+GROUP BY event_date, query_class, units, known_searches
+""",
+    SEARCH_QUALITY.name: f"""
+SELECT per_class.*,
+    x / {_WHOLE} AS rr_sum,
+    first_result / nullif(known_searches, 0) AS ctr_at_1,
+    top_3 / nullif(known_searches, 0) AS ctr_at_3,
+    top_10 / nullif(known_searches, 0) AS ctr_at_10,
+    rr_sum / nullif(known_searches, 0) AS mrr,
+    CASE WHEN units > 1 THEN greatest(mrr - {_Z} * se_x, 0) END AS mrr_low,
+    CASE WHEN units > 1 THEN least(mrr + {_Z} * se_x, 1) END AS mrr_high,
+    CASE WHEN units > 1 THEN greatest(ctr_at_1 - {_Z} * se_f, 0) END AS ctr_at_1_low,
+    CASE WHEN units > 1 THEN least(ctr_at_1 + {_Z} * se_f, 1) END AS ctr_at_1_high,
+    xx / {_WHOLE} / {_WHOLE} AS rr_sq,
+    xn / {_WHOLE} AS rr_n
+FROM per_class
+LEFT JOIN apart USING (event_date, query_class)
+""",
+    # -- popular_queries
+    "asked": f"""
+SELECT event_date,
+    CASE WHEN is_shared THEN query END AS query,
+    sum(clicks) AS clicks,
+    count(*) AS searches,
+    count(DISTINCT session_id) AS sessions,
+    count(best_rank) AS known_searches,
+    count(*) FILTER (best_rank = 1) AS first_result,
+    count(*) FILTER (best_rank <= 10) AS top_10,
+    {_sum_of("best_rank")} AS rr_sum,
+    count(next_query) AS refined,
+    min(query_class) FILTER (is_shared) AS query_class,
+    min(week_before) FILTER (is_shared) AS week_before
+FROM searches
+WHERE searches.query IS NOT NULL
+GROUP BY event_date, CASE WHEN is_shared THEN searches.query END
+""",
+    POPULAR_QUERIES.name: """
+SELECT asked.*,
+    rr_sum / nullif(known_searches, 0) AS mrr,
+    CASE WHEN query IS NOT NULL THEN row_number() OVER (
+        PARTITION BY event_date, query IS NULL ORDER BY sessions DESC, clicks DESC, query
+    ) END AS rank_in_day,
+    100 * (clicks - week_before) / week_before AS wow_pct
+FROM asked
+""",
+    # -- query_change_days
+    QUERY_CHANGE_DAYS.name: f"""
+SELECT event_date, kind,
+    count(next_query) AS changes,
+    count(best_rank) AS known_before,
+    {_sum_of("best_rank")} AS rr_before,
+    count(next_best_rank) AS known_after,
+    {_sum_of("next_best_rank")} AS rr_after,
+    count(*) FILTER (next_best_rank = 1) AS first_after,
+    count(*) FILTER (is_settled) AS settled
+FROM dates
+CROSS JOIN (SELECT unnest({list(KINDS)}) AS kind)
+LEFT JOIN searches USING (event_date, kind)
+GROUP BY event_date, kind
+""",
+    # -- hourly_traffic
+    "hours": "SELECT *, first_click_ts // 3600000000 % 24 AS hour FROM searches",
+    HOURLY_TRAFFIC.name: """
+SELECT event_date, hour,
+    coalesce(sum(clicks), 0) AS clicks,
+    count(clicks) AS searches,
+    count(*) FILTER (begins_visit) AS visits
+FROM dates
+CROSS JOIN (SELECT unnest(range(24)) AS hour)
+LEFT JOIN hours USING (event_date, hour)
+GROUP BY event_date, hour
+""",
+}
+BY_DAY: Final = (CLICK_POSITIONS, SEARCH_QUALITY, POPULAR_QUERIES, QUERY_CHANGE_DAYS, HOURLY_TRAFFIC)
+DAYS_OF_ALL: Final = {
+    **DAYS,
+    "all_marts": "\nUNION ALL BY NAME\n".join(
+        f"SELECT '{table.name}' AS {MART}, {', '.join(column.name for column in table.columns)} FROM {table.name}"
+        for table in BY_DAY
+    ),
+}
+
+
+def touched(table: str, days: Collection[dt.date]) -> set[dt.date]:
+    """The days of a table whose rows change when the clicks of `days` do, whether or not there are clicks on them."""
+    found = set(days)
+    if table in AFFECTED:
+        first, last = AFFECTED[table]
+        found.update(day + dt.timedelta(days=later) for day in days for later in range(first, last + 1))
+    return found

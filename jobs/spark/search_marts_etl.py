@@ -1,0 +1,99 @@
+"""Curated stream → search marts: what people search for, recomputed in full from every curated click.
+
+With --incremental only the months that changed clicks affect are recomputed, with identical tables, bit for bit.
+If it cannot continue from the last run, it computes in full and logs the reason.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from jobs.arguments import true_or_false
+from jobs.cli import Data, flow, main
+from jobs.console import say
+from jobs.spark import columns_search, tables
+from jobs.spark.analytics_mart_etl import bring_up_to_date, clicks_of, definitions, etl_session
+from jobs.spark.changed_visits import Visits, interpret
+from jobs.spark.mart import SEARCH, Mart
+from jobs.spark.month_parts import count_by_month, month_of, packed
+from jobs.spark.search_marts import touched
+from jobs.spark.search_writer import SEARCHES_TABLE, searches_of, write_days, write_searches
+from jobs.spark.session import shuffle_like
+
+if TYPE_CHECKING:
+    from jobs.spark.mart import Run, Written
+
+# What defines the marts' rows: if it changes, an incremental run computes in full.
+DEFINING: Final = (
+    "jobs.days",
+    "jobs.spark.changed_visits",
+    "jobs.spark.jvm",
+    "jobs.spark.mart",
+    "jobs.spark.month_parts",
+    "jobs.spark.partition_sql",
+    "jobs.spark.search_marts",
+    "jobs.spark.search_marts_etl",
+    "jobs.spark.search_writer",
+    "jobs.spark.tables",
+    "jobs.spark.visits",
+)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    result = argparse.ArgumentParser(prog="search_marts_etl", description=__doc__)
+    result.add_argument("--curated-path", required=True, help="root folder of the curated stream")
+    result.add_argument("--mart-path", required=True, help="root folder of the analytics mart")
+    result.add_argument(
+        "--incremental", type=true_or_false, default=False, help="recompute only the days that new clicks affect"
+    )
+    flow(
+        result,
+        reads=[Data("lake", tables.table_path("{curated-path}", tables.CLICKS))],
+        writes=[Data("lake", f"{{mart-path}}/{tables.SEARCH}/{name}") for name in tables.SEARCH_MARTS],
+    )
+    return result
+
+
+def run(options: argparse.Namespace) -> None:
+    """Bring all tables up to the current clicks; their commits carry the same note."""
+    root = tables.table_path(options.mart_path, tables.SEARCH)
+    mart = Mart(etl_session("search_marts_etl"), root, SEARCH)
+    bring_up_to_date(mart, options, definitions(DEFINING, columns_search.SEARCH), in_full, apply_changes)
+
+
+def in_full(mart: Mart, this: Run) -> None:
+    """Compute all rows from all clicks."""
+    clicks = clicks_of(mart, this)
+    write_searches(mart, this, searches_of(clicks, shuffle_like(clicks)))
+    counts = count_by_month(mart.rows(SEARCHES_TABLE))
+    say(f"has {sum(counts.values()):,} searches of {this.clicks.path}")
+    write_days(mart, this, packed(counts))
+
+
+def apply_changes(mart: Mart, this: Run, last: Written) -> None:
+    """Update the tables from what the last run read to what this one reads; writes nothing if that is the same."""
+    started = time.monotonic()
+    if this.clicks.version == last.run.clicks.version:
+        say("nothing has changed since the last run")
+        return
+    interpret(mart.spark)
+    visits = Visits(mart.spark, this, last, tables.SEARCHES, searches_of)
+    took = time.monotonic() - started
+    say(f"read {visits.changes:,} changed clicks: {len(visits.days):,} days change, took {took:.1f} s")
+    if not visits.days:
+        return
+    this = replace(this, days=[str(day) for day in sorted(visits.days)])
+    changed = {month_of(day) for day in visits.days}
+    write_searches(mart, this, visits.of(changed), changed)
+    affected = {month_of(day) for name in tables.SEARCH_MARTS for day in touched(name, visits.days)}
+    months = changed | affected & mart.months(SEARCHES_TABLE)
+    write_days(mart, this, {month: part for part, month in enumerate(sorted(months))}, months)
+
+
+if __name__ == "__main__":
+    sys.exit(main(parser(), run))
