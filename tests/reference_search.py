@@ -12,11 +12,12 @@ import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal, localcontext
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from tests.reference import Click, Row, Visit, cells_of, distinct, grouped, moment, ranks, receive
+from tests.reference import Click, Row, Visit, cells_of, distinct, grouped, latest, moment, ranks, receive
 
 COLUMNS = {
     "click_positions": "event_date, rank, shown, clicked, best, first_clicked, skipped",
@@ -28,6 +29,10 @@ COLUMNS = {
     "query_change_days": "event_date, kind, changes, known_before, rr_before, known_after, rr_after, first_after, "
     "settled",
     "hourly_traffic": "event_date, hour, clicks, searches, visits",
+    "query_changes": "as_of, query, next_query, kind, changes, sessions, known_before, rr_before, known_after, "
+    "rr_after, first_after, settled, change_share",
+    "query_documents": "as_of, query, document_id, title, searches, shown, clicked, ctr, dctr_grade_code, "
+    "dctr_grade_docs, avg_rank, best_rank_shown, expected, lift, p_more, p_less, q_more, q_less, verdict",
 }
 KINDS = ("new topic", "same words", "narrower", "broader", "beside it")
 
@@ -85,6 +90,7 @@ def tables_of(searches: Sequence[Search]) -> dict[str, list[tuple[Any, ...]]]:
         "query_change_days": [change_row(day, kind, found) for day, found in days.items() for kind in KINDS],
         "hourly_traffic": [hour_row(day, hour, found) for day, found in days.items() for hour in range(24)],
     }
+    rows |= {"query_changes": query_changes(searches), "query_documents": query_documents(searches)}
     return {table: sorted((cells_of(row, COLUMNS[table]) for row in rows[table]), key=repr) for table in COLUMNS}
 
 
@@ -232,22 +238,125 @@ def query_row(day: dt.date, query: str | None, searches: list[Search], clicks: M
 
 
 def change_row(day: dt.date, kind: str, searches: list[Search]) -> Row:
-    pairs = [
-        (one, one.after) for one in searches if one.after and kind_of(one.query or "", one.after.query or "") == kind
-    ]
-    before = [one.best for one, _ in pairs if one.best]
-    after = [one.best for _, one in pairs if one.best]
+    pairs = [one for one in searches if one.after and kind_of(one.query or "", one.after.query or "") == kind]
+    return changes_of(pairs) | {"event_date": day, "kind": kind}
+
+
+def changes_of(pairs: Sequence[Search]) -> Row:
+    before = [one.best for one in pairs if one.best]
+    after = [one.after.best for one in pairs if one.after and one.after.best]
     return {
-        "event_date": day,
-        "kind": kind,
         "changes": len(pairs),
         "known_before": len(before),
         "rr_before": reciprocal(before),
         "known_after": len(after),
         "rr_after": reciprocal(after),
         "first_after": after.count(1),
-        "settled": sum(one.settled for one, _ in pairs),
+        "settled": sum(one.settled for one in pairs),
     }
+
+
+def window(searches: Iterable[Search]) -> tuple[dt.date, list[Search]]:
+    """The newest day, and the searches of the 364 days until it."""
+    found = list(searches)
+    newest = max(search.day for search in found)
+    return newest, [search for search in found if (newest - search.day).days < 364]
+
+
+def query_changes(every: Sequence[Search]) -> list[Row]:
+    newest, searches = window(every)
+    asked = Counter(search.query for search in searches)
+    pairs = grouped((one for one in searches if one.after), lambda one: (one.query, one.after and one.after.query))
+    rows = []
+    for (query, after), found in pairs.items():
+        sessions = distinct(one.visit[0] for one in found)
+        if query and after and sessions >= 3 and max(len(query), len(after)) <= 300:
+            row = {"as_of": newest, "query": query, "next_query": after, "kind": kind_of(query, after)}
+            rows.append({**row, "sessions": sessions, "change_share": len(found) / asked[query], **changes_of(found)})
+    return rows
+
+
+def query_documents(every: Sequence[Search]) -> list[Row]:
+    newest, searches = window(every)
+    ctr = ctr_of([search for search in searches if search.places])
+    titles = {
+        document: latest(clicks, lambda click: click.title)
+        for document, clicks in grouped(
+            (click for search in searches for click in search.clicks), lambda click: click.document_id
+        ).items()
+    }
+    rows = []
+    for query, asked in grouped((search for search in searches if search.query), lambda search: search.query).items():
+        pages = [search for search in asked if search.places]
+        if not query or len(query) > 300 or len(pages) < 10 or distinct(search.visit[0] for search in asked) < 2:
+            continue
+        for document in {document for search in pages for document in search.page}:
+            row = {"as_of": newest, "query": query, "title": titles.get(document)}
+            rows.append(row | document_row(document, pages, ctr))
+    for side in ("more", "less"):
+        correct(rows, side)
+    return [{**row, "verdict": verdict(row)} for row in rows]
+
+
+def ctr_of(known: Sequence[Search]) -> dict[int, Fraction]:
+    shown = {rank: sum(len(search.page) >= rank for search in known) for rank in range(1, 21)}
+    clicked = {rank: sum(rank in search.places for search in known) for rank in range(1, 21)}
+    return {rank: Fraction(clicked[rank], count) for rank, count in shown.items() if count}
+
+
+def document_row(document: int, pages: list[Search], ctr: Mapping[int, Fraction]) -> Row:
+    seen = [search for search in pages if document in search.page]
+    places = [search.page.index(document) + 1 for search in seen]
+    shown, clicked = len(seen), sum(any(one.document_id == document for one in search.clicks) for search in seen)
+    expected = sum((ctr[place] for place in places), Fraction(0))
+    part = Fraction(clicked, shown)
+    code = 3 if part >= 1 else 2 if part >= Fraction(30, 100) else 1 if part >= Fraction(4, 100) else 0
+    docs = 0 if not clicked else 1 if part < Fraction(4, 100) else 2 if part <= Fraction(30, 100) else 3
+    return {
+        "document_id": document,
+        "searches": len(pages),
+        "shown": shown,
+        "clicked": clicked,
+        "ctr": float(part),
+        "dctr_grade_code": code if shown > 1 else None,
+        "dctr_grade_docs": docs if shown > 1 else None,
+        "avg_rank": sum(places) / shown,
+        "best_rank_shown": min(places),
+        "expected": float(expected),
+        "lift": float(clicked / expected) if expected else None,
+        "p_more": float(1 - below(clicked, expected)),
+        "p_less": float(below(clicked + 1, expected)),
+    }
+
+
+def below(count: int, mean: Fraction) -> Decimal:
+    """The probability that a Poisson variable is below `count`."""
+    with localcontext(prec=60):
+        rate = Decimal(mean.numerator) / Decimal(mean.denominator)
+        term = total = Decimal(0)
+        for number in range(count):
+            term = term * rate / number if number else (-rate).exp()
+            total += term
+        return total
+
+
+def correct(rows: Sequence[Row], side: str) -> None:
+    """Benjamini and Hochberg over the rows that were shown ten times."""
+    tested = sorted((row for row in rows if row["shown"] >= 10), key=lambda row: float(row[f"p_{side}"]))
+    least = 1.0
+    for rank in range(len(tested), 0, -1):
+        least = min(least, tested[rank - 1][f"p_{side}"] * len(tested) / rank)
+        tested[rank - 1][f"q_{side}"] = least
+    for row in rows:
+        row.setdefault(f"q_{side}", None)
+
+
+def verdict(row: Row) -> str | None:
+    if row["q_more"] is not None and row["q_more"] <= 0.05 and row["avg_rank"] > 3:
+        return "deserves a better place"
+    if row["q_less"] is not None and row["q_less"] <= 0.05 and row["avg_rank"] <= 3:
+        return "shown too high"
+    return None
 
 
 def hour_row(day: dt.date, hour: int, searches: list[Search]) -> Row:

@@ -175,4 +175,86 @@ HOURLY_TRAFFIC: Final = Table(
     ),
 )
 
-SEARCH: Final = (CLICK_POSITIONS, SEARCH_QUALITY, POPULAR_QUERIES, QUERY_CHANGE_DAYS, HOURLY_TRAFFIC)
+_AS_OF: Final = Column("as_of", "date", "UTC date of the newest search; the rows are of the 364 days until it")
+
+QUERY_CHANGES: Final = Table(
+    tables.QUERY_CHANGES,
+    "One row per query and the other query that followed it in visits of at least three sessions, of the last 364 "
+    f"days. Queries of more than {tables.LONGEST_QUERY} characters are left out. Recomputed daily.",
+    ("query", "next_query"),
+    (
+        _AS_OF,
+        Column("query", "text", "Normalised Keywords"),
+        Column("next_query", "text", "The next query of the visit"),
+        Column("kind", "text", "As in query_change_days"),
+        Column("changes", "bigint", "How often the one followed the other", "changes"),
+        Column("sessions", "bigint", "Distinct session_id of these changes", "sessions"),
+        *QUERY_CHANGE_DAYS.columns[3:],
+        Column("change_share", "double precision", "changes / searches of the query", "0 to 1"),
+    ),
+)
+
+QUERY_DOCUMENTS: Final = Table(
+    tables.QUERY_DOCUMENTS,
+    "One row per query with at least ten searches of a known page, of two sessions or more, and document of these "
+    "pages, clicked or not, of the last 364 days. Only frequent queries can be judged: a document at place 8 of 40 "
+    "searches needs six times the expected clicks for a verdict. Recomputed daily.",
+    ("query", "document_id"),
+    (
+        _AS_OF,
+        Column("query", "text", "Normalised Keywords"),
+        Column("document_id", "bigint", "DocumentId of the log"),
+        Column("title", "text", "The latest title that is not empty; NULL when it was not clicked in these days"),
+        Column("searches", "bigint", "Searches of the query with a known page", "searches"),
+        Column("shown", "bigint", "Of these, those whose page has the document", "searches"),
+        Column("clicked", "bigint", "Of these, those in which it was clicked", "searches"),
+        Column("ctr", "double precision", "clicked / shown, of searches that ended in a click", "0 to 1"),
+        Column(
+            "dctr_grade_code",
+            "smallint",
+            "TripClick's grade by the code of its benchmark: 3 always clicked, 2 from 30 %, 1 from 4 %, 0; NULL when "
+            "it was shown once",
+        ),
+        Column(
+            "dctr_grade_docs",
+            "smallint",
+            "The grade as ir_datasets describes it: 3 above 30 %, 2 from 4 %, 1 clicked at all, 0; NULL when it was "
+            "shown once",
+        ),
+        Column("avg_rank", "double precision", "Mean place on these pages, from 1", "place"),
+        Column("best_rank_shown", "smallint", "Its best place on them", "place"),
+        Column(
+            "expected",
+            "double precision",
+            "Searches in which it would be clicked if its places alone decided: sum of the CTR of its places over all "
+            "searches of these days (click_positions)",
+            "searches",
+        ),
+        Column("lift", "double precision", "clicked / expected; NULL when nothing was expected"),
+        Column("p_more", "double precision", "Chance of so many clicks or more (Poisson)", "0 to 1"),
+        Column("p_less", "double precision", "Chance of so few clicks or fewer (Poisson)", "0 to 1"),
+        Column(
+            "q_more",
+            "double precision",
+            "p_more corrected for the number of tests (Benjamini-Hochberg); NULL when shown less than 10 times",
+            "0 to 1",
+        ),
+        Column("q_less", "double precision", "p_less corrected likewise", "0 to 1"),
+        Column(
+            "verdict",
+            "text",
+            "deserves a better place: q_more is at most 0.05 and avg_rank above 3; shown too high: q_less is at most "
+            "0.05 and avg_rank at most 3; else NULL",
+        ),
+    ),
+)
+
+SEARCH: Final = (
+    CLICK_POSITIONS,
+    SEARCH_QUALITY,
+    POPULAR_QUERIES,
+    QUERY_CHANGE_DAYS,
+    HOURLY_TRAFFIC,
+    QUERY_CHANGES,
+    QUERY_DOCUMENTS,
+)

@@ -16,7 +16,7 @@ from jobs.spark.load_postgres import SETTINGS, Load, add_options, read_marts, re
 from jobs.spark.mart import SEARCH
 from jobs.spark.migrations import ANALYZE_SEARCH, migrate
 from jobs.spark.postgres import connect
-from jobs.spark.search_marts import touched
+from jobs.spark.search_marts import SNAPSHOTS, touched
 from jobs.spark.session import session
 
 LOAD: Final = Load(
@@ -29,7 +29,7 @@ LOAD: Final = Load(
     },
     analyze=ANALYZE_SEARCH,
     touched=touched,
-    may_shrink=(tables.POPULAR_QUERIES,),
+    may_shrink=(tables.POPULAR_QUERIES, *SNAPSHOTS),
 )
 
 

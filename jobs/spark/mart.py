@@ -173,7 +173,8 @@ class Mart:
         started = time.monotonic()
         path, month = tables.table_path(self.root, table.name), tables.MART_PARTITION
         # One folder and one file per month: few files in all, and a changed day rewrites few rows.
-        rows = rows.withColumn(month, _month()).sortWithinPartitions(month, *table.key)
+        day = "event_date" if "event_date" in rows.columns else "as_of"
+        rows = rows.withColumn(month, _month(day)).sortWithinPartitions(month, *table.key)
         place = ("overwriteSchema", "true") if months is None else ("replaceWhere", _of_months(months))
         writer = rows.write.format("delta").mode("overwrite").option(*place).partitionBy(month)
         fence()
@@ -196,13 +197,13 @@ def in_months(rows: DataFrame, months: Collection[int]) -> DataFrame:
 
 def by_month(rows: DataFrame) -> DataFrame:
     """The rows, each month in one partition, as `Mart.write` needs them."""
-    return rows.repartition(_month())
+    return rows.repartition(_month("event_date"))
 
 
-def _month() -> Column:
+def _month(day: str) -> Column:
     from pyspark.sql import functions as F
 
-    return F.date_format("event_date", "yyyy-MM")
+    return F.date_format(day, "yyyy-MM")
 
 
 def _of_months(months: Collection[int]) -> str:

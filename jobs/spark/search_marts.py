@@ -18,6 +18,8 @@ from jobs.spark.columns_search import (
     HOURLY_TRAFFIC,
     POPULAR_QUERIES,
     QUERY_CHANGE_DAYS,
+    QUERY_CHANGES,
+    QUERY_DOCUMENTS,
     SEARCH_QUALITY,
 )
 from jobs.spark.visits import in_visits
@@ -64,14 +66,17 @@ SEARCHES_COLUMNS: Final = {
     "first_rank": "int",  # of the first click whose place is known
     "ranks": "array<int>",
     "shown": "int",  # documents of that click's page
+    "page": "array<bigint>",
+    "documents": "array<bigint>",  # that were clicked, each once
     "next_query": "string",  # of the visit's next search that has one, when it is another
     "next_best_rank": "int",
     "is_settled": "boolean",  # that one is the visit's last query
     "kind": "string",  # of the change
 }
+_NOT_OF_DAYS: Final = ("search_no", "last_click_ts", "page", "documents")
 # A search as the rows of a day see it.
 CLASSIFIED_COLUMNS: Final = {
-    **{name: kind for name, kind in SEARCHES_COLUMNS.items() if name not in ("search_no", "last_click_ts")},
+    **{name: kind for name, kind in SEARCHES_COLUMNS.items() if name not in _NOT_OF_DAYS},
     "query_class": "string",
     "is_shared": "boolean",
     "week_before": "bigint",
@@ -95,11 +100,12 @@ SELECT session_id, visit_no, search_no,
     min(click_rank) AS best_rank,
     arg_min(click_rank, (event_ts, event_id)) FILTER (click_rank IS NOT NULL) AS first_rank,
     list_sort(list(DISTINCT click_rank) FILTER (click_rank IS NOT NULL)) AS ranks,
-    arg_min(id, (event_ts, event_id)) FILTER (click_rank IS NOT NULL) AS id
+    arg_min(id, (event_ts, event_id)) FILTER (click_rank IS NOT NULL) AS id,
+    list_sort(list(DISTINCT document_id)) AS documents
 FROM visits
 GROUP BY session_id, visit_no, search_no
 """,
-    "pages": "SELECT rowid AS id, len(documents) AS shown FROM input",
+    "pages": "SELECT rowid AS id, documents AS page, len(documents) AS shown FROM input",
     "asked": """
 SELECT session_id, search_no, query,
     lead(query) OVER visit AS next_query,
@@ -134,7 +140,7 @@ JOIN words AS before USING (query)
 JOIN words AS after ON after.query = next_query
 """,
     tables.SEARCHES: """
-SELECT found.* EXCLUDE (id), pages.shown, next_query, next_best_rank, is_settled, kind,
+SELECT found.* EXCLUDE (id), page, shown, next_query, next_best_rank, is_settled, kind,
     make_timestamp(first_click_ts)::date AS event_date,
     search_no = min(search_no) OVER (PARTITION BY session_id, visit_no) AS begins_visit
 FROM found
@@ -331,9 +337,165 @@ DAYS_OF_ALL: Final = {
     ),
 }
 
+# The newest day, and those before it whose searches the tables without days are made of.
+WINDOW_DAYS: Final = 364
+LEAST_SESSIONS: Final = 3  # of a change that is listed
+LEAST_SEARCHES: Final = 10  # of a query whose documents are listed
+LEAST_SHOWN: Final = 10  # of a document that is tested
+FALSE_SHARE: Final = 0.05  # of what is found at most
+TOP: Final = 3  # the places that everybody sees
+_TERMS: Final = "50 + 10 * ceil(sqrt(expected))"  # of the tail of a Poisson distribution: those after it are nothing
 
-def touched(table: str, days: Collection[dt.date]) -> set[dt.date]:
-    """The days of a table whose rows change when the clicks of `days` do, whether or not there are clicks on them."""
+# Of all searches of some queries in the window: the rows of query_changes, and what query_documents counts. `positions`
+# are the rows of click_positions, `newest` the newest day.
+OF_QUERIES: Final = {
+    "asked": f"""
+SELECT query,
+    count(*) AS searches,
+    count(page) AS pages,
+    count(page) >= {LEAST_SEARCHES} AND min(session_id) <> max(session_id) AS is_frequent
+FROM input
+WHERE length(query) <= {tables.LONGEST_QUERY}
+GROUP BY query
+""",
+    "changed": f"""
+SELECT query, next_query,
+    min(kind) AS kind,
+    count(*) AS changes,
+    count(DISTINCT session_id) AS sessions,
+    count(best_rank) AS known_before,
+    {_sum_of("best_rank")} AS rr_before,
+    count(next_best_rank) AS known_after,
+    {_sum_of("next_best_rank")} AS rr_after,
+    count(*) FILTER (next_best_rank = 1) AS first_after,
+    count(*) FILTER (is_settled) AS settled
+FROM input
+WHERE length(next_query) <= {tables.LONGEST_QUERY}
+GROUP BY query, next_query
+HAVING count(DISTINCT session_id) >= {LEAST_SESSIONS}
+""",
+    QUERY_CHANGES.name: """
+SELECT newest.event_date AS as_of, changed.*, changes / searches AS change_share
+FROM changed
+JOIN asked USING (query)
+CROSS JOIN newest
+""",
+    "places": "SELECT rank, sum(clicked) AS clicks, sum(shown) AS pages FROM positions WHERE shown > 0 GROUP BY rank",
+    "impressions": """
+SELECT query, page, document_id, rank, list_contains(documents, document_id) AS is_clicked
+FROM (
+    SELECT query, page, documents, unnest(page) AS document_id, unnest(range(1, len(page) + 1)) AS rank
+    FROM input
+    SEMI JOIN (FROM asked WHERE is_frequent) USING (query)
+)
+WHERE list_position(page, document_id) = rank
+""",
+    "counted": """
+SELECT query, document_id, rank, count(*) AS shown, count(*) FILTER (is_clicked) AS clicked
+FROM impressions
+GROUP BY query, document_id, rank
+""",
+    "seen": """
+SELECT newest.event_date AS as_of, query, document_id,
+    sum(shown) AS shown,
+    sum(clicked) AS clicked,
+    sum(shown * rank) / sum(shown) AS avg_rank,
+    min(rank) AS best_rank_shown,
+    sum((shown * clicks / pages)::decimal(38, 18))::double AS expected
+FROM counted
+JOIN places USING (rank)
+CROSS JOIN newest
+GROUP BY newest.event_date, query, document_id
+""",
+    "snapshots": f"""
+SELECT '{QUERY_CHANGES.name}' AS {MART}, * FROM {QUERY_CHANGES.name}
+UNION ALL BY NAME
+SELECT '{QUERY_DOCUMENTS.name}' AS {MART}, seen.*, pages AS searches FROM seen JOIN asked USING (query)
+""",
+}
+# What is counted of a query's document, of all of them at once.
+COUNTED_COLUMNS: Final = {
+    "as_of": "date",
+    "query": "string",
+    "document_id": "bigint",
+    "searches": "bigint",
+    "shown": "bigint",
+    "clicked": "bigint",
+    "avg_rank": "double",
+    "best_rank_shown": "int",
+    "expected": "double",
+}
+
+
+def _poisson(first: str, end: str) -> str:
+    """The probability that a Poisson variable of mean `expected` is from `first` to before `end`."""
+    term = "exp(n * ln(expected) - expected - lgamma(n + 1))"
+    return f"coalesce(list_sum(list_transform(range({first}, ({end})::bigint), lambda n: {term})), 0)"
+
+
+def _false_share(p: str) -> str:
+    """By Benjamini and Hochberg: of what has such a p or a lower one, the share that is found by chance, at most."""
+    return f"min({p} * tested / of_{p}) OVER (ORDER BY {p} DESC)"
+
+
+DOCUMENTS: Final = {
+    "tails": f"""
+SELECT *,
+    CASE
+        WHEN expected = 0 THEN (clicked = 0)::int
+        WHEN clicked > expected THEN {_poisson("clicked", f"clicked + {_TERMS}")}
+        ELSE 1 - {_poisson("0", "clicked")}
+    END AS p_more,
+    CASE WHEN expected = 0 THEN 1 ELSE least({_poisson("0", "clicked + 1")}, 1) END AS p_less
+FROM input
+""",
+    "ordered": f"""
+SELECT query, document_id, p_more, p_less,
+    count(*) OVER () AS tested,
+    row_number() OVER (ORDER BY p_more) AS of_p_more,
+    row_number() OVER (ORDER BY p_less) AS of_p_less
+FROM tails
+WHERE shown >= {LEAST_SHOWN}
+""",
+    "tested": f"""
+SELECT query, document_id, {_false_share("p_more")} AS q_more, {_false_share("p_less")} AS q_less FROM ordered
+""",
+    QUERY_DOCUMENTS.name: f"""
+SELECT tails.*, q_more, q_less,
+    clicked / shown AS ctr,
+    CASE
+        WHEN shown < 2 THEN NULL
+        WHEN clicked >= shown THEN 3
+        WHEN 10 * clicked >= 3 * shown THEN 2
+        WHEN 25 * clicked >= shown THEN 1
+        ELSE 0
+    END AS dctr_grade_code,
+    CASE
+        WHEN shown < 2 THEN NULL
+        WHEN clicked = 0 THEN 0
+        WHEN 25 * clicked < shown THEN 1
+        WHEN 10 * clicked <= 3 * shown THEN 2
+        ELSE 3
+    END AS dctr_grade_docs,
+    clicked / nullif(expected, 0) AS lift,
+    CASE
+        WHEN q_more <= {FALSE_SHARE} AND avg_rank > {TOP} THEN 'deserves a better place'
+        WHEN q_less <= {FALSE_SHARE} AND avg_rank <= {TOP} THEN 'shown too high'
+    END AS verdict
+FROM tails
+LEFT JOIN tested USING (query, document_id)
+""",
+}
+SNAPSHOTS: Final = (tables.QUERY_CHANGES, tables.QUERY_DOCUMENTS)
+
+
+def touched(table: str, days: Collection[dt.date]) -> set[dt.date] | None:
+    """The days of a table whose rows change when the clicks of `days` do, whether or not there are clicks on them.
+
+    None: all rows do.
+    """
+    if table in SNAPSHOTS:
+        return None
     found = set(days)
     if table in AFFECTED:
         first, last = AFFECTED[table]

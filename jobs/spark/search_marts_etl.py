@@ -20,8 +20,8 @@ from jobs.spark.analytics_mart_etl import bring_up_to_date, clicks_of, definitio
 from jobs.spark.changed_visits import Visits, interpret
 from jobs.spark.mart import SEARCH, Mart
 from jobs.spark.month_parts import count_by_month, month_of, packed
-from jobs.spark.search_marts import touched
-from jobs.spark.search_writer import SEARCHES_TABLE, searches_of, write_days, write_searches
+from jobs.spark.search_marts import AFFECTED, touched
+from jobs.spark.search_writer import SEARCHES_TABLE, searches_of, write_days, write_searches, write_snapshots
 from jobs.spark.session import shuffle_like
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ def in_full(mart: Mart, this: Run) -> None:
     counts = count_by_month(mart.rows(SEARCHES_TABLE))
     say(f"has {sum(counts.values()):,} searches of {this.clicks.path}")
     write_days(mart, this, packed(counts))
+    write_snapshots(mart, this)
 
 
 def apply_changes(mart: Mart, this: Run, last: Written) -> None:
@@ -90,9 +91,10 @@ def apply_changes(mart: Mart, this: Run, last: Written) -> None:
     this = replace(this, days=[str(day) for day in sorted(visits.days)])
     changed = {month_of(day) for day in visits.days}
     write_searches(mart, this, visits.of(changed), changed)
-    affected = {month_of(day) for name in tables.SEARCH_MARTS for day in touched(name, visits.days)}
+    affected = {month_of(day) for name in AFFECTED for day in touched(name, visits.days) or ()}
     months = changed | affected & mart.months(SEARCHES_TABLE)
     write_days(mart, this, {month: part for part, month in enumerate(sorted(months))}, months)
+    write_snapshots(mart, this)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from jobs.spark import tables
 from jobs.spark.columns import Table, schema
+from jobs.spark.columns_search import CLICK_POSITIONS, QUERY_CHANGES, QUERY_DOCUMENTS
 from jobs.spark.mart import by_month, in_months
 from jobs.spark.month_parts import days_of, in_parts, month_of
 from jobs.spark.partition_sql import by_partition
@@ -16,11 +17,16 @@ from jobs.spark.search_marts import (
     BY_DAY,
     CLASSIFIED,
     CLASSIFIED_COLUMNS,
+    COUNTED_COLUMNS,
     DAYS_BACK,
     DAYS_OF_ALL,
+    DOCUMENTS,
     MART,
+    OF_QUERIES,
     SEARCHES,
     SEARCHES_COLUMNS,
+    SNAPSHOTS,
+    WINDOW_DAYS,
 )
 from jobs.spark.session import shuffle_like, side_by_side
 
@@ -33,6 +39,7 @@ if TYPE_CHECKING:
 _OF_CLICKS: Final = (
     *("session_id", "event_id", "event_ts", *tables.PLACE, "document_id", "query", "click_rank", "documents"),
 )
+_NOT_OF_QUERIES: Final = ("visit_no", "search_no", "first_click_ts", "last_click_ts", "begins_visit", "ranks")
 SEARCHES_TABLE: Final = Table(
     tables.SEARCHES, "One row a search; in the lake only.", ("session_id", "visit_no", "search_no"), ()
 )
@@ -82,6 +89,54 @@ def write_days(mart: Mart, run: Run, parts: Mapping[int, int], months: Collectio
         mart.write(table, rows.where(rows[MART] == table.name).select(*schema(table)), run, months)
 
     side_by_side(mart.spark, *(partial(write, table) for table in BY_DAY))
+
+
+def write_snapshots(mart: Mart, run: Run) -> None:
+    """Write the tables without days, of the searches and the click_positions that the mart has."""
+    from pyspark import StorageLevel
+    from pyspark.sql import functions as F
+
+    searches = mart.rows(SEARCHES_TABLE)
+    ((newest,),) = in_months(searches, {max(mart.months(SEARCHES_TABLE))}).agg(F.max("event_date")).collect()
+    first = newest - dt.timedelta(days=WINDOW_DAYS - 1)
+
+    def in_window(rows: DataFrame) -> DataFrame:
+        months = range(month_of(first), month_of(newest) + 1)
+        return in_months(rows, months).where(rows.event_date.between(first, newest))
+
+    counted = of_queries(in_window(searches), in_window(mart.rows(CLICK_POSITIONS)), newest)
+    counted = counted.persist(StorageLevel.DISK_ONLY)
+    changes, documents = (counted.where(counted[MART] == table) for table in SNAPSHOTS)
+    clicks = run.clicks.rows(mart.spark)
+    titled = documents.select(*COUNTED_COLUMNS).join(titles_of(clicks, first, newest), on="document_id", how="left")
+    tested = by_partition(titled.coalesce(1), DOCUMENTS, schema(QUERY_DOCUMENTS))
+    side_by_side(
+        mart.spark,
+        lambda: mart.write(QUERY_CHANGES, changes.select(*schema(QUERY_CHANGES)).coalesce(1), run),
+        lambda: mart.write(QUERY_DOCUMENTS, tested, run),
+    )
+
+
+def of_queries(searches: DataFrame, positions: DataFrame, newest: dt.date) -> DataFrame:
+    """The rows of query_changes, and COUNTED_COLUMNS of query_documents, and of which table each is."""
+    import pyarrow as pa
+
+    columns = [name for name in SEARCHES_COLUMNS if name not in _NOT_OF_QUERIES]
+    asked = searches.where(searches["query"].isNotNull()).select(*columns)
+    by_query = asked.repartition(shuffle_like(asked), "query")
+    small = {
+        "positions": positions.select("rank", "clicked", "shown").toArrow(),
+        "newest": pa.table({"event_date": pa.array([newest], pa.date32())}),
+    }
+    return by_partition(by_query, OF_QUERIES, {MART: "string", **COUNTED_COLUMNS, **schema(QUERY_CHANGES)}, small)
+
+
+def titles_of(clicks: DataFrame, first: dt.date, last: dt.date) -> DataFrame:
+    """The latest title that is not empty of each document that was clicked in these days."""
+    from pyspark.sql import functions as F
+
+    titled = clicks.where(clicks.event_date.between(first, last) & (clicks.title != ""))
+    return titled.groupBy("document_id").agg(F.max_by("title", F.struct("event_ts", "event_id")).alias("title"))
 
 
 def months_before(months: Collection[int]) -> set[int]:

@@ -32,7 +32,12 @@ SEARCH_QUALITY: Final = "search_quality"
 POPULAR_QUERIES: Final = "popular_queries"
 QUERY_CHANGE_DAYS: Final = "query_change_days"
 HOURLY_TRAFFIC: Final = "hourly_traffic"
-SEARCH_MARTS: Final = (CLICK_POSITIONS, SEARCH_QUALITY, POPULAR_QUERIES, QUERY_CHANGE_DAYS, HOURLY_TRAFFIC)
+QUERY_CHANGES: Final = "query_changes"
+QUERY_DOCUMENTS: Final = "query_documents"
+SEARCH_MARTS: Final = (
+    *(CLICK_POSITIONS, SEARCH_QUALITY, POPULAR_QUERIES, QUERY_CHANGE_DAYS, HOURLY_TRAFFIC),
+    *(QUERY_CHANGES, QUERY_DOCUMENTS),
+)
 # In PostgreSQL, beside the cold marts
 TRAFFIC_MINUTE: Final = "mart_realtime_traffic_minute"
 TOP_DOCS: Final = "mart_realtime_top_docs_1h"

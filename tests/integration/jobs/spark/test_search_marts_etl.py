@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 import os
 import random
 import secrets
@@ -19,9 +18,10 @@ from jobs.spark import load_search_marts, search_marts_etl
 from jobs.spark.mart import SEARCH
 from tests import reference_search
 from tests.clicks import append_lines
+from tests.integration.jobs.spark.cold import different
 from tests.integration.jobs.spark.databases import as_owner, database, rows_of  # noqa: F401  (a fixture)
-from tests.integration.jobs.spark.test_analytics_mart_etl import different
 from tests.kafka_runs import lines_of
+from tests.search_logs import frequent_queries, year_apart
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -48,20 +48,6 @@ def run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
     return run
 
 
-def line(day: dt.date, session: str, query: str, document: int = 7, minutes: int = 0) -> bytes:
-    """A click of the log, at noon and so many minutes, on the second place of a page."""
-    ms = int(dt.datetime(day.year, day.month, day.day, 12, minutes, tzinfo=dt.UTC).timestamp()) * 1000
-    click = {"DateCreated": f"/Date({ms})/", "SessionId": session, "DocumentId": document, "Keywords": query}
-    return json.dumps({**click, "Documents": [document + 1, document, document + 2]}).encode()
-
-
-def year_apart(day: dt.date) -> tuple[list[bytes], list[bytes]]:
-    """Clicks around a year after one of `day`, which comes late: it makes a query shared, and known, for so long."""
-    later = [day + dt.timedelta(days=days) for days in (6, 7, 363, 364, 371, 372)]
-    soon = [line(after, f"later{number}", f"asked {number}") for number, after in enumerate(later)]
-    return soon, [line(day, "early", f"asked {number}", minutes=number) for number in range(len(later))]
-
-
 def test_every_cell_after_any_arrivals_and_the_same_bytes_as_in_full(
     spark: SparkSession, tmp_path: Path, run: Run
 ) -> None:
@@ -77,6 +63,7 @@ def test_every_cell_after_any_arrivals_and_the_same_bytes_as_in_full(
         for each in lines_of(logs / str(day)):
             rounds[chance.randrange(usual, len(rounds)) if chance.random() < 0.05 else usual].append(each)
     rounds[-1] += late
+    rounds[0] += frequent_queries(DAYS[1])
     (logs / "all.json").write_bytes(b"\n".join(each for lines in rounds for each in lines))
     offset = 0
     for number, lines in enumerate(rounds):

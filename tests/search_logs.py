@@ -1,0 +1,33 @@
+"""Lines of a log for tests of the search marts: what a generated one has too little of."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+
+
+def line(at: dt.datetime, session: str, query: str, page: list[int], rank: int) -> bytes:
+    """A click on a place of a page, from 1."""
+    click = {"DateCreated": f"/Date({int(at.timestamp() * 1000)})/", "SessionId": session, "DocumentId": page[rank - 1]}
+    return json.dumps({**click, "Title": f"Title {page[rank - 1]}", "Keywords": query, "Documents": page}).encode()
+
+
+def frequent_queries(day: dt.date, sessions: int = 30) -> list[bytes]:
+    """So many sessions that ask one query, click on its eighth document, never on the first, and ask for more words."""
+    noon = dt.datetime.combine(day, dt.time(12), dt.UTC)
+    lines = []
+    for number in range(sessions):
+        at, session = noon + dt.timedelta(minutes=number), f"frequent{number}"
+        lines.append(line(at, session, "frequent", list(range(1000, 1010)), 8))
+        lines.append(line(at + dt.timedelta(seconds=9), session, "frequent words", [1001, 1000], 1 + number % 2))
+    return lines
+
+
+def year_apart(day: dt.date) -> tuple[list[bytes], list[bytes]]:
+    """Clicks around a year after those of `day`, and these, which make the queries shared, and known, for so long."""
+    after = [6, 7, 363, 364, 371, 372]
+    early = dt.datetime.combine(day, dt.time(12), dt.UTC)
+    later = [early + dt.timedelta(days=days) for days in after]
+    soon = [line(at, f"later{number}", f"asked {number}", [8, 7], 2) for number, at in enumerate(later)]
+    minutes = [early + dt.timedelta(minutes=number) for number in range(len(after))]
+    return soon, [line(at, "early", f"asked {number}", [8, 7], 2) for number, at in enumerate(minutes)]
