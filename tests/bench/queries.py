@@ -54,6 +54,33 @@ FILL = (
        SELECT md5(a::text), 'clicks_5m', w, w + interval '5 minutes', 60, 'WARNING'
        FROM generate_series(0, {days} * 2) AS a,
             LATERAL (SELECT timestamptz '2013-01-01 00:00Z' + a * interval '12 hours' AS w) AS s""",
+    """INSERT INTO click_positions
+       SELECT date '2013-01-01' + d, r, 900, 90, 50, 60, 100
+       FROM generate_series(0, {days} - 1) AS d, generate_series(0, 20) AS r""",
+    """INSERT INTO search_quality (event_date, query_class, searches, clicks, visits, known_searches, refined,
+                                   first_result, top_3, top_10, rr_sum, units, rr_sq, rr_n, n_sq, first_sq, first_n)
+       SELECT date '2013-01-01' + d, c, 900, 1850, 560, 890, 400, 350, 600, 800, 480, 550, 500, 700, 900, 400, 500
+       FROM generate_series(0, {days} - 1) AS d, unnest(ARRAY['all', 'head', 'torso', 'tail', 'new', 'none']) AS c""",
+    """INSERT INTO popular_queries (event_date, query, clicks, searches, sessions, known_searches, first_result,
+                                    top_10, rr_sum, refined, query_class)
+       SELECT date '2013-01-01' + d, 'a query of some words ' || n * 37 + (d * 7919 + n * n) % 37, 4, 2, 2, 2, 1, 2,
+              1.5, 1, 'torso'
+       FROM generate_series(0, {days} - 1) AS d, generate_series(0, 299) AS n""",
+    """INSERT INTO query_change_days
+       SELECT date '2013-01-01' + d, k, 80, 79, 40, 79, 40, 30, 35
+       FROM generate_series(0, {days} - 1) AS d,
+            unnest(ARRAY['new topic', 'same words', 'narrower', 'broader', 'beside it']) AS k""",
+    """INSERT INTO hourly_traffic SELECT date '2013-01-01' + d, h, 77, 38, 20
+       FROM generate_series(0, {days} - 1) AS d, generate_series(0, 23) AS h""",
+    """INSERT INTO query_changes
+       SELECT '2020-10-20', 'a query of some words ' || q, 'a query of other words ' || n, 'narrower', 5, 4, 5, 3, 5,
+              3, 2, 2, 0.1
+       FROM generate_series(0, 1399) AS q, generate_series(0, 1) AS n""",
+    """INSERT INTO query_documents (as_of, query, document_id, title, searches, shown, clicked, ctr, avg_rank,
+                                    best_rank_shown, expected, p_more, p_less, q_more, q_less, verdict)
+       SELECT '2020-10-20', 'a query of some words ' || q, d, 'A title of a document, as long as most are ' || d, 40,
+              30, 3, 0.1, 5, 1, 3.5, 0.6, 0.6, 0.9, 0.9, CASE WHEN q % 100 + d = 0 THEN 'shown too high' END
+       FROM generate_series(0, 2387) AS q, generate_series(0, 19) AS d""",
     "INSERT INTO mart_realtime_batches VALUES ('q', 1, '2020-10-20', now())",
     "INSERT INTO mart_loads SELECT t, 1 FROM unnest(ARRAY['session_analysis', 'daily_traffic']) AS t",
 )
@@ -82,6 +109,23 @@ QUERIES = {
     "WHERE snapshot_ts = (SELECT max(snapshot_ts) FROM mart_realtime_clinical_trend_24h)",
     "a day of anomalies": "SELECT * FROM mart_realtime_anomaly_sessions "
     f"WHERE window_end > {NEWEST} - interval '1 day' ORDER BY window_end DESC LIMIT 100",
+    "a month of places": "SELECT rank, sum(shown), sum(clicked), sum(skipped) FROM click_positions "
+    "WHERE event_date >= '2020-09-01' AND event_date < '2020-10-01' GROUP BY rank",
+    "search quality, a year": "SELECT event_date, query_class, rr_sum, known_searches, mrr_low, mrr_high "
+    "FROM search_quality WHERE event_date >= '2019-01-01' AND event_date < '2020-01-01'",
+    "a month's queries": "SELECT query, sum(searches) AS searches, sum(rr_sum) / nullif(sum(known_searches), 0) "
+    "FROM popular_queries WHERE event_date >= '2020-09-01' AND event_date < '2020-10-01' GROUP BY query "
+    "ORDER BY searches DESC LIMIT 100",
+    "one query's days": "SELECT event_date, searches, first_result FROM popular_queries "
+    "WHERE query = 'a query of some words 7411'",
+    "changes, a month": "SELECT event_date, kind, changes FROM query_change_days "
+    "WHERE event_date >= '2020-09-01' AND event_date < '2020-10-01'",
+    "what they ask next": "SELECT * FROM query_changes WHERE query = 'a query of some words 700' ORDER BY changes DESC",
+    "one query's documents": "SELECT * FROM query_documents WHERE query = 'a query of some words 700' "
+    "ORDER BY avg_rank",
+    "verdicts": "SELECT * FROM query_documents WHERE verdict IS NOT NULL ORDER BY least(q_more, q_less) LIMIT 100",
+    "hours of four weeks": "SELECT extract(isodow FROM event_date), hour, sum(clicks) FROM hourly_traffic "
+    "WHERE event_date >= '2020-09-01' AND event_date < '2020-09-29' GROUP BY 1, 2",
     "freshness": "SELECT * FROM freshness ORDER BY table_name",
     "reconciliation, a month": "SELECT * FROM reconciliation WHERE event_date >= '2020-09-01' "
     "AND event_date < '2020-10-01' ORDER BY event_date DESC",
