@@ -31,6 +31,8 @@ COLUMNS = {
     "hourly_traffic": "event_date, hour, clicks, searches, visits",
     "query_changes": "as_of, query, next_query, kind, changes, sessions, known_before, rr_before, known_after, "
     "rr_after, first_after, settled, change_share",
+    "trending": "event_date, kind, item, visits_7d, base_visits_28d, expected, ratio, is_new, p_value, q_value, "
+    "rank_in_kind, is_significant",
     "query_documents": "as_of, query, document_id, title, searches, shown, clicked, ctr, dctr_grade_code, "
     "dctr_grade_docs, avg_rank, best_rank_shown, expected, lift, p_more, p_less, q_more, q_less, verdict",
 }
@@ -91,6 +93,7 @@ def tables_of(searches: Sequence[Search]) -> dict[str, list[tuple[Any, ...]]]:
         "hourly_traffic": [hour_row(day, hour, found) for day, found in days.items() for hour in range(24)],
     }
     rows |= {"query_changes": query_changes(searches), "query_documents": query_documents(searches)}
+    rows["trending"] = trending(searches)
     return {table: sorted((cells_of(row, COLUMNS[table]) for row in rows[table]), key=repr) for table in COLUMNS}
 
 
@@ -349,6 +352,61 @@ def correct(rows: Sequence[Row], side: str) -> None:
         tested[rank - 1][f"q_{side}"] = least
     for row in rows:
         row.setdefault(f"q_{side}", None)
+
+
+def trending(searches: Sequence[Search]) -> list[Row]:
+    visits: dict[tuple[str, dt.date], set[tuple[str, tuple[str, int]]]] = defaultdict(set)
+    for search in searches:
+        for kind, item in items_of(search):
+            visits[kind, search.day].add((item, search.visit))
+    counts = {where: Counter(item for item, _ in found) for where, found in visits.items()}
+    rows = []
+    for (kind, day), today in counts.items():
+        week = added(counts, kind, day, range(7))
+        base = added(counts, kind, day, range(7, 35))
+        if added(counts, kind, day, range(28, 35)):
+            n1, n0 = sum(week.values()), sum(base.values())
+            tested = [trend_row(item, week[item], base[item], n1, n0) for item in today if week[item] >= 5]
+            tested.sort(key=lambda row: (row["p_value"], row["item"].encode()))
+            least = 1.0
+            for rank in range(len(tested), 0, -1):
+                least = min(least, tested[rank - 1]["p_value"] * len(tested) / rank)
+                tested[rank - 1] |= {"event_date": day, "kind": kind, "rank_in_kind": rank, "q_value": least}
+            rows += [{**row, "is_significant": row["q_value"] <= 0.01} for row in tested if row["q_value"] <= 0.05]
+    return rows
+
+
+def items_of(search: Search) -> set[tuple[str, str]]:
+    found = {("document", str(click.document_id)) for click in search.clicks}
+    found |= {("area", area) for click in search.clicks for area in click.areas if area != "Unknown"}
+    if search.query:
+        found |= {("term", word) for word in words_of(search.query) if 3 <= len(word) <= 300}
+        found |= {("query", search.query)} if len(search.query) <= 300 else set()
+    return found
+
+
+def added(
+    counts: Mapping[tuple[str, dt.date], Counter[str]], kind: str, day: dt.date, before: Iterable[int]
+) -> Counter[str]:
+    """The counts of days so many before a day."""
+    found: Counter[str] = Counter()
+    for days in before:
+        found += counts.get((kind, day - dt.timedelta(days=days)), Counter())
+    return found
+
+
+def trend_row(item: str, k1: int, k0: int, n1: int, n0: int) -> Row:
+    n, is_more = k1 + k0, k1 * (n1 + n0) > (k1 + k0) * n1
+    ways = sum(math.comb(n, count) * n1**count * n0 ** (n - count) for count in range(k1, n + 1)) if is_more else 0
+    return {
+        "item": item,
+        "visits_7d": k1,
+        "base_visits_28d": k0,
+        "expected": float(Fraction(k0 * n1, n0)),
+        "ratio": float(Fraction(k1 * n0, k0 * n1)) if k0 else None,
+        "is_new": k0 == 0,
+        "p_value": ways / (n1 + n0) ** n if is_more else 1.0,
+    }
 
 
 def verdict(row: Row) -> str | None:

@@ -23,6 +23,19 @@ def frequent_queries(day: dt.date, sessions: int = 30) -> list[bytes]:
     return lines
 
 
+def outbreak(day: dt.date, visits: int = 4) -> list[bytes]:
+    """Five weeks of the same few visits a day, and in the last three days until this one some that ask a new thing."""
+    lines = []
+    for ago in range(35):
+        morning = dt.datetime.combine(day - dt.timedelta(days=ago), dt.time(8), dt.UTC)
+        for number in range(visits):
+            at, session = morning + dt.timedelta(minutes=number), f"o{ago}.{number}"
+            lines.append(line(at, session, f"steady {number % 2}", [20, 21, 22], 1 + number % 2))
+            if ago < 3:
+                lines.append(line(at + dt.timedelta(seconds=5), f"{session}.new", "ebola steady", [30], 1))
+    return lines
+
+
 def year_apart(day: dt.date) -> tuple[list[bytes], list[bytes]]:
     """Clicks around a year after those of `day`, and these, which make the queries shared, and known, for so long."""
     after = [6, 7, 363, 364, 371, 372]

@@ -249,6 +249,43 @@ QUERY_DOCUMENTS: Final = Table(
     ),
 )
 
+TRENDING: Final = Table(
+    tables.TRENDING,
+    "One row per UTC day, kind and item of which more visits were in the last seven days than in the four weeks before "
+    "them, beyond chance; usually none. A busy week is no trend: what counts is the share of all visits. The first "
+    "five weeks of a log have no rows. Recomputed daily.",
+    ("event_date", "kind", "item"),
+    (
+        Column("event_date", "date", "UTC date, the last of the seven days; the item was of a visit on it"),
+        Column(
+            "kind",
+            "text",
+            "query, document (that was clicked), term (word of a query, of three letters or more) or area (clinical)",
+        ),
+        Column("item", "text", "The query, DocumentId, word or clinical area"),
+        Column("visits_7d", "bigint", "Visits with it in the seven days, each once a day", "visits"),
+        Column("base_visits_28d", "bigint", "Likewise in the 28 days before them", "visits"),
+        Column(
+            "expected",
+            "double precision",
+            "base_visits_28d, as all items of this kind together have changed since",
+            "visits",
+        ),
+        Column("ratio", "double precision", "visits_7d / expected; NULL when is_new"),
+        Column("is_new", "boolean", "No visit had it in the 28 days before"),
+        Column("p_value", "double precision", "Chance of so many of its visits in the seven days (binomial)", "0 to 1"),
+        Column(
+            "q_value",
+            "double precision",
+            "p_value corrected for the items of this day and kind with five visits or more (Benjamini-Hochberg): 0.05 "
+            "at most",
+            "0 to 1",
+        ),
+        Column("rank_in_kind", "integer", "From 1: by p_value, then item"),
+        Column("is_significant", "boolean", "q_value is 0.01 at most"),
+    ),
+)
+
 SEARCH: Final = (
     CLICK_POSITIONS,
     SEARCH_QUALITY,
@@ -257,4 +294,5 @@ SEARCH: Final = (
     HOURLY_TRAFFIC,
     QUERY_CHANGES,
     QUERY_DOCUMENTS,
+    TRENDING,
 )

@@ -29,7 +29,7 @@ LOAD: Final = Load(
     },
     analyze=ANALYZE_SEARCH,
     touched=touched,
-    may_shrink=(tables.POPULAR_QUERIES, *SNAPSHOTS),
+    may_shrink=(tables.POPULAR_QUERIES, tables.TRENDING, *SNAPSHOTS),
 )
 
 

@@ -56,7 +56,7 @@ def with_days_before(months: Collection[int], days_back: int) -> Iterator[dt.dat
 
 
 def in_parts(clicks: DataFrame, parts: Mapping[int, int], days_back: int) -> DataFrame:
-    """The clicks by part; `is_earlier` marks days used only for comparison, which may be in two parts."""
+    """The clicks by part; `is_earlier` marks days used only for comparison, which may be in several parts."""
     from pyspark.sql import functions as F
 
     first, last = min(parts), max(parts)
@@ -66,9 +66,11 @@ def in_parts(clicks: DataFrame, parts: Mapping[int, int], days_back: int) -> Dat
         month = F.year(day) * 12 + F.month(day) - 1 - first
         return F.when(month >= 0, F.get(by_month, month))
 
-    own, later = part_of(F.col("event_date")), part_of(F.date_add("event_date", days_back))
+    # Far enough apart for no month to be left out; each part once, also when a month without clicks lies in between.
+    own, *later = (part_of(F.date_add("event_date", days)) for days in (*range(0, days_back, 28), days_back))
+    others = [F.when(~part.isin(own, *later[:number]).eqNullSafe(True), part) for number, part in enumerate(later)]
     # Spark's lambdas, such as array_compact, cost as much per row as the rest of this query.
-    both = F.explode(F.array(own, F.when(~later.eqNullSafe(own), later)))
+    both = F.explode(F.array(own, *others))
     placed = clicks.select("*", both.alias(PART)).where(F.col(PART).isNotNull())
     return (
         placed.withColumn("is_earlier", ~F.col(PART).eqNullSafe(own))

@@ -21,6 +21,7 @@ from jobs.spark.columns_search import (
     QUERY_CHANGES,
     QUERY_DOCUMENTS,
     SEARCH_QUALITY,
+    TRENDING,
 )
 from jobs.spark.visits import in_visits
 
@@ -44,6 +45,7 @@ WEEK: Final = 7
 # The days after one whose clicks change, from and to, on which rows of a table change besides.
 AFFECTED: Final[dict[str, tuple[int, int]]] = {
     tables.SEARCH_QUALITY: CLASS_DAYS,
+    tables.TRENDING: (0, 34),
     tables.POPULAR_QUERIES: (0, max(CLASS_DAYS[1], SHARED_DAYS - 1, WEEK)),
 }
 DAYS_BACK: Final = max(last for _, last in AFFECTED.values())
@@ -68,12 +70,13 @@ SEARCHES_COLUMNS: Final = {
     "shown": "int",  # documents of that click's page
     "page": "array<bigint>",
     "documents": "array<bigint>",  # that were clicked, each once
+    "areas": "array<string>",  # of these, each once
     "next_query": "string",  # of the visit's next search that has one, when it is another
     "next_best_rank": "int",
     "is_settled": "boolean",  # that one is the visit's last query
     "kind": "string",  # of the change
 }
-_NOT_OF_DAYS: Final = ("search_no", "last_click_ts", "page", "documents")
+_NOT_OF_DAYS: Final = ("search_no", "last_click_ts", "page", "documents", "areas")
 # A search as the rows of a day see it.
 CLASSIFIED_COLUMNS: Final = {
     **{name: kind for name, kind in SEARCHES_COLUMNS.items() if name not in _NOT_OF_DAYS},
@@ -88,9 +91,17 @@ def _sum_of(place: str) -> str:
     return f"coalesce(sum({_WHOLE} // {place}), 0) / {_WHOLE}"
 
 
+# Of a query, without operators, each once.
+_WORDS: Final = r"""list_distinct(list_filter(
+    string_split(regexp_replace(
+        regexp_replace(query, 'title:|\b(from|to|tag):\S*|~\d+', ' ', 'g'), '[^\pL\pN]+', ' ', 'g'
+    ), ' '),
+    lambda word: word NOT IN ('', 'and', 'or', 'not')
+))"""
+
 # A row a search.
 SEARCHES: Final = {
-    **in_visits("session_id, event_id, event_ts, document_id, query, click_rank"),
+    **in_visits("session_id, event_id, event_ts, document_id, query, click_rank, clinical_areas"),
     "found": """
 SELECT session_id, visit_no, search_no,
     min(event_ts) AS first_click_ts,
@@ -101,7 +112,8 @@ SELECT session_id, visit_no, search_no,
     arg_min(click_rank, (event_ts, event_id)) FILTER (click_rank IS NOT NULL) AS first_rank,
     list_sort(list(DISTINCT click_rank) FILTER (click_rank IS NOT NULL)) AS ranks,
     arg_min(id, (event_ts, event_id)) FILTER (click_rank IS NOT NULL) AS id,
-    list_sort(list(DISTINCT document_id)) AS documents
+    list_sort(list(DISTINCT document_id)) AS documents,
+    list_sort(list_distinct(flatten(list(clinical_areas) FILTER (clinical_areas IS NOT NULL)))) AS areas
 FROM visits
 GROUP BY session_id, visit_no, search_no
 """,
@@ -116,14 +128,8 @@ WHERE query IS NOT NULL
 WINDOW visit AS (PARTITION BY session_id, visit_no ORDER BY search_no)
 """,
     "changed": "FROM asked WHERE next_query <> query",
-    "words": r"""
-SELECT query, list_distinct(list_filter(
-    string_split(regexp_replace(
-        regexp_replace(query, 'title:|\b(from|to|tag):\S*|~\d+', ' ', 'g'), '[^\pL\pN]+', ' ', 'g'
-    ), ' '),
-    lambda word: word NOT IN ('', 'and', 'or', 'not')
-)) AS words
-FROM (SELECT query FROM changed UNION SELECT next_query FROM changed)
+    "words": f"""
+SELECT query, {_WORDS} AS words FROM (SELECT query FROM changed UNION SELECT next_query FROM changed)
 """,
     "changes": f"""
 SELECT changed.* EXCLUDE (query),
@@ -484,6 +490,86 @@ SELECT tails.*, q_more, q_less,
     END AS verdict
 FROM tails
 LEFT JOIN tested USING (query, document_id)
+""",
+}
+LEAST_VISITS: Final = 5  # in the last week, of an item that is tested
+SIGNIFICANT: Final = 0.01  # the share of what is called significant that is found by chance, at most
+LEAST_LETTERS: Final = 3  # of a word
+# What each day's visits were about, a visit once, and whether more were than in the four weeks before the last one;
+# `input` also has the searches of these weeks (`is_earlier`).
+TRENDS: Final = {
+    "words": f"SELECT query, unnest({_WORDS}) AS word FROM (SELECT DISTINCT query FROM input WHERE query IS NOT NULL)",
+    "items": f"""
+SELECT event_date, session_id, visit_no, 'query' AS kind, query AS item
+FROM input
+WHERE length(query) <= {tables.LONGEST_QUERY}
+UNION ALL
+SELECT event_date, session_id, visit_no, 'document', unnest(documents)::varchar FROM input
+UNION ALL
+SELECT event_date, session_id, visit_no, 'area', unnest(areas) FROM input
+UNION ALL
+SELECT event_date, session_id, visit_no, 'term', word
+FROM input
+JOIN words USING (query)
+WHERE length(word) BETWEEN {LEAST_LETTERS} AND {tables.LONGEST_QUERY}
+""",
+    "daily": """
+SELECT kind, item, event_date, event_date - DATE '1970-01-01' AS day, count(DISTINCT (session_id, visit_no)) AS visits
+FROM items
+GROUP BY kind, item, event_date
+""",
+    "of_items": """
+SELECT kind, item, event_date,
+    sum(visits) OVER (PARTITION BY kind, item ORDER BY day RANGE BETWEEN 6 PRECEDING AND CURRENT ROW) AS k1,
+    coalesce(sum(visits) OVER (
+        PARTITION BY kind, item ORDER BY day RANGE BETWEEN 34 PRECEDING AND 7 PRECEDING
+    ), 0) AS k0
+FROM daily
+""",
+    "of_kinds": """
+SELECT kind, event_date,
+    sum(visits) OVER (PARTITION BY kind ORDER BY day RANGE BETWEEN 6 PRECEDING AND CURRENT ROW) AS n1,
+    sum(visits) OVER (PARTITION BY kind ORDER BY day RANGE BETWEEN 34 PRECEDING AND 7 PRECEDING) AS n0,
+    sum(visits) OVER (PARTITION BY kind ORDER BY day RANGE BETWEEN 34 PRECEDING AND 28 PRECEDING) AS first_week
+FROM (SELECT kind, event_date, day, sum(visits) AS visits FROM daily GROUP BY kind, event_date, day)
+""",
+    "candidates": f"""
+SELECT *, k1 + k0 AS n, n1 / (n1 + n0) AS p
+FROM of_items
+JOIN of_kinds USING (kind, event_date)
+JOIN (SELECT DISTINCT event_date FROM input WHERE NOT is_earlier) USING (event_date)
+WHERE k1 >= {LEAST_VISITS} AND first_week > 0
+""",
+    # The tail of the binomial distribution; what is not more than expected is no trend, whatever its chance.
+    "tails": """
+SELECT *,
+    CASE WHEN k1 > n * p THEN list_sum(list_transform(
+        range(k1::bigint, least(n, k1 + 50 + 10 * ceil(sqrt(n * p)))::bigint + 1),
+        lambda i: exp(lgamma(n + 1) - lgamma(i + 1) - lgamma(n - i + 1) + i * ln(p) + (n - i) * ln(1 - p))
+    )) ELSE 1 END AS p_value
+FROM candidates
+""",
+    "ordered": """
+SELECT *,
+    count(*) OVER (PARTITION BY event_date, kind) AS tested,
+    row_number() OVER (PARTITION BY event_date, kind ORDER BY p_value, item) AS rank_in_kind
+FROM tails
+""",
+    "corrected": """
+SELECT *, min(p_value * tested / rank_in_kind) OVER (PARTITION BY event_date, kind ORDER BY p_value DESC) AS q_value
+FROM ordered
+""",
+    TRENDING.name: f"""
+SELECT event_date, kind, item,
+    k1 AS visits_7d,
+    k0 AS base_visits_28d,
+    k0 * n1 / n0 AS expected,
+    k1 / nullif(k0 * n1 / n0, 0) AS ratio,
+    k0 = 0 AS is_new,
+    p_value, q_value, rank_in_kind,
+    q_value <= {SIGNIFICANT} AS is_significant
+FROM corrected
+WHERE q_value <= {FALSE_SHARE}
 """,
 }
 SNAPSHOTS: Final = (tables.QUERY_CHANGES, tables.QUERY_DOCUMENTS)

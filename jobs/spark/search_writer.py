@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Final
 
 from jobs.spark import tables
 from jobs.spark.columns import Table, schema
-from jobs.spark.columns_search import CLICK_POSITIONS, QUERY_CHANGES, QUERY_DOCUMENTS
+from jobs.spark.columns_search import CLICK_POSITIONS, QUERY_CHANGES, QUERY_DOCUMENTS, TRENDING
 from jobs.spark.mart import by_month, in_months
 from jobs.spark.month_parts import days_of, in_parts, month_of
 from jobs.spark.partition_sql import by_partition
 from jobs.spark.search_marts import (
+    AFFECTED,
     BY_DAY,
     CLASSIFIED,
     CLASSIFIED_COLUMNS,
@@ -26,6 +27,7 @@ from jobs.spark.search_marts import (
     SEARCHES,
     SEARCHES_COLUMNS,
     SNAPSHOTS,
+    TRENDS,
     WINDOW_DAYS,
 )
 from jobs.spark.session import shuffle_like, side_by_side
@@ -38,8 +40,11 @@ if TYPE_CHECKING:
 # What the marts need of a click; the rest of the curated stream is not even read.
 _OF_CLICKS: Final = (
     *("session_id", "event_id", "event_ts", *tables.PLACE, "document_id", "query", "click_rank", "documents"),
+    "clinical_areas",
 )
-_NOT_OF_QUERIES: Final = ("visit_no", "search_no", "first_click_ts", "last_click_ts", "begins_visit", "ranks")
+_NOT_OF_QUERIES: Final = ("visit_no", "search_no", "first_click_ts", "last_click_ts", "begins_visit", "ranks", "areas")
+_OF_TRENDS: Final = ("event_date", "session_id", "visit_no", "query", "documents", "areas")
+_BASE_DAYS: Final = AFFECTED[tables.TRENDING][1]
 SEARCHES_TABLE: Final = Table(
     tables.SEARCHES, "One row a search; in the lake only.", ("session_id", "visit_no", "search_no"), ()
 )
@@ -88,7 +93,12 @@ def write_days(mart: Mart, run: Run, parts: Mapping[int, int], months: Collectio
     def write(table: Table) -> None:
         mart.write(table, rows.where(rows[MART] == table.name).select(*schema(table)), run, months)
 
-    side_by_side(mart.spark, *(partial(write, table) for table in BY_DAY))
+    trends = by_partition(in_parts(searches.select(*_OF_TRENDS), parts, _BASE_DAYS), TRENDS, schema(TRENDING))
+    side_by_side(
+        mart.spark,
+        *(partial(write, table) for table in BY_DAY),
+        lambda: mart.write(TRENDING, trends, run, months),
+    )
 
 
 def write_snapshots(mart: Mart, run: Run) -> None:

@@ -34,9 +34,10 @@ QUERY_CHANGE_DAYS: Final = "query_change_days"
 HOURLY_TRAFFIC: Final = "hourly_traffic"
 QUERY_CHANGES: Final = "query_changes"
 QUERY_DOCUMENTS: Final = "query_documents"
+TRENDING: Final = "trending"
 SEARCH_MARTS: Final = (
     *(CLICK_POSITIONS, SEARCH_QUALITY, POPULAR_QUERIES, QUERY_CHANGE_DAYS, HOURLY_TRAFFIC),
-    *(QUERY_CHANGES, QUERY_DOCUMENTS),
+    *(QUERY_CHANGES, QUERY_DOCUMENTS, TRENDING),
 )
 # In PostgreSQL, beside the cold marts
 TRAFFIC_MINUTE: Final = "mart_realtime_traffic_minute"

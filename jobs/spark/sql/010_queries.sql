@@ -1,4 +1,4 @@
--- What queries lead to: the last 364 days, replaced as a whole.
+-- What queries lead to, of the last 364 days, replaced as a whole; and what is asked for more than before.
 
 CREATE TABLE query_changes (
     as_of        date             NOT NULL,
@@ -40,6 +40,22 @@ CREATE TABLE query_documents (
     PRIMARY KEY (query, document_id)
 );
 
+CREATE TABLE trending (
+    event_date      date             NOT NULL,
+    kind            text             NOT NULL,
+    item            text             NOT NULL,
+    visits_7d       bigint           NOT NULL,
+    base_visits_28d bigint           NOT NULL,
+    expected        double precision NOT NULL,
+    ratio           double precision,
+    is_new          boolean          NOT NULL,
+    p_value         double precision NOT NULL,
+    q_value         double precision NOT NULL,
+    rank_in_kind    integer          NOT NULL,
+    is_significant  boolean          NOT NULL,
+    PRIMARY KEY (event_date, kind, item)
+);
+
 CREATE OR REPLACE FUNCTION analyze_search_marts() RETURNS void
     LANGUAGE sql SECURITY DEFINER SET search_path FROM CURRENT
-    AS 'ANALYZE click_positions, search_quality, popular_queries, query_change_days, hourly_traffic, query_changes, query_documents';
+    AS 'ANALYZE click_positions, search_quality, popular_queries, query_change_days, hourly_traffic, query_changes, query_documents, trending';

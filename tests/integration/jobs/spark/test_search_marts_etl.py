@@ -21,7 +21,7 @@ from tests.clicks import append_lines
 from tests.integration.jobs.spark.cold import different
 from tests.integration.jobs.spark.databases import as_owner, database, rows_of  # noqa: F401  (a fixture)
 from tests.kafka_runs import lines_of
-from tests.search_logs import frequent_queries, year_apart
+from tests.search_logs import frequent_queries, outbreak, year_apart
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -64,6 +64,7 @@ def test_every_cell_after_any_arrivals_and_the_same_bytes_as_in_full(
             rounds[chance.randrange(usual, len(rounds)) if chance.random() < 0.05 else usual].append(each)
     rounds[-1] += late
     rounds[0] += frequent_queries(DAYS[1])
+    rounds[0] += outbreak(FIRST - dt.timedelta(days=9))
     (logs / "all.json").write_bytes(b"\n".join(each for lines in rounds for each in lines))
     offset = 0
     for number, lines in enumerate(rounds):

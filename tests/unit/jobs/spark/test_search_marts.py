@@ -17,7 +17,7 @@ from jobs.spark import columns_search
 from jobs.spark.cold_marts import SESSIONS
 from jobs.spark.columns import schema
 from jobs.spark.columns_cold import SESSION_ANALYSIS
-from jobs.spark.columns_search import QUERY_CHANGES, QUERY_DOCUMENTS
+from jobs.spark.columns_search import QUERY_CHANGES, QUERY_DOCUMENTS, TRENDING
 from jobs.spark.search_marts import (
     BY_DAY,
     CLASSIFIED,
@@ -30,12 +30,13 @@ from jobs.spark.search_marts import (
     SEARCHES,
     SEARCHES_COLUMNS,
     SNAPSHOTS,
+    TRENDS,
     touched,
 )
 from jobs.spark.tables import CLICKS_COLUMNS, LONGEST_QUERY
 from tests import reference, reference_search
 from tests.clicks import at, click
-from tests.search_logs import frequent_queries
+from tests.search_logs import frequent_queries, outbreak
 from tests.unit.jobs.spark.test_cold_marts import arrived, columns, found_in
 
 Rows = list[dict[str, Any]]
@@ -70,6 +71,13 @@ def of_queries(found: pa.Table, days: pa.Table) -> dict[str, Rows]:
     }
 
 
+def trends(found: pa.Table) -> Rows:
+    """The rows of trending, of searches that one task sees."""
+    seen = found.append_column("is_earlier", pa.array([False] * len(found)))
+    rows: Rows = found_in(seen, TRENDS, schema(TRENDING)).to_pylist()
+    return rows
+
+
 def rows_of(mart: str, found: pa.Table) -> Rows:
     (table,) = (table for table in columns_search.SEARCH if table.name == mart)
     names = [column.name for column in table.columns]
@@ -93,6 +101,7 @@ def logs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Rows, list[reference
     for number in range(10):
         write_day(folder, dt.date(2020, 10, 1) + dt.timedelta(days=number), scale=0.1, seed=7, dirty=True)
     (folder / "frequent.json").write_bytes(b"\n".join(frequent_queries(dt.date(2020, 10, 5))))
+    (folder / "outbreak.json").write_bytes(b"\n".join(outbreak(dt.date(2020, 9, 20))))
     visits = reference.receive(folder).visits
     clicks = [
         click(
@@ -103,6 +112,7 @@ def logs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Rows, list[reference
             query=one.query,
             documents=one.documents,
             click_rank=one.rank,
+            clinical_areas=[area for area in one.areas if area != "Unknown"],
         )
         for visit in visits
         for one in visit
@@ -116,15 +126,20 @@ def test_every_cell_of_dirty_clicks_in_any_order_and_any_split(
     clicks, seen = list(logs[0]), logs[1]
     at_once = by_day(searches(clicks))
     expected = reference_search.tables_of(seen)
-    snapshots = of_queries(searches(clicks), at_once)
+    snapshots = {**of_queries(searches(clicks), at_once), "trending": trends(searches(clicks))}
     for mart, names in reference_search.COLUMNS.items():
         found = [reference.cells_of(row, names) for row in snapshots.get(mart) or rows_of(mart, at_once)]
         assert found, mart
         # Titles come later, by Spark.
         same = sorted(found, key=repr) if mart != "query_documents" else untitled(found)
         assert same == (expected[mart] if mart != "query_documents" else untitled(expected[mart]))
-    verdicts = {row["document_id"]: row["verdict"] for row in snapshots["query_documents"] if row["verdict"]}
-    assert verdicts == {1007: "deserves a better place", 1000: "shown too high", 1001: "shown too high"}
+    verdicts = {
+        row["document_id"]: row["verdict"] for row in snapshots["query_documents"] if row["query"] == "frequent"
+    }
+    judged = {number: verdict for number, verdict in verdicts.items() if verdict}
+    assert judged == {1007: "deserves a better place", 1000: "shown too high", 1001: "shown too high"}
+    news = {row["item"] for row in snapshots["trending"] if row["is_significant"] and row["is_new"]}
+    assert {"ebola steady", "ebola", "30"} <= news
     chance = random.Random(3)  # noqa: S311
     chance.shuffle(clicks)
     tasks = [[one for one in clicks if hash_of(one["session_id"]) % 3 == task] for task in range(3)]
@@ -132,7 +147,7 @@ def test_every_cell_of_dirty_clicks_in_any_order_and_any_split(
     again = by_day(in_parts.take(chance.sample(range(len(in_parts)), len(in_parts))))
     for table in BY_DAY:
         assert rows_of(table.name, again) == rows_of(table.name, at_once)
-    for mart, rows in of_queries(in_parts, again).items():
+    for mart, rows in {**of_queries(in_parts, again), "trending": trends(in_parts)}.items():
         assert sorted(rows, key=repr) == sorted(snapshots[mart], key=repr)
 
 
@@ -309,3 +324,17 @@ def test_what_is_only_looked_back_at_makes_no_rows() -> None:
     found = by_day(seen, is_earlier)
     assert set(found["event_date"].to_pylist()) == {at().date()}
     assert [row["query_class"] for row in rows_of("search_quality", found)] == ["all", "torso"]
+
+
+@pytest.mark.parametrize(("first_days_ago", "has_rows"), [(34, True), (28, True), (27, False), (35, False)])
+def test_a_trend_needs_five_weeks_and_counts_a_visit_once_a_day(first_days_ago: int, has_rows: bool) -> None:
+    base = [
+        one
+        for ago in (first_days_ago, 10)
+        for number in range(20)
+        for one in asked("old", session=f"b{ago}.{number}", days=-ago)
+    ]
+    clicks = [*base, *(one for number in range(9) for one in asked("new", "and", "new", session=f"n{number}"))]
+    found = [row for row in trends(searches(clicks)) if row["kind"] == "query" and row["item"] == "new"]
+    names = ("visits_7d", "base_visits_28d", "is_new", "ratio", "expected", "is_significant")
+    assert columns(found, *names) == [(9, 0, True, None, 0.0, True)] * has_rows
