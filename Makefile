@@ -13,7 +13,7 @@ LAKE := tests/faults $(wildcard $(patsubst %,tests/integration/jobs/spark/test_%
 NAMED = $(if $(BESIDE),2>&1 | sed --unbuffered 's/^/$@ | /')
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo live dashboards up down status check lint types validate plan preflight format docs test test-e2e test-rest test-lake test-installs test-fast test-faults bench-config bench-anomalies bench-queries bench clean
+.PHONY: help install demo live dashboards up down status check lint types validate plan preflight format docs test test-e2e test-rest test-lake test-installs test-fast test-faults bench-config bench-anomalies bench-queries bench-findings bench clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -77,6 +77,9 @@ bench-anomalies: install ## Compare the anomaly rules with what the generator in
 
 bench-queries: install ## Time the dashboards' queries on marts of eight years
 	@$(PYTHON) -m tests.bench.queries
+
+bench-findings: install ## Say what the search marts find where nothing is to be found, and in a story
+	@$(PYTHON) -m tests.bench.findings
 
 bench: install ## Measure the stages against their ceilings: ROWS="etl load" selects, DAYS=28 is less; SHORT=1 KEEP=1 JSON=file
 	@$(PYTHON) -m tests.bench $(ROWS) $(if $(filter file,$(origin DAYS)),,--days $(DAYS)) \
