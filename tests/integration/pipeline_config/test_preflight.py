@@ -398,7 +398,7 @@ def test_paths_on_s3_are_tried_there_with_the_key_of_the_connection(
     )
     found = failed(refused)
     assert set(found) == {"S3_ARCHIVE_RAW_PATH", "S3_CURATED_STREAM_PATH", "aws_s3"}
-    assert "look at aws_s3 or the server's role, at the bucket" in found["S3_ARCHIVE_RAW_PATH"]
+    assert "check aws_s3 or the server's role, the bucket" in found["S3_ARCHIVE_RAW_PATH"]
 
 
 @pytest.mark.parametrize("silent", [True, False], ids=["servers that never answer", "servers that are stopped"])
