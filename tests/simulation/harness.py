@@ -100,7 +100,7 @@ def installed() -> Iterator[pytest.MonkeyPatch]:
         patch.setattr("jobs.spark.hot_tables.insert_rows", lambda *_: None)
         patch.setattr("jobs.spark.hot_tables._add_anomalies", lambda *_: 0)
         patch.setattr("jobs.spark.hot_stream.connect", hot.connect)
-        patch.setattr("jobs.spark.mart._month", lambda: None)
+        patch.setattr("jobs.spark.mart._month", lambda _: None)
         patch.setattr("jobs.spark.load_postgres.copy_rows", swap.copy_rows)
         patch.setattr("jobs.spark.load_postgres.LakeRows.csv", swap.csv)
         patch.setattr("jobs.producer.progress.Consumer", producer.consumer)
