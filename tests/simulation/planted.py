@@ -273,7 +273,7 @@ def tables_of_two_runs(patch: pytest.MonkeyPatch) -> None:
         return Written(run, max(commit.when for commit in newest), marts, {})
 
     patch.setattr(Mart, "written", written)
-    patch.setattr(load_postgres, "_refuse_a_contradiction", lambda _: None)
+    patch.setattr(load_postgres, "_refuse_a_contradiction", lambda *_: None)
 
 
 def days_of_the_wrong_run(patch: pytest.MonkeyPatch) -> None:
