@@ -24,7 +24,7 @@ _MRR: Final = Column("mrr", "double precision", f"Mean reciprocal rank: rr_sum {
 _REFINED: Final = Column(
     "refined",
     "bigint",
-    "Searches whose visit goes on to another query; searches without a query are passed over",
+    "Searches whose visit continues with another query; searches without a query are ignored",
     "searches",
 )
 _CLASS: Final = (
@@ -112,7 +112,7 @@ POPULAR_QUERIES: Final = Table(
     ("event_date", "query"),
     (
         _DAY,
-        Column("query", "text", "Normalised Keywords; NULL: all queries that have no row of their own"),
+        Column("query", "text", "Normalised Keywords; NULL: all queries without their own row"),
         _CLICKS,
         _SEARCHES,
         Column("sessions", "bigint", "Distinct session_id of these searches", "sessions"),
@@ -150,7 +150,9 @@ QUERY_CHANGE_DAYS: Final = Table(
             "By the words of both, without operators: new topic (none in common), same words, narrower (words were "
             "added), broader (words were taken away), beside it (both)",
         ),
-        Column("changes", "bigint", "Searches that were followed so; a repeat of the same query is none", "changes"),
+        Column(
+            "changes", "bigint", "Searches followed in this way; a repeat of the same query is not counted", "changes"
+        ),
         Column("known_before", "bigint", "Of these, those whose best place is known", "searches"),
         Column("rr_before", "double precision", "Sum over known_before of 1 / the best clicked place"),
         Column("known_after", "bigint", "Of the next searches, those whose best place is known", "searches"),
@@ -263,7 +265,7 @@ TRENDING: Final = Table(
             "query, document (that was clicked), term (word of a query, of three letters or more) or area (clinical)",
         ),
         Column("item", "text", "The query, DocumentId, word or clinical area"),
-        Column("visits_7d", "bigint", "Visits with it in the seven days, each once a day", "visits"),
+        Column("visits_7d", "bigint", "Visits with it in the seven days, each counted once per day", "visits"),
         Column("base_visits_28d", "bigint", "Likewise in the 28 days before them", "visits"),
         Column(
             "expected",

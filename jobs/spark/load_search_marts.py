@@ -47,7 +47,7 @@ def parser() -> argparse.ArgumentParser:
 
 def run(options: argparse.Namespace) -> None:
     """Read what one run of the ETL wrote, and put it in the place of what PostgreSQL has."""
-    with connect() as connection:  # before Spark starts: what is wrong with it is said at once
+    with connect() as connection:  # before Spark starts, so that a problem is reported at once
         migrate(connection)
         root = tables.table_path(options.mart_path, tables.SEARCH)
         complete = read_marts(session("load_search_marts", SETTINGS), root, LOAD)

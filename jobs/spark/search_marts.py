@@ -343,7 +343,7 @@ DAYS_OF_ALL: Final = {
     ),
 }
 
-# The newest day, and those before it whose searches the tables without days are made of.
+# The newest day, and those before it whose searches the tables without days are built from.
 WINDOW_DAYS: Final = 364
 LEAST_SESSIONS: Final = 3  # of a change that is listed
 LEAST_SEARCHES: Final = 10  # of a query whose documents are listed
