@@ -298,8 +298,8 @@ def test_a_topic_that_keeps_them_otherwise_is_used_and_reported(
         pass
     said = capsys.readouterr().out
     assert f"warning: topic {topic} has {PARTITIONS + 1} partitions, the contract declares {PARTITIONS}" in said
-    assert f"warning: topic {topic} keeps records for ever, --retention-days declares less" in said
-    assert f"warning: topic {topic} keeps at most 1000000 bytes of a partition" in said
+    assert f"warning: topic {topic} keeps records forever, --retention-days declares less" in said
+    assert f"warning: topic {topic} keeps at most 1000000 bytes per partition" in said
     assert said.count("\n") == 4, "the topic of progress was created"
 
 
