@@ -21,7 +21,7 @@ from typing import Any
 from pipeline_config.checks import check, check_again
 from pipeline_config.checks.context import name_of
 from pipeline_config.problem import Problem
-from pipeline_config.project import PLACEHOLDER, Project, contents_of, load_project
+from pipeline_config.project import PLACEHOLDER, Project, active_environment, contents_of, load_project
 from pipeline_config.reader import Content, Document
 
 OURS = Path(__file__).parent
@@ -111,7 +111,7 @@ def _hash(content: Content) -> str:
 
 def _key(root: Path, contents: Mapping[str, Content]) -> str:
     """A hash of all that the check reads, except the pipelines."""
-    digest = hashlib.sha256(repr((str(root), sys.version, _installed())).encode())
+    digest = hashlib.sha256(repr((str(root), sys.version, active_environment(), _installed())).encode())
     shared = {file: content for file, content in contents.items() if file.startswith(SHARED)}
     code = _code(root, " ".join(map(_text, shared.values())))
     for file, content in sorted({**shared, **dict(code)}.items()):

@@ -83,9 +83,8 @@ def load_into(loaded: Loaded, project: Project, found: list[Problem]) -> None:
     loaded.problems.extend(str(problem) for problem in problems)
     try:
         needed = [project.catalog_file, project.defaults_file, *project.chain(active_environment())]
-    except CommandError as error:
-        loaded.problems.append(f"{error}; set PIPELINE_ENVIRONMENT to one of them")
-        return
+    except CommandError:
+        return  # there is no such environment, or it extends none that is there: problems of the check
     if any(document.problems for document in needed):
         return
     environment = project.environment(active_environment())

@@ -39,13 +39,13 @@ def extends(project: Project) -> Iterator[Problem]:
 
 
 def active(project: Project) -> Iterator[Problem]:
-    """A warning if the environment that Airflow would use does not exist, even as a broken one."""
+    """The environment that Airflow would use exists, if only as a broken one: without it there is no DAG."""
     name = active_environment()
     if name not in project.environment_files:
         file = f"pipelines/environments/{name}.yaml"
         there = ", ".join(sorted(project.environment_files)) or "none"
         message = "the environment that Airflow uses does not exist"
-        yield Problem(file, 1, 1, "", message, f"set PIPELINE_ENVIRONMENT to one of: {there}", "warning")
+        yield Problem(file, 1, 1, "", message, f"set PIPELINE_ENVIRONMENT to one of: {there}")
 
 
 def examples(project: Project) -> Iterator[Problem]:

@@ -78,6 +78,8 @@ def test_a_changed_value_of_an_environment_is_seen(
     monkeypatch.setenv("STACK_KAFKA_PORT", "no port")
     cache.load_checked(root)
     assert counted.calls == 2
+    monkeypatch.setenv("PIPELINE_ENVIRONMENT", "nowhere")
+    assert "the environment that Airflow uses does not exist" in str(cache.load_checked(root)[1])
 
 
 def errors(problems: list[Problem]) -> list[Problem]:

@@ -174,7 +174,7 @@ ACCIDENTS: dict[str, tuple[Callable[[Path], None], int, str]] = {
     "no environment": (
         lambda root: (root / "pipelines/environments/production.yaml").unlink(),
         0,
-        "no pipelines/environments/production.yaml; there is: local, local_without_docker; set PIPELINE_ENVIRONMENT",
+        "pipelines/environments/production.yaml:1:1: the environment that Airflow uses does not exist (set PIPELINE_",
     ),
     "a lake that is no longer on S3": (
         lambda root: edit(root, "pipelines/environments/production.yaml", "s3a://tripclick/", "/mnt/lake/"),

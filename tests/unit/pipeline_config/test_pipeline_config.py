@@ -60,6 +60,23 @@ def test_a_warning_is_shown_and_refuses_nothing(broken: Path, capsys: pytest.Cap
     assert out.endswith("9 pipelines, no problem, warnings: 1\n")
 
 
+def test_without_the_environment_that_airflow_uses_nothing_is_right(
+    broken: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = broken / "pipelines/mart/tripclick_load_postgres.yaml"
+    path.write_text(path.read_text().replace("schedul: null", "schedule: null"))
+    (broken / "pipelines/environments/production.yaml").unlink()
+    assert main(["check", "--root", str(broken)]) == 1
+    missing = (
+        "production.yaml:1:1: the environment that Airflow uses does not exist (set PIPELINE_ENVIRONMENT to one of: "
+    )
+    assert capsys.readouterr().out == f"pipelines/environments/{missing}local, local_without_docker)\n"
+    assert main(["render", "tripclick_load_postgres", "--root", str(broken)]) == 2
+    assert missing in capsys.readouterr().err
+    monkeypatch.setenv("PIPELINE_ENVIRONMENT", "local")
+    assert main(["check", "--root", str(broken)]) == 0
+
+
 def test_check_of_another_file_does_not_show_it(broken: Path, capsys: pytest.CaptureFixture[str]) -> None:
     other = broken / "pipelines/mart/tripclick_analytics_mart_etl.yaml"
     assert main(["check", "--root", str(broken), str(other)]) == 0
