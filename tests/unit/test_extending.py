@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 
 from pipeline_config.__main__ import main
 from pipeline_config.project import ROOT
@@ -64,6 +65,23 @@ def test_a_topic_is_an_option_of_those_who_write_and_read_it(
         assert main(["check", "--root", str(root)]) == 0
         is_written = "producer" in path.name
         assert ("reads what no task writes: topic other" in capsys.readouterr().out) is not is_written, path.name
+
+
+def test_the_hooks_of_another_repository_are_those_that_there_are() -> None:
+    shown = yaml.safe_load(section("Another repository").partition("```yaml\n")[2].partition("```")[0])
+    hooks = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text(encoding="utf-8"))
+    assert [hook["id"] for repo in shown["repos"] for hook in repo["hooks"]] == [hook["id"] for hook in hooks]
+
+
+def test_airflow_parses_the_loader_of_another_repository_and_what_raises_its_errors() -> None:
+    bakery = ROOT / "tests/bakery"
+    _, *rules = (bakery / ".airflowignore").read_text(encoding="utf-8").splitlines()
+    parsed = sorted(path.name for path in bakery.glob("*.py"))
+    assert rules == ["*", *(f"!{name}" for name in reversed(parsed))]
+    for name in parsed:
+        assert {"airflow", "dag"} <= set(
+            re.findall(r"airflow|dag", (bakery / name).read_text(encoding="utf-8").lower())
+        )
 
 
 def copy(folder: Path) -> Path:
