@@ -132,6 +132,8 @@ def _code(root: Path, shared: str) -> Iterator[tuple[str, Content]]:
     folders = [(str(root), beside)]
     folders += [(folder, files) for top in (str(OURS), *packages) for folder, _, files in os.walk(root / top)]
     for path in (f"{folder}/{file}" for folder, files in folders for file in files if file.endswith(ENDINGS)):
+        if not os.path.isfile(path):  # noqa: PTH113
+            continue  # a folder, or a pipe that would be waited for
         try:
             with open(path, "rb", buffering=0) as file:  # noqa: PTH123
                 yield path, file.read()

@@ -81,9 +81,9 @@ def _bold(text: str, colour: bool) -> str:
 
 
 def _lines_of_file(path: Path) -> list[str]:
-    """None if the file cannot be shown."""
+    """None if the file cannot be shown; a pipe would be waited for."""
     try:
-        return lines_of(path.read_bytes().decode())
+        return lines_of(path.read_bytes().decode()) if path.is_file() else []
     except (OSError, UnicodeDecodeError):
         return []  # the message says that the file cannot be read
 
