@@ -10,6 +10,7 @@ found, so that it is seen beside the DAGs that are right: `raise_problems(load(_
 from __future__ import annotations
 
 import logging
+import re
 import shlex
 import traceback
 from dataclasses import replace
@@ -33,7 +34,7 @@ log = logging.getLogger(__name__)
 
 
 class Loaded(NamedTuple):
-    """The valid DAGs by dag_id, and every problem of the YAML files, one line each."""
+    """The valid DAGs by dag_id, or another name if the loader's file has that word; every problem, one line each."""
 
     dags: dict[str, DAG]
     problems: list[str]
@@ -52,11 +53,19 @@ def load(file: str | Path) -> Loaded:
         root = root_of(Path(file).parent)
         importable(root)
         load_into(loaded, *load_checked(root))
+        _rename(loaded.dags, Path(file))
     except KeyboardInterrupt:
         raise
     except BaseException:  # noqa: BLE001 (see the module's docstring)
         loaded.problems.append(f"pipelines: cannot be loaded\n{traceback.format_exc()}")
     return loaded
+
+
+def _rename(dags: dict[str, DAG], file: Path) -> None:
+    """Under its dag_id a DAG would replace what the file calls so; Airflow does not ask for the name."""
+    words = re.findall(r"\w+", file.read_text(encoding="utf-8")) if file.is_file() else []
+    for name in [name for name in dags if name in words or name.startswith("__")]:
+        dags[f"DAG {name}"] = dags.pop(name)
 
 
 def raise_problems(problems: list[str]) -> None:
