@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import sysconfig
+import threading
+import time
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline_config.problem import Problem
@@ -14,6 +18,35 @@ from pipeline_config.reader import Document
 MOST = 100  # problems of one kind in a file: nobody reads on, and each of them takes time
 # Code that no message should point to: ours, Python's and installed packages.
 _OTHERS = tuple(f"{path}/" for path in (Path(__file__).parent, *map(sysconfig.get_path, ("stdlib", "purelib"))))
+
+
+class TooLongError(BaseException):
+    """Somebody's code takes too long; no Exception, which that code might catch."""
+
+
+@contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Raise TooLongError in the code inside after so many seconds. In the main thread only, as signals are.
+
+    A limit around it, such as Airflow's of an import, stays; if it ends sooner, there is only that one.
+    """
+    around, interval = signal.getitimer(signal.ITIMER_REAL)
+    if threading.current_thread() is not threading.main_thread() or 0 < around <= seconds:
+        yield
+        return
+
+    def stop(*_: object) -> None:
+        raise TooLongError(f"it takes longer than {seconds:g} s")
+
+    handler, started = signal.signal(signal.SIGALRM, stop), time.monotonic()
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, handler or signal.SIG_DFL)
+        if around:
+            signal.setitimer(signal.ITIMER_REAL, max(around - (time.monotonic() - started), 0.001), interval)
 
 
 def guarded(document: Document, find: Callable[[], Iterable[Problem]]) -> list[Problem]:

@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from pipeline_config.argparse_parts import action_of, actions, modes
-from pipeline_config.guard import in_words
+from pipeline_config.guard import in_words, time_limit
 from pipeline_config.job_contract import flow_of
 from pipeline_config.model import JOB
 from pipeline_config.schema import Schema
 
 _HAS_PARSER = re.compile(r"^def parser\(", re.MULTILINE)
+MAX_SECONDS = 10  # for a job's import, or one of its functions: Airflow gives all of them together 30
 _MANY = 10**9  # an option that takes so much has no upper limit
 
 
@@ -32,7 +33,7 @@ def job_parser(module: str) -> argparse.ArgumentParser | str:
     """A job's own parser, or why there is none."""
     path = module.replace(".", "/")
     try:
-        with _in_silence():
+        with _contained():
             if importlib.util.find_spec(module) is None:
                 return f"there is no {path}.py"
             parser: argparse.ArgumentParser = importlib.import_module(_main_of(module)).parser()
@@ -56,9 +57,9 @@ def _main_of(module: str) -> str:
 
 
 @contextmanager
-def _in_silence() -> Iterator[None]:
-    """Suppress what a job prints when it is imported, such as its usage."""
-    with io.StringIO() as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+def _contained() -> Iterator[None]:
+    """Suppress what a job's code prints, such as its usage, and end it after MAX_SECONDS."""
+    with time_limit(MAX_SECONDS), io.StringIO() as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
         yield
 
 
@@ -74,7 +75,7 @@ def jobs(module: str) -> dict[str, argparse.ArgumentParser]:
         parser = job_parser(module)
         return {} if isinstance(parser, str) else modes(parser)
     try:
-        with _in_silence():
+        with _contained():
             package = importlib.import_module(module.partition(f".{JOB}")[0])
     except KeyboardInterrupt:
         raise
@@ -82,6 +83,7 @@ def jobs(module: str) -> dict[str, argparse.ArgumentParser]:
         return {}
     folders = [Path(folder) for folder in getattr(package, "__path__", ())]
     files = sorted(path for folder in folders for path in folder.glob("*.py"))
+    files = [path for path in files if path.is_file()]  # a pipe would be waited for
     named = [path.stem for path in files if _HAS_PARSER.search(path.read_text(encoding="utf-8", errors="replace"))]
     parsers = {name: job_parser(module.replace(JOB, name)) for name in named}
     own = {name: own_parser(parser, name) for name, parser in parsers.items() if not isinstance(parser, str)}
@@ -106,7 +108,7 @@ def parse(parser: argparse.ArgumentParser, words: list[str], unknown: Collection
     original = argparse.ArgumentParser.error
     argparse.ArgumentParser.error = refuse  # type: ignore[method-assign,assignment]
     try:
-        with _in_silence(), _taking_anything(parser, {f"--{name}" for name in unknown}):
+        with _contained(), _taking_anything(parser, {f"--{name}" for name in unknown}):
             parser.parse_args(words)
     except (RefusedError, KeyboardInterrupt):
         raise
@@ -136,7 +138,7 @@ def refusal(parser: argparse.ArgumentParser, option: str, text: str) -> str:
     action = action_of(parser, option)
     kind = action.type if callable(action.type) else str
     try:
-        with _in_silence():
+        with _contained():
             value = kind(text)
     except KeyboardInterrupt:
         raise

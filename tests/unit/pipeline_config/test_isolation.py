@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -14,7 +16,9 @@ from typing import Any, NamedTuple
 import pytest
 
 from pipeline_config import cache, parsers
+from pipeline_config.__main__ import main
 from pipeline_config.checks import check
+from pipeline_config.guard import time_limit
 from pipeline_config.project import ROOT, contents_of, load_project
 from tests.airflow_environment import airflow_environment
 
@@ -230,6 +234,16 @@ def test_an_accident_takes_no_other_dag_away(root: Path, load: Callable[[Path], 
     assert load(root) == first, "what is remembered is the same"
 
 
+def test_a_dag_with_a_name_of_the_loader_replaces_nothing_there(root: Path, load: Callable[[Path], Loaded]) -> None:
+    (root / "loader.py").write_text((ROOT / "dag_factory_loader.py").read_text(encoding="utf-8"), encoding="utf-8")
+    for name in ("PROBLEMS", "__name__", "sixth"):
+        text = f"dag_id: {name}\ndescription: x\nschedule: null\ntasks:\n  - {{task_id: a, operator: EmptyOperator}}\n"
+        (root / f"pipelines/{name}.yaml").write_text(text, encoding="utf-8")
+    dags, problems = load(root)
+    assert [name for name in dags if not name.startswith("tripclick_")] == ["DAG PROBLEMS", "DAG __name__", "sixth"]
+    assert problems == []
+
+
 def test_a_pipeline_that_triggers_a_broken_one_is_not_blamed(root: Path) -> None:
     edit(root, LOAD, "schedule: null", "schedule: [null")
     assert {problem.file for problem in check(load_project(root))} == {LOAD}
@@ -299,6 +313,41 @@ def test_a_broken_job_is_a_problem_and_says_nothing_itself(
     assert isinstance(answer, str)
     assert said in answer
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "place"),
+    [
+        ("endless_import", "while True:\n    pass", "[12]"),
+        ("endless_parser", "import time\ndef parser():\n    time.sleep(60)", "3"),
+    ],
+)
+def test_a_job_that_does_not_end_is_a_problem(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, code: str, place: str
+) -> None:
+    (tmp_path / f"{name}.py").write_text(code, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(parsers, "MAX_SECONDS", 0.1)
+    parsers.job_parser.cache_clear()
+    said = f"{name} cannot return its options: {name}.py:{place}: TooLongError: it takes longer than 0.1 s"
+    with time_limit(10):
+        assert re.fullmatch(said, str(parsers.job_parser(name)))
+        assert 1 < signal.getitimer(signal.ITIMER_REAL)[0] < 10, "a limit around it goes on"
+    assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
+
+
+def test_what_is_no_file_is_not_waited_for(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (root / "odd_jobs").mkdir()
+    monkeypatch.syspath_prepend(str(root))
+    for file in ("pipelines/mart/pipe.yaml", "jobs/pipe.py", "odd_jobs/pipe.py"):
+        os.mkfifo(root / file)
+    with time_limit(20):
+        assert parsers.jobs("odd_jobs.{job}") == {}
+        assert main(["check", "--root", str(root)]) == 1
+        cache.load_checked(root)
+    assert capsys.readouterr().out == "pipelines/mart/pipe.yaml:1:1: cannot be read: it is not a regular file\n"
 
 
 def test_what_a_jobs_own_type_raises_is_its_refusal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
