@@ -6,14 +6,15 @@ import argparse
 from collections import Counter
 from typing import Any
 
-from pipeline_config import argparse_parts, parsers, templates
+from pipeline_config import argparse_parts, classes, parsers, templates
+from pipeline_config.checks.commands import WORDS
 from pipeline_config.checks.context import Context, Index
 from pipeline_config.checks.data import ONE_WRITER, connection_types
 from pipeline_config.compiler import MARKER
 from pipeline_config.connection_types import TAKES
 from pipeline_config.errors import CommandError
 from pipeline_config.flows import fits, flows, variables_of_options
-from pipeline_config.model import Pipeline, Place
+from pipeline_config.model import Operator, Pipeline, Place
 from pipeline_config.project import Project
 from pipeline_config.reader import Document
 from pipeline_config.schema import Schema, did_you_mean
@@ -25,13 +26,21 @@ def pipeline_for(project: Project, job: str, dag_id: str, schedule: str | None) 
     """The keys of a pipeline that runs `job` between a start and an end. Raises CommandError."""
     command, parser = _command_of(project, job)
     kind, operators = project.defaults.commands[command].kind, project.defaults.operators
-    operator = next((name for name, its in operators.items() if TAKES.get(its.connection_type or "") == kind), None)
+    operator = next((name for name, its in operators.items() if _runs(its, kind)), None)
     if operator is None:
-        raise CommandError(f"no operator of defaults.yaml runs the command {command}")
+        raise CommandError(f"no operator of defaults.yaml runs the command {command}, which is {WORDS[kind]}")
     arguments, params = _arguments(project, parser)
-    connection = _connections(project, [str(operators[operator].connection_type)])
-    work: dict[str, Any] = {"task_id": job, "operator": operator, "connection": "".join(connection)}
-    work |= {"command": command, "job": job, "arguments": arguments}
+    its_type = operators[operator].connection_type
+    connection = _connections(project, [its_type] if its_type else [])
+    work: dict[str, Any] = {
+        "task_id": job,
+        "operator": operator,
+        "command": command,
+        "job": job,
+        "arguments": arguments,
+    }
+    if connection:
+        work["connection"] = connection[0]
     top = {"dag_id": dag_id, "description": _first_line(parser) or f"Runs {job}", "schedule": schedule}
     alone = Pipeline.of(Place(Document("")), {**top, "params": params, "tasks": [work]})
     flow = flows(project, alone)
@@ -52,6 +61,14 @@ def pipeline_for(project: Project, job: str, dag_id: str, schedule: str | None) 
             {"task_id": "end", "operator": MARKER, "dependencies": [job]},
         ],
     }
+
+
+def _runs(operator: Operator, kind: str) -> bool:
+    """Whether it runs commands of that kind: by its connection's type; without one, its class takes such a command."""
+    if operator.connection_type:
+        return TAKES.get(operator.connection_type) == kind
+    types = (classes.parameters(operator.class_path) or {}).get("command")
+    return types is not None and (not types or {"shell": "string", "argv": "array"}[kind] in types)
 
 
 def shared_tags(project: Project) -> list[str]:

@@ -107,6 +107,7 @@ def test_every_command_works_in_another_repository(
         "explain retries": (0, "How often a failed task is retried."),
         "new job decorate": (0, "jobs/decorate.py: change it"),
         "new cakes --job decorate --folder daily": (0, "pipelines/daily/cakes.yaml: change it"),
+        "new rolls --job bake --folder daily": (0, "pipelines/daily/rolls.yaml: change it"),
         f"migrate {tmp_path}/old.yaml": (0, "pipelines/old.yaml: written"),
         "check --format json": (0, "[]"),
         "plan": (2, "+ cakes: a new DAG, schedule none, tasks start, decorate, end"),
@@ -129,6 +130,9 @@ def test_every_command_works_in_another_repository(
     ):
         assert f"s  {line}" in preflight
     assert "SHOP_PATH: not tried, since shop_ssh failed; fix shop_ssh first" in preflight
+    work = yaml.safe_load((bakery / "pipelines/daily/rolls.yaml").read_text(encoding="utf-8"))["tasks"][1]
+    assert {key: work[key] for key in ("operator", "command")} == {"operator": "Process", "command": "oven"}
+    assert "connection" not in work
     assert (bakery / "schemas/generated/pipelines/cakes.schema.json").exists()
 
 
