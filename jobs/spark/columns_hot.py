@@ -11,8 +11,8 @@ from jobs.spark.columns import Column, Table
 _SNAPSHOT: Final = Column(
     "snapshot_ts",
     "timestamptz",
-    "End of the minute of the newest event_ts that was seen, which counts as no later than Kafka had the click; one "
-    "dated more than 10 minutes ahead of that moves nothing",
+    "End of the minute of the newest event_ts seen so far, taken as no later than the time at which Kafka received the "
+    "click; a click dated more than 10 minutes ahead of that time is ignored here",
 )
 _WRITTEN: Final = Column("written_at", "timestamptz", "When this row was written (clock of the database)")
 _SESSIONS: Final = Column("unique_sessions", "bigint", "Distinct session_id of these clicks", "sessions")
@@ -37,8 +37,8 @@ TRAFFIC_MINUTE: Final = Table(
         Column(
             "is_final",
             "boolean",
-            "A click more than 10 minutes younger than this minute has been seen: nothing that is merely out of order "
-            "changes it now; a click that is later still corrects it",
+            "A click more than 10 minutes after this minute has been seen: clicks that are merely out of order no "
+            "longer change it, but one that arrives even later still corrects it",
         ),
     ),
 )
@@ -100,7 +100,7 @@ CLINICAL_TREND: Final = Table(
 
 ANOMALY_SESSIONS: Final = Table(
     tables.ANOMALY_SESSIONS,
-    "One row a burst or visit of a session, rule and severity that it reaches: one that grows is a WARNING, then a "
+    "One row per burst or visit of a session, rule and severity reached: a burst that grows is first a WARNING, then a "
     "CRITICAL. Hot: rows are added, never changed.",
     ("session_id", "rule_id", "window_start", "severity"),
     (
@@ -110,7 +110,7 @@ ANOMALY_SESSIONS: Final = Table(
         Column(
             "window_start",
             "timestamptz",
-            "Start of what the rule covers: its sliding window (excluded), the steady clicks, the visit",
+            "Start of what the rule looks at: its sliding window (excluded), the steady clicks or the visit",
         ),
         Column("window_end", "timestamptz", "event_ts of the click that reached the threshold"),
         Column("click_count", "bigint", "Clicks from window_start to window_end", "clicks"),

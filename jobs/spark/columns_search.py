@@ -33,23 +33,23 @@ _CLASS: Final = (
 
 CLICK_POSITIONS: Final = Table(
     tables.CLICK_POSITIONS,
-    "21 rows per UTC day: the places of a result page, and 0 for searches whose page is unknown. CTR of a place is "
-    "clicked / shown, its skip rate skipped / (skipped + clicked); they are of searches that ended in a click, for the "
-    "log has no others. All columns add up over days. Recomputed daily.",
+    "21 rows per UTC day: the places 1 to 20 of a result page, and 0 for clicks without a known place. The CTR of a "
+    "place is clicked / shown, its skip rate skipped / (skipped + clicked); both are shares of searches that ended in "
+    "a click, since the log has no others. All columns add up over days. Recomputed daily.",
     ("event_date", "rank"),
     (
         _DAY,
-        Column("rank", "smallint", "Place on the result page, from 1; 0 is no place: see clicked"),
+        Column("rank", "smallint", "Place on the result page, from 1; 0 is not a place: see clicked"),
         Column("shown", "bigint", "Searches whose page reaches this place; 0 at rank 0", "searches"),
         Column(
             "clicked",
             "bigint",
-            "Searches with a click at this place; at rank 0 those without any click whose place is known",
+            "Searches with a click at this place; at rank 0, searches none of whose clicks has a known place",
             "searches",
         ),
-        Column("best", "bigint", "Searches whose best clicked place it is", "searches"),
+        Column("best", "bigint", "Searches whose best clicked place is this one", "searches"),
         Column("first_clicked", "bigint", "Searches whose first click with a known place was here", "searches"),
-        Column("skipped", "bigint", "Searches without a click here and with one further down", "searches"),
+        Column("skipped", "bigint", "Searches without a click here but with one further down", "searches"),
     ),
 )
 
@@ -58,16 +58,16 @@ def _bound(of: str, which: str) -> Column:
     return Column(
         f"{of}_{which}",
         "double precision",
-        f"{'Lower' if which == 'low' else 'Upper'} end of the 95 % interval of {of}, by how its visits differ, cut to "
-        "0 to 1; NULL with fewer than two units",
+        f"{'Lower' if which == 'low' else 'Upper'} end of the 95 % confidence interval of {of}, computed from how "
+        "the visits differ and cut to 0 to 1; NULL with fewer than two units",
         "0 to 1",
     )
 
 
 SEARCH_QUALITY: Final = Table(
     tables.SEARCH_QUALITY,
-    "One row per UTC day and class of query, and one of all its searches; a class without searches has none. Sums add "
-    "up over days, visits do not. A day's figures are good to about 0.03. Recomputed daily.",
+    "One row per UTC day and class of query, and one for all searches of the day; a class without searches has no row. "
+    "Sums add up over days, visits do not. A day's rates are accurate to about 0.03. Recomputed daily.",
     ("event_date", "query_class"),
     (
         _DAY,
@@ -92,8 +92,8 @@ SEARCH_QUALITY: Final = Table(
         Column(
             "units",
             "bigint",
-            "Visits with n known_searches, n > 0, whose 1 / best place add up to x, and of which f are first_result: "
-            "their sums give the interval of any days together",
+            "Visits with known_searches: n of them, whose 1 / best place add up to x, and f of which are first_result. "
+            "rr_sq to first_n give the interval for a period of several days",
             "visits",
         ),
         Column("rr_sq", "double precision", "Sum over units of x²"),
@@ -106,8 +106,8 @@ SEARCH_QUALITY: Final = Table(
 
 POPULAR_QUERIES: Final = Table(
     tables.POPULAR_QUERIES,
-    "One row per UTC day and query that two sessions asked in the 364 days until it; one row more, without a query, "
-    "has the day's other queries together, which may hold personal text, and those of more than "
+    "One row per UTC day and query that at least two sessions used in the 364 days up to that day. One more row per "
+    "day, without a query, combines its other queries, which may contain personal text, and those of more than "
     f"{tables.LONGEST_QUERY} characters. Sums add up over days, sessions do not. Recomputed daily.",
     ("event_date", "query"),
     (
@@ -131,7 +131,7 @@ POPULAR_QUERIES: Final = Table(
         Column(
             "wow_pct",
             "double precision",
-            "Change of clicks against the same weekday a week before; NULL when it had no clicks then",
+            "Change of clicks from the same weekday a week before; NULL when it had no clicks then",
             "%",
         ),
     ),
@@ -139,28 +139,31 @@ POPULAR_QUERIES: Final = Table(
 
 QUERY_CHANGE_DAYS: Final = Table(
     tables.QUERY_CHANGE_DAYS,
-    "Five rows per UTC day: how a search's query differs from the next one of the visit. Both ended in a click; what "
-    "was tried in between without one is not in the log. All columns add up over days. Recomputed daily.",
+    "Five rows per UTC day: how a search's query differs from the next one of the visit. Both searches ended in a "
+    "click; those in between without a click are not in the log. All columns add up over days. Recomputed daily.",
     ("event_date", "kind"),
     (
         _DAY,
         Column(
             "kind",
             "text",
-            "By the words of both, without operators: new topic (none in common), same words, narrower (words were "
-            "added), broader (words were taken away), beside it (both)",
+            "By the words of both queries, without operators: new topic (none in common), same words, narrower (words "
+            "were added), broader (words were removed), beside it (both)",
         ),
         Column(
-            "changes", "bigint", "Searches followed in this way; a repeat of the same query is not counted", "changes"
+            "changes",
+            "bigint",
+            "Searches followed by another in this way; a repeat of the same query is not counted",
+            "changes",
         ),
-        Column("known_before", "bigint", "Of these, those whose best place is known", "searches"),
+        Column("known_before", "bigint", "Of these, those whose best clicked place is known", "searches"),
         Column("rr_before", "double precision", "Sum over known_before of 1 / the best clicked place"),
-        Column("known_after", "bigint", "Of the next searches, those whose best place is known", "searches"),
+        Column("known_after", "bigint", "Of the next searches, those whose best clicked place is known", "searches"),
         Column("rr_after", "double precision", "Sum over known_after of 1 / the best clicked place"),
         Column(
             "first_after", "bigint", "Of the next searches, those whose best clicked place is the first", "searches"
         ),
-        Column("settled", "bigint", "Changes after which the visit has no other query", "changes"),
+        Column("settled", "bigint", "Changes after which the visit has no further query", "changes"),
     ),
 )
 
@@ -177,12 +180,12 @@ HOURLY_TRAFFIC: Final = Table(
     ),
 )
 
-_AS_OF: Final = Column("as_of", "date", "UTC date of the newest search; the rows are of the 364 days until it")
+_AS_OF: Final = Column("as_of", "date", "UTC date of the newest search; the rows cover the 364 days up to it")
 
 QUERY_CHANGES: Final = Table(
     tables.QUERY_CHANGES,
-    "One row per query and the other query that followed it in visits of at least three sessions, of the last 364 "
-    f"days. Queries of more than {tables.LONGEST_QUERY} characters are left out. Recomputed daily.",
+    "One row per query and next query, if the change was made in at least three sessions of the last 364 days. "
+    f"Queries of more than {tables.LONGEST_QUERY} characters are left out. Recomputed daily.",
     ("query", "next_query"),
     (
         _AS_OF,
@@ -198,9 +201,9 @@ QUERY_CHANGES: Final = Table(
 
 QUERY_DOCUMENTS: Final = Table(
     tables.QUERY_DOCUMENTS,
-    "One row per query with at least ten searches of a known page, of two sessions or more, and document of these "
-    "pages, clicked or not, of the last 364 days. Only frequent queries can be judged: a document at place 8 of 40 "
-    "searches needs six times the expected clicks for a verdict. Recomputed daily.",
+    "One row per query and document on its result pages, clicked or not, in the last 364 days, if the query has at "
+    "least ten searches with a known page, in two sessions or more. Only frequent queries can be judged: a document "
+    "at place 8 in 40 searches needs six times the expected clicks for a verdict. Recomputed daily.",
     ("query", "document_id"),
     (
         _AS_OF,
@@ -208,37 +211,37 @@ QUERY_DOCUMENTS: Final = Table(
         Column("document_id", "bigint", "DocumentId of the log"),
         Column("title", "text", "The latest title that is not empty; NULL when it was not clicked in these days"),
         Column("searches", "bigint", "Searches of the query with a known page", "searches"),
-        Column("shown", "bigint", "Of these, those whose page has the document", "searches"),
+        Column("shown", "bigint", "Of these, those whose page shows the document", "searches"),
         Column("clicked", "bigint", "Of these, those in which it was clicked", "searches"),
         Column("ctr", "double precision", "clicked / shown, of searches that ended in a click", "0 to 1"),
         Column(
             "dctr_grade_code",
             "smallint",
-            "TripClick's grade by the code of its benchmark: 3 always clicked, 2 from 30 %, 1 from 4 %, 0; NULL when "
-            "it was shown once",
+            "TripClick's grade by the code of its benchmark: 3 always clicked, 2 from 30 %, 1 from 4 %, else 0; NULL "
+            "when it was shown only once",
         ),
         Column(
             "dctr_grade_docs",
             "smallint",
-            "The grade as ir_datasets describes it: 3 above 30 %, 2 from 4 %, 1 clicked at all, 0; NULL when it was "
-            "shown once",
+            "The grade as ir_datasets describes it: 3 above 30 %, 2 from 4 %, 1 clicked at all, else 0; NULL when it "
+            "was shown only once",
         ),
         Column("avg_rank", "double precision", "Mean place on these pages, from 1", "place"),
-        Column("best_rank_shown", "smallint", "Its best place on them", "place"),
+        Column("best_rank_shown", "smallint", "Its best place on these pages", "place"),
         Column(
             "expected",
             "double precision",
-            "Searches in which it would be clicked if its places alone decided: sum of the CTR of its places over all "
-            "searches of these days (click_positions)",
+            "Searches in which it would be clicked if places alone decided: for each page that shows it, the CTR of "
+            "its place over all searches of these days (click_positions), added up",
             "searches",
         ),
         Column("lift", "double precision", "clicked / expected; NULL when nothing was expected"),
-        Column("p_more", "double precision", "Chance of so many clicks or more (Poisson)", "0 to 1"),
-        Column("p_less", "double precision", "Chance of so few clicks or fewer (Poisson)", "0 to 1"),
+        Column("p_more", "double precision", "Probability of so many clicks or more (Poisson)", "0 to 1"),
+        Column("p_less", "double precision", "Probability of so few clicks or fewer (Poisson)", "0 to 1"),
         Column(
             "q_more",
             "double precision",
-            "p_more corrected for the number of tests (Benjamini-Hochberg); NULL when shown less than 10 times",
+            "p_more corrected for the number of tests (Benjamini-Hochberg); NULL when shown fewer than 10 times",
             "0 to 1",
         ),
         Column("q_less", "double precision", "p_less corrected likewise", "0 to 1"),
@@ -253,29 +256,34 @@ QUERY_DOCUMENTS: Final = Table(
 
 TRENDING: Final = Table(
     tables.TRENDING,
-    "One row per UTC day, kind and item of which more visits were in the last seven days than in the four weeks before "
-    "them, beyond chance; usually none. A busy week is no trend: what counts is the share of all visits. The first "
-    "five weeks of a log have no rows. Recomputed daily.",
+    "One row per UTC day, kind and item that had more visits in the last seven days than the four weeks before "
+    "explain, beyond chance; on most days there is none. A busy week is not a trend, since what counts is the share "
+    "of all visits. The first five weeks of a log have no rows. Recomputed daily.",
     ("event_date", "kind", "item"),
     (
-        Column("event_date", "date", "UTC date, the last of the seven days; the item was of a visit on it"),
+        Column("event_date", "date", "UTC date, the last of the seven days; at least one visit on it had the item"),
         Column(
             "kind",
             "text",
-            "query, document (that was clicked), term (word of a query, of three letters or more) or area (clinical)",
+            "query, document (clicked), term (a query's word of three letters or more) or area (clinical)",
         ),
         Column("item", "text", "The query, DocumentId, word or clinical area"),
         Column("visits_7d", "bigint", "Visits with it in the seven days, each counted once per day", "visits"),
-        Column("base_visits_28d", "bigint", "Likewise in the 28 days before them", "visits"),
+        Column("base_visits_28d", "bigint", "The same in the 28 days before", "visits"),
         Column(
             "expected",
             "double precision",
-            "base_visits_28d, as all items of this kind together have changed since",
+            "base_visits_28d, scaled by how all items of this kind together have changed since",
             "visits",
         ),
         Column("ratio", "double precision", "visits_7d / expected; NULL when is_new"),
         Column("is_new", "boolean", "No visit had it in the 28 days before"),
-        Column("p_value", "double precision", "Chance of so many of its visits in the seven days (binomial)", "0 to 1"),
+        Column(
+            "p_value",
+            "double precision",
+            "Probability that so many of its visits fall in the seven days (binomial)",
+            "0 to 1",
+        ),
         Column(
             "q_value",
             "double precision",

@@ -11,10 +11,10 @@ LOADS: Final = Table(
     "One row per cold and search table: the result of its last load. Written in the transaction of the load.",
     ("table_name",),
     (
-        Column("table_name", "text", "Name of the cold table"),
+        Column("table_name", "text", "Name of the table"),
         Column("row_count", "bigint", "Rows of the table after the last load", "rows"),
         Column("loaded_at", "timestamptz", "When that load began (clock of the database)"),
-        Column("run_id", "text", "The run of the ETL that the table holds; the same in all four tables"),
+        Column("run_id", "text", "The ETL run whose rows the table holds; the same in all tables loaded together"),
         Column("run_ended_at", "timestamptz", "When that run ended (clock of the lake): an older one is not loaded"),
     ),
 )
@@ -22,7 +22,8 @@ LOADS: Final = Table(
 RECONCILIATION: Final = Table(
     "reconciliation",
     "One row per UTC day: clicks in the hot tables against clicks in the cold ones. A day on which the hot stream did "
-    "not run, or that is not loaded into the cold ones yet, has one side only; one on which it ran in part, a part.",
+    "not run, or that is not loaded into the cold ones yet, has one side only; one on which it ran for a part, that "
+    "part.",
     ("event_date",),
     (
         Column("event_date", "date", "UTC date of event_ts"),
@@ -36,8 +37,8 @@ RECONCILIATION: Final = Table(
 
 FRESHNESS: Final = Table(
     "freshness",
-    "One row per table that was written: how old it is. The hot tables are written together, so are the "
-    "cold ones, and the search marts.",
+    "One row per table that has been written: how old it is. The hot tables are written together, and so are the cold "
+    "tables and the search tables.",
     ("table_name",),
     (
         Column("table_name", "text", "Name of the table"),
@@ -50,8 +51,8 @@ FRESHNESS: Final = Table(
 
 MISSING_DAYS: Final = Table(
     "missing_days",
-    "One row per UTC day without a click in daily_traffic, between days of it that are a year apart at most, and up to "
-    "the day before yesterday. The web server's log of that day is missing, or was never sent.",
+    "One row per UTC day that has no clicks in daily_traffic, in gaps of at most a year between days that have some, "
+    "and up to the day before yesterday. The web server's log of that day is missing, or was never sent.",
     ("event_date",),
     (
         Column("event_date", "date", "UTC date without a click"),
