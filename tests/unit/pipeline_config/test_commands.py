@@ -175,6 +175,7 @@ def test_a_new_pipeline_for_each_job_passes_the_check_without_a_warning(
         new(project, f"nightly_{job}", "nightly", "0 18 * * *", job)
     assert main(["check", "--root", str(ninth)]) == 0
     assert capsys.readouterr().out == f"{11 + len(known)} pipelines, no problem\n"
+    assert main(["fmt", "--check", "--root", str(ninth), str(ninth / "pipelines/nightly")]) == 0
 
 
 def test_a_new_pipeline_has_what_its_job_and_the_other_pipelines_say(ninth: Path) -> None:
