@@ -32,15 +32,9 @@ def pipeline_for(project: Project, job: str, dag_id: str, schedule: str | None) 
     arguments, params = _arguments(project, parser)
     its_type = operators[operator].connection_type
     connection = _connections(project, [its_type] if its_type else [])
-    work: dict[str, Any] = {
-        "task_id": job,
-        "operator": operator,
-        "command": command,
-        "job": job,
-        "arguments": arguments,
-    }
-    if connection:
-        work["connection"] = connection[0]
+    runs_by = {"operator": operator, "connection": "".join(connection)} if connection else {"operator": operator}
+    work: dict[str, Any] = {"task_id": job, **runs_by}
+    work |= {"command": command, "job": job, "arguments": arguments}
     top = {"dag_id": dag_id, "description": _first_line(parser) or f"Runs {job}", "schedule": schedule}
     alone = Pipeline.of(Place(Document("")), {**top, "params": params, "tasks": [work]})
     flow = flows(project, alone)
