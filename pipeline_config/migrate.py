@@ -84,13 +84,19 @@ def read(file: Path) -> tuple[Document, dict[str, dict[str, Any]]]:
         raise CommandError(str(document.problem(tuple(wrong.absolute_path), message)))
     default = dag_factory_values.plain(data.pop("default", None) or {})
     dags = {
-        str(dag_id): merge(default, dag_factory_values.plain(config))
+        str(dag_id): _over(default, dag_factory_values.plain(config))
         for dag_id, config in data.items()
         if isinstance(config, dict) and "tasks" in config
     }
     if not dags:
         raise CommandError(f"{file}: it has no dag-factory DAG, which has tasks: below its dag_id")
     return document, dags
+
+
+def _over(default: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
+    """A DAG's own keys over those of `default`; its own schedule over one that has another of the names."""
+    of_another_name = SCHEDULES if any(key in config for key in SCHEDULES) else ()
+    return merge({key: value for key, value in default.items() if key not in of_another_name}, config)
 
 
 class Dag:

@@ -31,8 +31,10 @@ STANDARD = {
 }
 SAME = ("retries", "pool", "trigger_rule", "depends_on_past", "priority_weight")
 TIME_LIMITS = ("execution_timeout", "execution_timeout_secs")
+COMMANDS = ("bash_command", "command")
 CALLBACK = re.compile(r"(sla_miss|on_\w+)_callback(_name|_file)?")
-_ENVIRONMENT = re.compile(r"\$\{?[A-Z_][A-Z0-9_]*\}?")
+_ENVIRONMENT = re.compile(r"\$(?:([A-Z_][A-Z0-9_]*)|\{([A-Z_][A-Z0-9_]*)\})")
+_SET = re.compile(r"\b([A-Z_][A-Z0-9_]*)=|\bfor ([A-Z_][A-Z0-9_]*) in\b")  # by the command itself
 Note = Callable[[str, str, str], None]  # the key, what is not converted, and what to do
 
 
@@ -145,11 +147,9 @@ class _Task:
                 advanced[f"{key}_minutes"] = minutes(value)
             else:
                 advanced[key] = value
-            if key not in ("bash_command", "command") and _ENVIRONMENT.search(str(value)):
+            if found := _filled_in(key, str(value), given.get("env")):
                 hint = "write the value itself, or a variable as {{ var.value.NAME }}"
-                self.note(
-                    key, f"dag-factory fills in {_ENVIRONMENT.findall(str(value))[0]}, this project does not", hint
-                )
+                self.note(key, f"dag-factory fills in {found}, this project does not", hint)
         if advanced:
             self.task["advanced"] = advanced
 
@@ -162,6 +162,16 @@ class _Task:
         hint = f"put {file} where Python finds its modules, such as Airflow's plugins folder"
         self.note("python_callable_file", f"a function is named by its import path, {path}", hint)
         return {"python_callable": path}
+
+
+def _filled_in(key: str, text: str, env: Any) -> str:
+    """The first variable that dag-factory takes from Airflow's environment; of a command's, not what it sets itself."""
+    own: set[str] = set()
+    if key in COMMANDS:
+        own = {name for names in _SET.findall(text) for name in names} | {*(env if isinstance(env, dict) else ())}
+    return next(
+        (found[0] for found in _ENVIRONMENT.finditer(text) if not own.issuperset(filter(None, found.groups()))), ""
+    )
 
 
 def _mapped(values: Any) -> Any:
