@@ -12,6 +12,7 @@ from pathlib import Path
 from pipeline_config import airflow_import, problem
 from pipeline_config.checks import check
 from pipeline_config.errors import CommandError
+from pipeline_config.problem import plural
 from pipeline_config.project import Project, active_environment, importable, load_project, root_of
 
 BROKEN_PIPE = 141  # 128 + SIGPIPE, as a shell reports it
@@ -132,7 +133,7 @@ def _fmt(options: argparse.Namespace) -> int:
     lines, failed = fmt.run(
         project.root, [one for one in documents if not wanted or one.file in wanted], write=not options.check
     )
-    print("\n".join(lines) or f"{len(wanted) or len(documents)} files, all formatted")  # noqa: T201
+    print("\n".join(lines) or f"{plural(len(wanted) or len(documents), 'file')}, all formatted")  # noqa: T201
     return 1 if failed or (lines and options.check) else 0
 
 
@@ -149,15 +150,19 @@ def _files(project: Project, path: Path) -> set[str]:
 
 
 def _summary(project: Project, warnings: int) -> str:
-    return f"{len(project.pipelines)} pipelines, no problem" + (f", warnings: {warnings}" if warnings else "")
+    return f"{plural(len(project.pipelines), 'pipeline')}, no problem" + (f", warnings: {warnings}" if warnings else "")
 
 
-def _right_project(options: argparse.Namespace) -> Project:
-    """The project, for commands that need all files to be valid."""
+def _right_project(options: argparse.Namespace, *, shared_alone: bool = False) -> Project:
+    """The project, for commands that need all files to be valid, or the shared ones alone."""
     project = load_project(options.root)
     wrong = [found for found in check(project) if found.severity == "error"]
+    if shared_alone:
+        pipelines = {document.file for document in project.pipeline_files}
+        wrong = [found for found in wrong if found.file not in pipelines]
     if wrong:
-        raise CommandError(f"the check finds {len(wrong)} problems; fix them first, the first is\n{wrong[0]}")
+        many = plural(len(wrong), "problem")
+        raise CommandError(f"the check finds {many}; fix them first, the first is\n{wrong[0]}")
     return project
 
 
@@ -204,7 +209,7 @@ def _new(options: argparse.Namespace) -> int:
         path = new_job(load_project(root), options.name)
         print(f"{path}: change it, then `python -m pipeline_config new DAG --job {path.stem}`")  # noqa: T201
         return 0
-    project = _right_project(options) if options.job else load_project(root)
+    project = _right_project(options, shared_alone=True) if options.job else load_project(root)
     path = new(project, options.dag, options.folder, options.schedule, options.job)
     print(f"{path}: change it, then `python -m pipeline_config check`")  # noqa: T201
     return 0
@@ -213,7 +218,7 @@ def _new(options: argparse.Namespace) -> int:
 def _migrate(options: argparse.Namespace) -> int:
     from pipeline_config import migrate
 
-    lines, complete = migrate.run(_right_project(options), options.file, options.folder)
+    lines, complete = migrate.run(_right_project(options, shared_alone=True), options.file, options.folder)
     print("\n".join(lines))  # noqa: T201
     return 0 if complete else 1
 

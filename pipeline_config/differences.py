@@ -11,6 +11,7 @@ from typing import Any
 
 from pipeline_config.compiler import compile_pipeline
 from pipeline_config.model import Environment, Pipeline, Place
+from pipeline_config.problem import plural
 from pipeline_config.project import Project
 from pipeline_config.reader import Document
 from pipeline_config.render import MASK, SECRET
@@ -128,7 +129,7 @@ def _commands(old: list[str | list[str]], new: list[str | list[str]]) -> Iterato
         yield from (("+", f"command {text(command)}") for command in new)
         return
     if len(old) != len(new):
-        yield "~", f"{len(old)} → {len(new)} instances"
+        yield "~", f"{len(old)} → {plural(len(new), 'instance')}"
     pairs = zip(old, new, strict=False)
     yield from dict.fromkeys(found for before, after in pairs for found in _command(before, after))
 

@@ -35,6 +35,11 @@ class Problem:
         return f"{text} ({self.hint})" if self.hint else text
 
 
+def plural(number: int, word: str) -> str:
+    """`1 file`, `2 files`."""
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
+
+
 def printable(text: str) -> str:
     """A file's name, safe for any terminal and database: what is not printable text is escaped."""
     return "".join(

@@ -12,7 +12,7 @@ from pipeline_config import templates
 from pipeline_config.checks.context import Context, texts
 from pipeline_config.compiler import ALERTS
 from pipeline_config.model import Alerts, DagSettings, Place
-from pipeline_config.problem import Problem
+from pipeline_config.problem import Problem, plural
 from pipeline_config.project import Project
 from pipeline_config.schedules import assets, clock, time_of_day
 from pipeline_config.schema import did_you_mean
@@ -68,7 +68,7 @@ def _cron(place: Place, text: str) -> Iterator[Problem]:
     fields = text.split()
     if len(fields) != len(CRON_FIELDS):
         hint = f"{len(CRON_FIELDS)}: {', '.join(CRON_FIELDS)}"
-        yield place.problem(f"cron {text!r} has {len(fields)} fields", hint)
+        yield place.problem(f"cron {text!r} has {plural(len(fields), 'field')}", hint)
         return
     if _A_TIME.fullmatch(text):
         return  # most schedules are one, and croniter takes a while to import

@@ -9,6 +9,7 @@ from pipeline_config.model import Environment
 from pipeline_config.preflight import settings
 from pipeline_config.preflight.probe import run_all
 from pipeline_config.preflight.uses import probes
+from pipeline_config.problem import plural
 from pipeline_config.project import Project
 
 
@@ -28,5 +29,5 @@ def run(project: Project, environment: Environment, *, from_airflow: bool = Fals
     if as_json:
         print(json.dumps([asdict(outcome) for outcome in outcomes], indent=2, ensure_ascii=False))  # noqa: T201
     else:
-        print(f"{len(outcomes)} probes, {f'{failed} failed' if failed else 'all is there'}")  # noqa: T201
+        print(f"{plural(len(outcomes), 'probe')}, {f'{failed} failed' if failed else 'all is there'}")  # noqa: T201
     return 1 if failed else 0

@@ -9,6 +9,7 @@ from pipeline_config.connection_types import is_remote_shell
 from pipeline_config.preflight.probe import Failure, Probe
 from pipeline_config.preflight.settings import Settings
 from pipeline_config.preflight.uses import Asked, Use
+from pipeline_config.problem import plural
 
 
 def ask(asked: Asked) -> list[Probe]:
@@ -24,6 +25,6 @@ def _is_local(use: Use) -> bool:
 def _readable(settings: Settings, variable: str) -> str:
     folder = settings.variable(variable)
     try:
-        return f"{folder}, {len(os.listdir(folder))} files"  # noqa: PTH208 (a list says at once what a Path says late)
+        return f"{folder}, {plural(len(os.listdir(folder)), 'file')}"  # noqa: PTH208 (a list says at once what a Path says late)
     except OSError as error:
         raise Failure(f"{folder}: {error.strerror}", f"create it on this machine, or correct {variable}") from None

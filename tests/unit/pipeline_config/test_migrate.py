@@ -257,6 +257,45 @@ def test_a_condition_of_assets_as_text(text: str, found: object) -> None:
     assert assets(text) == found
 
 
+def test_a_dags_own_schedule_is_over_that_of_default(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    empty = "tasks: {a: {operator: airflow.operators.empty.EmptyOperator}}"
+    own = f'a: {{schedule_interval: "0 9 * * *", {empty}}}'
+    migrated(root, f'default: {{schedule: "@hourly"}}\n{own}\nb: {{{empty}}}\n', 0, capsys)
+    project = load_project(root)
+    assert [project.pipeline(name).schedule for name in "ab"] == ["0 9 * * *", "@hourly"]
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("ls $LAKE", "$LAKE"),
+        ("ls ${LAKE}/clicks", "${LAKE}"),
+        ("LAKE=/lake; ls $LAKE; for DAY in 1 2; do ls $DAY; done; ls $OWN ${OTHER:-x} $1", ""),
+    ],
+)
+def test_what_dag_factory_fills_in_of_a_command_is_said(
+    root: Path, capsys: pytest.CaptureFixture[str], command: str, said: str
+) -> None:
+    task = f"{{operator: airflow.operators.bash.BashOperator, bash_command: '{command}', env: {{OWN: '1'}}}}"
+    lines = migrated(root, f"a: {{schedule: null, tasks: {{a: {task}}}}}\n", bool(said), capsys)
+    notes = [line for line in lines if "dag-factory fills in" in line]
+    assert [f"fills in {said}, this project does not" in line for line in notes] == [True] * bool(said)
+
+
+def test_what_one_file_left_to_do_does_not_block_the_next(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    migrated(root, PARTLY, 1, capsys)
+    assert main(["check", "--root", str(root)]) == 1
+    other = "other: {schedule: null, tasks: {a: {operator: airflow.operators.empty.EmptyOperator}}}\n"
+    assert "pipelines/moved/other.yaml: written" in migrated(root, other, 0, capsys)
+    assert main(["new", "tenth", "--job", "load_postgres", "--root", str(root)]) == 0
+    catalog = root / "pipelines/catalog.yaml"
+    catalog.write_text(catalog.read_text(encoding="utf-8").replace("variables:", "variable:"), encoding="utf-8")
+    capsys.readouterr()
+    line, first = migrated(root, other.replace("other", "third"), 2, capsys)
+    assert line == "error: the check finds 2 problems; fix them first, the first is"
+    assert first.startswith("pipelines/catalog.yaml:")
+
+
 def test_what_has_no_form_here_is_said_at_its_place(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     said = migrated(root, PARTLY, 1, capsys)
     assert [line.split(" (")[0] for line in said if line.startswith("factory.yml")] == [

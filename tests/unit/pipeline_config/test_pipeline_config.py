@@ -31,6 +31,20 @@ def test_check_says_one_line_when_all_is_well(capsys: pytest.CaptureFixture[str]
     assert capsys.readouterr().out == "9 pipelines, no problem\n"
 
 
+def test_one_is_no_plural(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    others = shutil.ignore_patterns("tripclick_[!l]*.yaml")
+    shutil.copytree(ROOT / "pipelines", tmp_path / "pipelines", ignore=others)
+    path = tmp_path / "pipelines/mart/tripclick_load_postgres.yaml"
+    path.write_text(path.read_text().replace("schedule: null", "schedule: daily"))
+    assert main(["check", "--root", str(tmp_path)]) == 1
+    assert "cron 'daily' has 1 field (" in capsys.readouterr().out
+    path.write_text(path.read_text().replace("schedule: daily", "schedule: null"))
+    assert main(["check", "--root", str(tmp_path)]) == 0
+    assert "\n1 pipeline, no problem" in capsys.readouterr().out
+    assert main(["fmt", "--root", str(tmp_path), str(path)]) == 0
+    assert capsys.readouterr().out == "1 file, all formatted\n"
+
+
 def test_check_shows_place_line_and_caret(broken: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "--root", str(broken)]) == 1
     lines = capsys.readouterr().out.splitlines()
