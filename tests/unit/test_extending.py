@@ -18,6 +18,7 @@ MIGRATION = "jobs/spark/sql/"
 EXAMPLES = [
     ("A cold mart by day", r"\bPOPULAR_DOCUMENTS\b", "jobs"),
     ("A cold mart that is not by day", r"\bSESSION_ANALYSIS\b", "jobs"),
+    ("A search mart by day", r"\bQUERY_CHANGE_DAYS\b", "jobs"),
     ("A hot mart", r"\bCLINICAL_TREND\b", "jobs"),
     ("An operator", r"\bBellOperator\b", "tests/bakery"),
     ("A type of connection", '"aws"', "pipeline_config"),
