@@ -95,20 +95,20 @@ DAILY_TRAFFIC: Final = Table(
         Column(
             "rank_coverage",
             "double precision",
-            "Share of clicks whose rank on the result page is known: the basis of the two before",
+            "Share of clicks whose rank on the result page is known: the basis of the two columns before",
             "0 to 1",
         ),
         Column("no_query_share", "double precision", "Share of clicks without a query", "0 to 1"),
         Column(
             "dod_pct",
             "double precision",
-            "Change of total_events from the day before; NULL when that has no clicks",
+            "Change of total_events from the day before; NULL when that day has no clicks",
             "%",
         ),
         Column(
             "wow_pct",
             "double precision",
-            "Change of total_events from the same weekday a week before; NULL when that has no clicks",
+            "Change of total_events from the same weekday a week before; NULL when that day has no clicks",
             "%",
         ),
         Column("duplicate_count", "bigint", "Records that repeat a click of this day and were not counted", "records"),

@@ -59,7 +59,7 @@ TOP_DOCS: Final = Table(
         Column(
             "rank_delta",
             "integer",
-            "Ranks gained since the previous snapshot, negative when lost; NULL when it was not in that one",
+            "Ranks gained since the previous snapshot, negative when lost; NULL when the document was not in that one",
             "places",
         ),
         _WRITTEN,
