@@ -141,14 +141,14 @@ def _explained(error: Exception, checkpoint: str) -> Exception:
     known = (
         Known(
             "data may have been lost",
-            "Kafka dropped records before they were read (its retention is shorter than the stream's pause). Continue "
-            f"with what is left: delete {checkpoint}, and the rest is read again, counted once",
+            "Kafka dropped records before they were read (its retention is shorter than the stream's pause). To "
+            f"continue with what is left, delete {checkpoint}: it is all read again, counted once",
             NonRetryableError,
         ),
         Known(
             "KAFKA_DATA_LOSS",
             "Kafka's offsets are not the checkpoint's: records were dropped, or the topic is new. To continue with "
-            f"what is there, delete {checkpoint}: it is all read again, counted once",
+            f"what is left, delete {checkpoint}: it is all read again, counted once",
             NonRetryableError,
         ),
         Known(".Concurrent", f"another job is writing the same table or checkpoint {checkpoint}: end one of the two"),
