@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pipeline_config import airflow_import, problem
 from pipeline_config.checks import check
+from pipeline_config.checks.secrets import masked
 from pipeline_config.errors import CommandError
 from pipeline_config.problem import plural
 from pipeline_config.project import Project, active_environment, importable, load_project, root_of
@@ -119,7 +120,7 @@ def _check(options: argparse.Namespace) -> int:
         print(problem.as_github(problems, root))  # noqa: T201
     else:
         colour = bool(sys.stdout) and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-        shown = [problem.as_text(problems, root, colour=colour)] if problems else []
+        shown = [problem.as_text(problems, root, masked, colour=colour)] if problems else []
         print("\n".join(shown if broken else [*shown, _summary(project, len(problems))]))  # noqa: T201
     return 1 if broken else 0
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -55,9 +55,9 @@ def lines_of(text: str) -> list[str]:
 _LINE = re.compile("[^\r\n\x85\u2028\u2029]*(?:\r\n|[\r\n\x85\u2028\u2029])|[^\r\n\x85\u2028\u2029]+")
 
 
-def as_text(problems: Iterable[Problem], root: Path, *, colour: bool = False) -> str:
-    """Each problem as `file:line:col: message`, with the lines of the file around it and a caret."""
-    lines = cache(lambda file: _lines_of_file(root / file))
+def as_text(problems: Iterable[Problem], root: Path, masked: Callable[[str], str], *, colour: bool = False) -> str:
+    """Each problem as `file:line:col: message`, with the lines of the file around it, `masked`, and a caret."""
+    lines = cache(lambda file: _lines_of_file(root / file, masked))
     return "\n".join(f"{_bold(str(one), colour)}{_excerpt(one, lines(one.file))}" for one in problems)
 
 
@@ -85,10 +85,10 @@ def _bold(text: str, colour: bool) -> str:
     return f"\033[1m{text}\033[0m" if colour else text
 
 
-def _lines_of_file(path: Path) -> list[str]:
+def _lines_of_file(path: Path, masked: Callable[[str], str]) -> list[str]:
     """None if the file cannot be shown; a pipe would be waited for."""
     try:
-        return lines_of(path.read_bytes().decode()) if path.is_file() else []
+        return lines_of(masked(path.read_bytes().decode())) if path.is_file() else []
     except (OSError, UnicodeDecodeError):
         return []  # the message says that the file cannot be read
 

@@ -86,7 +86,7 @@ def check(project: Project) -> list[Problem]:
             problems += guarded(project.catalog_file, partial(shared.unused, project))
             for across in ACROSS:
                 problems += guarded(project.catalog_file, partial(across, contexts))
-    return sorted(set(problems))
+    return sorted(set(secrets.hidden(problems, project.files)))
 
 
 def check_again(project: Project, changed: Sequence[Document], others: Sequence[Problem]) -> list[Problem]:
@@ -99,7 +99,7 @@ def check_again(project: Project, changed: Sequence[Document], others: Sequence[
         files = {document.file for document in changed}
         pipelines = [pipeline for pipeline in project.pipelines if pipeline.file in files]
         problems += _of_pipelines(project, _contexts(project, pipelines, problems), problems)
-    return sorted(set(problems))
+    return sorted(set(secrets.hidden(problems, changed)))
 
 
 def is_usable(project: Project) -> bool:

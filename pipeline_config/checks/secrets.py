@@ -6,7 +6,8 @@ Secrets are recognized by their form: `password: see the wiki` is prose, `pwd: h
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from pipeline_config.problem import Problem
 from pipeline_config.reader import Document, line_and_column
@@ -31,6 +32,9 @@ _STRONG = re.compile(r"(?=.*[A-Za-z])(?=.*[\d!@#$%^&*+/=]).{6,}")  # not a word 
 _PROSE = re.compile(r"""["']?[^\S\n]+[^\s#]""")  # more words follow
 _FORMS = {
     "a password in a URL": r"(?i)\b[a-z][a-z0-9+.-]{0,30}://[^\s:/@{}$]{0,200}:(?P<found>[^\s:/@{}$]{1,200})@",
+    "a password in an address": (
+        r"(?m)(?:^|[\s,'\"=])(?!mailto:)[A-Za-z][\w.+-]{0,100}:(?P<found>[^\s:/@{}$,'\"]{1,200})@(?!sha\d+:)[\w\[]"
+    ),
     "a password": (
         r"(?:\s(?:-u|--user)\s+[\w.@-]{1,100}:|\bsshpass\s+-p\s*|\bAuthorization:\s*Basic\s+)(?P<found>[^\s:{}$]{3,})"
     ),
@@ -50,17 +54,45 @@ _FORMS = {
 
 def secrets(document: Document) -> Iterator[Problem]:
     """Each place of a file that looks like a secret; the secret itself is not in the message."""
-    found: dict[tuple[int, int], tuple[str, str]] = {}
-    for what, pattern in _FORMS.items():
-        for match in re.finditer(pattern, document.text):
-            found.setdefault(line_and_column(document.text[: match.start("found")]), (what, "error"))
-    lower = document.text.lower()
-    for match in _NAMED.finditer(document.text) if any(word in lower for word in _WORDS) else ():
-        if severity := _severity(match, document.text):
-            place = line_and_column(document.text[: match.start("found")])
-            found.setdefault(place, ("a password or key", severity))
-    for (line, column), (what, severity) in found.items():
+    for start, (_, what, severity) in _found(document.text).items():
+        line, column = line_and_column(document.text[:start])
         yield Problem(document.file, line, column, "", f"this looks like {what}", HINT, severity)
+
+
+def hidden(problems: Iterable[Problem], documents: Iterable[Document]) -> Iterator[Problem]:
+    """The problems, without the secrets of their files in their words: other checks say which value is wrong."""
+    problems = [*problems]
+    files = {problem.file for problem in problems if problem.hint == HINT}
+    found = {
+        one.file: [one.text[start:end] for start, (end, *_) in _found(one.text).items()]
+        for one in documents
+        if one.file in files
+    }
+    for problem in problems:
+        words = {"message": problem.message, "hint": problem.hint}
+        for secret in found.get(problem.file, ()):
+            words = {key: text.replace(secret, "***") for key, text in words.items()}
+        yield replace(problem, **words) if found else problem
+
+
+def masked(text: str) -> str:
+    """A file's text with a star for each character of what looks like a secret."""
+    for start, (end, *_) in _found(text).items():
+        text = f"{text[:start]}{'*' * (end - start)}{text[end:]}"
+    return text
+
+
+def _found(text: str) -> dict[int, tuple[int, str, str]]:
+    """By where it starts what looks like a secret: where it ends, what it is, severity."""
+    found: dict[int, tuple[int, str, str]] = {}
+    for what, pattern in _FORMS.items():
+        for match in re.finditer(pattern, text):
+            found.setdefault(match.start("found"), (match.end("found"), what, "error"))
+    lower = text.lower()
+    for match in _NAMED.finditer(text) if any(word in lower for word in _WORDS) else ():
+        if severity := _severity(match, text):
+            found.setdefault(match.start("found"), (match.end("found"), "a password or key", severity))
+    return found
 
 
 def _severity(match: re.Match[str], text: str) -> str:

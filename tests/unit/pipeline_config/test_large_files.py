@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline_config.checks import check
+from pipeline_config.checks.secrets import masked
 from pipeline_config.problem import as_text
 from pipeline_config.project import ROOT, load_project
 
@@ -48,7 +49,7 @@ def test_a_large_file_is_checked_or_refused_soon(tmp_path: Path, name: str) -> N
     (tmp_path / FILE).write_text(text, encoding="utf-8")
     started = time.process_time()
     problems = check(load_project(tmp_path))
-    as_text(problems, tmp_path)
+    as_text(problems, tmp_path, masked)
     assert time.process_time() - started < SECONDS
     assert {problem.file for problem in problems} <= {FILE}
     assert problems[0].message.startswith(said) if said else problems == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline_config import cache
 from pipeline_config.__main__ import main
 from pipeline_config.errors import UnknownEnvironmentError
 from pipeline_config.project import ROOT, load_project
@@ -89,6 +91,20 @@ def test_without_the_environment_that_airflow_uses_nothing_is_right(
     assert missing in capsys.readouterr().err
     monkeypatch.setenv("PIPELINE_ENVIRONMENT", "local")
     assert main(["check", "--root", str(broken)]) == 0
+
+
+@pytest.mark.parametrize("form", ["text", "json", "github"])
+def test_a_password_in_an_address_is_an_error_and_not_printed(
+    broken: Path, capsys: pytest.CaptureFixture[str], form: str
+) -> None:
+    path = broken / "pipelines/environments/local.yaml"
+    text = re.sub("KAFKA_BROKERS: .*", "KAFKA_BROKERS: tripclick:S3cretPw9@kafka1:9092", path.read_text())
+    path.write_text(text)
+    assert main(["check", "--root", str(broken), "--format", form, str(path)]) == 1
+    out = capsys.readouterr().out
+    assert "this looks like a password in an address" in out
+    assert "KAFKA_BROKERS: 'tripclick:***@kafka1:9092' is not valid for the type brokers" in out
+    assert "S3cretPw9" not in out + " ".join(map(str, cache.load_checked(broken)[1]))
 
 
 def test_check_of_another_file_does_not_show_it(broken: Path, capsys: pytest.CaptureFixture[str]) -> None:
