@@ -215,6 +215,18 @@ ACCIDENTS: dict[str, tuple[Callable[[Path], None], int, str]] = {
         6,
         "pipelines/environments/production.yaml:33:7: DockerOperator has no argument 'imge' (did you mean 'image'?)",
     ),
+    "a pool that one pipeline needs, misspelt in the catalog": (
+        lambda root: edit(root, "pipelines/catalog.yaml", "  hot_tables_writer:", "  hot_tables_writr:"),
+        8,
+        "pool 'hot_tables_writer' is not in pipelines/catalog.yaml (did you mean 'hot_tables_writr'?)",
+    ),
+    "a catalog that breaks its schema": (
+        lambda root: edit(
+            root, "pipelines/catalog.yaml", "hot_tables_writer: {slots: 1,", "hot_tables_writer: {slots: x,"
+        ),
+        0,
+        "pipelines/catalog.yaml:94:",
+    ),
     "a function that is not there": (
         no_function,
         8,
