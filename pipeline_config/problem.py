@@ -55,7 +55,9 @@ def lines_of(text: str) -> list[str]:
 _LINE = re.compile("[^\r\n\x85\u2028\u2029]*(?:\r\n|[\r\n\x85\u2028\u2029])|[^\r\n\x85\u2028\u2029]+")
 
 
-def as_text(problems: Iterable[Problem], root: Path, masked: Callable[[str], str], *, colour: bool = False) -> str:
+def as_text(
+    problems: Iterable[Problem], root: Path, masked: Callable[[str], str] = str, *, colour: bool = False
+) -> str:
     """Each problem as `file:line:col: message`, with the lines of the file around it, `masked`, and a caret."""
     lines = cache(lambda file: _lines_of_file(root / file, masked))
     return "\n".join(f"{_bold(str(one), colour)}{_excerpt(one, lines(one.file))}" for one in problems)

@@ -13,6 +13,7 @@ from pipeline_config.problem import Problem
 from pipeline_config.reader import Document, line_and_column
 
 HINT = "move it to the connection in Airflow, and rotate it: it is exposed"
+MASK = "***"
 _KEY = r"""(?: passw(?:or)?[dt] | passphrase | (?<!com)(?<!by)pass | pwd | secret | token | 비밀번호 | 암호
     | (?:api|access|private|account|secret)[_.-]?key )"""
 _WORDS = ("pass", "pwd", "secret", "token", "비밀번호", "암호", "key")  # of which each _KEY has one; most files none
@@ -69,10 +70,10 @@ def hidden(problems: Iterable[Problem], documents: Iterable[Document]) -> Iterat
         if one.file in files
     }
     for problem in problems:
-        words = {"message": problem.message, "hint": problem.hint}
+        message, hint = problem.message, problem.hint
         for secret in found.get(problem.file, ()):
-            words = {key: text.replace(secret, "***") for key, text in words.items()}
-        yield replace(problem, **words) if found else problem
+            message, hint = message.replace(secret, MASK), hint.replace(secret, MASK)
+        yield replace(problem, message=message, hint=hint) if problem.file in found else problem
 
 
 def masked(text: str) -> str:
