@@ -22,7 +22,7 @@ import psycopg
 from jobs.days import days_between
 from jobs.producer.log_files import source_ms
 from jobs.producer.replay import WEEK_MS, weeks_to_today
-from jobs.spark.tables import COLD_MARTS, HOT_MARTS
+from jobs.spark.tables import COLD_MARTS, HOT_MARTS, SEARCH_MARTS
 from stack.airflow_api import AirflowApi
 from stack.errors import StackError
 from stack.follow import DAILY, POLL_SECONDS, follow, say
@@ -36,6 +36,7 @@ PRODUCER_MINUTES = 1.2
 CURATED_MINUTES = 1.2
 HOT_MINUTES = 1.9
 PRODUCER = "tripclick_producer_realtime"
+SEARCH = "tripclick_search_quality"
 LATE = dt.timedelta(minutes=5)  # the hot tables must have every click older than this
 
 
@@ -162,7 +163,7 @@ def demo() -> None:
     follow(api, [(DAILY, start_cold(api, days))], "Cold chain: the log until now → Kafka → lake → mart → PostgreSQL")
     memory.sent = str(days.last)
     memory.save(stack)
-    follow(api, start_hot(api, days), "Hot chain: the log at its own pace → hot marts")
+    follow(api, start_hot(api, days), "Hot chain: the log at its own pace → hot marts; and the search marts")
     agree = report(stack, days)
     if os.environ.get("SUPERSET") == "1":
         say("\nDashboards")
@@ -218,9 +219,12 @@ def hot_runs(days: Days, producer_minutes: float, curated_minutes: float, hot_mi
 
 
 def start_hot(api: AirflowApi, days: Days) -> list[tuple[str, str]]:
-    """Trigger them for some minutes, when Kafka has all before today; (dag id, run id) of each."""
+    """Trigger them for some minutes, when Kafka has all before today, and the search marts of what the cold chain has.
+
+    (dag id, run id) of each.
+    """
     runs = hot_runs(replace(days, first=days.last), PRODUCER_MINUTES, CURATED_MINUTES, HOT_MINUTES)
-    return [(dag_id, api.trigger(dag_id, params)) for dag_id, params in runs.items()]
+    return [(dag_id, api.trigger(dag_id, params)) for dag_id, params in {**runs, SEARCH: {}}.items()]
 
 
 def report(stack: Stack, days: Days) -> bool:
@@ -232,7 +236,7 @@ def report(stack: Stack, days: Days) -> bool:
             return row[0] if row else None
 
         say("\nTables in PostgreSQL")
-        for table in (*COLD_MARTS, *HOT_MARTS):
+        for table in (*COLD_MARTS, *SEARCH_MARTS, *HOT_MARTS):
             say(f"  {table:35} {value(f'SELECT count(*) FROM {table}'):8,} rows")
         start = dt.datetime.combine(days.first, dt.time(), dt.UTC) + dt.timedelta(weeks=days.shift_weeks)
         cold = value("SELECT sum(total_events) FROM daily_traffic WHERE event_date >= %s", start.date())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import datetime as dt
 import json
 import re
 import secrets
@@ -41,6 +42,12 @@ def rows(stack: Stack, table: str) -> list[tuple[Any, ...]]:
         return sorted(connection.execute(f"SELECT {COLUMNS[table]} FROM {table}".encode()).fetchall())
 
 
+def search_quality_days(stack: Stack) -> set[dt.date]:
+    """The days of the search marts, which are brought to what the cold chain has."""
+    with psycopg.connect(**stack.postgres_login()) as connection:
+        return {day for (day,) in connection.execute("SELECT event_date FROM search_quality")}
+
+
 def happened(stack: Stack, folder: Path) -> Path:
     """The log until now: the lines that the cold chain sends."""
     for day in days_between(DAYS.first, DAYS.last):
@@ -65,6 +72,7 @@ def test_the_eight_dags_run_green_and_every_cell_is_right(
         with shown(pytestconfig):
             follow(api, demo.start_hot(api, DAYS), "Hot chain")
             assert demo.report(stack, DAYS), "generated and arrived clicks differ, or the hot tables are late"
+    assert len(search_quality_days(stack)) >= len(expected["daily_traffic"]) - 1, "the last day may have no search"
     assert api.import_errors() == []
     assert retried(api) == [], "a failure that a second try hid"
     check_secrets(stack, key, samples)
