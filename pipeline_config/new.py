@@ -7,10 +7,13 @@ import re
 from pathlib import Path
 
 from pipeline_config import yaml_text
+from pipeline_config.checks import dag
+from pipeline_config.checks.context import Context, Index
 from pipeline_config.errors import CommandError
 from pipeline_config.for_job import pipeline_for, shared_tags
-from pipeline_config.model import JOB
+from pipeline_config.model import JOB, Pipeline, Place
 from pipeline_config.project import Project
+from pipeline_config.reader import Document
 from pipeline_config.schema import schema_of
 
 MODELINE = "# yaml-language-server: $schema={up}schemas/generated/pipelines/{dag_id}.schema.json\n"
@@ -34,7 +37,14 @@ def new(project: Project, dag_id: str, folder: str, schedule: str | None = None,
 
     Raises CommandError.
     """
+    missing = [
+        one.file for one in (project.catalog_file, project.defaults_file) if not (project.root / one.file).exists()
+    ]
+    if missing:
+        raise CommandError(f"{project.root} has no {' and no '.join(missing)}: write what all pipelines share first")
     path = place(project, dag_id, folder)
+    if schedule is not None:
+        _check_schedule(project, schedule)
     if job is None:
         shared = shared_tags(project)
         tags = f"tags: {yaml_text.inline(shared)}\n" if shared else ""
@@ -42,6 +52,13 @@ def new(project: Project, dag_id: str, folder: str, schedule: str | None = None,
     else:
         text = "\n".join(yaml_text.mapping(pipeline_for(project, job, dag_id, schedule))) + "\n"
     return write(path, modeline(project, path) + text)
+
+
+def _check_schedule(project: Project, schedule: str) -> None:
+    keys = {"dag_id": "", "description": "", "schedule": schedule, "tasks": []}
+    for problem in dag.schedule(Context(project, Pipeline.of(Place(Document("")), keys), Index())):
+        if problem.severity == "error":
+            raise CommandError(f"--schedule: {problem.message}" + (f" ({problem.hint})" if problem.hint else ""))
 
 
 def place(project: Project, dag_id: str, folder: str) -> Path:

@@ -224,6 +224,12 @@ def test_aliases_that_unfold_without_end_are_refused(tmp_path: Path) -> None:
         (["new", "x", "--folder", "../../elsewhere"], "--folder ../../elsewhere: it is outside of "),
         (["new", "x", "--folder", "catalog.yaml"], "catalog.yaml: already exists"),
         (["new", "x", "--folder", ".hidden"], "--folder .hidden: hidden folders are not read"),
+        (
+            ["new", "x", "--schedule", "61 * * * *"],
+            "--schedule: cron '61 * * * *': '61' is not a valid minute (must be 0",
+        ),
+        (["new", "x", "--schedule", "nonsense"], "--schedule: cron 'nonsense' has 1 field (5: minute, hour, "),
+        (["new", "x", "--schedule", "", "--job", "load_postgres"], "--schedule: cron '' has 0 fields"),
         (["new", "x.yaml", "--folder", "mart"], "'x.yaml': write the dag_id alone, without .yaml"),
         (["import-airflow", "--output", "README.md"], "README.md: cannot be written: File exists"),
     ],
@@ -243,6 +249,20 @@ def test_a_command_that_cannot_be_done_is_one_line_and_changes_nothing(
     assert err.startswith("error: ")
     assert said in err
     assert {path: path.is_file() and path.read_bytes() for path in tmp_path.rglob("*")} == before
+
+
+def test_a_new_pipeline_needs_what_all_share(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["new", "x", "--root", str(tmp_path)]) == 2
+    missing = "pipelines/catalog.yaml and no pipelines/defaults.yaml: write what all pipelines share first"
+    assert capsys.readouterr().err == f"error: {tmp_path} has no {missing}\n"
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_a_long_value_is_cut_in_its_message(broken: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = broken / "pipelines/mart/tripclick_load_postgres.yaml"
+    path.write_text(path.read_text().replace("schedul: null", f"schedule: '{'7' * 5000}'"))
+    assert main(["check", "--root", str(broken), "--format", "json"]) == 1
+    assert len(capsys.readouterr().out) < 2000
 
 
 def test_a_folder_means_the_files_in_it(broken: Path, capsys: pytest.CaptureFixture[str]) -> None:
