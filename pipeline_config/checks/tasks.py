@@ -10,6 +10,7 @@ from pipeline_config.model import Group, Pipeline, Task
 from pipeline_config.problem import Problem
 from pipeline_config.schema import did_you_mean
 
+ALONE = f"let all wait for a first task `start`, an {MARKER}: dependencies: [start]; or give it its own file"
 LONGEST_ID = 250  # Airflow's limit
 
 
@@ -89,9 +90,11 @@ def connected(context: Context) -> Iterator[Problem]:
         hint = f"add a task `end`, an {MARKER}, that waits for the last ones"
         yield tasks[ids[-1]].place.problem(message, hint)
     if len(ids) > 1:
-        for name in set(first) & set(last):
-            message = f"task {name!r} is connected to no other task"
-            yield tasks[name].place.problem(message, "give it dependencies, or its own file")
+        alone = set(first) & set(last)
+        marker = next((name for name in ids if name in markers), "")
+        hint = f"add it: dependencies: [{marker}]" if marker and alone != {marker} else ALONE
+        for name in alone - {marker} or alone:
+            yield tasks[name].place.problem(f"task {name!r} is connected to no other task", hint)
 
 
 # Rules by which a task runs, and succeeds, although a task before it failed.
