@@ -11,6 +11,8 @@ from functools import cache
 from pathlib import Path
 
 MAX_WIDTH = 200  # of a line of the file; nobody reads on
+MAX_WORD = 100  # characters of a value in a message, without a blank
+_LONG = re.compile(rf"\S{{{MAX_WORD + 2},}}")
 
 
 @dataclass(frozen=True, order=True)
@@ -18,7 +20,7 @@ class Problem:
     """One thing that is wrong.
 
     `file` is relative to the project, `line` and `column` count from 1, `path` names the key (`tasks[1].job`), `hint`
-    says what to do and may be empty. A warning is shown, but refuses nothing.
+    says what to do and may be empty. A warning is shown, but refuses nothing. Long values are cut in the message.
     """
 
     file: str
@@ -28,6 +30,9 @@ class Problem:
     message: str
     hint: str = ""
     severity: str = "error"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "message", _LONG.sub(lambda word: f"{word[0][:MAX_WORD]}…", self.message))
 
     def __str__(self) -> str:
         kind = "" if self.severity == "error" else f"{self.severity}: "

@@ -26,6 +26,7 @@ MAX_BYTES = 1_000_000  # a pipeline of a thousand tasks has a fifth of it
 MAX_NODES = 30_000  # a pipeline of a thousand tasks has half of it; far below what an alias bomb expands to
 MOST_REFUSED = 100  # values of a file; nobody reads on
 MAX_EXPRESSIONS = 3_000
+MAX_DIGITS = 18  # of a number; what has more is text
 MAX_DEPTH = 50  # an alias inside its own anchor has no end
 
 
@@ -38,7 +39,7 @@ class _Loader(yaml.CSafeLoader):
 for _tag, _pattern, _first in (
     ("null", r"^(?:null|~|)$", ["n", "~", ""]),
     ("bool", r"^(?:true|false)$", list("tf")),
-    ("int", r"^[-+]?(?:0|[1-9][0-9]{0,17})$", list("-+0123456789")),
+    ("int", rf"^[-+]?(?:0|[1-9][0-9]{{0,{MAX_DIGITS - 1}}})$", list("-+0123456789")),
     ("float", r"^[-+]?[0-9]{1,17}\.[0-9]{1,17}$", list("-+0123456789")),
 ):
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_pattern), _first)

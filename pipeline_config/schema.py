@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
@@ -13,7 +14,7 @@ from referencing import Registry, Resource
 
 from pipeline_config.json_schema import jsonschema
 from pipeline_config.problem import Problem
-from pipeline_config.reader import Document, KeyPath
+from pipeline_config.reader import MAX_DIGITS, Document, KeyPath
 
 Schema: TypeAlias = dict[str, Any]  # as JSON has it
 SCHEMAS = Path(__file__).parent / "schemas"
@@ -167,7 +168,13 @@ def _absent_or_present(document: Document, error: jsonschema.ValidationError, pa
 def _type(name: str, error: jsonschema.ValidationError) -> str:
     wanted = error.validator_value
     words = [WORDS[word] for word in (wanted if isinstance(wanted, list) else [wanted])]  # type: ignore[index]
-    return f"{name}: must be {' or '.join(words)}, is {kind(error.instance)}"
+    said = f"a number of more than {MAX_DIGITS} digits" if _is_long(error.instance) else kind(error.instance)
+    return f"{name}: must be {' or '.join(words)}, is {said}"
+
+
+def _is_long(value: Any) -> bool:
+    """Whether a text is one because it is a number with more digits than the reader takes."""
+    return isinstance(value, str) and re.fullmatch(rf"[-+]?\d{{{MAX_DIGITS + 1},}}(?:\.\d+)?", value) is not None
 
 
 _MESSAGES: dict[str, Callable[[str, jsonschema.ValidationError], str]] = {
@@ -193,7 +200,15 @@ def _repeated(items: Any) -> Any:
 def _hint(error: jsonschema.ValidationError) -> str:
     if error.validator == "enum":
         return did_you_mean(str(error.instance), [str(allowed) for allowed in error.validator_value])  # type: ignore[union-attr]
-    return _example(error.schema)
+    return _example(error.schema) or _quoted(error)
+
+
+def _quoted(error: jsonschema.ValidationError) -> str:
+    """The hint for a number, or for true or false, that would be right as text."""
+    is_scalar = error.validator == "type" and isinstance(error.instance, bool | int | float)
+    schema: Any = error.schema
+    text = json.dumps(error.instance) if is_scalar else ""
+    return f'write "{text}" in quotes' if is_scalar and jsonschema.Draft7Validator(schema).is_valid(text) else ""
 
 
 def _example(schema: Any) -> str:

@@ -317,6 +317,12 @@ def _words(text: str) -> dict[str, int]:
     return words
 
 
+def what_is_invalid(text: str, error: jinja2.TemplateSyntaxError) -> tuple[int, str, str]:
+    """Where a template is invalid, message and hint."""
+    end = next((end for begin, end in (("{{", "}}"), ("{%", "%}")) if text.count(begin) > text.count(end)), "")
+    return where_wrong(text, error), f"Jinja: {str(error.message).rstrip('.')}", end and f"close it with {end}"
+
+
 def where_wrong(text: str, error: jinja2.TemplateSyntaxError) -> int:
     """How many characters into `text` the invalid expression is: Jinja itself only counts lines."""
     for part in _PARTS.finditer(text[:MAX_TEMPLATE]):
@@ -348,7 +354,7 @@ def what_is_wrong(text: str, known: frozenset[str] = frozenset()) -> Iterator[tu
     try:
         found = reads(text)
     except jinja2.TemplateSyntaxError as error:
-        yield where_wrong(text, error), f"Jinja: {error.message}", ""
+        yield what_is_invalid(text, error)
         return
     for unknown in found.unknown:
         if unknown.name not in known:

@@ -34,7 +34,7 @@ def template_reads(context: Context) -> Iterator[Problem]:
         try:
             reads = templates.reads(text)
         except jinja2.TemplateSyntaxError as error:
-            yield place.within(text, templates.where_wrong(text, error), f"Jinja: {error.message}")
+            yield place.within(text, *templates.what_is_invalid(text, error))
             continue
         if own:
             for unknown in reads.unknown:

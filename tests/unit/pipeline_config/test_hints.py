@@ -96,6 +96,7 @@ REMEDIES: dict[str, Fix] = {
     r"add it: dependencies: \[(\w+)\]": _wait,
     r"write advanced: instead|put an argument of the class under advanced:": _advanced,
     r"remove it here, and write (\w+): in the task": _in_task,
+    r'write "(.+)" in quotes': _rename,
     r"write (\{\{ var\.value\.\w+ \}\})": _write,
 }
 
