@@ -87,7 +87,7 @@ ROWS = [
         "ETL, a day more after the whole history", STAGE, partial(one_more_day, "history"), empty_job, Reach("times", 2)
     ),
     Row(
-        "that, beside a day more after a month",
+        "ETL, a day more: after the whole history, compared with after a month",
         STAGE,
         partial(one_more_day, "history"),
         partial(one_more_day, "month"),

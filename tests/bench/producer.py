@@ -77,7 +77,7 @@ ROWS = [
     Row("batch producer", STAGE, batch, batch_ceiling, Reach("speed", 0.7), short=True),
     *(
         Row(
-            f"realtime producer, p99 behind its moment, speed {speed}",
+            f"realtime producer, p99 delay, speed {speed}",
             STAGE,
             partial(realtime, speed=speed),
             None,
