@@ -6,15 +6,7 @@ import pytest
 
 from jobs.spark.analytics_mart_realtime import parser
 
-
-@pytest.fixture(autouse=True)
-def environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server that nobody is."""
-    for name in ("PGSERVICE", "PGPASSFILE", "PGOPTIONS"):
-        monkeypatch.delenv(name, raising=False)
-    values = {"PGHOST": "127.0.0.1", "PGPORT": "1", "PGDATABASE": "d", "PGUSER": "u", "PGPASSWORD": "se-cret"}
-    for name, value in values.items():
-        monkeypatch.setenv(name, value)
+pytestmark = pytest.mark.usefixtures("unreachable_postgresql")
 
 
 @pytest.mark.parametrize("minutes", ["0", "-1", "5.1", "nan", "x"])
