@@ -107,9 +107,10 @@ def load_into(loaded: Loaded, project: Project, found: list[Problem]) -> None:
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001 (one DAG that cannot be built must not take the others away)
-            said = _cannot_be_built(project, pipeline, environment, error)
-            if broken.isdisjoint(document.file for document in needed):  # else it may be a consequence of what is there
-                loaded.problems.append(said)
+            if broken.isdisjoint(document.file for document in needed):
+                loaded.problems.append(_cannot_be_built(project, pipeline, environment, error))
+            else:  # it may be a consequence of what is wrong there, and people read one line
+                log.warning("%s cannot be built: %s", pipeline.file, in_words(error))
 
 
 def _cannot_be_built(project: Project, pipeline: Pipeline, environment: Environment, error: BaseException) -> str:

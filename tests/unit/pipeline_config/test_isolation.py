@@ -43,6 +43,7 @@ class Loaded(NamedTuple):
 
     dags: list[str]
     problems: list[str]
+    tracebacks: int
 
 
 @pytest.fixture(scope="module")
@@ -212,7 +213,7 @@ ACCIDENTS: dict[str, tuple[Callable[[Path], None], int, str]] = {
     ),
     "an argument of two pipelines' operator, misspelt in the environment": (
         lambda root: edit(root, "pipelines/environments/production.yaml", "      image:", "      imge:"),
-        6,
+        7,
         "pipelines/environments/production.yaml:33:7: DockerOperator has no argument 'imge' (did you mean 'image'?)",
     ),
     "a pool that one pipeline needs, misspelt in the catalog": (
@@ -246,12 +247,19 @@ def test_an_accident_takes_no_other_dag_away(root: Path, load: Callable[[Path], 
     assert load(root) == first, "what is remembered is the same"
 
 
+def test_a_class_that_is_misspelt_for_all_is_one_line(root: Path, load: Callable[[Path], Loaded]) -> None:
+    edit(root, "pipelines/defaults.yaml", "ssh.SSHOperator", "ssh.SSHOperater")
+    dags, (problem,), tracebacks = load(root)
+    assert "has no class 'SSHOperater'" in problem
+    assert (0 < len(dags) < 9, tracebacks) == (True, 0)
+
+
 def test_a_dag_with_a_name_of_the_loader_replaces_nothing_there(root: Path, load: Callable[[Path], Loaded]) -> None:
     (root / "loader.py").write_text((ROOT / "dag_factory_loader.py").read_text(encoding="utf-8"), encoding="utf-8")
     for name in ("PROBLEMS", "__name__", "sixth"):
         text = f"dag_id: {name}\ndescription: x\nschedule: null\ntasks:\n  - {{task_id: a, operator: EmptyOperator}}\n"
         (root / f"pipelines/{name}.yaml").write_text(text, encoding="utf-8")
-    dags, problems = load(root)
+    dags, problems, _ = load(root)
     assert [name for name in dags if not name.startswith("tripclick_")] == ["DAG PROBLEMS", "DAG __name__", "sixth"]
     assert problems == []
 
