@@ -114,7 +114,18 @@ def _arguments(project: Project, parser: argparse.ArgumentParser) -> tuple[dict[
         elif action.required or (action.default is not None and schema != {"type": "string"}):
             arguments[option] = f"{{{{ params.{name} }}}}"
             params[name] = {**schema, "default": _default(action, schema), "description": says}
+    for option in _unsafe_choices(parser, arguments):
+        del arguments[option]
+        params.pop(option.replace("-", "_"), None)
     return arguments, params
+
+
+def _unsafe_choices(parser: argparse.ArgumentParser, arguments: dict[str, str]) -> list[str]:
+    """The optional choices, if not all options are given: another one than the job's default may need those."""
+    every = {option: argparse_parts.action_of(parser, option) for option in parsers.options(parser)}
+    if all(option in arguments or action.nargs == 0 for option, action in every.items()):
+        return []
+    return [option for option in arguments if every[option].choices and not every[option].required]
 
 
 def _variable(project: Project, option: str) -> str | None:

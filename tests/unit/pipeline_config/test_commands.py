@@ -195,6 +195,23 @@ def test_a_new_pipeline_has_what_its_job_and_the_other_pipelines_say(ninth: Path
     }
 
 
+@pytest.mark.parametrize(("needs", "offered"), [("--place", False), ("", True)])
+def test_a_new_pipeline_offers_no_choice_whose_options_it_does_not_give(
+    ninth: Path, monkeypatch: pytest.MonkeyPatch, needs: str, offered: bool
+) -> None:
+    code = "import argparse\ndef parser():\n    own = argparse.ArgumentParser()\n"
+    code += "    own.add_argument('--action', choices=['count', 'remove'], default='count')\n"
+    code += f"    own.add_argument({needs!r}, nargs='+', default=[])\n" * bool(needs) + "    return own\n"
+    name = f"chooses_{offered}".lower()
+    (ninth / "chosen").mkdir()
+    (ninth / "chosen" / f"{name}.py").write_text(code, encoding="utf-8")
+    monkeypatch.setattr(jobs.spark, "__path__", [*jobs.spark.__path__, str(ninth / "chosen")])
+    assert main(["new", name, "--job", name, "--root", str(ninth)]) == 0
+    made = load_project(ninth).pipeline(name)
+    assert ("action" in made.tasks[1].arguments, "action" in made.params) == (offered, offered)
+    assert main(["check", "--root", str(ninth)]) == 0
+
+
 def test_a_new_job_and_a_pipeline_for_it_pass_the_checks(
     ninth: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
