@@ -20,6 +20,7 @@ from typing import Any
 
 from pipeline_config.checks import check, check_again
 from pipeline_config.checks.context import name_of
+from pipeline_config.guard import TooLongError
 from pipeline_config.problem import Problem
 from pipeline_config.project import PLACEHOLDER, Project, active_environment, contents_of, load_project
 from pipeline_config.reader import Content, Document
@@ -158,7 +159,12 @@ def _names(folder: Path) -> list[str]:
 
 
 def _write(file: Path, key: str, hashes: dict[str, str], project: Project, problems: list[Problem]) -> None:
-    """Replace the file atomically, since others read it; without write permission there is no cache."""
+    """Replace the file atomically, since others read it; without write permission there is no cache.
+
+    What took too long may not the next time, on a machine that is less busy: then nothing is remembered.
+    """
+    if any(TooLongError.__name__ in problem.message for problem in problems):
+        return
     files = {
         document.file: {
             "hash": hashes.get(document.file),

@@ -6,11 +6,13 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
+from typing import NoReturn
 
 import pytest
 
-from pipeline_config import cache
+from pipeline_config import cache, parsers
 from pipeline_config.checks import check, check_again
+from pipeline_config.guard import TooLongError
 from pipeline_config.problem import Problem
 from pipeline_config.project import ROOT, Project, load_project
 from pipeline_config.reader import Document
@@ -60,6 +62,19 @@ def test_the_second_load_finds_the_same_without_a_check(root: Path, counted: Cou
     assert remembered == found
     assert [problem.path for problem in found] == ["colour"]
     assert [file.data for file in second.pipeline_files] == [file.data for file in first.pipeline_files]
+
+
+def test_what_took_too_long_is_not_remembered(root: Path, counted: Counted, monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(*_: object) -> NoReturn:
+        raise TooLongError("it takes longer than 10 s")
+
+    parsers.job_parser.cache_clear()
+    with monkeypatch.context() as busy:
+        busy.setattr(parsers, "_main_of", slow)
+        assert "TooLongError" in str(cache.load_checked(root)[1])
+    parsers.job_parser.cache_clear()
+    assert [problem.path for problem in cache.load_checked(root)[1]] == ["colour"]
+    assert counted.calls == 2
 
 
 @pytest.mark.parametrize("change", ["pipelines/environments/new.yaml", "jobs/new.py", "new.py"])
