@@ -12,7 +12,7 @@ from pipeline_config.checks.context import Context, Index
 from pipeline_config.errors import CommandError
 from pipeline_config.for_job import pipeline_for, shared_tags
 from pipeline_config.model import JOB, Pipeline, Place
-from pipeline_config.project import Project
+from pipeline_config.project import SHARED_FILES, SUFFIX, Project, active_environment
 from pipeline_config.reader import Document
 from pipeline_config.schema import schema_of
 
@@ -37,11 +37,10 @@ def new(project: Project, dag_id: str, folder: str, schedule: str | None = None,
 
     Raises CommandError.
     """
-    missing = [
-        one.file for one in (project.catalog_file, project.defaults_file) if not (project.root / one.file).exists()
-    ]
+    needed = (*sorted(SHARED_FILES), f"environments/{active_environment()}{SUFFIX}")
+    missing = [f"pipelines/{name}" for name in needed if not (project.root / "pipelines" / name).exists()]
     if missing:
-        raise CommandError(f"{project.root} has no {' and no '.join(missing)}: write what all pipelines share first")
+        raise CommandError(f"{project.root} has no {', '.join(missing)}: write what all pipelines share first")
     path = place(project, dag_id, folder)
     if schedule is not None:
         _check_schedule(project, schedule)

@@ -253,8 +253,8 @@ def test_a_command_that_cannot_be_done_is_one_line_and_changes_nothing(
 
 def test_a_new_pipeline_needs_what_all_share(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["new", "x", "--root", str(tmp_path)]) == 2
-    missing = "pipelines/catalog.yaml and no pipelines/defaults.yaml: write what all pipelines share first"
-    assert capsys.readouterr().err == f"error: {tmp_path} has no {missing}\n"
+    missing = "pipelines/catalog.yaml, pipelines/defaults.yaml, pipelines/environments/production.yaml"
+    assert capsys.readouterr().err == f"error: {tmp_path} has no {missing}: write what all pipelines share first\n"
     assert [*tmp_path.iterdir()] == []
 
 
