@@ -6,12 +6,13 @@ import argparse
 import importlib
 import importlib.util
 import io
+import os
 import re
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from pipeline_config.argparse_parts import action_of, actions, modes
 from pipeline_config.guard import in_words, time_limit
@@ -58,9 +59,27 @@ def _main_of(module: str) -> str:
 
 @contextmanager
 def _contained() -> Iterator[None]:
-    """Suppress what a job's code prints, such as its usage, and end it after MAX_SECONDS."""
-    with time_limit(MAX_SECONDS), io.StringIO() as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+    """Suppress what a job's code prints, such as its usage, end it after MAX_SECONDS, and survive its os._exit."""
+    with io.StringIO() as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+        with time_limit(MAX_SECONDS), _exit_raises():
+            yield
+
+
+@contextmanager
+def _exit_raises() -> Iterator[None]:
+    """In this context os._exit raises SystemExit as sys.exit does, but in a child process."""
+    own, leave = os.getpid(), os._exit
+
+    def exit_or_raise(status: int) -> NoReturn:
+        if os.getpid() != own:
+            leave(status)
+        raise SystemExit(status)
+
+    os._exit = exit_or_raise
+    try:
         yield
+    finally:
+        os._exit = leave
 
 
 def own_parser(parser: argparse.ArgumentParser, job: str) -> argparse.ArgumentParser | None:

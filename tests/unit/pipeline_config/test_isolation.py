@@ -314,6 +314,7 @@ def test_the_memory_lies_where_it_is_wanted(
     [
         ("def parser(:", "options: broken_job.py:1: SyntaxError: invalid syntax"),
         ("import sys; sys.exit(2)", 'ends the process when it is imported: is `if __name__ == "__main__":` missing?'),
+        ("import os; os._exit(7)", "ends the process when it is imported"),
         ("import argparse; argparse.ArgumentParser().parse_args(['--x'])", "ends the process when it is imported"),
         (
             "class Stop(BaseException): pass\nraise Stop('now')",
@@ -329,7 +330,9 @@ def test_a_broken_job_is_a_problem_and_says_nothing_itself(
     file.write_text(code, encoding="utf-8")
     monkeypatch.syspath_prepend(str(tmp_path))
     parsers.job_parser.cache_clear()
+    leave = os._exit
     answer = parsers.job_parser("broken_job")
+    assert os._exit is leave
     assert isinstance(answer, str)
     assert said in answer
     assert capfd.readouterr() == ("", "")
@@ -368,6 +371,19 @@ def test_what_is_no_file_is_not_waited_for(
         assert main(["check", "--root", str(root)]) == 1
         cache.load_checked(root)
     assert capsys.readouterr().out == "pipelines/mart/pipe.yaml:1:1: cannot be read: it is not a regular file\n"
+
+
+def test_a_process_that_a_job_starts_ends_as_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = """
+import argparse, os
+if not (child := os.fork()):
+    os._exit(3)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 3
+parser = argparse.ArgumentParser
+"""
+    (tmp_path / "forking_job.py").write_text(code, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert not isinstance(parsers.job_parser("forking_job"), str)
 
 
 def test_what_a_jobs_own_type_raises_is_its_refusal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
