@@ -33,7 +33,7 @@ def apply_changes(mart: Mart, this: Run, last: Written) -> None:
     assert last.run.quarantine  # noqa: S101
     started = time.monotonic()
     spark = mart.spark
-    # The tables are the same ones: see analytics_mart_etl.refuse.
+    # The tables are the same ones: see etl.refuse.
     if (this.clicks.version, this.quarantine.version) == (last.run.clicks.version, last.run.quarantine.version):
         say("nothing has changed since the last run")
         return

@@ -86,6 +86,6 @@ def require_same_topic(spark: SparkSession, topic: str, topic_id: str, checkpoin
     if known and topic_id not in known:
         raise NonRetryableError(
             f"the topic {topic} was deleted and recreated, or is not the one of {checkpoint}. To continue with what "
-            f"is there, delete {checkpoint}: it is all read again, counted once"
+            f"is left, delete {checkpoint}: it is all read again, counted once"
         )
     files.create(topic_id, b"")

@@ -16,8 +16,8 @@ from jobs.arguments import true_or_false
 from jobs.cli import Data, flow, main
 from jobs.console import say
 from jobs.spark import columns_search, tables
-from jobs.spark.analytics_mart_etl import bring_up_to_date, clicks_of, definitions, etl_session
 from jobs.spark.changed_visits import Visits, interpret
+from jobs.spark.etl import bring_up_to_date, clicks_of, definitions, etl_session
 from jobs.spark.mart import SEARCH, Mart
 from jobs.spark.month_parts import count_by_month, month_of, packed
 from jobs.spark.search_marts import AFFECTED, touched

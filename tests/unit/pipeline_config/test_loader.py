@@ -170,7 +170,8 @@ def test_serialised_dags_are_the_same_bytes_in_each_process(airflow: AirflowProc
     command = [sys.executable, "-W", "ignore", "-c", SERIALISED]
     other = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=True)
     first, second = run(airflow, SERIALISED, project).splitlines()[-1], other.stderr.splitlines()[-1]
-    assert len(json.loads(first)) == 10
+    files = (project / "pipelines").glob("*/*.yaml")
+    assert json.loads(first).keys() == {file.stem for file in files if file.parent.name != "environments"}
     assert first == second
 
 

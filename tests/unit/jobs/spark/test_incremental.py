@@ -13,7 +13,9 @@ import pytest
 
 from jobs.errors import JobError
 from jobs.spark import columns_cold, search_marts_etl
-from jobs.spark.analytics_mart_etl import DEFINING, definitions, refuse, without_docs
+from jobs.spark.analytics_mart_etl import DEFINING
+from jobs.spark.columns_cold import COLD
+from jobs.spark.etl import definitions, refuse, without_docs
 from jobs.spark.incremental import touched
 from jobs.spark.mart import Run, TableVersion, Written, changed_since
 
@@ -68,8 +70,8 @@ def test_a_day_touches_those_that_are_compared_with_it() -> None:
 
 
 def test_the_definitions_are_those_of_the_code_and_not_its_comments() -> None:
-    assert definitions() == definitions()
-    assert len(definitions()) == 64
+    assert definitions(DEFINING, COLD) == definitions(DEFINING, COLD)
+    assert len(definitions(DEFINING, COLD)) == 64
     code = 'def f():\n    """What it does."""\n    return 1'
     assert without_docs(code) == without_docs("def f():  # as before\n    return 1")
     assert without_docs(code) != without_docs(code.replace("1", "2"))
@@ -85,8 +87,8 @@ def test_the_definitions_are_those_of_the_code_and_not_its_comments() -> None:
 def test_the_definitions_are_those_of_all_modules_that_the_rows_are_made_by(
     makers: set[str], defining: tuple[str, ...]
 ) -> None:
-    around = {f"jobs.{name}" for name in ("arguments", "cli", "console", "errors")} | {"jobs.spark.analytics_mart_etl"}
-    around |= {f"jobs.spark.{name}" for name in ("delta_log", "one_writer", "session", "upkeep")}
+    around = {f"jobs.{name}" for name in ("arguments", "cli", "console", "errors")}
+    around |= {f"jobs.spark.{name}" for name in ("delta_log", "etl", "one_writer", "session", "upkeep")}
     known = {"jobs.spark.columns", "jobs.spark.columns_cold", "jobs.spark.columns_search"}  # by what they hold
     found, left = set[str](), makers
     while left:
@@ -108,15 +110,12 @@ def imported(module: str) -> Iterator[str]:
             yield from modules or [str(node.module)]
 
 
-def test_the_definitions_have_the_columns_and_not_what_the_dictionary_says_of_them(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_the_definitions_have_the_columns_and_not_what_the_dictionary_says_of_them() -> None:
     def with_column(**changes: Any) -> str:
         table = columns_cold.DAILY_TRAFFIC
         first, *others = table.columns
         changed = replace(table, columns=(replace(first, **changes), *others), meaning=str(changes))
-        monkeypatch.setattr(columns_cold, "COLD", (changed,))
-        return definitions()
+        return definitions(DEFINING, [changed])
 
     assert with_column() == with_column(meaning="other words", unit="other words")
     assert with_column() != with_column(name="another")

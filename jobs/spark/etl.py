@@ -1,0 +1,117 @@
+"""What the ETLs of all marts share: one writer, what a run reads, and whether it can continue the last one."""
+
+from __future__ import annotations
+
+import ast
+import datetime as dt
+import hashlib
+import inspect
+import uuid
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from jobs.console import say
+from jobs.errors import JobError
+from jobs.spark import tables
+from jobs.spark.columns import Table, schema
+from jobs.spark.mart import Mart, Run, TableVersion
+from jobs.spark.one_writer import one_writer
+from jobs.spark.session import CELLS, session
+from jobs.spark.upkeep import KEEP_REPLACED_HOURS
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Iterable
+
+    from pyspark.sql import DataFrame, SparkSession
+
+    from jobs.spark.mart import Written
+
+
+def etl_session(name: str) -> SparkSession:
+    """An ETL's session: the number of parts is known in advance, adaptive planning after each shuffle adds nothing."""
+    return session(name, {"spark.sql.adaptive.enabled": "false"})
+
+
+def bring_up_to_date(
+    mart: Mart,
+    options: argparse.Namespace,
+    definitions: str,
+    in_full: Callable[[Mart, Run], None],
+    apply_changes: Callable[[Mart, Run, Written], None],
+) -> None:
+    """Bring a mart's tables up to the current clicks: by what has changed, if that is asked for and possible."""
+    with one_writer(mart.spark, mart.root):
+        this = run_of_now(mart.spark, options.curated_path, definitions)  # not older than what the last writer read
+        last = last_run_to_continue(mart, this) if options.incremental else None
+        if last:
+            apply_changes(mart, this, last)
+        else:
+            in_full(mart, this)
+        mart.spark.catalog.clearCache()
+        mart.keep_tidy()
+    say(f"run {this.run_id} is complete")
+
+
+def run_of_now(spark: SparkSession, curated_path: str, definitions: str) -> Run:
+    """A run that reads the current clicks; JobError if there is no curated stream."""
+    path = tables.table_path(curated_path, tables.CLICKS)
+    clicks = TableVersion.newest(spark, path)
+    if not clicks:
+        raise JobError(f"there is no curated stream in {path}: run streaming_curated first")
+    quarantine = TableVersion.newest(spark, tables.table_path(curated_path, tables.QUARANTINE))
+    return Run(uuid.uuid4().hex, definitions, clicks, quarantine)
+
+
+def definitions(modules: Iterable[str], marts: Iterable[Table]) -> str:
+    """A digest of the code and the columns of marts, and of the engines; comments and meanings are not in it."""
+    import duckdb
+    import pyspark
+
+    code = [without_docs(inspect.getsource(import_module(name))) for name in modules]
+    columns = [(table.name, table.key, schema(table)) for table in marts]
+    all_of_it = [pyspark.__version__, duckdb.__version__, repr(columns), repr(CELLS), *code]
+    return hashlib.sha256("\0".join(all_of_it).encode()).hexdigest()
+
+
+def without_docs(source: str) -> str:
+    """The code without comments and docstrings."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+            del node.body[0]
+    return ast.dump(tree)
+
+
+def last_run_to_continue(mart: Mart, this: Run) -> Written | None:
+    """What the mart has, if this run can continue from it; else None, and the reason is logged."""
+    try:
+        written = mart.written()
+        refuse(written, this)
+    except JobError as reason:
+        say(f"computes in full: {reason}")
+        return None
+    return written
+
+
+def refuse(written: Written, this: Run) -> None:
+    """JobError if the mart cannot be updated from what is written."""
+    last = written.run
+    if last.definitions != this.definitions:
+        raise JobError("the definitions of the marts have changed")
+    for before, now in ((last.clicks, this.clicks), (last.quarantine, this.quarantine)):
+        if before is None or now is None or before.table_id != now.table_id:
+            raise JobError("the curated stream was recreated since the last run")
+        if not before.notes_changes:
+            raise JobError("the curated stream did not record its changes yet when the last run read it")
+    ago = dt.datetime.now(dt.UTC) - written.ended
+    if ago > dt.timedelta(hours=KEEP_REPLACED_HOURS):
+        raise JobError(f"the last run is {ago.days} days ago, and files that were new then may have been deleted")
+
+
+def clicks_of(mart: Mart, this: Run) -> DataFrame:
+    """The clicks that a run reads; JobError if there are none."""
+    clicks = this.clicks.rows(mart.spark)
+    if clicks.isEmpty():
+        raise JobError(f"no click in {this.clicks.path}: run a producer and streaming_curated first")
+    return clicks
