@@ -12,8 +12,8 @@ from typing import Final
 from jobs.cli import Data, flow, main
 from jobs.console import say
 from jobs.spark import tables
-from jobs.spark.load_postgres import SETTINGS, Load, add_options, read_marts, replace
 from jobs.spark.mart import SEARCH
+from jobs.spark.mart_load import SETTINGS, Load, add_options, read_marts, replace
 from jobs.spark.migrations import ANALYZE_SEARCH, migrate
 from jobs.spark.postgres import connect
 from jobs.spark.search_marts import SNAPSHOTS, touched

@@ -22,7 +22,7 @@ import psycopg
 import pytest
 
 from jobs.known_errors import infrastructure_error
-from jobs.spark.load_postgres import Complete, replace
+from jobs.spark.mart_load import Complete, replace
 from jobs.spark.migrations import OWNER, migrate
 from stack.process import wait_for_end
 from stack.settings import REPOSITORY

@@ -19,7 +19,7 @@ from tests.simulation.world import Event, RLock, SimulatedThreading, SimulatedTi
 TIMED = (
     "jobs.spark.lease", "jobs.spark.streaming", "jobs.spark.streaming_curated", "jobs.spark.archive_raw",
     "jobs.producer.sender", "jobs.producer.progress", "jobs.spark.hot_stream", "jobs.spark.mart",
-    "jobs.spark.load_postgres",
+    "jobs.spark.mart_load",
 )  # fmt: skip
 SAYING = (
     *TIMED, "jobs.spark.one_writer", "jobs.spark.quarantine_replay", "jobs.producer.replay",
@@ -101,8 +101,8 @@ def installed() -> Iterator[pytest.MonkeyPatch]:
         patch.setattr("jobs.spark.hot_tables._add_anomalies", lambda *_: 0)
         patch.setattr("jobs.spark.hot_stream.connect", hot.connect)
         patch.setattr("jobs.spark.mart._month", lambda _: None)
-        patch.setattr("jobs.spark.load_postgres.copy_rows", swap.copy_rows)
-        patch.setattr("jobs.spark.load_postgres.LakeRows.csv", swap.csv)
+        patch.setattr("jobs.spark.mart_load.copy_rows", swap.copy_rows)
+        patch.setattr("jobs.spark.mart_load.LakeRows.csv", swap.csv)
         patch.setattr("jobs.producer.progress.Consumer", producer.consumer)
         yield patch
 

@@ -12,7 +12,7 @@ import pytest
 from jobs.errors import JobError
 from jobs.producer.progress import Block, Journal, Progress
 from jobs.producer.sender import Sender
-from jobs.spark import archive_raw, events, hot_tables, lease, load_postgres, postgres, streaming_curated, writer
+from jobs.spark import archive_raw, events, hot_tables, lease, mart_load, postgres, streaming_curated, writer
 from jobs.spark.hot_stream import HotStream, Seen
 from jobs.spark.lease import Lease
 from jobs.spark.mart import Mart, Run, Written
@@ -257,10 +257,10 @@ def no_transaction(patch: pytest.MonkeyPatch) -> None:
 def older_run_is_loaded(patch: pytest.MonkeyPatch) -> None:
     """A load that hung puts an older run in the place of a newer one."""
 
-    def days(connection: Any, complete: load_postgres.Complete) -> Any:
+    def days(connection: Any, complete: mart_load.Complete) -> Any:
         del connection, complete
 
-    patch.setattr(load_postgres, "_days_to_load", days)
+    patch.setattr(mart_load, "_days_to_load", days)
 
 
 def tables_of_two_runs(patch: pytest.MonkeyPatch) -> None:
@@ -273,17 +273,17 @@ def tables_of_two_runs(patch: pytest.MonkeyPatch) -> None:
         return Written(run, max(commit.when for commit in newest), marts, {})
 
     patch.setattr(Mart, "written", written)
-    patch.setattr(load_postgres, "_refuse_a_contradiction", lambda *_: None)
+    patch.setattr(mart_load, "_refuse_a_contradiction", lambda *_: None)
 
 
 def days_of_the_wrong_run(patch: pytest.MonkeyPatch) -> None:
     """A load takes the days that the last run changed, whatever run PostgreSQL has."""
 
-    def days(connection: Any, complete: load_postgres.Complete) -> Any:
+    def days(connection: Any, complete: mart_load.Complete) -> Any:
         del connection
         return next(reversed(list(complete.changed_since.values())[:2]), None)
 
-    patch.setattr(load_postgres, "_days_to_load", days)
+    patch.setattr(mart_load, "_days_to_load", days)
 
 
 PLANTED: Final[dict[str, list[Plant]]] = {

@@ -9,7 +9,7 @@ from typing import Any, Final
 import psycopg
 
 from jobs.errors import JobError
-from jobs.spark import load_postgres, one_writer
+from jobs.spark import mart_load, one_writer
 from jobs.spark.mart import Mart, Run, TableVersion
 from jobs.spark.tables import COLD_MARTS
 from tests.simulation.postgres import Connection, Postgres, Result
@@ -102,9 +102,9 @@ class Marts:
         """As the `run` of load_postgres."""
         spark: Any = session
         connection: Any = Connection(self.postgres)
-        complete = load_postgres.read_marts(spark, ROOT)
+        complete = mart_load.read_marts(spark, ROOT)
         try:
-            load_postgres.replace(connection, complete)
+            mart_load.replace(connection, complete)
         except psycopg.OperationalError as error:
             raise JobError(str(error)) from None
 
@@ -160,6 +160,6 @@ def copy_rows(connection: Any, table: str, _: Sequence[str], rows: Iterable[Any]
 
 
 def csv(table: Any, days: Collection[dt.date] | None) -> Iterable[Any]:
-    """load_postgres.LakeRows.csv: the rows as they are."""
+    """mart_load.LakeRows.csv: the rows as they are."""
     frame: Frame = table.rows if days is None else table.rows.where(table.rows.event_date.isin(*days))
     return frame.rows

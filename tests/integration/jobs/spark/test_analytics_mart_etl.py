@@ -18,7 +18,7 @@ import pytest
 
 from jobs.errors import JobError
 from jobs.generator.__main__ import write_day
-from jobs.spark import analytics_mart_etl, delta_log, dictionary, load_postgres
+from jobs.spark import analytics_mart_etl, delta_log, dictionary, mart_load
 from jobs.spark.mart import Mart
 from jobs.spark.migrations import MIGRATIONS, migrate
 from jobs.spark.tables import COLD_MARTS, HOT_MARTS, MART_PARTITION
@@ -46,12 +46,12 @@ def etl(root: Path) -> None:
     analytics_mart_etl.run(analytics_mart_etl.parser().parse_args(options))
 
 
-def with_rows(complete: load_postgres.Complete, folder: Path, **marts: DataFrame) -> load_postgres.Complete:
+def with_rows(complete: mart_load.Complete, folder: Path, **marts: DataFrame) -> mart_load.Complete:
     """The same run, were these its tables, which are written below `folder`."""
     tables = {}
     for table, mart in marts.items():
         mart.coalesce(1).write.format("delta").save(str(folder / table))
-        tables[table] = load_postgres.LakeRows(mart.sparkSession.read.format("delta").load(str(folder / table)))
+        tables[table] = mart_load.LakeRows(mart.sparkSession.read.format("delta").load(str(folder / table)))
     return replace(complete, tables={**complete.tables, **tables})
 
 
@@ -181,7 +181,7 @@ def test_the_reader_reads_the_marts_and_does_nothing_else(small: Path, postgres_
 def test_an_empty_mart_changes_nothing(spark: SparkSession, small: Path) -> None:
     load(small)
     before = cold_rows()
-    complete = load_postgres.read_marts(spark, str(small / "mart"))
+    complete = mart_load.read_marts(spark, str(small / "mart"))
     empty = with_rows(
         complete, small / "other", popular_documents=lake_rows(spark, small, "popular_documents").limit(0)
     )
@@ -189,29 +189,29 @@ def test_an_empty_mart_changes_nothing(spark: SparkSession, small: Path) -> None
         psycopg.connect("", autocommit=True) as connection,
         pytest.raises(JobError, match=r"popular_documents .*empty"),
     ):
-        load_postgres.replace(connection, empty, in_full=True)
+        mart_load.replace(connection, empty, in_full=True)
     assert cold_rows() == before
 
 
 def test_a_mart_that_lost_rows_is_refused_unless_one_says_so(spark: SparkSession, small: Path) -> None:
     load(small)
     before = cold_rows()
-    complete = load_postgres.read_marts(spark, str(small / "mart"))
+    complete = mart_load.read_marts(spark, str(small / "mart"))
     last_day = {table: lake_rows(spark, small, table).where("event_date > '2026-05-04'") for table in COLD_MARTS}
     lost = with_rows(complete, small / "other", **last_day)
     with psycopg.connect("", autocommit=True) as connection:
         words = r"session_analysis of the mart has 1 rows, PostgreSQL 3, .*max_shrink_factor"
         with pytest.raises(JobError, match=words):
-            load_postgres.replace(connection, lost, in_full=True)
+            mart_load.replace(connection, lost, in_full=True)
         assert cold_rows() == before
-        load_postgres.replace(connection, lost, 3, in_full=True)
+        mart_load.replace(connection, lost, 3, in_full=True)
     assert rows_of("SELECT event_date::text FROM daily_traffic") == [("2026-05-05",)]
 
 
 def test_a_mart_that_contradicts_itself_is_refused(spark: SparkSession, small: Path) -> None:
     load(small)
     before = cold_rows()
-    complete = load_postgres.read_marts(spark, str(small / "mart"))
+    complete = mart_load.read_marts(spark, str(small / "mart"))
     views = lake_rows(spark, small, "popular_documents")
     twice = with_rows(
         complete,
@@ -220,7 +220,7 @@ def test_a_mart_that_contradicts_itself_is_refused(spark: SparkSession, small: P
     )
     words = r"not hold the same clicks \(daily_traffic 3, session_analysis 3, popular_documents 6, clinical_areas 3\)"
     with psycopg.connect("", autocommit=True) as connection, pytest.raises(JobError, match=words):
-        load_postgres.replace(connection, twice, in_full=True)
+        mart_load.replace(connection, twice, in_full=True)
     assert cold_rows() == before
 
 
@@ -266,12 +266,12 @@ def test_a_mart_of_two_runs_is_refused(spark: SparkSession, small: Path) -> None
 
 
 def test_a_mart_that_is_written_meanwhile_is_read_as_it_was(spark: SparkSession, small: Path) -> None:
-    complete = load_postgres.read_marts(spark, str(small / "mart"))
+    complete = mart_load.read_marts(spark, str(small / "mart"))
     append(frame(spark, [click(at(5), "s3", 9)]), small / "curated")
     etl(small)
     with psycopg.connect("", autocommit=True) as connection:
         migrate(connection)
-        load_postgres.replace(connection, complete)
+        mart_load.replace(connection, complete)
     assert rows_of("SELECT sum(total_events)::int FROM daily_traffic") == [(3,)]
 
 
@@ -326,7 +326,7 @@ class Reader:
                 self.seen.append(row or ())
 
 
-def slow(complete: load_postgres.Complete) -> load_postgres.Complete:
+def slow(complete: mart_load.Complete) -> mart_load.Complete:
     """A run whose rows come slowly, so that readers meet a load at every point of it."""
     return replace(complete, tables={table: Slow(rows) for table, rows in complete.tables.items()})
 
@@ -335,7 +335,7 @@ def slow(complete: load_postgres.Complete) -> load_postgres.Complete:
 class Slow:
     """A table whose rows come one by one."""
 
-    rows: load_postgres.Rows
+    rows: mart_load.Rows
 
     @property
     def columns(self) -> Sequence[str]:
@@ -353,10 +353,10 @@ def test_readers_meet_the_old_tables_or_the_new_ones(spark: SparkSession, small:
     old = (2 + 1, 2, 2, 3)  # session s2 comes back after a day
     append(frame(spark, [click(at(days=2), f"n{number}", 50 + number) for number in range(5)]), small / "curated")
     etl(small)
-    complete = load_postgres.read_marts(spark, str(small / "mart"))
+    complete = mart_load.read_marts(spark, str(small / "mart"))
     with psycopg.connect("", autocommit=True) as connection, Reader() as reader:
         for _ in range(2):
-            load_postgres.replace(connection, slow(complete), in_full=True)
+            mart_load.replace(connection, slow(complete), in_full=True)
     assert set(reader.seen) == {old, (8, 3, 3, 8)}
     assert len(reader.seen) > 4 * READS_A_SECOND
     assert reader.slowest < 0.5  # no reader waits for a lock
@@ -365,13 +365,13 @@ def test_readers_meet_the_old_tables_or_the_new_ones(spark: SparkSession, small:
 def test_two_loads_at_once(spark: SparkSession, small: Path) -> None:
     load(small)
     before = cold_rows()
-    complete = load_postgres.read_marts(spark, str(small / "mart"))
+    complete = mart_load.read_marts(spark, str(small / "mart"))
     failed: list[BaseException] = []
 
     def run() -> None:
         try:
             with psycopg.connect("", autocommit=True) as connection:
-                load_postgres.replace(connection, slow(complete), in_full=True)
+                mart_load.replace(connection, slow(complete), in_full=True)
         except BaseException as error:  # noqa: BLE001  (reported by the test's own thread)
             failed.append(error)
 

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from jobs.errors import JobError, NonRetryableError
-from jobs.spark import analytics_mart_etl, load_postgres, postgres
+from jobs.spark import analytics_mart_etl, load_postgres, mart_load, postgres
 from jobs.spark.migrations import migrate
 from jobs.spark.postgres import as_csv, copy_rows
 from tests.clicks import append, append_quarantine, at, click, frame
@@ -86,14 +86,14 @@ def test_the_changed_days_alone_are_loaded(lakes: Lakes, capsys: pytest.CaptureF
 
 
 def test_a_load_that_hung_does_not_replace_a_newer_run(spark: SparkSession, lakes: Lakes) -> None:
-    hung = load_postgres.read_marts(spark, str(lakes.first / "mart"))
+    hung = mart_load.read_marts(spark, str(lakes.first / "mart"))
     load(lakes.second)
     newer = cold_rows()
     with psycopg.connect("", autocommit=True) as connection:
         with pytest.raises(JobError, match=f"this is an older one, {hung.run_id} .*trigger the load with in_full"):
-            load_postgres.replace(connection, hung)
+            mart_load.replace(connection, hung)
         assert cold_rows() == newer
-        load_postgres.replace(connection, hung, 2, in_full=True)
+        mart_load.replace(connection, hung, 2, in_full=True)
     assert rows_of("SELECT DISTINCT run_id FROM mart_loads") == [(hung.run_id,)]
 
 
