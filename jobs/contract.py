@@ -10,7 +10,7 @@ import datetime as dt
 import json
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from functools import lru_cache
 from html.entities import name2codepoint
@@ -279,14 +279,17 @@ def _mistimed(source_ms: int, shift_ms: int | None, kafka_ms: int) -> str | None
 
 def _too_long(line: Line, size: int) -> str | None:
     """Which bound a text exceeds; it has at most as many characters as its `size` in bytes."""
-    if size > MAX_TEXT:
-        for field, reason in _LONG.items():
-            if len(getattr(line, field)) > MAX_TEXT:
-                return reason
+    if size > MAX_TEXT and (reason := long_field(line, _LONG)):
+        return reason
     labels = line.ClinicalAreas
     if len(labels) > MAX_AREA or labels.count(",") >= MAX_AREAS:
         return _too_many(list(filter(None, labels.split(","))))
     return None
+
+
+def long_field(line: Line, fields: Iterable[str]) -> str | None:
+    """The reason why one of these texts is longer than MAX_TEXT."""
+    return next((_LONG[field] for field in fields if len(getattr(line, field)) > MAX_TEXT), None)
 
 
 def _too_many(labels: list[str]) -> str | None:

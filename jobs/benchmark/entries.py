@@ -12,7 +12,7 @@ from typing import Any, Final
 import pyarrow as pa
 
 from jobs.console import say
-from jobs.contract import MAX_DOCUMENTS, MAX_TEXT, Line, clean, line_of, tidy
+from jobs.contract import MAX_DOCUMENTS, clean, line_of, long_field, tidy
 from jobs.errors import NonRetryableError
 from jobs.producer.log_files import LogFile
 
@@ -46,6 +46,7 @@ _CUTS: Final = (
     (re.compile(r'[()“”",]'), " "),
     (re.compile(" {2,}"), " "),
 )
+_TEXTS: Final = ("Keywords", "Title", "Url")  # of a line that are used here
 _DOCUMENT: Final = re.compile(r"[0-9]{1,18}")  # fits 64 bits
 
 
@@ -84,7 +85,7 @@ class Log:
                 line = line_of(value)
                 if isinstance(line, str):
                     self.left_out[line] += 1
-                elif reason := _too_long(line):
+                elif reason := long_field(line, _TEXTS):
                     self.left_out[reason] += 1
                 else:
                     page = line.Documents if len(line.Documents) <= MAX_DOCUMENTS else []
@@ -92,12 +93,6 @@ class Log:
             if self.lines - said >= PROGRESS_LINES or file is self.files[-1]:
                 said = self.lines
                 say(f"read {said:,} lines, until {file.days[-1]}")
-
-
-def _too_long(line: Line) -> str | None:
-    """The contract's bounds for the texts used here."""
-    fields = {"long_keywords": line.Keywords, "long_title": line.Title, "long_url": line.Url}
-    return next((reason for reason, text in fields.items() if len(text) > MAX_TEXT), None)
 
 
 def listed(path: Path) -> Iterator[pa.RecordBatch]:

@@ -17,11 +17,10 @@ from jobs.benchmark.entries import DOCUMENTS, ENTRIES, Log, listed
 from jobs.benchmark.sampling import SEED, choose, generator
 from jobs.console import say
 from jobs.errors import NonRetryableError
+from jobs.grading import DCTR_CODE, DCTR_DOCS, TAIL_MOST, TORSO_MOST
 
 GROUPS: Final = ("tail", "torso", "head")  # the published order: the draws depend on it
 SPLITS: Final = ("train", "val", "test")
-TAIL_MOST: Final = 5  # entries of a query
-TORSO_MOST: Final = 44
 
 # number of the entry * 32 + place in its page, of MAX_DOCUMENTS places at most: the order in which documents are seen
 _PLACES: Final = 32
@@ -68,14 +67,12 @@ SELECT id, query, occurrences, 'train' AS split, CASE WHEN occurrences <= {TAIL_
 FROM queries WHERE id IN (SELECT id FROM pairs WHERE clicked > 0)
 """
 
-# The judgements of each kind, in whole numbers: 25 * clicked < shown is a share below 4 %.
+# The judgements of each kind.
 GRADES: Final = {
     "raw": """SELECT id, document, (clicked > 0)::int AS grade, first_above AS seen FROM pairs
         WHERE first_above IS NOT NULL""",
-    "dctr": """SELECT id, document, CASE WHEN 25 * clicked < shown THEN 0 WHEN 10 * clicked < 3 * shown THEN 1
-        WHEN clicked < shown THEN 2 ELSE 3 END AS grade, first_shown AS seen FROM pairs WHERE shown > 1""",
-    "dctr-docs": """SELECT id, document, CASE WHEN clicked = 0 THEN 0 WHEN 25 * clicked < shown THEN 1
-        WHEN 10 * clicked <= 3 * shown THEN 2 ELSE 3 END AS grade, first_shown AS seen FROM pairs WHERE shown > 1""",
+    "dctr": f"SELECT id, document, {DCTR_CODE} AS grade, first_shown AS seen FROM pairs WHERE shown > 1",
+    "dctr-docs": f"SELECT id, document, {DCTR_DOCS} AS grade, first_shown AS seen FROM pairs WHERE shown > 1",
 }
 _GRADES: Final = {"raw": 2, "dctr": 4, "dctr-docs": 4}  # how many
 _JUDGED: Final = "({grades}) JOIN topics USING (id) WHERE id IN (SELECT id FROM ({grades}) WHERE grade > 0)"
@@ -110,7 +107,6 @@ class Benchmark:
             self._database.execute(statement)
 
     def _take(self, name: str, schema: pa.Schema, batches: Iterator[pa.RecordBatch]) -> None:
-
         self._database.register("arriving", schema.empty_table())
         self._database.execute(f"CREATE TABLE {name} AS FROM arriving")
         for batch in batches:

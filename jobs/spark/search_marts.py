@@ -12,6 +12,7 @@ import math
 from collections.abc import Collection
 from typing import Final
 
+from jobs.grading import DCTR_CODE, DCTR_DOCS, TAIL_MOST, TORSO_MOST
 from jobs.spark import tables
 from jobs.spark.columns_search import (
     CLICK_POSITIONS,
@@ -26,12 +27,12 @@ from jobs.spark.columns_search import (
 from jobs.spark.visits import in_visits
 
 PLACES: Final = 20  # of a result page: jobs.contract takes no longer one
-# By the clicks on a query in CLASS_DAYS; bounds as published with TripClick. Whichever comes first.
+# By the clicks on a query in CLASS_DAYS. Whichever comes first.
 CLASSES: Final = {
     "none": "query IS NULL",
     "new": "before = 0",
-    "tail": "before <= 5",
-    "torso": "before <= 44",
+    "tail": f"before <= {TAIL_MOST}",
+    "torso": f"before <= {TORSO_MOST}",
     "head": "true",
 }
 KINDS: Final = ("new topic", "same words", "narrower", "broader", "beside it")
@@ -469,20 +470,8 @@ SELECT query, document_id, {_false_share("p_more")} AS q_more, {_false_share("p_
     QUERY_DOCUMENTS.name: f"""
 SELECT tails.*, q_more, q_less,
     clicked / shown AS ctr,
-    CASE
-        WHEN shown < 2 THEN NULL
-        WHEN clicked >= shown THEN 3
-        WHEN 10 * clicked >= 3 * shown THEN 2
-        WHEN 25 * clicked >= shown THEN 1
-        ELSE 0
-    END AS dctr_grade_code,
-    CASE
-        WHEN shown < 2 THEN NULL
-        WHEN clicked = 0 THEN 0
-        WHEN 25 * clicked < shown THEN 1
-        WHEN 10 * clicked <= 3 * shown THEN 2
-        ELSE 3
-    END AS dctr_grade_docs,
+    CASE WHEN shown > 1 THEN {DCTR_CODE} END AS dctr_grade_code,
+    CASE WHEN shown > 1 THEN {DCTR_DOCS} END AS dctr_grade_docs,
     clicked / nullif(expected, 0) AS lift,
     CASE
         WHEN q_more <= {FALSE_SHARE} AND avg_rank > {TOP} THEN 'deserves a better place'

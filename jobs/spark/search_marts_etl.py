@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 # What defines the marts' rows: if it changes, an incremental run computes in full.
 DEFINING: Final = (
     "jobs.days",
+    "jobs.grading",
     "jobs.spark.changed_visits",
     "jobs.spark.jvm",
     "jobs.spark.mart",
