@@ -10,13 +10,12 @@ import argparse
 import sys
 from typing import Final
 
-from jobs.arguments import true_or_false
 from jobs.cli import Data, flow, main
 from jobs.console import say
 from jobs.spark import tables
 from jobs.spark.cold_writer import behind_of, visits_of, write_days, write_visits
 from jobs.spark.columns_cold import COLD, SESSION_ANALYSIS
-from jobs.spark.etl import bring_up_to_date, clicks_of, definitions, etl_session
+from jobs.spark.etl import add_options, bring_up_to_date, clicks_of, definitions, etl_session
 from jobs.spark.incremental import apply_changes
 from jobs.spark.mart import Mart, Run
 from jobs.spark.month_parts import count_by_month, packed
@@ -43,11 +42,7 @@ DEFINING: Final = (
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     result = argparse.ArgumentParser(prog="analytics_mart_etl", description=__doc__)
-    result.add_argument("--curated-path", required=True, help="root folder of the curated stream")
-    result.add_argument("--mart-path", required=True, help="root folder of the analytics mart")
-    result.add_argument(
-        "--incremental", type=true_or_false, default=False, help="recompute only the days that new clicks affect"
-    )
+    add_options(result)
     flow(
         result,
         reads=[Data("lake", tables.table_path("{curated-path}", tables.CLICKS))],

@@ -14,6 +14,7 @@ from jobs.spark import tables
 from jobs.spark.anomaly_rules import ANOMALOUS, TIMED
 from jobs.spark.columns import Table
 from jobs.spark.columns_cold import CLINICAL_AREAS, DAILY_TRAFFIC, POPULAR_DOCUMENTS, SESSION_ANALYSIS
+from jobs.spark.partition_sql import union
 from jobs.spark.visits import in_visits
 
 LATE_MS: Final = 10 * 60 * 1000  # less than that is only out of order
@@ -24,7 +25,6 @@ CHANGES: Final[dict[str, dict[str, tuple[str, int]]]] = {
     tables.POPULAR_DOCUMENTS: {"wow_pct": ("view_count", 7)},
 }
 MOST_DAYS_BACK: Final = max(days for changes in CHANGES.values() for _, days in changes.values())
-MART: Final = "mart"  # which table a row of `of_months` is of
 _HOST: Final = r"^\w[\w+.-]*://(?:[^/?#]*@)?([^/?#:]+)"
 # A numerator divisible by every number of areas and place up to 40 (the smallest such number):
 # integer sums are the same in any order; sums of fractions are not.
@@ -329,7 +329,5 @@ WHERE NOT is_earlier
 BY_DAY: Final = (DAILY_TRAFFIC, CLINICAL_AREAS, POPULAR_DOCUMENTS)
 DAYS_OF_ALL: Final = {
     **DAYS,
-    "all_marts": "\nUNION ALL BY NAME\n".join(
-        f"SELECT '{table.name}' AS {MART}, * FROM {table.name}" for table in BY_DAY
-    ),
+    "all_marts": union(BY_DAY),
 }

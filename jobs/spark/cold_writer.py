@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from jobs.spark import tables
@@ -11,7 +10,6 @@ from jobs.spark.cold_marts import (
     BEHIND,
     BY_DAY,
     DAYS_OF_ALL,
-    MART,
     MOST_DAYS_BACK,
     SESSIONS,
     VISITED,
@@ -20,14 +18,13 @@ from jobs.spark.columns import schema
 from jobs.spark.columns_cold import SESSION_ANALYSIS
 from jobs.spark.mart import by_month
 from jobs.spark.month_parts import in_parts, with_days_before
-from jobs.spark.partition_sql import by_partition, in_driver
+from jobs.spark.partition_sql import MART, by_partition, in_driver
 from jobs.spark.session import side_by_side
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import DataFrame
 
-    from jobs.spark.columns import Table
     from jobs.spark.mart import Mart, Run
 
 # What the marts need of a click; the rest of the curated stream is not even read.
@@ -99,7 +96,4 @@ def write_days(
         clicks = clicks.where(clicks.event_date.isin(*with_days_before(months, MOST_DAYS_BACK)))
     rows = days_of(clicks, parts, visits, behind).persist(StorageLevel.DISK_ONLY)
 
-    def write(table: Table) -> None:
-        mart.write(table, rows.where(rows[MART] == table.name).select(*schema(table)), run, months)
-
-    side_by_side(mart.spark, *(partial(write, table) for table in BY_DAY))
+    side_by_side(mart.spark, *mart.writes(BY_DAY, rows, run, months))

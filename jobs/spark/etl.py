@@ -10,6 +10,7 @@ import uuid
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from jobs.arguments import true_or_false
 from jobs.console import say
 from jobs.errors import JobError
 from jobs.spark import tables
@@ -26,6 +27,14 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
     from jobs.spark.mart import Written
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options of every ETL."""
+    parser.add_argument("--curated-path", required=True, help="root folder of the curated stream")
+    parser.add_argument("--mart-path", required=True, help="root folder of the analytics mart")
+    days = "recompute only the days that new clicks affect"
+    parser.add_argument("--incremental", type=true_or_false, default=False, help=days)
 
 
 def etl_session(name: str) -> SparkSession:

@@ -8,17 +8,20 @@ from __future__ import annotations
 import datetime as dt
 import json
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from jobs.console import say
 from jobs.errors import JobError
 from jobs.spark import tables
+from jobs.spark.columns import schema
 from jobs.spark.delta_log import commits, is_table, newest, partitions
 from jobs.spark.month_parts import month_of
 from jobs.spark.one_writer import fence
+from jobs.spark.partition_sql import MART
 from jobs.spark.upkeep import compact, vacuum
 
 if TYPE_CHECKING:
@@ -180,6 +183,13 @@ class Mart:
         fence()
         writer.options(userMetadata=run.note, maxRecordsPerFile=ROWS_A_FILE, **_UNMEASURED).save(path)
         say(f"wrote {table.name} to {path}, took {time.monotonic() - started:.1f} s")
+
+    def writes(
+        self, of: Iterable[Table], rows: DataFrame, run: Run, months: Collection[int] | None = None
+    ) -> list[Callable[[], None]]:
+        """The write of each of these tables, whose rows MART tells apart, to be run side by side."""
+        parts = ((table, rows.where(rows[MART] == table.name).select(*schema(table))) for table in of)
+        return [partial(self.write, table, part, run, months) for table, part in parts]
 
     def keep_tidy(self) -> None:
         """From time to time compact small files if there are many, and delete files replaced long ago."""

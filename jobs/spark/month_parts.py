@@ -21,6 +21,13 @@ def month_of(day: dt.date) -> int:
     return day.year * 12 + day.month - 1
 
 
+def month_in(day: Column | str) -> Column:
+    """The same of a column."""
+    from pyspark.sql import functions as F
+
+    return F.year(day) * 12 + F.month(day) - 1
+
+
 def days_of(month: int) -> list[dt.date]:
     """Its days."""
     first, after = (dt.date(number // 12, number % 12 + 1, 1) for number in (month, month + 1))
@@ -29,10 +36,8 @@ def days_of(month: int) -> list[dt.date]:
 
 def count_by_month(clicks: DataFrame) -> dict[int, int]:
     """The number of clicks per month, copies included."""
-    from pyspark.sql import functions as F
-
-    month = F.year("event_date") * 12 + F.month("event_date") - 1
-    return {month: count for month, count in clicks.groupBy(month).count().collect()}  # noqa: C416  (Rows)
+    counted = clicks.groupBy(month_in("event_date")).count().collect()
+    return {month: count for month, count in counted}  # noqa: C416  (Rows)
 
 
 def packed(clicks: Mapping[int, int]) -> dict[int, int]:
@@ -63,7 +68,7 @@ def in_parts(clicks: DataFrame, parts: Mapping[int, int], days_back: int) -> Dat
     by_month = F.array(*(F.lit(parts.get(month)).cast("int") for month in range(first, last + 1)))
 
     def part_of(day: Column) -> Column:
-        month = F.year(day) * 12 + F.month(day) - 1 - first
+        month = month_in(day) - first
         return F.when(month >= 0, F.get(by_month, month))
 
     # Far enough apart for no month to be left out; each part once, also when a month without clicks lies in between.

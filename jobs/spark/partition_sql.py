@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Final
 
@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import DataFrame
 
+    from jobs.spark.columns import Table
+
 INPUT: Final = "input"  # a partition's rows, in SQL
+MART: Final = "mart"  # which table a row is of, where the rows of several are computed together
 # Per task: about 70,000 curated clicks (session.PART_BYTES in the lake) need half of it. More spill to disk.
 MEMORY: Final = "600MB"
 
@@ -66,7 +69,6 @@ def compute(queries: Queries, schema: Mapping[str, str], tables: Mapping[str, pa
     sql, memory, source, small = statement(queries, in_sql(schema)), MEMORY, INPUT, dict(tables or {})
 
     def of_batches(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-
         import duckdb
         import pyarrow as pa
 
@@ -87,6 +89,14 @@ def compute(queries: Queries, schema: Mapping[str, str], tables: Mapping[str, pa
                 yield from found
 
     return of_batches
+
+
+def union(of: Sequence[Table]) -> str:
+    """The rows of the queries called as these tables, with MART and their columns."""
+    return "\nUNION ALL BY NAME\n".join(
+        f"SELECT '{table.name}' AS {MART}, {', '.join(column.name for column in table.columns)} FROM {table.name}"
+        for table in of
+    )
 
 
 def statement(queries: Queries, schema: Mapping[str, str]) -> str:

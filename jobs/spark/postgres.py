@@ -18,13 +18,12 @@ if TYPE_CHECKING:
     import psycopg
     import pyarrow as pa
     from psycopg import sql
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import SparkSession
 
 HUNG_MS: Final = 10 * 60 * 1000  # the longest that a job hanging in a transaction blocks others
 NEEDED: Final = ("PGHOST", "PGDATABASE", "PGUSER")
 ROWS_A_CHUNK: Final = 10_000
 _COMPRESSION: Final = "lz4"  # of a chunk on its way
-_TIMESTAMP: Final = "yyyy-MM-dd HH:mm:ss.SSSSSSXXX"
 
 
 def connect() -> psycopg.Connection[Any]:
@@ -47,15 +46,6 @@ def connect() -> psycopg.Connection[Any]:
         why = str(error).strip().splitlines()[0]
         wrong = f"PostgreSQL: {why}; check the connection and the server"
         raise infrastructure_error(error) or JobError(wrong) from None
-
-
-def as_text(rows: DataFrame) -> DataFrame:
-    """Timestamps as text with their offset: PySpark would return them in the host's time zone, without one."""
-    from pyspark.sql import functions as F
-
-    return rows.select(
-        *(F.date_format(name, _TIMESTAMP).alias(name) if kind == "timestamp" else name for name, kind in rows.dtypes)
-    )
 
 
 def as_csv(

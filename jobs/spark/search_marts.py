@@ -24,6 +24,7 @@ from jobs.spark.columns_search import (
     SEARCH_QUALITY,
     TRENDING,
 )
+from jobs.spark.partition_sql import MART, union
 from jobs.spark.visits import in_visits
 
 PLACES: Final = 20  # of a result page: jobs.contract takes no longer one
@@ -36,7 +37,6 @@ CLASSES: Final = {
     "head": "true",
 }
 KINDS: Final = ("new topic", "same words", "narrower", "broader", "beside it")
-MART: Final = "mart"  # which table a row of DAYS_OF_ALL is of
 # A query's class on a day is by its clicks of a year, of which the last days do not count: clicks that are late by less
 # than that change no day that is written.
 CLASS_DAYS: Final = (7, 371)
@@ -338,10 +338,7 @@ GROUP BY event_date, hour
 BY_DAY: Final = (CLICK_POSITIONS, SEARCH_QUALITY, POPULAR_QUERIES, QUERY_CHANGE_DAYS, HOURLY_TRAFFIC)
 DAYS_OF_ALL: Final = {
     **DAYS,
-    "all_marts": "\nUNION ALL BY NAME\n".join(
-        f"SELECT '{table.name}' AS {MART}, {', '.join(column.name for column in table.columns)} FROM {table.name}"
-        for table in BY_DAY
-    ),
+    "all_marts": union(BY_DAY),
 }
 
 # The newest day, and those before it whose searches the tables without days are built from.

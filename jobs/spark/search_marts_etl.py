@@ -12,12 +12,11 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from jobs.arguments import true_or_false
 from jobs.cli import Data, flow, main
 from jobs.console import say
 from jobs.spark import columns_search, tables
 from jobs.spark.changed_visits import Visits, interpret
-from jobs.spark.etl import bring_up_to_date, clicks_of, definitions, etl_session
+from jobs.spark.etl import add_options, bring_up_to_date, clicks_of, definitions, etl_session
 from jobs.spark.mart import SEARCH, Mart
 from jobs.spark.month_parts import count_by_month, month_of, packed
 from jobs.spark.search_marts import AFFECTED, touched
@@ -47,11 +46,7 @@ DEFINING: Final = (
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     result = argparse.ArgumentParser(prog="search_marts_etl", description=__doc__)
-    result.add_argument("--curated-path", required=True, help="root folder of the curated stream")
-    result.add_argument("--mart-path", required=True, help="root folder of the analytics mart")
-    result.add_argument(
-        "--incremental", type=true_or_false, default=False, help="recompute only the days that new clicks affect"
-    )
+    add_options(result)
     flow(
         result,
         reads=[Data("lake", tables.table_path("{curated-path}", tables.CLICKS))],

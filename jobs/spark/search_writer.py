@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Collection, Mapping
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from jobs.spark import tables
 from jobs.spark.columns import Table, schema
 from jobs.spark.columns_search import CLICK_POSITIONS, QUERY_CHANGES, QUERY_DOCUMENTS, TRENDING
 from jobs.spark.mart import by_month, in_months
-from jobs.spark.month_parts import days_of, in_parts, month_of
-from jobs.spark.partition_sql import by_partition
+from jobs.spark.month_parts import days_of, in_parts, month_in, month_of
+from jobs.spark.partition_sql import MART, by_partition
 from jobs.spark.search_marts import (
     AFFECTED,
     BY_DAY,
@@ -22,7 +21,6 @@ from jobs.spark.search_marts import (
     DAYS_BACK,
     DAYS_OF_ALL,
     DOCUMENTS,
-    MART,
     OF_QUERIES,
     SEARCHES,
     SEARCHES_COLUMNS,
@@ -60,8 +58,7 @@ def classified(searches: DataFrame, parts: int, months: Collection[int] | None =
     """The searches of these months, or all, as CLASSIFIED_COLUMNS, by so many tasks; `searches` has those before."""
     from pyspark.sql import functions as F
 
-    month = F.year("event_date") * 12 + F.month("event_date") - 1  # as month_of counts them
-    is_earlier = F.lit(False) if months is None else ~month.isin(*months)
+    is_earlier = F.lit(False) if months is None else ~month_in("event_date").isin(*months)
     columns = [name for name in CLASSIFIED_COLUMNS if name in SEARCHES_COLUMNS]
     rows = searches.select(*columns, is_earlier.alias("is_earlier"))
     # Those without a query, which are many, are nobody's to wait for.
@@ -90,13 +87,10 @@ def write_days(mart: Mart, run: Run, parts: Mapping[int, int], months: Collectio
     found = classified(searches, shuffle_like(searches), months)
     rows = days_of_searches(found, parts).persist(StorageLevel.DISK_ONLY)
 
-    def write(table: Table) -> None:
-        mart.write(table, rows.where(rows[MART] == table.name).select(*schema(table)), run, months)
-
     trends = by_partition(in_parts(searches.select(*_OF_TRENDS), parts, _BASE_DAYS), TRENDS, schema(TRENDING))
     side_by_side(
         mart.spark,
-        *(partial(write, table) for table in BY_DAY),
+        *mart.writes(BY_DAY, rows, run, months),
         lambda: mart.write(TRENDING, trends, run, months),
     )
 

@@ -60,11 +60,6 @@ def _mart(lab: Lab, history: str) -> str:
     return f"mart-{_days(lab, history)}"
 
 
-def _full(name: str, history: str, times: float, *, short: bool = False) -> Row:
-    reach = Reach("times", times, gib=5)
-    return Row(name, STAGE, partial(full, history), partial(_duckdb, history), reach, short)
-
-
 ROWS = [
     Row(
         "ETL in full, a year",

@@ -23,7 +23,7 @@ from jobs.generator.__main__ import write_day
 from jobs.generator.story import Story
 from jobs.spark.columns import schema
 from jobs.spark.columns_search import QUERY_CHANGES, QUERY_DOCUMENTS, TRENDING
-from jobs.spark.partition_sql import compute
+from jobs.spark.partition_sql import MART, compute
 from jobs.spark.search_marts import (
     BY_DAY,
     CLASSIFIED,
@@ -31,7 +31,6 @@ from jobs.spark.search_marts import (
     COUNTED_COLUMNS,
     DAYS_OF_ALL,
     DOCUMENTS,
-    MART,
     OF_QUERIES,
     SEARCHES,
     SEARCHES_COLUMNS,

@@ -9,7 +9,6 @@ from typing import Any, Final
 
 import msgspec
 
-from jobs.errors import JobError
 from jobs.spark import archive_raw, lease, one_writer, quarantine_replay, streaming, streaming_curated
 from tests.simulation.spark import Frame, Session, Stream
 from tests.simulation.storage import S3, Delta, Entry, Row, place
@@ -213,8 +212,3 @@ class Events:
                 first = SimpleNamespace(partition=0, offset=place(rows[0]))
                 found.append(SimpleNamespace(reason=reason, records=len(rows), newest_s=0.0, first=first))
         return found
-
-
-def is_expected(error: BaseException) -> bool:
-    """What a job may end with when something went wrong around it."""
-    return isinstance(error, (JobError, OSError)) or "Concurrent" in type(error).__name__

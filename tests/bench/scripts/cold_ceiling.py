@@ -9,11 +9,11 @@ from pathlib import Path
 import duckdb
 
 from jobs.spark import tables
-from jobs.spark.cold_marts import BEHIND, BY_DAY, DAYS_OF_ALL, MART, SESSIONS, VISITED
+from jobs.spark.cold_marts import BEHIND, BY_DAY, DAYS_OF_ALL, SESSIONS, VISITED
 from jobs.spark.cold_writer import BEHIND_COLUMNS, VISITED_COLUMNS
 from jobs.spark.columns import schema
 from jobs.spark.columns_cold import SESSION_ANALYSIS
-from jobs.spark.partition_sql import INPUT, Queries, in_sql, statement
+from jobs.spark.partition_sql import INPUT, MART, Queries, in_sql, statement
 
 
 def main(root: Path) -> None:

@@ -12,12 +12,12 @@ import pytest
 
 from jobs.spark import month_parts
 from jobs.spark.anomaly_rules import RULES
-from jobs.spark.cold_marts import BEHIND, BY_DAY, DAYS_OF_ALL, MART, SESSIONS, VISITED
+from jobs.spark.cold_marts import BEHIND, BY_DAY, DAYS_OF_ALL, SESSIONS, VISITED
 from jobs.spark.cold_writer import BEHIND_COLUMNS, VISITED_COLUMNS, behind_of, days_of, visits_of
 from jobs.spark.columns import schema
 from jobs.spark.columns_cold import COLD, SESSION_ANALYSIS
 from jobs.spark.month_parts import count_by_month, packed
-from jobs.spark.partition_sql import compute
+from jobs.spark.partition_sql import MART, compute
 from jobs.spark.tables import CLICKS_COLUMNS, PLACE, QUARANTINE_SCHEMA
 from tests.clicks import at, click, frame
 

@@ -18,6 +18,7 @@ from jobs.spark.cold_marts import SESSIONS
 from jobs.spark.columns import schema
 from jobs.spark.columns_cold import SESSION_ANALYSIS
 from jobs.spark.columns_search import QUERY_CHANGES, QUERY_DOCUMENTS, TRENDING
+from jobs.spark.partition_sql import MART
 from jobs.spark.search_marts import (
     BY_DAY,
     CLASSIFIED,
@@ -25,7 +26,6 @@ from jobs.spark.search_marts import (
     COUNTED_COLUMNS,
     DAYS_OF_ALL,
     DOCUMENTS,
-    MART,
     OF_QUERIES,
     SEARCHES,
     SEARCHES_COLUMNS,
