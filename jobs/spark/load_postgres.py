@@ -8,21 +8,33 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from jobs.arguments import day, whole_number
 from jobs.cli import Data, flow, main
-from jobs.console import say
 from jobs.days import spans_of, spans_text
 from jobs.errors import NonRetryableError
 from jobs.spark import tables
-from jobs.spark.mart_load import SETTINGS, add_options, read_marts, replace
-from jobs.spark.migrations import migrate
+from jobs.spark.incremental import touched
+from jobs.spark.mart import COLD
+from jobs.spark.mart_load import Load, add_options, load_mart
+from jobs.spark.migrations import ANALYZE
 from jobs.spark.postgres import connect
-from jobs.spark.session import session
 
 if TYPE_CHECKING:
     import psycopg
+
+LOAD: Final = Load(
+    COLD,
+    clicks={
+        "daily_traffic": "SELECT sum(total_events) FROM daily_traffic",
+        "session_analysis": "SELECT sum(click_count) FROM session_analysis",
+        "popular_documents": "SELECT sum(view_count) FROM popular_documents",
+        "clinical_areas": "SELECT round(sum(weighted_clicks)) FROM clinical_areas",
+    },
+    analyze=ANALYZE,
+    touched=touched,
+)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -42,12 +54,9 @@ def parser() -> argparse.ArgumentParser:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Read what one run of the ETL wrote, and replace what PostgreSQL has."""
-    with connect() as connection:  # before Spark starts, so that a problem is reported at once
-        migrate(connection)
-        complete = read_marts(session("load_postgres", SETTINGS), options.mart_path)
-        replace(connection, complete, options.max_shrink_factor, in_full=options.in_full)
-        say("committed: readers see the new tables")
+    """Load the cold marts; then see that no day is missing for too long."""
+    with connect() as connection:
+        load_mart(connection, "load_postgres", options.mart_path, options, LOAD)
         if options.missing_limit_days:
             refuse_missing_days(connection, options.missing_limit_days, options.missing_until)
 

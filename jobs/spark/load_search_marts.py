@@ -10,14 +10,12 @@ import sys
 from typing import Final
 
 from jobs.cli import Data, flow, main
-from jobs.console import say
 from jobs.spark import tables
 from jobs.spark.mart import SEARCH
-from jobs.spark.mart_load import SETTINGS, Load, add_options, read_marts, replace
-from jobs.spark.migrations import ANALYZE_SEARCH, migrate
+from jobs.spark.mart_load import Load, add_options, load_mart
+from jobs.spark.migrations import ANALYZE_SEARCH
 from jobs.spark.postgres import connect
 from jobs.spark.search_marts import SNAPSHOTS, touched
-from jobs.spark.session import session
 
 LOAD: Final = Load(
     SEARCH,
@@ -46,13 +44,9 @@ def parser() -> argparse.ArgumentParser:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Read what one run of the ETL wrote, and put it in the place of what PostgreSQL has."""
-    with connect() as connection:  # before Spark starts, so that a problem is reported at once
-        migrate(connection)
-        root = tables.table_path(options.mart_path, tables.SEARCH)
-        complete = read_marts(session("load_search_marts", SETTINGS), root, LOAD)
-        replace(connection, complete, options.max_shrink_factor, in_full=options.in_full)
-        say("committed: readers see the new tables")
+    """Load the search marts."""
+    with connect() as connection:
+        load_mart(connection, "load_search_marts", tables.table_path(options.mart_path, tables.SEARCH), options, LOAD)
 
 
 if __name__ == "__main__":

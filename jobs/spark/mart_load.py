@@ -16,15 +16,17 @@ from jobs.arguments import positive_float, true_or_false
 from jobs.console import say
 from jobs.errors import NonRetryableError
 from jobs.spark import tables
-from jobs.spark.incremental import touched
-from jobs.spark.mart import COLD, Group, Mart, in_months
-from jobs.spark.migrations import ANALYZE
+from jobs.spark.mart import Mart, in_months
+from jobs.spark.migrations import migrate
 from jobs.spark.month_parts import month_of
 from jobs.spark.postgres import as_csv, copy_rows
+from jobs.spark.session import session
 
 if TYPE_CHECKING:
     import psycopg
     from pyspark.sql import DataFrame, SparkSession
+
+    from jobs.spark.mart import Group
 
 
 _NOTE: Final = """
@@ -52,19 +54,6 @@ class Load:
     analyze: str
     touched: Callable[[str, Collection[dt.date]], Collection[dt.date] | None]
     may_shrink: Collection[str] = ()
-
-
-COLD_LOAD: Final = Load(
-    COLD,
-    clicks={
-        "daily_traffic": "SELECT sum(total_events) FROM daily_traffic",
-        "session_analysis": "SELECT sum(click_count) FROM session_analysis",
-        "popular_documents": "SELECT sum(view_count) FROM popular_documents",
-        "clinical_areas": "SELECT round(sum(weighted_clicks)) FROM clinical_areas",
-    },
-    analyze=ANALYZE,
-    touched=touched,
-)
 
 
 def _factor(text: str) -> float:
@@ -121,10 +110,23 @@ class Complete:
     ended: dt.datetime
     tables: Mapping[str, Rows]
     changed_since: Mapping[str, Collection[dt.date]]
-    load: Load = COLD_LOAD
+    load: Load
 
 
-def read_marts(spark: SparkSession, mart_path: str, load: Load = COLD_LOAD) -> Complete:
+def load_mart(
+    connection: psycopg.Connection[Any], job: str, root: str, options: argparse.Namespace, load: Load
+) -> None:
+    """Read what one run of the ETL wrote below `root`, and replace what PostgreSQL has; `options` are add_options'.
+
+    The connection is there before Spark starts, so that a problem of it is reported at once.
+    """
+    migrate(connection)
+    complete = read_marts(session(job, SETTINGS), root, load)
+    replace(connection, complete, options.max_shrink_factor, in_full=options.in_full)
+    say("committed: readers see the new tables")
+
+
+def read_marts(spark: SparkSession, mart_path: str, load: Load) -> Complete:
     """The tables as one run of the ETL wrote them, even while the next one runs; JobError if there is none."""
     written = Mart(spark, mart_path, load.group).written()
     say(f"reads {mart_path}, run {written.run.run_id}")

@@ -22,6 +22,7 @@ import psycopg
 import pytest
 
 from jobs.known_errors import infrastructure_error
+from jobs.spark.load_postgres import LOAD
 from jobs.spark.mart_load import Complete, replace
 from jobs.spark.migrations import OWNER, migrate
 from stack.process import wait_for_end
@@ -88,7 +89,7 @@ def marts(number: int) -> Complete:
             [(day, f"Area {n}", 1, 1, CLICKS / AREAS * number) for day in DAYS for n in range(AREAS)],
         ),
     }
-    return Complete(str(number), dt.datetime(2026, 1, 1, tzinfo=dt.UTC) + dt.timedelta(number), tables, {})
+    return Complete(str(number), dt.datetime(2026, 1, 1, tzinfo=dt.UTC) + dt.timedelta(number), tables, {}, LOAD)
 
 
 def clicks(number: int) -> tuple[int, ...]:

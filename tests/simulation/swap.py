@@ -9,7 +9,7 @@ from typing import Any, Final
 import psycopg
 
 from jobs.errors import JobError
-from jobs.spark import mart_load, one_writer
+from jobs.spark import load_postgres, mart_load, one_writer
 from jobs.spark.mart import Mart, Run, TableVersion
 from jobs.spark.tables import COLD_MARTS
 from tests.simulation.postgres import Connection, Postgres, Result
@@ -102,7 +102,7 @@ class Marts:
         """As the `run` of load_postgres."""
         spark: Any = session
         connection: Any = Connection(self.postgres)
-        complete = mart_load.read_marts(spark, ROOT)
+        complete = mart_load.read_marts(spark, ROOT, load_postgres.LOAD)
         try:
             mart_load.replace(connection, complete)
         except psycopg.OperationalError as error:

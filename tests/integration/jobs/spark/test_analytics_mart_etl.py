@@ -18,7 +18,7 @@ import pytest
 
 from jobs.errors import JobError
 from jobs.generator.__main__ import write_day
-from jobs.spark import analytics_mart_etl, delta_log, dictionary, mart_load
+from jobs.spark import analytics_mart_etl, delta_log, dictionary, load_postgres, mart_load
 from jobs.spark.mart import Mart
 from jobs.spark.migrations import MIGRATIONS, migrate
 from jobs.spark.tables import COLD_MARTS, HOT_MARTS, MART_PARTITION
@@ -181,7 +181,7 @@ def test_the_reader_reads_the_marts_and_does_nothing_else(small: Path, postgres_
 def test_an_empty_mart_changes_nothing(spark: SparkSession, small: Path) -> None:
     load(small)
     before = cold_rows()
-    complete = mart_load.read_marts(spark, str(small / "mart"))
+    complete = mart_load.read_marts(spark, str(small / "mart"), load_postgres.LOAD)
     empty = with_rows(
         complete, small / "other", popular_documents=lake_rows(spark, small, "popular_documents").limit(0)
     )
@@ -196,7 +196,7 @@ def test_an_empty_mart_changes_nothing(spark: SparkSession, small: Path) -> None
 def test_a_mart_that_lost_rows_is_refused_unless_one_says_so(spark: SparkSession, small: Path) -> None:
     load(small)
     before = cold_rows()
-    complete = mart_load.read_marts(spark, str(small / "mart"))
+    complete = mart_load.read_marts(spark, str(small / "mart"), load_postgres.LOAD)
     last_day = {table: lake_rows(spark, small, table).where("event_date > '2026-05-04'") for table in COLD_MARTS}
     lost = with_rows(complete, small / "other", **last_day)
     with psycopg.connect("", autocommit=True) as connection:
@@ -211,7 +211,7 @@ def test_a_mart_that_lost_rows_is_refused_unless_one_says_so(spark: SparkSession
 def test_a_mart_that_contradicts_itself_is_refused(spark: SparkSession, small: Path) -> None:
     load(small)
     before = cold_rows()
-    complete = mart_load.read_marts(spark, str(small / "mart"))
+    complete = mart_load.read_marts(spark, str(small / "mart"), load_postgres.LOAD)
     views = lake_rows(spark, small, "popular_documents")
     twice = with_rows(
         complete,
@@ -266,7 +266,7 @@ def test_a_mart_of_two_runs_is_refused(spark: SparkSession, small: Path) -> None
 
 
 def test_a_mart_that_is_written_meanwhile_is_read_as_it_was(spark: SparkSession, small: Path) -> None:
-    complete = mart_load.read_marts(spark, str(small / "mart"))
+    complete = mart_load.read_marts(spark, str(small / "mart"), load_postgres.LOAD)
     append(frame(spark, [click(at(5), "s3", 9)]), small / "curated")
     etl(small)
     with psycopg.connect("", autocommit=True) as connection:
@@ -353,7 +353,7 @@ def test_readers_meet_the_old_tables_or_the_new_ones(spark: SparkSession, small:
     old = (2 + 1, 2, 2, 3)  # session s2 comes back after a day
     append(frame(spark, [click(at(days=2), f"n{number}", 50 + number) for number in range(5)]), small / "curated")
     etl(small)
-    complete = mart_load.read_marts(spark, str(small / "mart"))
+    complete = mart_load.read_marts(spark, str(small / "mart"), load_postgres.LOAD)
     with psycopg.connect("", autocommit=True) as connection, Reader() as reader:
         for _ in range(2):
             mart_load.replace(connection, slow(complete), in_full=True)
@@ -365,7 +365,7 @@ def test_readers_meet_the_old_tables_or_the_new_ones(spark: SparkSession, small:
 def test_two_loads_at_once(spark: SparkSession, small: Path) -> None:
     load(small)
     before = cold_rows()
-    complete = mart_load.read_marts(spark, str(small / "mart"))
+    complete = mart_load.read_marts(spark, str(small / "mart"), load_postgres.LOAD)
     failed: list[BaseException] = []
 
     def run() -> None:

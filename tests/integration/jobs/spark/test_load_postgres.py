@@ -86,7 +86,7 @@ def test_the_changed_days_alone_are_loaded(lakes: Lakes, capsys: pytest.CaptureF
 
 
 def test_a_load_that_hung_does_not_replace_a_newer_run(spark: SparkSession, lakes: Lakes) -> None:
-    hung = mart_load.read_marts(spark, str(lakes.first / "mart"))
+    hung = mart_load.read_marts(spark, str(lakes.first / "mart"), load_postgres.LOAD)
     load(lakes.second)
     newer = cold_rows()
     with psycopg.connect("", autocommit=True) as connection:
