@@ -8,6 +8,7 @@ from contextlib import suppress
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
+import pytest
 from pyspark.errors.exceptions.captured import CapturedException
 
 from jobs.spark.jvm import (
@@ -49,6 +50,7 @@ def test_what_is_taken_of_the_session_is_there(spark: SparkSession) -> None:
     assert as_rows(spark, java_session(spark).range(3).toDF()).count() == 3, UPGRADE
 
 
+@pytest.mark.usefixtures("spark")  # without a JVM there is no such error
 def test_an_error_of_java_keeps_what_it_was_made_of() -> None:
     assert vars(CapturedException("words", "stack", None)).keys() >= {"_origin", "_cause"}, UPGRADE
 

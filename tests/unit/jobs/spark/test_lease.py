@@ -83,7 +83,8 @@ def test_holder_of_another_host_is_refused_by_name_until_it_renews_no_more(
     monkeypatch.setattr(time, "time", lambda: now() + clock_differs_s)
     with pytest.raises(JobError, match="is being written by holder, process"):
         lease_in(files).take()
-    holder._ended.set()  # its host dies
+    with holder._lock:  # between two renewals
+        holder._ended.set()  # its host dies
     began = time.monotonic()
     lease_in(files).take()
     assert time.monotonic() - began > lease_module.EXPIRES_S
