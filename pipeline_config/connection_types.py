@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 _NAME = r"[\w.-]+|[0-9a-fA-F]*:[0-9a-fA-F:.]+"
 _NAME_HINT = "a host name or an IP address, the port by itself"
@@ -27,6 +27,12 @@ class ConnectionType:
     extra: Mapping[str, str] = field(default_factory=dict)
     holds: str = ""
     preflight: str = ""
+
+    def variables(self, connection: object, extra: Mapping[str, Any]) -> dict[str, str]:
+        """The variables by which a job gets a connection of this type; missing fields are left out."""
+        values = {name: getattr(connection, its) for name, its in self.environment.items()}
+        values |= {name: extra.get(key) for name, key in self.extra.items()}
+        return {name: str(value) for name, value in values.items() if value not in (None, "")}
 
 
 CONNECTION_TYPES = {

@@ -5,7 +5,7 @@
 * `parser.set_defaults(flow={"reads": [...], "writes": [...]})` declares the data of others that it reads and writes,
   each a pair of its kind, one of KINDS, and its name. `{option}` in a name is the value of that option. A parser
   without a flow reads and writes nothing that others do.
-* Exit code 0 is success. USAGE and NON_RETRYABLE say that no other try would end otherwise: the task fails for good.
+* Exit code 0 is success. USAGE and NON_RETRYABLE mean that a retry would fail too: the task fails without one.
 * With ENDS_WITH_STDIN in the environment, whoever started the job holds its stdin: when that ends, so does the job.
 """
 

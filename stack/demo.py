@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -250,31 +250,32 @@ def report(stack: Stack, days: Days) -> bool:
             before,
             minute,
         )
+    happened = moments(stack, days)
     counts = (
-        (f"cold, until {days.until:%Y-%m-%d %H:%M}", clicks(stack, days, start, days.until), int(cold or 0)),
-        (f"hot, 24 hours until {minute:%H:%M}", clicks(stack, days, before, minute), int(hot or 0)),
+        (f"cold, until {days.until:%Y-%m-%d %H:%M}", clicks(happened, start, days.until), int(cold or 0)),
+        (f"hot, 24 hours until {minute:%H:%M}", clicks(happened, before, minute), int(hot or 0)),
     )
     say(f"\n  {'Clicks':35} {'generated':>10} {'arrived':>10}")
     for name, made, arrived in counts:
         say(f"  {name:35} {made:10,} {arrived:10,}   {'equal' if made == arrived else 'NOT EQUAL'}")
     now = dt.datetime.now(dt.UTC)
-    late = clicks(stack, days, newest + dt.timedelta(milliseconds=1), now - LATE)
+    late = clicks(happened, newest + dt.timedelta(milliseconds=1), now - LATE)
     age = dt.timedelta(seconds=round((now - newest).total_seconds()))
     say(f"  The newest click in the hot tables is {age} old: {'LATE' if late else 'fresh'}")
     return not late and all(made == arrived for _, made, arrived in counts)
 
 
-def clicks(stack: Stack, days: Days, start: dt.datetime, end: dt.datetime) -> int:
-    """How many clicks of the log happen in [start, end), in today's time."""
-    first, last = (round(moment.timestamp() * 1000) - days.shift_ms for moment in (start, end))
-    return sum(first <= ms < last for ms in _log_ms(stack, days))
+def clicks(happened: Sequence[int], start: dt.datetime, end: dt.datetime) -> int:
+    """How many of these `moments` are in [start, end)."""
+    first, last = (round(moment.timestamp() * 1000) for moment in (start, end))
+    return sum(first <= ms < last for ms in happened)
 
 
-def _log_ms(stack: Stack, days: Days) -> Iterator[int]:
-    """When each click happened in the log's time; duplicate lines are one click."""
-    for day in days_between(days.first, days.coming):
-        for line in set((stack.log_folder / f"{day}.json").read_bytes().splitlines()):
-            yield source_ms(line) or 0
+def moments(stack: Stack, days: Days) -> list[int]:
+    """When each click of the log happens in today's time, in epoch milliseconds; duplicate lines are one click."""
+    files = (stack.log_folder / f"{day}.json" for day in days_between(days.first, days.coming))
+    lines = (line for file in files for line in set(file.read_bytes().splitlines()))
+    return [(source_ms(line) or 0) + days.shift_ms for line in lines]
 
 
 def progress(stack: Stack) -> str:

@@ -122,7 +122,6 @@ class Samples:
             self._error = error
 
     def _sample(self) -> None:
-
         for path in Path("/proc").glob("[0-9]*/cmdline"):
             try:
                 self.commands.add(path.read_bytes().replace(b"\0", b" "))

@@ -6,6 +6,7 @@ import shlex
 from functools import partial
 from pathlib import Path
 
+from pipeline_config.connection_types import CONNECTION_TYPES
 from pipeline_config.preflight.probe import LIMIT_SECONDS, Failure, Once, Probe
 from pipeline_config.preflight.settings import Connection, Settings
 from pipeline_config.preflight.ssh import Login
@@ -97,9 +98,4 @@ class Lake:
     def _key(self) -> dict[str, str]:
         """What reaches the jobs of the AWS connection, by the same way."""
         aws = next((self.settings.connections.get(name, Connection()) for name in self._aws), Connection())
-        values = {
-            "AWS_ACCESS_KEY_ID": aws.login,
-            "AWS_SECRET_ACCESS_KEY": aws.password,
-            "AWS_REGION": str(aws.extra.get("region_name") or ""),
-        }
-        return {name: value for name, value in values.items() if value}
+        return CONNECTION_TYPES["aws"].variables(aws, aws.extra)

@@ -71,7 +71,6 @@ class ArchiveWriter:
         say(f"batch {batch_id}: read {read:,}, archived {written:,}, took {time.monotonic() - started:.1f} s")
 
     def _append_all(self, new: DataFrame, batch_id: int) -> tuple[int, int]:
-
         append_once(new, self.path, batch_id)
         count = next(commits(new.sparkSession, self.path)).rows
         return count, count

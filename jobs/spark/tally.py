@@ -34,7 +34,6 @@ class Tally:
     """The tally of the one writer of the table in this folder."""
 
     def __init__(self, spark: SparkSession, path: str) -> None:
-
         self._files = files_in(spark, f"{path}/{FOLDER}")
 
     def note(self, stream: str, batch_id: int, count: Count) -> None:

@@ -82,7 +82,4 @@ def _refuse_what_cannot_travel(command: str) -> None:
 
 def connection_environment(connection: Connection) -> dict[str, str]:
     """A connection as environment variables; missing fields are left out."""
-    known = CONNECTION_TYPES[connection.conn_type or ""]
-    values = {name: getattr(connection, field) for name, field in known.environment.items()}
-    values |= {name: connection.extra_dejson.get(key) for name, key in known.extra.items()}
-    return {name: str(value) for name, value in values.items() if value not in (None, "")}
+    return CONNECTION_TYPES[connection.conn_type or ""].variables(connection, connection.extra_dejson)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,21 +22,15 @@ from jobs.generator import story
 from jobs.generator.__main__ import write_day
 from jobs.generator.story import Story
 from jobs.spark.columns import schema
-from jobs.spark.columns_search import QUERY_CHANGES, QUERY_DOCUMENTS, TRENDING
-from jobs.spark.partition_sql import MART, compute
+from jobs.spark.columns_search import QUERY_DOCUMENTS, TRENDING
+from jobs.spark.partition_sql import MART
 from jobs.spark.search_marts import (
-    BY_DAY,
-    CLASSIFIED,
-    CLASSIFIED_COLUMNS,
-    COUNTED_COLUMNS,
-    DAYS_OF_ALL,
-    DOCUMENTS,
-    OF_QUERIES,
     SEARCHES,
     SEARCHES_COLUMNS,
     TRENDS,
 )
 from jobs.spark.tables import CLICKS_COLUMNS
+from tests.one_task import found_in, search_days, search_snapshots
 
 DAYS = 75
 BASE_DAYS = 34  # before the first day of trending
@@ -86,11 +80,11 @@ def found_in_log(plot: Story | None) -> Found:
         for number in range(DAYS):
             write_day(Path(folder), LAST - dt.timedelta(days=number), scale=1, seed=SEED, story=plot)
         clicks = pa.Table.from_batches(curated(Path(folder)))
-    searches = rows(clicks, SEARCHES, SEARCHES_COLUMNS)
+    searches = found_in(clicks, SEARCHES, SEARCHES_COLUMNS)
     searches = searches.append_column("is_earlier", pa.array([False] * len(searches)))
-    trends = rows(searches, TRENDS, schema(TRENDING))
-    days = rows(rows(searches, CLASSIFIED, CLASSIFIED_COLUMNS), DAYS_OF_ALL, {MART: "string", **schema(*BY_DAY)})
-    documents = documents_of(searches, days)
+    trends = found_in(searches, TRENDS, schema(TRENDING))
+    days = search_days(searches)
+    documents = search_snapshots(searches, days)[QUERY_DOCUMENTS.name]
     return Found(
         trends.filter(trends["is_significant"]).to_pylist(),
         documents.filter(pc.is_valid(documents["verdict"])).to_pylist(),
@@ -99,19 +93,6 @@ def found_in_log(plot: Story | None) -> Found:
             days.filter(pc.equal(days["query_class"], "all")).filter(pc.field(MART) == "search_quality").to_pylist()
         ),
     )
-
-
-def documents_of(searches: pa.Table, days: pa.Table) -> pa.Table:
-    """The rows of query_documents, without titles."""
-    small = {
-        "positions": days.filter(pc.equal(days[MART], "click_positions")).select(["rank", "clicked", "shown"]),
-        "newest": pa.table({"event_date": [LAST]}),
-    }
-    asked = searches.filter(pc.is_valid(searches["query"]))
-    counted = rows(asked, OF_QUERIES, {MART: "string", **COUNTED_COLUMNS, **schema(QUERY_CHANGES)}, small)
-    counted = counted.filter(pc.equal(counted[MART], "query_documents")).select(list(COUNTED_COLUMNS))
-    titled = counted.append_column("title", pa.nulls(len(counted), pa.string()))
-    return rows(titled, DOCUMENTS, schema(QUERY_DOCUMENTS))
 
 
 def covered(days: list[dict[str, Any]]) -> float:
@@ -138,13 +119,6 @@ def curated(folder: Path) -> Iterator[pa.RecordBatch]:
             clicks = batch.filter(batch.column("reason").is_null()).select(list(CLICKS_COLUMNS))
             columns = [pc.cast(one, pa.int64()) if pa.types.is_timestamp(one.type) else one for one in clicks.columns]
             yield pa.RecordBatch.from_arrays(columns, clicks.schema.names)
-
-
-def rows(
-    found: pa.Table, queries: Mapping[str, str], columns: Mapping[str, str], small: Mapping[str, pa.Table] | None = None
-) -> pa.Table:
-    """What the queries find, as in one task of Spark's."""
-    return pa.Table.from_batches(compute(queries, columns, small)(iter(found.to_batches())))
 
 
 if __name__ == "__main__":

@@ -47,7 +47,6 @@ def write_more(files: Sequence[Path], curated: Path) -> None:
 
 
 def _moved(clicks: DataFrame, days: int, times: int) -> DataFrame:
-
     ago = F.col("ago").cast("int") * days
     moved = {name: F.col(name) - F.make_dt_interval(ago) for name in ("event_ts", "source_ts", "kafka_ts")}
     others = {name: F.concat_ws("-", name, "ago") for name in ("session_id", "event_id")}

@@ -8,7 +8,7 @@ import json
 import pytest
 
 from jobs.days import days_between
-from stack.demo import Memory, Wanted, clicks, generate
+from stack.demo import Memory, Wanted, clicks, generate, moments
 from stack.errors import StackError
 from stack.stack import Stack
 from tests.unit.stack.conftest import NOW
@@ -62,7 +62,8 @@ def test_clicks_are_counted_in_todays_time_and_the_coming_day_is_there(stack: St
         first = file.readline()
         file.seek(0, 2)
         file.write(first)  # repeated: one click
-    whole = [clicks(stack, days, start + dt.timedelta(n), start + dt.timedelta(n + 1)) for n in (-1, 0, 1)]
+    happened = moments(stack, days)
+    whole = [clicks(happened, start + dt.timedelta(n), start + dt.timedelta(n + 1)) for n in (-1, 0, 1)]
     names = [f"{day}.json" for day in days_between(days.first, days.coming)]
     assert whole == [len(set((stack.log_folder / name).read_bytes().splitlines())) for name in names]
-    assert 0 < clicks(stack, days, start, days.until) < whole[1]
+    assert 0 < clicks(happened, start, days.until) < whole[1]

@@ -44,7 +44,6 @@ class Lake:
         self.spark, self.root = spark, root
 
     def write(self) -> None:
-
         spark, root = self.spark, self.root
         append_lines(spark, LINES, root / "curated", SHIFT_MS)
         places = self.read("clicks").select(*tables.PLACE).unionByName(self.read("quarantine").select(*tables.PLACE))

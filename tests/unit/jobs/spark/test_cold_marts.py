@@ -17,9 +17,10 @@ from jobs.spark.cold_writer import BEHIND_COLUMNS, VISITED_COLUMNS, behind_of, d
 from jobs.spark.columns import schema
 from jobs.spark.columns_cold import COLD, SESSION_ANALYSIS
 from jobs.spark.month_parts import count_by_month, packed
-from jobs.spark.partition_sql import MART, compute
+from jobs.spark.partition_sql import MART
 from jobs.spark.tables import CLICKS_COLUMNS, PLACE, QUARANTINE_SCHEMA
 from tests.clicks import at, click, frame
+from tests.one_task import found_in
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -48,14 +49,6 @@ def arrived(rows: Iterable[Mapping[str, Any]], columns: Mapping[str, str]) -> pa
     return pa.table(
         {name: pa.array([cell(row.get(name)) for row in rows], TYPES[kind]) for name, kind in columns.items()}
     )
-
-
-def found_in(
-    rows: pa.Table, queries: Mapping[str, str], columns: Mapping[str, str], small: Mapping[str, pa.Table] | None = None
-) -> pa.Table:
-    """What queries find in the only partition."""
-    batches = rows.to_batches() or [pa.RecordBatch.from_pylist([], schema=rows.schema)]
-    return pa.Table.from_batches(compute(queries, columns, small)(iter(batches)))
 
 
 PLACES = {name: CLICKS_COLUMNS[name] for name in PLACE} | {"is_bad": "boolean"}
@@ -218,7 +211,6 @@ def test_the_top_area_is_the_most_frequent_one_and_never_unknown() -> None:
 
 
 def test_a_visit_is_anomalous_when_a_rule_warns() -> None:
-
     ordinary = [1, 13, 14, 40, 80, 90, 170, 175, 250, 300, 303, 371]  # gaps that are neither many nor the same
     visits: dict[str, tuple[Sequence[float], int]] = {  # moments, and documents in turn
         "clicks_5m": ([n * 6 + n % 7 for n in range(50)], 50),

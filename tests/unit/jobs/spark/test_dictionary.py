@@ -49,7 +49,6 @@ def test_the_reference_computes_every_column() -> None:
 
 
 def test_the_marts_have_these_columns_and_types(spark: SparkSession) -> None:
-
     none = frame(spark, [])
     visits = visits_of(none)
     by_day = days_of(none, {0: 0}, visits, behind_of(none, spark.createDataFrame([], QUARANTINE_SCHEMA)))

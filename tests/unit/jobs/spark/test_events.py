@@ -55,7 +55,6 @@ def test_shift(checked: Checked, case: str) -> None:
 
 
 def test_quarantine_has_what_kafka_had(both: DataFrame) -> None:
-
     rows = {row.offset: row for row in events.quarantine(both).collect()}
     for offset, (value, reason) in enumerate(QUARANTINED.values(), len(HEADERS)):
         row = rows[offset]
@@ -71,7 +70,6 @@ def test_a_click_keeps_its_place_in_kafka(checked: Checked) -> None:
 
 
 def test_columns_are_the_tables(spark: SparkSession) -> None:
-
     none = events.check(spark.createDataFrame([], RECORDS))
 
     def shape(schema: Any) -> list[tuple[str, str]]:
@@ -86,7 +84,6 @@ def test_columns_are_the_tables(spark: SparkSession) -> None:
 
 
 def test_other_columns_stay(spark: SparkSession) -> None:
-
     record = ("t", 1, 0, KAFKA_TS, b"k", b"{", None, 7, ["x"])
     checked = events.check(spark.createDataFrame([record], f"{RECORDS}, mine int, `its own` array<string>"))
     assert checked.select("reason", "mine", "its own").collect() == [("not_json", 7, ["x"])]

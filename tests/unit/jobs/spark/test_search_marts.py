@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pytest
 
 from jobs.generator.__main__ import write_day
@@ -17,27 +16,23 @@ from jobs.spark import columns_search
 from jobs.spark.cold_marts import SESSIONS
 from jobs.spark.columns import schema
 from jobs.spark.columns_cold import SESSION_ANALYSIS
-from jobs.spark.columns_search import QUERY_CHANGES, QUERY_DOCUMENTS, TRENDING
+from jobs.spark.columns_search import TRENDING
 from jobs.spark.partition_sql import MART
 from jobs.spark.search_marts import (
     BY_DAY,
     CLASSIFIED,
     CLASSIFIED_COLUMNS,
-    COUNTED_COLUMNS,
-    DAYS_OF_ALL,
-    DOCUMENTS,
-    OF_QUERIES,
     SEARCHES,
     SEARCHES_COLUMNS,
-    SNAPSHOTS,
     TRENDS,
     touched,
 )
 from jobs.spark.tables import CLICKS_COLUMNS, LONGEST_QUERY
 from tests import reference, reference_search
 from tests.clicks import at, click
+from tests.one_task import found_in, search_days, search_snapshots
 from tests.search_logs import frequent_queries, outbreak
-from tests.unit.jobs.spark.test_cold_marts import arrived, columns, found_in
+from tests.unit.jobs.spark.test_cold_marts import arrived, columns
 
 Rows = list[dict[str, Any]]
 
@@ -49,26 +44,12 @@ def searches(clicks: Sequence[dict[str, Any]]) -> pa.Table:
 def by_day(found: pa.Table, is_earlier: Sequence[bool] | None = None) -> pa.Table:
     """The rows of all marts by day, of searches that one task sees."""
     seen = found.append_column("is_earlier", pa.array(is_earlier or [False] * len(found), pa.bool_()))
-    classified = found_in(seen, CLASSIFIED, CLASSIFIED_COLUMNS)
-    return found_in(classified, DAYS_OF_ALL, {MART: "string", **schema(*BY_DAY)})
+    return search_days(seen)
 
 
 def of_queries(found: pa.Table, days: pa.Table) -> dict[str, Rows]:
     """The rows of the tables without days, of searches of less than a year that one task sees; nothing has a title."""
-    positions = [row for row in days.to_pylist() if row[MART] == "click_positions"]
-    small = {
-        "positions": pa.table({name: [row[name] for row in positions] for name in ("rank", "clicked", "shown")}),
-        "newest": pa.table({"event_date": [max(found["event_date"].to_pylist())]}),
-    }
-    asked = found.filter(pc.is_valid(found["query"]))
-    counted = found_in(asked, OF_QUERIES, {MART: "string", **COUNTED_COLUMNS, **schema(QUERY_CHANGES)}, small)
-    by_mart = {mart: counted.filter(pc.equal(counted[MART], mart)) for mart in SNAPSHOTS}
-    documents = by_mart["query_documents"].select(list(COUNTED_COLUMNS))
-    titled = documents.append_column("title", pa.nulls(len(documents), pa.string()))
-    return {
-        "query_changes": by_mart["query_changes"].select(list(schema(QUERY_CHANGES))).to_pylist(),
-        "query_documents": found_in(titled, DOCUMENTS, schema(QUERY_DOCUMENTS)).to_pylist(),
-    }
+    return {mart: rows.to_pylist() for mart, rows in search_snapshots(found, days).items()}
 
 
 def trends(found: pa.Table) -> Rows:
