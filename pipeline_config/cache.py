@@ -13,7 +13,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from typing import Any
 from pipeline_config.checks import check, check_again
 from pipeline_config.checks.context import name_of
 from pipeline_config.guard import TooLongError
+from pipeline_config.parsers import in_child_first
 from pipeline_config.problem import Problem
 from pipeline_config.project import PLACEHOLDER, Project, active_environment, contents_of, load_project
 from pipeline_config.reader import Content, Document
@@ -40,22 +41,43 @@ def load_checked(root: Path) -> tuple[Project, list[Problem]]:
     contents = contents_of(root)
     key, hashes = _key(root, contents), {file: _hash(content) for file, content in contents.items()}
     file = Path(os.environ.get(FOLDER) or root / "__pycache__") / "pipelines.json"
+    checking = file.with_suffix(".checking")
     # It may be missing, of another version, truncated, or nested without end: then it is no memory, and the check runs.
     with suppress(Exception):
         memory: Memory = json.loads(file.read_text(encoding="utf-8"))
         if memory["key"] == key:
-            project, problems, is_new = _brought_up(root, contents, hashes, memory)
+            project, problems, is_new = _brought_up(root, contents, hashes, memory, checking)
             if is_new:
                 _write(file, key, hashes, project, problems)
             return project, problems
     project = load_project(root, contents=contents)
-    problems = check(project)
+    with _surviving(checking):
+        problems = check(project)
     _write(file, key, hashes, project, problems)
     return project, problems
 
 
+@contextmanager
+def _surviving(checking: Path) -> Iterator[None]:
+    """The file `checking` exists while a check runs.
+
+    If it exists before, the last check has not returned: perhaps a job's import crashed the process, as a broken
+    library does. Then each job is imported in a child process first.
+    """
+    has_crashed = checking.exists()
+    with suppress(OSError):
+        checking.parent.mkdir(parents=True, exist_ok=True)
+        checking.touch()
+    try:
+        with in_child_first() if has_crashed else nullcontext():
+            yield
+    finally:
+        with suppress(OSError):
+            checking.unlink()
+
+
 def _brought_up(
-    root: Path, contents: Mapping[str, Content], hashes: Mapping[str, str], memory: Memory
+    root: Path, contents: Mapping[str, Content], hashes: Mapping[str, str], memory: Memory, checking: Path
 ) -> tuple[Project, list[Problem], bool]:
     """The project and its problems, and whether something has changed.
 
@@ -75,7 +97,8 @@ def _brought_up(
         return project, problems, False
     again = _to_check(project, changed, [document for file, document in before.items() if file in changed])
     others = [found for found in problems if found.file not in changed.union(document.file for document in again)]
-    return project, check_again(project, again, others), True
+    with _surviving(checking):
+        return project, check_again(project, again, others), True
 
 
 def _to_check(project: Project, changed: set[str], before: list[Document]) -> list[Document]:

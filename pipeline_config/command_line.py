@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import io
 import os
 import sys
@@ -17,6 +18,7 @@ from pipeline_config.problem import plural
 from pipeline_config.project import Project, active_environment, importable, load_project, root_of
 
 BROKEN_PIPE = 141  # 128 + SIGPIPE, as a shell reports it
+STDERR = 2  # sys.stderr may be closed
 
 
 def parser() -> argparse.ArgumentParser:
@@ -86,6 +88,8 @@ def main(arguments: list[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # also on a terminal that only knows ASCII
+    if not faulthandler.is_enabled():
+        faulthandler.enable(STDERR)  # a job whose import crashes the process is named, with its line
     options = parser().parse_args(arguments)
     try:
         options.root = options.root.resolve()

@@ -8,8 +8,10 @@ import importlib.util
 import io
 import os
 import re
+import signal
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
+from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
@@ -23,6 +25,7 @@ from pipeline_config.schema import Schema
 _HAS_PARSER = re.compile(r"^def parser\(", re.MULTILINE)
 MAX_SECONDS = 10  # for a job's import, or one of its functions: Airflow gives all of them together 30
 _MANY = 10**9  # an option that takes so much has no upper limit
+_in_child_first = ContextVar("_in_child_first", default=False)
 
 
 class RefusedError(Exception):
@@ -33,13 +36,13 @@ class RefusedError(Exception):
 def job_parser(module: str) -> argparse.ArgumentParser | str:
     """A job's own parser, or why there is none."""
     path = module.replace(".", "/")
+    if _in_child_first.get() and (crash := _signal_of(lambda: _parser_of(module))):
+        return f"{path} crashes Python with {crash} when it is imported; see where: python -X faulthandler -m {module}"
     try:
         with _contained():
             if importlib.util.find_spec(module) is None:
                 return f"there is no {path}.py"
-            parser: argparse.ArgumentParser = importlib.import_module(_main_of(module)).parser()
-            for own in (parser, *modes(parser).values()):
-                flow_of(own)  # what it declares can be read, too
+            parser = _parser_of(module)
     except KeyboardInterrupt:
         raise
     except SystemExit:
@@ -47,6 +50,34 @@ def job_parser(module: str) -> argparse.ArgumentParser | str:
     except BaseException as error:  # noqa: BLE001 (a job may be broken in any way; the person reads how)
         return f"{path} cannot return its options: {in_words(error, at_place=True)}"
     return parser
+
+
+def _parser_of(module: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = importlib.import_module(_main_of(module)).parser()
+    for own in (parser, *modes(parser).values()):
+        flow_of(own)  # what it declares can be read, too
+    return parser
+
+
+@contextmanager
+def in_child_first() -> Iterator[None]:
+    """In this context each job is imported in a child process first, since one of them may crash."""
+    token = _in_child_first.set(True)
+    try:
+        yield
+    finally:
+        _in_child_first.reset(token)
+
+
+def _signal_of(run: Callable[[], object]) -> str:
+    """The name of the signal by which `run` ends a child process; "" if it does not."""
+    child = os.fork()
+    if not child:
+        with suppress(BaseException), _contained():
+            run()
+        os._exit(0)
+    status = os.waitpid(child, 0)[1]
+    return signal.Signals(os.WTERMSIG(status)).name if os.WIFSIGNALED(status) else ""
 
 
 def _main_of(module: str) -> str:

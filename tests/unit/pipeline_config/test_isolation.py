@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
 import re
@@ -19,7 +20,7 @@ from pipeline_config import cache, parsers
 from pipeline_config.__main__ import main
 from pipeline_config.checks import check
 from pipeline_config.guard import time_limit
-from pipeline_config.project import ROOT, contents_of, load_project
+from pipeline_config.project import ROOT, contents_of, importable, load_project
 from tests.airflow_environment import airflow_environment
 
 LOAD = "pipelines/mart/tripclick_load_postgres.yaml"
@@ -234,6 +235,44 @@ ACCIDENTS: dict[str, tuple[Callable[[Path], None], int, str]] = {
         f"{LOAD}:{LOAD_END}:5: cannot be built: ",
     ),
 }
+
+
+def crashing(root: Path) -> str:
+    """A pipeline with a job whose import crashes the process; returns its problem."""
+    (root / "crashing").mkdir()
+    (root / "crashing/__init__.py").touch()
+    (root / "crashing/job.py").write_text("import os\n\nos.abort()\n", encoding="utf-8")
+    command = 'crashing: {module: "crashing.{job}", argv: ["{arguments}"]}'
+    edit(root, "pipelines/defaults.yaml", "commands:\n", f"commands:\n  {command}\n")
+    text = "dag_id: crash\ndescription: x\nschedule: null\nconnections: [docker_server0]\n"
+    text += "variables: [KAFKA_SECURITY_PATH, WEBSERVER_INGESTION_PATH]\ntasks:\n"
+    text += "  - {task_id: a, operator: DockerOperator, connection: docker_server0, command: crashing, job: job}\n"
+    (root / "pipelines/crash.yaml").write_text(text, encoding="utf-8")
+    return "crashing/job crashes Python with SIGABRT when it is imported"
+
+
+def test_after_a_job_that_crashed_the_loader_the_other_dags_are_loaded(
+    root: Path, load: Callable[[Path], Loaded]
+) -> None:
+    said = crashing(root)
+    if not (died := os.fork()):
+        faulthandler.disable()
+        importable(root)
+        cache.load_checked(root)
+        os._exit(0)
+    assert os.WTERMSIG(os.waitpid(died, 0)[1]) == signal.SIGABRT
+    dags, (problem,), tracebacks = load(root)
+    assert said in problem
+    assert (len(dags), tracebacks) == (9, 0)
+    assert [path.name for path in (root / "__pycache__").iterdir()] == ["pipelines.json"]
+
+
+def test_a_job_that_crashes_the_check_is_named_with_its_line(root: Path) -> None:
+    crashing(root)
+    command = [sys.executable, "-m", "pipeline_config", "check", "--root", str(root)]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == -signal.SIGABRT
+    assert f'File "{root}/crashing/job.py", line 3 in <module>' in result.stderr
 
 
 @pytest.mark.parametrize("accident", ACCIDENTS)
