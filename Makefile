@@ -4,6 +4,7 @@ DAYS ?= 15
 SCALE ?= 1
 STORY ?= 1
 AGAINST ?= HEAD
+TO ?= origin/deployed
 export DAYS SCALE STORY SUPERSET
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
@@ -13,7 +14,7 @@ LAKE := tests/faults $(wildcard $(patsubst %,tests/integration/jobs/spark/test_%
 NAMED = $(if $(BESIDE),2>&1 | sed --unbuffered 's/^/$@ | /')
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo live dashboards up down status check lint types validate plan preflight format docs test test-e2e test-rest test-lake test-installs test-fast test-faults bench-config bench-anomalies bench-queries bench-findings bench clean
+.PHONY: help install demo live dashboards up down status check lint types validate plan deploy preflight format docs test test-e2e test-rest test-lake test-installs test-fast test-faults bench-config bench-anomalies bench-queries bench-findings bench clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +54,9 @@ types: install
 
 plan: ## Describe what the working tree changes against AGAINST=HEAD
 	@$(PYTHON) -m pipeline_config plan --against $(AGAINST); test $$? -ne 1
+
+deploy: ## Let Airflow run this commit, if it passes the check and the unit tests in a clone (TO=origin/deployed)
+	@$(PYTHON) -m pipeline_config deploy --to $(TO) --run 'python -m pytest tests/unit'
 
 preflight: ## Check that everything the pipelines use is there and answers, on the running stack
 	@$(PYTHON) -m stack preflight

@@ -58,6 +58,17 @@ def parser() -> argparse.ArgumentParser:
         "with the token $AIRFLOW_API_TOKEN",
     )
     one.add_argument("--environment", help="only this one (default: all; with airflow: $PIPELINE_ENVIRONMENT)")
+    one = command("deploy", _deploy, "check a commit in a clone, and move the branch that Airflow follows to it")
+    one.add_argument(
+        "revision", nargs="?", metavar="REV", help="git revision (default: HEAD, with nothing uncommitted)"
+    )
+    one.add_argument(
+        "--to", default="origin/deployed", metavar="REMOTE/BRANCH", help="the branch (default: %(default)s)"
+    )
+    one.add_argument(
+        "--run", dest="tests", action="append", default=[], metavar="COMMAND", help="must succeed in the clone, too"
+    )
+    one.add_argument("--status", action="store_true", help="say which commit is deployed, and move nothing")
     one = command("graph", _graph, "draw the tasks of a DAG, or all DAGs with the data between them, as Mermaid")
     one.add_argument("dag", nargs="?", help="a dag_id (default: all DAGs)")
     one = command("explain", _explain, "explain a key of the YAML files, with an example")
@@ -188,6 +199,15 @@ def _plan(options: argparse.Namespace) -> int:
     from pipeline_config import plan
 
     return plan.run(options.root, options.against, options.environment)
+
+
+def _deploy(options: argparse.Namespace) -> int:
+    from pipeline_config import deploy
+
+    branch = deploy.Branch.of(options.root, options.to)
+    if options.status:
+        return deploy.status(branch, options.revision or "HEAD")
+    return deploy.deploy(branch, options.revision, options.tests)
 
 
 def _graph(options: argparse.Namespace) -> int:
