@@ -27,6 +27,7 @@ from stack.settings import PRODUCER_IMAGE, REPOSITORY
 from stack.stack import Stack
 from tests.e2e.conftest import first_failure, screenshot, shown
 from tests.hostile import HOSTILE
+from tests.programs import program
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -151,19 +152,7 @@ def test_a_dags_page_says_what_it_is_for_and_what_it_needs(api: AirflowApi) -> N
     assert {"tripclick", "mart"} <= {tag["name"] for tag in details["tags"]}
 
 
-# Hashes, since a container's log is cut into lines of 16 kB.
-SHOW_WORDS = (
-    "import hashlib, os, sys; [print('word', hashlib.sha256(os.fsencode(w)).hexdigest()) for w in sys.argv[1:]]"
-)
-WORDS_JOB = f"""
-import argparse
-
-def parser():
-    result = argparse.ArgumentParser()
-    for number in range({len(HOSTILE)}):
-        result.add_argument(f"--text-{{number}}", required=True)
-    return result
-"""
+SHOW_WORDS = program("shows_words")
 
 
 @contextmanager
@@ -224,7 +213,7 @@ def words(project: Path, api: AirflowApi) -> Iterator[str]:
     defaults = project / "pipelines/defaults.yaml"
     right = defaults.read_text(encoding="utf-8")
     changed = right.replace("operators:\n", f"operators:\n  Words: {json.dumps(operator)}\n", 1)
-    added = {project / "jobs/words.py": WORDS_JOB, project / "pipelines/words.yaml": json.dumps(pipeline)}
+    added = {project / "jobs/words.py": program("takes_texts"), project / "pipelines/words.yaml": json.dumps(pipeline)}
     changed += "".join(f"  {k}: {json.dumps(v)}\n" for k, v in commands.items())
     with in_airflow(api, {"words"}, added, defaults, changed):
         yield "words"
@@ -278,22 +267,6 @@ def test_a_ninth_dag_of_yaml_alone_runs_with_groups_mapped_tasks_classes_and_ass
     api.wait(lambda: api.call("GET", "dags/after_ninth/dagRuns")["dag_runs"], started)
 
 
-# Notifiers as Airflow's providers have them; what they say is a line of a file.
-TELL = """
-from pathlib import Path
-from airflow.sdk.bases.notifier import BaseNotifier
-
-class Tell(BaseNotifier):
-    template_fields = ("line",)
-
-    def __init__(self, *, file, line):
-        super().__init__()
-        self.file, self.line = file, line
-
-    def notify(self, context):
-        with Path(self.file).open("a", encoding="utf-8") as file:
-            print(self.line, file=file)
-"""
 LATE = """\
 dag_id: late
 description: Is tried twice, and ends when somebody has read that it is late
@@ -338,7 +311,7 @@ def told(project: Path, api: AirflowApi, tmp_path: Path) -> Iterator[Path]:
     defaults = project / "pipelines/defaults.yaml"
     right = defaults.read_text(encoding="utf-8")
     added = {
-        project / "jobs/tell.py": TELL,
+        project / "jobs/tell.py": program("tells_a_file"),
         project / "pipelines/late.yaml": LATE.format(read=tmp_path / "read"),
         project / "pipelines/on_time.yaml": ON_TIME,
     }

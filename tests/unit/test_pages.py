@@ -155,3 +155,8 @@ def test_every_message_of_the_operations_page_is_one_of_the_programs() -> None:
     )  # a text's lines as one
     pieces = [piece.strip() for message in messages for piece in message.split("…")]
     assert [piece for piece in pieces if piece not in said and piece not in FOREIGN] == []
+
+
+@pytest.mark.parametrize("page", [*ROOT.glob("README*.md"), *ROOT.glob("docs/*.md")], ids=lambda page: page.name)
+def test_no_command_of_a_document_uses_a_folder_that_is_everybodys(page: Path) -> None:
+    assert "/tmp/" not in page.read_text(encoding="utf-8")  # noqa: S108

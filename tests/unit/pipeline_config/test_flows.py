@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from dataclasses import replace
 from typing import Any
 
 from jobs.spark.tables import COLD_MARTS, HOT_MARTS, SEARCH_MARTS
 from pipeline_config.flows import TaskFlow, flows
 from pipeline_config.job_contract import Data
-from pipeline_config.project import ROOT, load_project
+from pipeline_config.project import load_project
 
 PROJECT = load_project()
 PIPELINES = {pipeline.dag_id: pipeline for pipeline in PROJECT.pipelines}
@@ -96,13 +94,3 @@ def test_outlets_are_written_also_without_a_job() -> None:
     _, _, end = PIPELINES["tripclick_producer_batch"].tasks
     pipeline = replace(PIPELINES["tripclick_producer_batch"], tasks=[replace(end, outlets=["s3://tripclick/done"])])
     assert listed(flows(PROJECT, pipeline)) == [("end", (), (Data("asset", "s3://tripclick/done"),))]
-
-
-def test_to_ask_the_jobs_imports_nothing_heavy() -> None:
-    script = (
-        "import sys; from pipeline_config import flows, project; p = project.load_project(); "
-        "assert any([flows.flows(p, d) for d in p.pipelines]); "
-        "print(sorted({'airflow', 'pyspark', 'kafka', 'psycopg'} & {name.split('.')[0] for name in sys.modules}))"
-    )
-    result = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert result.stdout == "[]\n"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import faulthandler
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -348,56 +347,6 @@ def test_the_memory_lies_where_it_is_wanted(
     assert not (root / "__pycache__").exists()
 
 
-@pytest.mark.parametrize(
-    ("code", "said"),
-    [
-        ("def parser(:", "options: broken_job.py:1: SyntaxError: invalid syntax"),
-        ("import sys; sys.exit(2)", 'ends the process when it is imported: is `if __name__ == "__main__":` missing?'),
-        ("import os; os._exit(7)", "ends the process when it is imported"),
-        ("import argparse; argparse.ArgumentParser().parse_args(['--x'])", "ends the process when it is imported"),
-        (
-            "class Stop(BaseException): pass\nraise Stop('now')",
-            "cannot return its options: broken_job.py:2: Stop: now",
-        ),
-        ("print('usage: me')\n1 / 0", "broken_job.py:2: ZeroDivisionError: division by zero"),
-    ],
-)
-def test_a_broken_job_is_a_problem_and_says_nothing_itself(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], code: str, said: str
-) -> None:
-    file = tmp_path / "broken_job.py"
-    file.write_text(code, encoding="utf-8")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    parsers.job_parser.cache_clear()
-    leave = os._exit
-    answer = parsers.job_parser("broken_job")
-    assert os._exit is leave
-    assert isinstance(answer, str)
-    assert said in answer
-    assert capfd.readouterr() == ("", "")
-
-
-@pytest.mark.parametrize(
-    ("name", "code", "place"),
-    [
-        ("endless_import", "while True:\n    pass", "[12]"),
-        ("endless_parser", "import time\ndef parser():\n    time.sleep(60)", "3"),
-    ],
-)
-def test_a_job_that_does_not_end_is_a_problem(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, code: str, place: str
-) -> None:
-    (tmp_path / f"{name}.py").write_text(code, encoding="utf-8")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr(parsers, "MAX_SECONDS", 0.1)
-    parsers.job_parser.cache_clear()
-    said = f"{name} cannot return its options: {name}.py:{place}: TooLongError: it takes longer than 0.1 s"
-    with time_limit(10):
-        assert re.fullmatch(said, str(parsers.job_parser(name)))
-        assert 1 < signal.getitimer(signal.ITIMER_REAL)[0] < 10, "a limit around it goes on"
-    assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
-
-
 def test_what_is_no_file_is_not_waited_for(
     root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -410,35 +359,6 @@ def test_what_is_no_file_is_not_waited_for(
         assert main(["check", "--root", str(root)]) == 1
         cache.load_checked(root)
     assert capsys.readouterr().out == "pipelines/mart/pipe.yaml:1:1: cannot be read: it is not a regular file\n"
-
-
-def test_a_process_that_a_job_starts_ends_as_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    code = """
-import argparse, os
-if not (child := os.fork()):
-    os._exit(3)
-assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 3
-parser = argparse.ArgumentParser
-"""
-    (tmp_path / "forking_job.py").write_text(code, encoding="utf-8")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    assert not isinstance(parsers.job_parser("forking_job"), str)
-
-
-def test_what_a_jobs_own_type_raises_is_its_refusal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    code = """
-import argparse
-def parser():
-    result = argparse.ArgumentParser()
-    result.add_argument("--a", type=lambda text: {}[text])
-    return result
-"""
-    (tmp_path / "odd_job.py").write_text(code, encoding="utf-8")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    parser = parsers.job_parser("odd_job")
-    assert not isinstance(parser, str)
-    with pytest.raises(parsers.RefusedError, match="KeyError: 'x'"):
-        parsers.parse(parser, ["--a", "x"])
 
 
 def test_a_folder_that_nobody_may_read_is_a_problem(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
