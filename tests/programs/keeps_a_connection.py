@@ -1,11 +1,11 @@
-"""A connection that Engine makes, and for how many seconds the kernel waits for a host that is gone."""
+"""A connection that our Docker client makes, and for how many seconds the kernel waits for a host that is gone."""
 
 from __future__ import annotations
 
 import socket
 import sys
 import threading
-from pipeline_config.operators.docker import Engine
+from pipeline_config.operators.docker_client import UnprivilegedDockerClient
 
 server = socket.create_server(("127.0.0.1", 0))
 
@@ -17,7 +17,7 @@ def answer():
 
 
 threading.Thread(target=answer, daemon=True).start()
-engine = Engine(base_url=f"http://127.0.0.1:{server.getsockname()[1]}", version="1.44")
+engine = UnprivilegedDockerClient(base_url=f"http://127.0.0.1:{server.getsockname()[1]}", version="1.44")
 answered = engine._get(f"{engine.base_url}/_ping", stream=True)
 connection = engine._get_raw_response_socket(answered)._sock
 options = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)

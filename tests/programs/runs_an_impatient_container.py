@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 
-from pipeline_config.operators import docker
+from pipeline_config.operators import docker, docker_client
 
-docker.PING_SECONDS, docker.STOP_SECONDS = 0.2, 0
-start = docker.Engine.start
+docker_client.PING_SECONDS, docker.STOP_SECONDS = 0.2, 0
+start = docker_client.UnprivilegedDockerClient.start
 
 
 def tell(self, container):
@@ -16,5 +16,5 @@ def tell(self, container):
         started.write(".")
 
 
-docker.Engine.start = tell
+docker_client.UnprivilegedDockerClient.start = tell
 import tests.programs.runs_a_container

@@ -12,14 +12,16 @@ from importlib.metadata import version
 import pytest
 from docker import APIClient
 
+from pipeline_config.project import ROOT
 from stack.settings import SUPERSET_LOCK
 
 USED = {
     "docker": (
         "7.2.0",
-        "pipeline_config/operators/docker.py: APIClient._post, _url and _result, by which a container's end is awaited "
-        "from before its start, for as long as it takes (_get_raw_response_socket, _disable_socket_timeout), and "
-        "CancellableStream, which ends the wait; create_host_config and create_container pass on what they do not know",
+        "pipeline_config/operators/docker_client.py: APIClient._post, _url and _result, by which a container's end is "
+        "awaited from before its start, for as long as it takes (_get_raw_response_socket, _disable_socket_timeout), "
+        "and CancellableStream, which ends the wait; create_host_config and create_container pass on what they do not "
+        "know",
     ),
     "apache-airflow-providers-docker": (
         "4.6.1",
@@ -61,6 +63,9 @@ def test_its_version_is_the_one_that_was_looked_at(library: str) -> None:
     assert installed(library) == looked_at, f"compare, and then write the version here: {compare}"
 
 
-def test_what_is_used_of_docker_is_there() -> None:
-    names = ("_post", "_url", "_result", "attach_socket", "_get_raw_response_socket", "_disable_socket_timeout")
-    assert all(callable(getattr(APIClient, name)) for name in names)
+def test_what_is_used_of_docker_is_there_and_used_in_one_module() -> None:
+    names = ("_post", "_url", "_result", "_get_raw_response_socket", "_disable_socket_timeout")
+    assert all(callable(getattr(APIClient, name)) for name in (*names, "attach_socket"))
+    used = re.compile(rf"self\.({'|'.join(names)})\b")
+    users = [path for path in (ROOT / "pipeline_config").rglob("*.py") if used.search(path.read_text(encoding="utf-8"))]
+    assert users == [ROOT / "pipeline_config/operators/docker_client.py"]
