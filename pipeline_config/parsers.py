@@ -32,6 +32,10 @@ class RefusedError(Exception):
     """What argparse would have printed before it ended the process."""
 
 
+class NoParserError(Exception):
+    """The module is no job."""
+
+
 @cache
 def job_parser(module: str) -> argparse.ArgumentParser | str:
     """A job's own parser, or why there is none."""
@@ -45,6 +49,8 @@ def job_parser(module: str) -> argparse.ArgumentParser | str:
             parser = _parser_of(module)
     except KeyboardInterrupt:
         raise
+    except NoParserError:
+        return f"{path} is not a job: it has no function parser()"
     except SystemExit:
         return f'{path} ends the process when it is imported: is `if __name__ == "__main__":` missing?'
     except BaseException as error:  # noqa: BLE001 (a job may be broken in any way; the person reads how)
@@ -53,7 +59,10 @@ def job_parser(module: str) -> argparse.ArgumentParser | str:
 
 
 def _parser_of(module: str) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = importlib.import_module(_main_of(module)).parser()
+    job = importlib.import_module(_main_of(module))
+    if not hasattr(job, "parser"):
+        raise NoParserError
+    parser: argparse.ArgumentParser = job.parser()
     for own in (parser, *modes(parser).values()):
         flow_of(own)  # what it declares can be read, too
     return parser

@@ -79,8 +79,11 @@ def check_schema(document: Document, name: str) -> Iterator[Problem]:
     elif document.data is not None:
         errors = list(validator(name).iter_errors(document.data))
         misplaced = {tuple(error.absolute_path) for error in errors if error.validator == "not"}
+        misspelt = {(*error.absolute_path, key) for error in errors for key in _meant(error)}
         for error in errors:
             path = tuple(error.absolute_path)
+            if error.validator == "required" and (*path, _missing(error)) in misspelt:
+                continue  # it is there, by another name
             if error.validator == "not" or not any(path[: len(place)] == place for place in misplaced):
                 yield from _explain(document, error)
 
@@ -107,23 +110,43 @@ def _explain(document: Document, error: jsonschema.ValidationError) -> Iterable[
         error = jsonschema.exceptions.best_match(error.context) or error
     path: KeyPath = tuple(error.absolute_path)
     if error.validator == "additionalProperties":
-        known = list(error.schema["properties"])  # type: ignore[index]
-        unknown = [key for key in error.instance if key not in known]  # type: ignore[union-attr]
-        near = _advanced if _is_of_a_class(error.instance) else did_you_mean
-        hints = {key: f"did you mean {ours!r}?" for key, ours in ELSEWHERE.items() if ours in known}
-        return (
-            document.problem((*path, key), f"unknown key {key!r}", hints.get(key) or near(key, known))
-            for key in unknown
-        )
-    if error.validator == "propertyNames" or (error.parent and error.parent.validator == "propertyNames"):
+        return (document.problem((*path, key), f"unknown key {key!r}", hint) for key, hint in _unknown(error).items())
+    if "propertyNames" in error.absolute_schema_path:
         key = str(error.instance)
-        return [document.problem((*path, key), f"key {key!r} does not match {error.validator_value}")]
+        message = f"key {key!r} does not match {error.validator_value}"
+        return [document.problem((*path, key), message, _fitting(key, str(error.validator_value)))]
     if error.validator in ("required", "not"):
         return [document.problem(path, *_absent_or_present(document, error, path))]
     name = next((part for part in reversed(path) if isinstance(part, str)), "file")
     explain = _MESSAGES.get(str(error.validator))
     message = explain(name, error) if explain else f"{name}: {error.message}"
     return [document.problem(path, message, _hint(error), at_value=True)]
+
+
+def _unknown(error: jsonschema.ValidationError) -> dict[str, str]:
+    """The unknown keys of a mapping, each with its hint."""
+    known = list(error.schema["properties"])  # type: ignore[index]
+    near = _advanced if _is_of_a_class(error.instance) else did_you_mean
+    hints = {key: f"did you mean {ours!r}?" for key, ours in ELSEWHERE.items() if ours in known}
+    return {key: hints.get(key) or near(key, known) for key in error.instance if key not in known}  # type: ignore[union-attr]
+
+
+def _meant(error: jsonschema.ValidationError) -> set[str]:
+    """The keys that the unknown ones of a mapping are meant to be."""
+    hints = _unknown(error).values() if error.validator == "additionalProperties" else ()
+    return {hint.split("'")[1] for hint in hints if hint.startswith("did you mean")}
+
+
+def _missing(error: jsonschema.ValidationError) -> str:
+    return error.message.split("'")[1]
+
+
+def _fitting(text: str, pattern: str) -> str:
+    """The hint that names what a text may be meant to be: in the other case, with other dashes, without an ending."""
+    stem = re.sub(r"\.\w+$", "", text).strip("-")
+    dashes = (stem, stem.replace("-", "_"), stem.replace("_", "-"))
+    forms = [form for other in dashes for form in (other, other.lower(), other.upper()) if re.search(pattern, form)]
+    return f"did you mean {forms[0]!r}?" if forms else ""
 
 
 def _parent(document: Document, path: KeyPath) -> Any:
@@ -160,7 +183,7 @@ def _absent_or_present(document: Document, error: jsonschema.ValidationError, pa
             else "remove it"
         )
         return f"{str(path[-1])!r} does not belong to this operator", hint
-    key = error.message.split("'")[1]
+    key = _missing(error)
     described: Schema = error.schema.get("properties", {}).get(key, {})  # type: ignore[union-attr]
     return f"key {key!r} is missing", _example(described) or described.get("description", "")
 
@@ -200,6 +223,8 @@ def _repeated(items: Any) -> Any:
 def _hint(error: jsonschema.ValidationError) -> str:
     if error.validator == "enum":
         return did_you_mean(str(error.instance), [str(allowed) for allowed in error.validator_value])  # type: ignore[union-attr]
+    if error.validator == "pattern" and (near := _fitting(str(error.instance), str(error.validator_value))):
+        return near
     return _example(error.schema) or _quoted(error)
 
 

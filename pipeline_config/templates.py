@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator, Mapping, Sized
+from collections.abc import Container, Iterator, Mapping, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -215,6 +215,19 @@ def _of_any(text: str) -> Reads:
         if chain[0] == "conn":
             found.unknown += _not_to_be_read(chain, words)
     return found
+
+
+def not_filled_in(text: str, params: Container[str]) -> Iterator[tuple[re.Match[str], str]]:
+    """What looks like a value to be filled in and is not: `$NAME`, `${name}`, `{ params.name }`; each with its name."""
+    for match in _NOT_FILLED_IN.finditer(text):
+        name = match["shell"] or match["braced"]
+        if match["braced"] or name.isupper() or name in params:
+            yield match, name
+
+
+_NOT_FILLED_IN = re.compile(
+    r"\$\{?(?P<shell>[A-Za-z_]\w*)\b\}?|(?<!\{)\{\s*(?:params|var\.value)\.(?P<braced>\w+)\s*\}(?!\})"
+)
 
 
 def _undeclared(text: str, tree: nodes.Template) -> set[str]:

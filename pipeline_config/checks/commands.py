@@ -48,7 +48,8 @@ def _job_arguments(context: Context, task: Task, template: Command) -> Iterator[
     job = task.job
     parser = parsers.job_parser(template.module_of(job))
     if isinstance(parser, str):
-        yield task.at("job").problem(f"job {job!r}: {parser}")
+        near = did_you_mean(job, list(parsers.jobs(template.module)))
+        yield task.at("job").problem(f"job {job!r}: {parser}", near if near.startswith("did") else "")
         return
     own = parsers.own_parser(parser, job)
     if own is None:
@@ -62,12 +63,10 @@ def _job_arguments(context: Context, task: Task, template: Command) -> Iterator[
         hint = did_you_mean(name, options)
         yield task.at(key, name).problem(f"{job} has no option --{name}", hint, at_key=True)
     if not unknown:
-        yield from _refused(context, task, template, parser, options)
+        yield from _refused(context, task, template, parser)
 
 
-def _refused(
-    context: Context, task: Task, template: Command, parser: argparse.ArgumentParser, options: list[str]
-) -> Iterator[Problem]:
+def _refused(context: Context, task: Task, template: Command, parser: argparse.ArgumentParser) -> Iterator[Problem]:
     """The parser's verdict on the arguments, with the catalog's examples and the params' defaults filled in."""
     each = {name: values for name, values in task.for_each.items() if isinstance(values, list)}
     for given in itertools.islice(instances(task, each), MAX_COMBINATIONS):
@@ -79,10 +78,13 @@ def _refused(
         try:
             parsers.parse(parser, words, given.keys() - known.keys())
         except parsers.RefusedError as error:
-            named = next((name for name in arguments if f"--{name}" in str(error).split(":")[0].split()), "")
-            place = task.at("for_each" if named in each else "arguments", *([named] if named else []))
-            hint = f"it takes: {', '.join(options)}"
-            yield place.problem(f"{task.job} refuses its arguments: {error}", hint, at_key=True)
+            argument, _, why = str(error).partition(": ")
+            named = next((name for name in arguments if f"--{name}" in argument.split()), "")
+            if named:
+                place = task.at("for_each" if named in each else "arguments", named)
+                yield place.problem(f"{task.job} refuses {named}: {why}", at_key=True)
+            else:
+                yield task.at("arguments").problem(f"{task.job} refuses its arguments: {error}", at_key=True)
             return
 
 
@@ -100,6 +102,8 @@ def _form(context: Context, task: Task, name: str, template: Value, value: Any) 
 def _known(context: Context, given: Values) -> Iterator[tuple[str, Any]]:
     """The arguments whose values are known before a run, as a run could see them."""
     for name, value in given.items():
+        if isinstance(value, str) and any(templates.not_filled_in(value, context.pipeline.params)):
+            continue  # `declared.shell_variables` says so
         try:
             yield name, example(context, value)
         except RenderError:  # `declared.rendered` says the former

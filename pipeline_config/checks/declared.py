@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -38,12 +37,23 @@ def template_reads(context: Context) -> Iterator[Problem]:
             continue
         if own:
             for unknown in reads.unknown:
-                yield place.within(text, unknown.offset, f"Jinja: {unknown.message}", unknown.hint)
+                hint = _where(context, unknown.name) or unknown.hint
+                yield place.within(text, unknown.offset, f"Jinja: {unknown.message}", hint)
             for name, offset in reads.uncertain.items():
                 message = f"{name} is undefined in a run that somebody triggers without a date"
                 yield place.within(text, offset, message, "read a param", "warning")
             yield from _no_json(context, place, text, reads)
         yield from _undeclared(context, place, text, reads)
+
+
+def _where(context: Context, name: str) -> str:
+    """The hint for a name that is known elsewhere."""
+    known = (
+        ("params", context.pipeline.params),
+        ("var.value", context.project.catalog.variables),
+        ("macros", templates.ATTRIBUTES["macros"]),
+    )
+    return next((f"write {where}.{name}" for where, names in known if name in names), "")
 
 
 def rendered(context: Context) -> Iterator[Problem]:
@@ -79,17 +89,15 @@ def _no_json(context: Context, place: Place, text: str, reads: templates.Reads) 
 
 
 def shell_variables(context: Context) -> Iterator[Problem]:
-    """`$NAME` in a job's option or in a conf is not expanded: every value is quoted for the shell."""
+    """`$NAME` in a job's option or in a conf is not expanded: every value is quoted for the shell. Nor is `{name}`."""
+    params, catalog = context.pipeline.params, context.project.catalog
     for task in context.pipeline.tasks:
-        found = (*texts(task.arguments, task.at("arguments")), *texts(task.conf, task.at("conf")))
-        for place, text, match in ((*one, match) for one in found for match in _SHELL_VARIABLE.finditer(one[1])):
-            name = match["name"]
-            is_known = name in context.project.catalog.variables
-            hint = f"write {{{{ var.value.{name} }}}}" if is_known else "write what it stands for"
-            yield place.within(text, match.start(), f"{match[0]} is not filled in here", hint)
-
-
-_SHELL_VARIABLE = re.compile(r"\$\{?(?P<name>[A-Z][A-Z0-9_]*)\b\}?")
+        for place, text in (*texts(task.arguments, task.at("arguments")), *texts(task.conf, task.at("conf"))):
+            for match, name in templates.not_filled_in(text, params):
+                known = (("params", params), ("var.value", catalog.variables))
+                hints = [f"write {{{{ {where}.{name} }}}}" for where, names in known if name in names]
+                hint = (hints or ["write what it stands for"])[0]
+                yield place.within(text, match.start(), f"{match[0]} is not filled in here", hint)
 
 
 def unquoted_params(context: Context) -> Iterator[Problem]:
@@ -124,6 +132,9 @@ def declared(context: Context) -> Iterator[Problem]:
                 message = f"{DECLARED[kind]} {name} is not in pipelines/catalog.yaml"
                 yield pipeline.at(kind, index).problem(message, did_you_mean(name, list(known)))
     for task in pipeline.tasks:
+        entry = catalog.connections.get(task.connection or "")
+        if entry and entry.type != context.connection_type(task):
+            continue  # `operators` says so
         if task.connection and task.connection not in pipeline.connections:
             yield _undeclared_connection(task.at("connection"), task.connection)
 

@@ -78,9 +78,10 @@ def run_time(context: Context) -> Iterator[Problem]:
     """Warnings: a job may run for longer than its task's time limit."""
     for task, option, name in _read(context):
         schema = context.pipeline.params[name]
-        longest = max(schema["default"], schema.get("maximum", 0)) if option == RUN_TIME else 0
+        minutes = [schema["default"], schema.get("maximum")] if option == RUN_TIME else []
+        longest = max((value for value in minutes if isinstance(value, int | float)), default=0)
         limit = next(iter(time_limits(context, task)), None)
-        if isinstance(limit, int | float) and isinstance(longest, int | float) and longest >= limit:
+        if isinstance(limit, int | float) and longest >= limit:
             message = f"{name} may be {longest:g} minutes, but the task is killed after {limit:g}"
             hint = f"raise {TIME_LIMIT}, or lower the param"
             yield task.at("arguments", option).warning(message, hint)

@@ -63,13 +63,15 @@ def environments(project: Project) -> Iterator[Problem]:
         whole = project.environment(name)
         for kind, word in (("variables", "variable"), ("connections", "connection")):
             catalog: Mapping[str, Entry] = getattr(project.catalog, kind)
-            for missing in sorted(catalog.keys() - getattr(whole, kind).keys()):
-                hint = f"for example {catalog[missing].example}"
-                yield own.at(kind).problem(f"{word} {missing} has no value here", hint, at_key=True)
+            missing = catalog.keys() - getattr(whole, kind).keys()
             for unknown in sorted(getattr(own, kind).keys() - catalog.keys()):
                 hint = did_you_mean(unknown, list(catalog))
                 message = f"{word} {unknown} is not in pipelines/catalog.yaml"
                 yield own.at(kind, unknown).problem(message, hint, at_key=True)
+                missing = {name for name in missing if f"mean {name!r}" not in hint}
+            for name in sorted(missing):
+                hint = f"for example {catalog[name].example}"
+                yield own.at(kind).problem(f"{word} {name} has no value here", hint, at_key=True)
         for connection, address in whole.connections.items():
             entry = project.catalog.connections.get(connection)
             if entry and entry.type in HOSTS and address.host is None:

@@ -21,7 +21,7 @@ def names(context: Context) -> Iterator[Problem]:
     groups = pipeline.task_groups
     for index, task in enumerate(pipeline.tasks):
         if task.task_id in ids[:index]:
-            yield task.at("task_id").problem(f"task_id {task.task_id!r} is duplicated")
+            yield task.at("task_id").problem(f"task_id {task.task_id!r} is duplicated", "give each task its own")
         if task.task_id in groups:
             yield task.at("task_id").problem(f"{task.task_id!r} is a task group too", "rename one")
         if task.group and task.group not in groups:

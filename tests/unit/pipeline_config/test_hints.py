@@ -37,7 +37,7 @@ def _instead(data: Any, path: KeyPath, problem: Problem, hint: re.Match[str]) ->
     """The word that the message names becomes the one of the hint, as key or in the value."""
     holder, key = _at(data, path[:-1]), path[-1]
     words = [*problem.message.replace("'", "").split(), *re.findall(r"\w[\w-]*", problem.message)]
-    named = [str(key)] if problem.message == f"unknown key {key!r}" else []
+    named = [str(key)] if re.match(f"(?:unknown )?key {str(key)!r}", problem.message) else []
     (wrong,) = named or difflib.get_close_matches(hint[1], words, n=1, cutoff=0.5)
     if key == wrong:
         holder[hint[1]] = holder.pop(key)
@@ -81,9 +81,8 @@ def _in_task(data: Any, path: KeyPath, _: Problem, hint: re.Match[str]) -> None:
 
 def _write(data: Any, path: KeyPath, problem: Problem, hint: re.Match[str]) -> None:
     holder, key = _at(data, path[:-1]), path[-1]
-    wrong = re.search(r"\$\{?\w+\}?", problem.message)
-    assert wrong
-    holder[key] = holder[key].replace(wrong[0], hint[1])
+    wrong = problem.message.removesuffix(" is not filled in here").rpartition("have no ")[2].strip("'")
+    holder[key] = holder[key].replace(wrong, hint[1])
 
 
 REMEDIES: dict[str, Fix] = {
@@ -97,7 +96,7 @@ REMEDIES: dict[str, Fix] = {
     r"write advanced: instead|put an argument of the class under advanced:": _advanced,
     r"remove it here, and write (\w+): in the task": _in_task,
     r'write "(.+)" in quotes': _rename,
-    r"write (\{\{ var\.value\.\w+ \}\})": _write,
+    r"write (\{\{ (?:params|var\.value)\.\w+ \}\}|(?:params|macros)\.\w+)": _write,
 }
 
 

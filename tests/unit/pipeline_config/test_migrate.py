@@ -292,7 +292,7 @@ def test_what_one_file_left_to_do_does_not_block_the_next(root: Path, capsys: py
     catalog.write_text(catalog.read_text(encoding="utf-8").replace("variables:", "variable:"), encoding="utf-8")
     capsys.readouterr()
     line, first = migrated(root, other.replace("other", "third"), 2, capsys)
-    assert line == "error: the check finds 2 problems; fix them first, the first is"
+    assert line == "error: the check finds 1 problem; fix them first, the first is"
     assert first.startswith("pipelines/catalog.yaml:")
 
 

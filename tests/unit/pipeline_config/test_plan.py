@@ -337,7 +337,7 @@ def test_what_cannot_be_compared_is_said_in_one_line(root: Path, capsys: pytest.
     assert "there is: local, local_without_docker, production" in refused(root, capsys, where="prod")
     edit(root, LOAD, "schedule: null", "schedul: null")
     broken = f"pipelines/{LOAD}:4:1: unknown key 'schedul' (did you mean 'schedule'?)"
-    assert f"error: the files have 2 problems, fix them first; the first is pipelines/{LOAD}:" in refused(root, capsys)
+    assert f"error: the files have one problem, fix them first; the first is pipelines/{LOAD}:" in refused(root, capsys)
     edit(root, LOAD, "schedul: null", "schedule: null\n\ttags: []")
     commit(root)
     restore(root)

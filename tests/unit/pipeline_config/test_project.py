@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -37,8 +38,6 @@ def test_unknown_environment_names_those_there_are(tmp_path: Path, capsys: pytes
 
 def test_a_missing_value_in_an_environment_is_found(broken: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = broken / "pipelines/environments/production.yaml"
-    path.write_text(path.read_text().replace("  KAFKA_BROKERS:", "  KAFKA_BROKER:"))
+    path.write_text(re.sub("  KAFKA_BROKERS: .*\n", "", path.read_text()))
     assert main(["check", "--root", str(broken), "--format", "text", str(path)]) == 1
-    out = capsys.readouterr().out
-    assert "variable KAFKA_BROKERS has no value here" in out
-    assert "variable KAFKA_BROKER is not in pipelines/catalog.yaml (did you mean 'KAFKA_BROKERS'?)" in out
+    assert "variable KAFKA_BROKERS has no value here (for example kafka1:9092,kafka2:9092)" in capsys.readouterr().out

@@ -102,4 +102,4 @@ def test_render_waits_until_the_files_are_right(ninth: Path, capsys: pytest.Capt
     path = ninth / "pipelines/cases/ninth.yaml"
     path.write_text(path.read_text(encoding="utf-8").replace("schedule:", "schedul:"), encoding="utf-8")
     assert main(["render", "ninth", "--root", str(ninth)]) == 2
-    assert "the check finds 2 problems; fix them first" in capsys.readouterr().err
+    assert "the check finds 1 problem; fix them first" in capsys.readouterr().err
