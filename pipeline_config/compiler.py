@@ -16,7 +16,6 @@ from pipeline_config.schedules import clock, until
 
 MINUTES = "_minutes"
 MARKER = "EmptyOperator"  # `start` and `end`: what has nothing to do but to be first or last
-# A connection of one of these types is for the job, not for the operator: it travels as environment variables.
 # What `advanced` may not hold, since a task has a key of its own for it: that key by Airflow's argument.
 OWN_ARGUMENTS = {
     "task_id": "task_id",

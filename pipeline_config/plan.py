@@ -18,7 +18,7 @@ from pipeline_config.checks.context import name_of
 from pipeline_config.differences import Difference, compared, differences, text, view
 from pipeline_config.errors import CommandError
 from pipeline_config.model import Environment, Pipeline, Place
-from pipeline_config.problem import Problem
+from pipeline_config.problem import Problem, plural
 from pipeline_config.project import Project, active_environment, load_project
 from pipeline_config.reader import Document
 from pipeline_config.revision import files_at
@@ -71,8 +71,7 @@ def _right(root: Path) -> Project:
 
 def _refuse(problems: list[Problem], what: str, advice: str) -> None:
     if problems:
-        count = f"{len(problems)} problems" if len(problems) > 1 else "one problem"
-        raise CommandError(f"{what} have {count}, {advice}; the first is {problems[0]}")
+        raise CommandError(f"{what} have {plural(len(problems), 'problem')}, {advice}; the first is {problems[0]}")
 
 
 def _lines(old: Project, new: Project, names: list[str]) -> Iterator[str]:

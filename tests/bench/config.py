@@ -78,9 +78,9 @@ def main() -> int:
         return 0
     report = Report()
     with tempfile.TemporaryDirectory() as folder:
-        _check_of_the_eight(report, options.runs)
+        _check_of_the_project(report, options.runs)
         _check_of_many(report, Path(folder), max(options.runs // 3, 1))
-        _loader_of_the_eight(report, Path(folder), options.runs)
+        _loader_of_the_project(report, Path(folder), options.runs)
         _loader_of_many(report, Path(folder), max(options.runs // 3, 1))
     return 0 if report.good else 1
 
@@ -102,7 +102,7 @@ def _process(*command: str | Path) -> Callable[[], float]:
     return run
 
 
-def _check_of_the_eight(report: Report, runs: int) -> None:
+def _check_of_the_project(report: Report, runs: int) -> None:
     report.title("The check of the nine pipelines, whole processes")
     files = [ROOT / document.file for document in load_project().pipeline_files]
     schema = ROOT / "pipeline_config/schemas/pipeline.schema.json"
@@ -136,7 +136,7 @@ def _check_of_many(report: Report, folder: Path, runs: int) -> None:
 
 
 def generate(root: Path, count: int) -> None:
-    """`count` valid pipelines below `root`: copies of the eight, in turn, with names of their own."""
+    """`count` valid pipelines below `root`: copies of the project's, in turn, with names of their own."""
     documents = load_project(root).pipeline_files
     shutil.rmtree(root / "pipelines" / "generated", ignore_errors=True)
     for number in range(count):
@@ -147,14 +147,14 @@ def generate(root: Path, count: int) -> None:
         path.write_text(text, encoding="utf-8")
 
 
-def _loader_of_the_eight(report: Report, folder: Path, runs: int) -> None:
-    report.title("The loader, eight DAGs, all imports done before")
-    ours, others = _project(folder / "eight"), folder / "hand_written"
+def _loader_of_the_project(report: Report, folder: Path, runs: int) -> None:
+    report.title("The loader, nine DAGs, all imports done before")
+    ours, others = _project(folder / "ours"), folder / "hand_written"
     others.mkdir()
     for dag_id, config in _compiled(load_project()).items():
         (others / f"{dag_id}.py").write_text(hand_written(dag_id, config), encoding="utf-8")
     _, edited, again, other = _build(report, ours, others, runs)
-    report.line("eight hand-written DAG files", other)
+    report.line("hand-written DAG files", other)
     report.ceiling("loader again : hand-written", again / other, HAND_WRITTEN_RATIO, "×")
     report.ceiling("loader after an edit : hand-written", edited / other, EDITED_RATIO, "×")
 

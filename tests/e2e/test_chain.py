@@ -1,4 +1,4 @@
-"""All eight DAGs in a real Airflow, with the real Docker engine, sshd, Kafka, Spark and PostgreSQL."""
+"""All DAGs in a real Airflow, with the real Docker engine, sshd, Kafka, Spark and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def happened(stack: Stack, folder: Path) -> Path:
 
 
 @pytest.mark.faults
-def test_the_eight_dags_run_green_and_every_cell_is_right(
+def test_the_dags_run_green_and_every_cell_is_right(
     stack: Stack, api: AirflowApi, tmp_path: Path, pytestconfig: pytest.Config
 ) -> None:
     assert stack.pipeline_environment == "local", "there must be a Docker engine"

@@ -62,7 +62,7 @@ def page(stack: Stack, api: AirflowApi, browser: Browser) -> Iterator[Page]:  # 
 
 @pytest.fixture
 def broken(project: Path, api: AirflowApi) -> Iterator[None]:
-    """One file with a misspelt key, and one whose DAG cannot be built; mended afterwards."""
+    """One file with a misspelt key, and one whose DAG cannot be built; fixed afterwards."""
     path = project / "pipelines/mart/tripclick_load_postgres.yaml"
     right = path.read_text(encoding="utf-8")
     added = project / "pipelines/mart/needs_more.yaml"
@@ -73,7 +73,7 @@ def broken(project: Path, api: AirflowApi) -> Iterator[None]:
     finally:
         path.write_text(right, encoding="utf-8")
         added.unlink()
-        api.wait(lambda: not api.import_errors() and path.stem in api.dags(), "the mended files are seen")
+        api.wait(lambda: not api.import_errors() and path.stem in api.dags(), "the fixed files are seen")
 
 
 @pytest.mark.usefixtures("broken")

@@ -1,4 +1,4 @@
-"""Bad records of every kind, a topic made anew and one that dropped records."""
+"""Bad records of every kind, a recreated topic and one that dropped records."""
 
 from __future__ import annotations
 
@@ -98,4 +98,4 @@ def test_a_topic_made_anew_is_refused(chain: Chain, chance: random.Random, tell:
         chain.send(again)
         with pytest.raises(JobError, match=rf"was deleted and recreated.*{WAY_OUT}") as refused:
             chain.run(CURATED)
-    tell(f"topic made anew: {refused.value}")
+    tell(f"recreated topic: {refused.value}")

@@ -77,5 +77,5 @@ def test_a_server_with_another_host_key_is_refused_and_gets_no_command(
         assert words in said, case
         assert "host_key of connection spark_ssh" in said, case
         assert not (tmp_path / case).exists(), case
-    assert execute({"host_key": ssh.host_key}, tmp_path / "anew") == ""
-    assert (tmp_path / "anew").exists()
+    assert execute({"host_key": ssh.host_key}, tmp_path / "again") == ""
+    assert (tmp_path / "again").exists()

@@ -39,7 +39,7 @@ def built(airflow: AirflowProcess, tmp_path_factory: pytest.TempPathFactory) -> 
     return record
 
 
-def test_loader_builds_the_eight_and_a_broken_file_takes_only_its_own_dag_away(
+def test_loader_builds_all_and_a_broken_file_takes_only_its_own_dag_away(
     airflow: AirflowProcess, project: Path
 ) -> None:
     names = sorted(path.stem for path in project.glob("pipelines/*/tripclick_*.yaml"))

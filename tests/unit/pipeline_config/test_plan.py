@@ -337,12 +337,12 @@ def test_what_cannot_be_compared_is_said_in_one_line(root: Path, capsys: pytest.
     assert "there is: local, local_without_docker, production" in refused(root, capsys, where="prod")
     edit(root, LOAD, "schedule: null", "schedul: null")
     broken = f"pipelines/{LOAD}:4:1: unknown key 'schedul' (did you mean 'schedule'?)"
-    assert f"error: the files have one problem, fix them first; the first is pipelines/{LOAD}:" in refused(root, capsys)
+    assert f"error: the files have 1 problem, fix them first; the first is pipelines/{LOAD}:" in refused(root, capsys)
     edit(root, LOAD, "schedul: null", "schedule: null\n\ttags: []")
     commit(root)
     restore(root)
     said = refused(root, capsys)
-    assert said.startswith("error: the files at HEAD have one problem, compare with a revision whose files are valid")
+    assert said.startswith("error: the files at HEAD have 1 problem, compare with a revision whose files are valid")
     assert f"pipelines/{LOAD}:5:1: not YAML" in said
     assert broken not in said
 

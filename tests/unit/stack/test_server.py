@@ -66,7 +66,7 @@ def test_the_processes_of_a_server_stop_side_by_side(fake: _Fake, monkeypatch: p
     fake.stop()
 
 
-def test_a_server_that_runs_and_does_not_answer_is_started_anew(fake: _Fake) -> None:
+def test_a_server_that_runs_and_does_not_answer_is_restarted(fake: _Fake) -> None:
     fake.start()
     first = fake.daemons()[0].pid
     fake.answers = OSError("refused")

@@ -15,11 +15,12 @@ import org.apache.hadoop.fs.FileSystem;
 import org.apache.hadoop.fs.Path;
 
 /**
- * The logs of Delta tables on s3a: a version is one PUT on condition that it is not there. Delta's own store looks, and
- * then replaces what another job has committed meanwhile.
+ * The logs of Delta tables on s3a: a version is one PUT that succeeds only if the file does not exist. Delta's own
+ * store checks first, and then overwrites what another job has committed in between.
  *
- * <p>A version that another job has made is an error, which Delta passes on. Of FileAlreadyExistsException it would make
- * another try with the next version: a table has one writer, so whoever loses has been replaced by another one.
+ * <p>If another job has committed the version, that is an error, which Delta passes on. After a
+ * FileAlreadyExistsException it would retry with the next version; but a table has one writer, so whoever loses has
+ * been replaced by another one.
  */
 public class ConditionalLogStore extends S3SingleDriverLogStore {
     private static final String CONDITION = "fs.option.create.conditional.overwrite";
@@ -40,7 +41,7 @@ public class ConditionalLogStore extends S3SingleDriverLogStore {
         try {
             create(files, path, content);
         } catch (IOException error) {
-            // The answer may be lost, and the request that was sent again have met its own file: no two are alike.
+            // The response may have been lost, and the retry found its own file: no two commits have the same content.
             byte[] there = read(files, path, content.length + 1);
             if (there == null) {
                 throw error;
@@ -56,7 +57,7 @@ public class ConditionalLogStore extends S3SingleDriverLogStore {
         builder.must(CONDITION, true);
         FSDataOutputStream stream = builder.build();
         stream.write(content);
-        stream.close(); // only after a write that was whole: it is what sends the file
+        stream.close(); // only after a complete write: closing sends the file
     }
 
     private static byte[] read(FileSystem files, Path path, int most) throws IOException {

@@ -10,10 +10,10 @@ import org.apache.hadoop.conf.Configuration;
 import org.apache.hadoop.fs.Path;
 
 /**
- * The logs of Delta tables in a folder, of this host or mounted: a version is a hard link, which is made only if it is
- * not there. Delta's own store looks, and then renames its file over what another job has committed meanwhile.
+ * The logs of Delta tables in a folder, local or mounted: a version is a hard link, which is created only if it does
+ * not exist. Delta's own store checks first, and then renames its file over what another job has committed in between.
  *
- * <p>A version that another job has made is an error, as in ConditionalLogStore.
+ * <p>If another job has committed the version, that is an error, as in ConditionalLogStore.
  */
 public class LinkLogStore extends HDFSLogStore {
     public LinkLogStore(Configuration settings) {
@@ -33,7 +33,7 @@ public class LinkLogStore extends HDFSLogStore {
             Files.write(draft, (Iterable<String>) () -> actions);
             Files.createLink(version, draft);
         } catch (FileAlreadyExistsException error) {
-            // A server of mounted folders may have made the link and lost the answer.
+            // A file server may have created the link, and its response been lost.
             if (!Files.isSameFile(version, draft)) {
                 throw new IOException(path + ": another job has made this version", error);
             }

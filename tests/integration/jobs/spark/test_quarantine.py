@@ -119,7 +119,7 @@ def test_all_read_again_adds_nothing_to_either_table(lake: Lake) -> None:
     clicks, bad, archive = (str(lake.root / table) for table in ("clicks", "quarantine", "archive"))
     remove(lake.spark, clicks, bad, archive, Removal(frozenset({Place(lake.topic, 0, 0)}), "kim", "not a person's"))
     versions = [newest(lake.spark, table).version for table in (clicks, bad)]
-    lake.run(again := lake.curated(), checkpoint="lost, and made anew")
+    lake.run(again := lake.curated(), checkpoint="lost, and recreated")
     assert again.seen.read == 7
     assert [newest(lake.spark, table).version for table in (clicks, bad)] == versions
     assert (len(ids(lake)), len(lake.rows("quarantine"))) == (4, 3)
