@@ -11,8 +11,8 @@ import yaml
 from pipeline_config.errors import CommandError
 from pipeline_config.key_order import Keys
 from pipeline_config.layout import Atom, Block, Entry, LayoutError, Reader
-from pipeline_config.problem import Problem
-from pipeline_config.reader import Document, line_and_column, parse
+from pipeline_config.problem import Problem, line_and_column
+from pipeline_config.reader import Document, parse
 from pipeline_config.schema import schema_of
 from pipeline_config.yaml_text import INDENT
 

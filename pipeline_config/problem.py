@@ -60,6 +60,12 @@ def lines_of(text: str) -> list[str]:
 _LINE = re.compile("[^\r\n\x85\u2028\u2029]*(?:\r\n|[\r\n\x85\u2028\u2029])|[^\r\n\x85\u2028\u2029]+")
 
 
+def line_and_column(before: str) -> tuple[int, int]:
+    """Line and column, from 1, of the character that follows the text `before`."""
+    lines = lines_of(f"{before}x")
+    return len(lines), len(lines[-1])
+
+
 def as_text(
     problems: Iterable[Problem], root: Path, masked: Callable[[str], str] = str, *, colour: bool = False
 ) -> str:

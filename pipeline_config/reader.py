@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import re
-import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from errno import EISDIR
@@ -18,7 +17,8 @@ from typing import Any
 
 import yaml
 
-from pipeline_config.problem import Problem, lines_of
+from pipeline_config.problem import Problem, line_and_column, lines_of
+from pipeline_config.yaml_errors import what_is_wrong
 
 KeyPath = tuple[str | int, ...]
 Content = bytes | OSError  # of a file
@@ -156,7 +156,7 @@ def parse(document: Document, content: Content) -> Document:
     try:
         _fill(document)
     except yaml.YAMLError as error:
-        document.problems.append(_not_yaml(document, error))
+        document.problems.append(Problem(document.file, *what_is_wrong(document.text, error)))
     if document.problems:
         document.data = None
     return document
@@ -170,82 +170,7 @@ def _expressions(text: str) -> int:
 _EXPRESSION = re.compile(r"\{[{%][^}]*")
 
 
-def line_and_column(before: str) -> tuple[int, int]:
-    """Line and column, from 1, of the character that follows the text `before`."""
-    lines = lines_of(f"{before}x")
-    return len(lines), len(lines[-1])
-
-
-def _not_yaml(document: Document, error: yaml.YAMLError) -> Problem:
-    if odd := _ODD.search(document.text):
-        name = next(name for name in _ODD_WORDS if odd[name])
-        line, column = line_and_column(document.text[: odd.start(name)])
-        message, hint = _ODD_WORDS[name]
-        if name in ("space", "indent"):
-            message = f"{unicodedata.name(odd[name]).lower()} (U+{ord(odd[name]):04X}) {message}"
-        return Problem(document.file, line, column, "", f"not YAML: {message}", hint)
-    if isinstance(error, yaml.MarkedYAMLError) and (mark := error.problem_mark or error.context_mark):
-        # libyaml looks for the end of what was opened up to the file's end, one line below its last
-        lines = lines_of(document.text)
-        first = error.context_mark.line if error.context_mark else mark.line
-        for number, line_of in enumerate(lines[first : mark.line + 1], first):
-            if unclosed := _UNCLOSED.match(line_of):
-                message, hint = "a quote opens here and is not closed on its line", "close it"
-                return Problem(document.file, number + 1, unclosed.start("quote") + 1, "", f"not YAML: {message}", hint)
-        if error.context_mark and "unexpected end of stream" in str(error.problem):
-            mark = error.context_mark  # a quote that is not closed: where it opens
-        line = min(mark.line, len(lines) - 1)
-        column = mark.column if line == mark.line else 0
-        message = str(error.problem or error.context)
-        hint = _hint(lines[line], message)
-        if not hint and error.context_mark and error.context_mark.line <= line:
-            hint = f"what starts on line {error.context_mark.line + 1} is not closed or is wrongly indented"
-        return Problem(document.file, line + 1, column + 1, "", f"not YAML: {message.removeprefix('but ')}", hint)
-    control = _CONTROL.search(document.text)
-    if control:
-        line, column = line_and_column(document.text[: control.start()])
-        return Problem(document.file, line, column, "", f"control character {control[0]!r}", "remove it")
-    return document.problem((), f"not YAML: {' '.join(str(error).split())}")
-
-
 _WORD = re.compile(r"\w+|\S")
-# Invisible or accidental characters, which libyaml reports a line further down.
-_ODD = re.compile(
-    r"""(?mx) ^(?P<conflict> <<<<<<<\s | =======$ | >>>>>>>\s )
-    | ^[ ]* [\w-]+ (?P<colon> \uff1a )
-    | ^[ ]* (?:-[ ]+)? [\w-]+ : (?P<space> [\u00a0\u2007\u202f\u3000] )
-    | ^[ ]* (?P<indent> [\u00a0\u2007\u202f\u3000] )"""
-)
-# A value, or the first item of a list, whose quote is open at the end of the line.
-_UNCLOSED = re.compile(
-    r"""(?x) [ ]* (?:-[ ]+)? (?:[\w-]+:[ ]+)? [\[{]? (?:[\w-]+:[ ]+)?
-    (?P<quote>["']) (?: (?<=") (?:[^"\\]|\\.)* | (?<=') (?:[^']|'')* ) [\r\n]* \Z"""
-)
-_NO_BREAK = "replace it with a space"
-_ODD_WORDS = {
-    "conflict": ("a merge conflict is left here", "keep one of the two versions, and remove the markers"),
-    "colon": ("a full-width colon (U+FF1A)", "write a plain colon and a space"),
-    "space": ("after the colon", _NO_BREAK),
-    "indent": ("in front of the line", _NO_BREAK),
-}
-_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|[\x80-\x84\x86-\x9f\ufffe\uffff]")
-
-
-def _hint(line: str, message: str) -> str:
-    """The most likely cause of libyaml's `message` about `line`."""
-    if "\t" in line[: len(line) - len(line.lstrip())]:
-        return "YAML is indented with spaces; replace the tab"
-    if "mapping values are not allowed" in message:
-        return "put text that contains `: ` in quotes; or is the line above wrongly indented?"
-    if "but found another document" in message:
-        return "one file holds one document; remove `---` and what follows"
-    if "could not find expected ':'" in message:
-        return "a key ends with a colon and a space"
-    if "cannot start any token" in message:
-        return "put the text in quotes"
-    if "undefined alias" in message or "alphabetic or numeric character" in message:
-        return "put text that starts with * in quotes"
-    return ""
 
 
 def _refuse_deep(text: str) -> None:

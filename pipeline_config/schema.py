@@ -184,7 +184,8 @@ def _absent_or_present(document: Document, error: jsonschema.ValidationError, pa
         )
         return f"{str(path[-1])!r} does not belong to this operator", hint
     key = _missing(error)
-    described: Schema = error.schema.get("properties", {}).get(key, {})  # type: ignore[union-attr]
+    tasks = schema_of("pipeline")["properties"]["tasks"]["items"]["properties"] if path[:1] == ("tasks",) else {}
+    described: Schema = {**tasks, **error.schema.get("properties", {})}.get(key, {})  # type: ignore[union-attr]
     return f"key {key!r} is missing", _example(described) or described.get("description", "")
 
 
@@ -249,8 +250,9 @@ def kind(value: Any) -> str:
 
 def did_you_mean(word: str, known: list[str]) -> str:
     """A hint that names the nearest known word, or all of them."""
-    near = difflib.get_close_matches(word, known, n=3, cutoff=0.6)
+    in_lower = {name.lower(): name for name in known}
+    near = [in_lower[name] for name in difflib.get_close_matches(word.lower(), in_lower, n=3, cutoff=0.6)]
     if near:
         # People misspell the first letter least: 'retry' means 'retries', not 'on_retry'.
-        return f"did you mean {min(near, key=lambda name: name[:1] != word[:1])!r}?"
+        return f"did you mean {min(near, key=lambda name: name[:1].lower() != word[:1].lower())!r}?"
     return f"known: {', '.join(sorted(known))}" if 0 < len(known) <= MAX_LISTED else ""

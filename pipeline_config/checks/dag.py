@@ -68,6 +68,8 @@ def _cron(place: Place, text: str) -> Iterator[Problem]:
     fields = text.split()
     if len(fields) != len(CRON_FIELDS):
         hint = f"{len(CRON_FIELDS)}: {', '.join(CRON_FIELDS)}"
+        if "://" in text:
+            hint = f"write an asset as a list: [{text}]"
         yield place.problem(f"cron {text!r} has {plural(len(fields), 'field')}", hint)
         return
     if _A_TIME.fullmatch(text):

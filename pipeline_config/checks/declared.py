@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -43,6 +44,7 @@ def template_reads(context: Context) -> Iterator[Problem]:
                 message = f"{name} is undefined in a run that somebody triggers without a date"
                 yield place.within(text, offset, message, "read a param", "warning")
             yield from _no_json(context, place, text, reads)
+            yield from _past_the_param(context, place, text)
         yield from _undeclared(context, place, text, reads)
 
 
@@ -76,7 +78,8 @@ def _undeclared(context: Context, place: Place, text: str, reads: templates.Read
                 hint = f"add it to {kind}:"
                 if kind == "params" or name not in getattr(context.project.catalog, kind):
                     near = did_you_mean(name, list(declared))
-                    hint = near if near.startswith("did you") else hint
+                    missing = hint if kind == "params" else f"declare it in pipelines/catalog.yaml, and {hint}"
+                    hint = near if near.startswith("did you") else missing
                 yield place.within(text, offset, f"{word} {name} is used, but not declared", hint)
 
 
@@ -86,6 +89,17 @@ def _no_json(context: Context, place: Place, text: str, reads: templates.Reads) 
         if name in known and name not in stand_ins.readable(known):
             message = f"variable {name} is text, such as {known[name]!r}, but var.json reads JSON"
             yield place.within(text, offset, message, f"write var.value.{name}")
+
+
+def _past_the_param(context: Context, place: Place, text: str) -> Iterator[Problem]:
+    """`dag_run.conf.name` is what somebody typed: without the default of the param `name`."""
+    for match in _CONF.finditer(text):
+        if match["name"] in context.pipeline.params:
+            message = f"{match[0]} has no default, while param {match['name']} has"
+            yield place.within(text, match.start(), message, f"write params.{match['name']}")
+
+
+_CONF = re.compile(r"\bdag_run\.conf(?:\.|\[['\"])(?P<name>\w+)(?:['\"]\])?")
 
 
 def shell_variables(context: Context) -> Iterator[Problem]:

@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from pipeline_config.problem import Problem
-from pipeline_config.reader import Document, line_and_column
+from pipeline_config.problem import Problem, line_and_column
+from pipeline_config.reader import Document
 
 HINT = "move it to the connection in Airflow, and rotate it: it is exposed"
 MASK = "***"

@@ -38,7 +38,8 @@ def _instead(data: Any, path: KeyPath, problem: Problem, hint: re.Match[str]) ->
     holder, key = _at(data, path[:-1]), path[-1]
     words = [*problem.message.replace("'", "").split(), *re.findall(r"\w[\w-]*", problem.message)]
     named = [str(key)] if re.match(f"(?:unknown )?key {str(key)!r}", problem.message) else []
-    (wrong,) = named or difflib.get_close_matches(hint[1], words, n=1, cutoff=0.5)
+    named += [word for word in words if word.lower() == hint[1].lower()]
+    wrong = [*named, *difflib.get_close_matches(hint[1], words, n=1, cutoff=0.5)][0]
     if key == wrong:
         holder[hint[1]] = holder.pop(key)
     else:
@@ -81,7 +82,7 @@ def _in_task(data: Any, path: KeyPath, _: Problem, hint: re.Match[str]) -> None:
 
 def _write(data: Any, path: KeyPath, problem: Problem, hint: re.Match[str]) -> None:
     holder, key = _at(data, path[:-1]), path[-1]
-    wrong = problem.message.removesuffix(" is not filled in here").rpartition("have no ")[2].strip("'")
+    wrong = re.sub(" is not filled in here| has no default, .*|Jinja: .* have no ", "", problem.message).strip("'")
     holder[key] = holder[key].replace(wrong, hint[1])
 
 
@@ -119,7 +120,7 @@ def remedy(problem: Problem) -> tuple[Fix, re.Match[str]] | None:
     return next(((one, match) for one, match in matches if match), None)
 
 
-MOST_STEPS = 10
+MOST_STEPS = 20
 
 
 @pytest.mark.parametrize("case", [path for path in cases("invalid") if path.is_file()], ids=lambda case: case.stem)
