@@ -57,7 +57,7 @@ _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|[\x80-\x84\x86-\x9f\ufff
 
 def _at_mark(lines: list[str], opened: yaml.Mark, mark: yaml.Mark, message: str) -> Finding:
     """`opened` is where libyaml began to read what it could not, `mark` where it noticed."""
-    found = _open_quote(lines, opened, mark) or _open_bracket(lines, opened, message) or _no_space(lines, mark, message)
+    found = _open_quote(lines, opened, mark) or _open_bracket(lines, opened, message) or _above(lines, mark, message)
     if found:
         return found
     if "unexpected end of stream" in message:
@@ -91,15 +91,18 @@ def _open_bracket(lines: list[str], opened: yaml.Mark, message: str) -> Finding 
 _CLOSING = {"[": "]", "{": "}"}
 
 
-def _no_space(lines: list[str], mark: yaml.Mark, message: str) -> Finding | None:
-    """A key whose value follows its colon at once is text, and so the next line has a colon too many."""
-    above = lines[mark.line - 1] if mark.line and "mapping values are not allowed" in message else ""
-    if not _NO_SPACE.match(above):
+def _above(lines: list[str], mark: yaml.Mark, message: str) -> Finding | None:
+    """A key without a colon, or with its value right after it, is text: the line below makes it an error."""
+    above = lines[mark.line - 1] if mark.line and _UNEXPECTED_COLON.search(message) else ""
+    key = _NOT_A_KEY.match(above)
+    if not key:
         return None
-    return mark.line, above.index(":") + 1, "", "not YAML: there is no space after this colon", "add one"
+    message = "there is no space after this colon" if key["value"] else "this key has no colon"
+    return mark.line, key.end("key") + 1, "", f"not YAML: {message}", "add one"
 
 
-_NO_SPACE = re.compile(r" *(?:- )?[A-Za-z_][\w-]*:[^\s/:]")
+_UNEXPECTED_COLON = re.compile("mapping values are not allowed|could not find expected ':'")
+_NOT_A_KEY = re.compile(r" *(?:- )?(?P<key>[A-Za-z_][\w-]*)(?:\s*$|:(?P<value>[^\s/:]))")
 
 
 def _hint(line: str, message: str) -> str:

@@ -34,7 +34,8 @@ def template_reads(context: Context) -> Iterator[Problem]:
         try:
             reads = templates.reads(text)
         except jinja2.TemplateSyntaxError as error:
-            yield place.within(text, *templates.what_is_invalid(text, error))
+            if own:  # else it is reported where it is
+                yield place.within(text, *templates.what_is_invalid(text, error))
             continue
         if own:
             for unknown in reads.unknown:
@@ -45,7 +46,7 @@ def template_reads(context: Context) -> Iterator[Problem]:
                 yield place.within(text, offset, message, "read a param", "warning")
             yield from _no_json(context, place, text, reads)
             yield from _past_the_param(context, place, text)
-        yield from _undeclared(context, place, text, reads)
+        yield from _undeclared(context, place, text, reads, own=own)
 
 
 def _where(context: Context, name: str) -> str:
@@ -70,13 +71,14 @@ def rendered(context: Context) -> Iterator[Problem]:
                 yield place.problem(f"Jinja: cannot be rendered: {error}")
 
 
-def _undeclared(context: Context, place: Place, text: str, reads: templates.Reads) -> Iterator[Problem]:
+def _undeclared(context: Context, place: Place, text: str, reads: templates.Reads, *, own: bool) -> Iterator[Problem]:
     for kind, word in DECLARED.items():
         declared = getattr(context.pipeline, kind)
         for name, offset in getattr(reads, kind).items():
-            if name not in declared:
+            is_known = name in getattr(context.project.catalog, kind, ())
+            if name not in declared and (own or is_known or kind == "params"):  # else defaults.yaml is wrong
                 hint = f"add it to {kind}:"
-                if kind == "params" or name not in getattr(context.project.catalog, kind):
+                if not is_known:
                     near = did_you_mean(name, list(declared))
                     missing = hint if kind == "params" else f"declare it in pipelines/catalog.yaml, and {hint}"
                     hint = near if near.startswith("did you") else missing

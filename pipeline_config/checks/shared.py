@@ -185,15 +185,29 @@ def unused(project: Project) -> Iterator[Problem]:
 
 
 def templates_of_defaults(project: Project) -> Iterator[Problem]:
-    """The Jinja of operators, command templates and notifiers is valid, and Airflow knows its names."""
+    """The Jinja of operators, command templates and notifiers is valid; Airflow, and the catalog, know its names."""
     for section in ("operators", "commands", "notifiers"):
         place = project.defaults.at(section)
         for at, text in texts(place.document.data.get(section), place):
             wrong = list(templates.what_is_wrong(text, IN_CALLBACKS if section == "notifiers" else frozenset()))
             for offset, message, hint in wrong:
                 yield at.within(text, offset, message, hint)
-            if not wrong and (message := _unrendered(text, project.catalog.examples)):
+            unknown = [] if wrong else list(_not_in_catalog(project, at, text))
+            yield from unknown
+            if not wrong and not unknown and (message := _unrendered(text, project.catalog.examples)):
                 yield at.problem(message)
+
+
+def _not_in_catalog(project: Project, place: Place, text: str) -> Iterator[Problem]:
+    reads = templates.reads(text)
+    for word, used, known in (
+        ("variable", reads.variables, project.catalog.variables),
+        ("connection", reads.connections, project.catalog.connections),
+    ):
+        for name, offset in used.items():
+            if name not in known:
+                message = f"{word} {name} is not in pipelines/catalog.yaml"
+                yield place.within(text, offset, message, did_you_mean(name, list(known)))
 
 
 def _unrendered(text: str, examples: dict[str, str]) -> str:
