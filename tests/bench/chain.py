@@ -11,6 +11,7 @@ from tests.bench import process
 from tests.bench.harness import Cost, Reach, Row
 from tests.bench.lab import Lab
 from tests.bench.lengths import lengthened
+from tests.bench.load import empty_tables
 
 STAGE = "chain"
 GIB = 8
@@ -20,7 +21,7 @@ WHOLE_SECONDS = 15 * 60
 def whole(files: Sequence[Path], lab: Lab) -> Cost:
     """Log files of days in a row through every stage, each of which starts when the one before has ended."""
     brokers, topic, root = lab.kafka.address, f"bench.chain.{time.time_ns()}", lab.empty("chain")
-    lab.postgres  # noqa: B018  started before the clock runs
+    empty_tables(lab)
     curated, mart = f"--curated-path={root}/curated", f"--mart-path={root}/mart"
     source = [f"--kafka-brokers={brokers}", f"--topic={topic}", f"--checkpoint-path={root}/checkpoint"]
     with process.Peak(os.getpid()).sampled() as peak:
