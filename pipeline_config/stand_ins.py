@@ -153,7 +153,7 @@ def context(variables: Mapping[str, str], params: Mapping[str, Any], *, shown: b
             "json": _Names(readable(variables), unknown("var.json")),
         },
         "params": _Names(params, unknown("params")),
-        "dag_run": unknown("dag_run", **times, run_after=NOW, run_id=run_id),
+        "dag_run": unknown("dag_run", **times, run_after=NOW, run_id=run_id, run_type="manual"),
         "ti": instance,
         "task_instance": instance,
         "macros": _macros(unknown("macros")),
