@@ -29,7 +29,7 @@ from tests.faults.test_producer_faults import log  # noqa: F401  (a fixture)
 from tests.kafka_runs import consumer, lines_of, producing, records_of, stored, wait_for_more
 
 # kafka-python leaves the socket of a refused connection to the garbage collector, which complains.
-pytestmark = [pytest.mark.faults, IN_FULL, pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")]
+pytestmark = [pytest.mark.faults, pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")]
 
 DECLARED = Declared(replication=3, min_insync_replicas=2)
 OPTIONS = ("--replication=3", "--min-insync-replicas=2")
@@ -136,6 +136,7 @@ def wait_until_alone(kafka: str, topic: str) -> None:
             time.sleep(0.1)
 
 
+@IN_FULL
 def test_the_command_for_more_replicas_is_right(cluster: list[KafkaBroker], topic: str) -> None:
     kafka = cluster[0].address
     with Sender(kafka, topic, Declared()):
