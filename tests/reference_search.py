@@ -23,7 +23,8 @@ COLUMNS = {
     "click_positions": "event_date, rank, shown, clicked, best, first_clicked, skipped",
     "search_quality": "event_date, query_class, searches, clicks, visits, known_searches, refined, first_result, "
     "top_3, top_10, rr_sum, ctr_at_1, ctr_at_3, ctr_at_10, mrr, mrr_low, mrr_high, ctr_at_1_low, ctr_at_1_high, "
-    "units, rr_sq, rr_n, n_sq, first_sq, first_n",
+    "units, rr_sq, rr_n, n_sq, first_sq, first_n, ndcg_searches, ndcg_sum, ndcg_random_sum, ndcg_at_10, "
+    "ndcg_at_10_random",
     "popular_queries": "event_date, query, clicks, searches, sessions, known_searches, first_result, top_10, rr_sum, "
     "mrr, refined, query_class, rank_in_day, wow_pct",
     "query_change_days": "event_date, kind, changes, known_before, rr_before, known_after, rr_after, first_after, "
@@ -48,6 +49,7 @@ class Search:
     after: Search | None = None
     settled: bool = False
     query_class: str = "none"
+    ndcg: tuple[float, float] | None = None  # and the mean of all orders of its page; none without a grade
 
     @property
     def day(self) -> dt.date:
@@ -112,9 +114,11 @@ def searches_in(visit: Visit) -> list[Search]:
 
 def classify(searches: Sequence[Search]) -> None:
     clicks = clicks_by_day(searches)
+    paged = grouped((search for search in searches if search.query and search.page), lambda search: search.query)
     for search in searches:
         if search.query:
             search.query_class = class_of(clicks[search.query], search.day)
+            search.ndcg = ndcg_of(grades_of(search, paged.get(search.query, [])))
 
 
 def clicks_by_day(searches: Iterable[Search]) -> dict[str, Counter[dt.date]]:
@@ -128,6 +132,34 @@ def clicks_by_day(searches: Iterable[Search]) -> dict[str, Counter[dt.date]]:
 def class_of(clicks: Mapping[dt.date, int], day: dt.date) -> str:
     before = sum(count for other, count in clicks.items() if 7 <= (day - other).days <= 371)
     return "head" if before >= 45 else "torso" if before >= 6 else "tail" if before else "new"
+
+
+def grades_of(search: Search, others: Iterable[Search]) -> list[int]:
+    """The grade of each place of a page by earlier searches of its query."""
+    earlier = [other for other in others if 7 <= (search.day - other.day).days <= 371]
+    grades = []
+    for number, document in enumerate(search.page):
+        shown = [other for other in earlier if document in other.page]
+        clicked = sum(any(click.document_id == document for click in other.clicks) for other in shown)
+        is_again = document in search.page[:number]
+        grades.append(0 if is_again or len(shown) < 2 else code_grade(Fraction(clicked, len(shown))))
+    return grades
+
+
+def ndcg_of(grades: Sequence[int]) -> tuple[float, float] | None:
+    """nDCG@10 of grades by place, and the mean of it over all orders of them."""
+    if not any(grades):
+        return None
+    best = dcg_of(sorted(grades, reverse=True))
+    return dcg_of(grades) / best, dcg_of([1] * len(grades)) * sum(grades) / len(grades) / best
+
+
+def dcg_of(grades: Sequence[int]) -> float:
+    return math.fsum(grade / math.log2(1 + place) for place, grade in enumerate(grades[:10], 1))
+
+
+def code_grade(part: Fraction) -> int:
+    return 3 if part >= 1 else 2 if part >= Fraction(30, 100) else 1 if part >= Fraction(4, 100) else 0
 
 
 def click_positions(day: dt.date, searches: list[Search]) -> list[Row]:
@@ -173,9 +205,17 @@ def quality_row(day: dt.date, name: str, searches: list[Search]) -> Row:
         "first_sq": sum(one * one for one in f),
         "first_n": sum(one * many for one, many in zip(f, n, strict=True)),
     }
+    row |= agreement([search.ndcg for search in searches if search.ndcg])
     row |= {f"ctr_at_{top}": share(sum(place <= top for place in best), len(best)) for top in (1, 3, 10)}
     row |= interval("mrr", x, n) | interval("ctr_at_1", f, n)
     return row
+
+
+def agreement(found: Sequence[tuple[float, float]]) -> Row:
+    totals = [math.fsum(one[side] for one in found) for side in (0, 1)]
+    means = [total / len(found) if found else None for total in totals]
+    names = ("ndcg_sum", "ndcg_random_sum", "ndcg_at_10", "ndcg_at_10_random")
+    return {"ndcg_searches": len(found), **dict(zip(names, (*totals, *means), strict=True))}
 
 
 def interval(name: str, x: Sequence[Fraction | int], n: Sequence[int]) -> Row:
@@ -313,7 +353,6 @@ def document_row(document: int, pages: list[Search], ctr: Mapping[int, Fraction]
     shown, clicked = len(seen), sum(any(one.document_id == document for one in search.clicks) for search in seen)
     expected = sum((ctr[place] for place in places), Fraction(0))
     part = Fraction(clicked, shown)
-    code = 3 if part >= 1 else 2 if part >= Fraction(30, 100) else 1 if part >= Fraction(4, 100) else 0
     docs = 0 if not clicked else 1 if part < Fraction(4, 100) else 2 if part <= Fraction(30, 100) else 3
     return {
         "document_id": document,
@@ -321,7 +360,7 @@ def document_row(document: int, pages: list[Search], ctr: Mapping[int, Fraction]
         "shown": shown,
         "clicked": clicked,
         "ctr": float(part),
-        "dctr_grade_code": code if shown > 1 else None,
+        "dctr_grade_code": code_grade(part) if shown > 1 else None,
         "dctr_grade_docs": docs if shown > 1 else None,
         "avg_rank": sum(places) / shown,
         "best_rank_shown": min(places),

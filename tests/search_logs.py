@@ -37,10 +37,15 @@ def outbreak(day: dt.date, visits: int = 4) -> list[bytes]:
 
 
 def year_apart(day: dt.date) -> tuple[list[bytes], list[bytes]]:
-    """Clicks around a year after those of `day`, and these, which make the queries shared, and known, for so long."""
+    """Clicks around a year after those of `day`, and these, which make the queries shared, and known, for so long.
+
+    They are two searches of each query, so that its document has a grade.
+    """
     after = [6, 7, 363, 364, 371, 372]
     early = dt.datetime.combine(day, dt.time(12), dt.UTC)
     later = [early + dt.timedelta(days=days) for days in after]
     soon = [line(at, f"later{number}", f"asked {number}", [8, 7], 2) for number, at in enumerate(later)]
-    minutes = [early + dt.timedelta(minutes=number) for number in range(len(after))]
-    return soon, [line(at, "early", f"asked {number}", [8, 7], 2) for number, at in enumerate(minutes)]
+    minutes = [
+        (number, early + dt.timedelta(minutes=number, hours=hour)) for number in range(len(after)) for hour in (0, 1)
+    ]
+    return soon, [line(at, "early", f"asked {number}", [8, 7], 2) for number, at in minutes]

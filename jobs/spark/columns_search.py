@@ -101,6 +101,28 @@ SEARCH_QUALITY: Final = Table(
         Column("n_sq", "bigint", "Sum over units of n²"),
         Column("first_sq", "bigint", "Sum over units of f²"),
         Column("first_n", "bigint", "Sum over units of f · n"),
+        Column(
+            "ndcg_searches",
+            "bigint",
+            "Searches whose page shows a document with a grade above 0: dctr_grade_code of query_documents, but by the "
+            "query's searches in the days from 371 to 7 before",
+            "searches",
+        ),
+        Column(
+            "ndcg_sum",
+            "double precision",
+            "Sum over ndcg_searches of nDCG@10 by these grades, as trec_eval computes it, where the ideal is the best "
+            "order of the same page",
+        ),
+        Column("ndcg_random_sum", "double precision", "The same of the page in random order: the mean of all orders"),
+        Column(
+            "ndcg_at_10",
+            "double precision",
+            "ndcg_sum / ndcg_searches: agreement with earlier clicks, which were made on such pages: it drops when the "
+            "ranking changes, and is no mark of quality; NULL when there are none",
+            "0 to 1",
+        ),
+        Column("ndcg_at_10_random", "double precision", "ndcg_random_sum / ndcg_searches likewise", "0 to 1"),
     ),
 )
 

@@ -25,10 +25,11 @@ from jobs.spark.columns_search import (
     TRENDING,
 )
 from jobs.spark.partition_sql import MART, union
+from jobs.spark.search_ndcg import AGREEMENT, EARLIER_DAYS
 from jobs.spark.visits import in_visits
 
 PLACES: Final = 20  # of a result page: jobs.contract takes no longer one
-# By the clicks on a query in CLASS_DAYS. Whichever comes first.
+# By the clicks on a query in EARLIER_DAYS. Whichever comes first.
 CLASSES: Final = {
     "none": "query IS NULL",
     "new": "before = 0",
@@ -37,17 +38,14 @@ CLASSES: Final = {
     "head": "true",
 }
 KINDS: Final = ("new topic", "same words", "narrower", "broader", "beside it")
-# A query's class on a day is by its clicks of a year, of which the last days do not count: clicks that are late by less
-# than that change no day that is written.
-CLASS_DAYS: Final = (7, 371)
 # A query has a row of its own on a day when so many days until it have two sessions that asked it.
 SHARED_DAYS: Final = 364
 WEEK: Final = 7
 # The days after one whose clicks change, from and to, on which rows of a table change besides.
 AFFECTED: Final[dict[str, tuple[int, int]]] = {
-    tables.SEARCH_QUALITY: CLASS_DAYS,
+    tables.SEARCH_QUALITY: EARLIER_DAYS,
     tables.TRENDING: (0, 34),
-    tables.POPULAR_QUERIES: (0, max(CLASS_DAYS[1], SHARED_DAYS - 1, WEEK)),
+    tables.POPULAR_QUERIES: (0, max(EARLIER_DAYS[1], SHARED_DAYS - 1, WEEK)),
 }
 DAYS_BACK: Final = max(last for _, last in AFFECTED.values())
 # 1 / place is a whole number of these up to the last place of a page: sums of them are the same in whatever order they
@@ -84,6 +82,8 @@ CLASSIFIED_COLUMNS: Final = {
     "query_class": "string",
     "is_shared": "boolean",
     "week_before": "bigint",
+    "ndcg": "double",  # null when no document of the page has a grade by earlier clicks
+    "ndcg_random": "double",
 }
 
 
@@ -158,6 +158,7 @@ LEFT JOIN changes USING (session_id, search_no)
 
 # The searches with what their queries were before; `input` also has those that are only looked back at (`is_earlier`).
 CLASSIFIED: Final = {
+    **AGREEMENT,
     "days": """
 SELECT query, event_date,
     event_date - DATE '1970-01-01' AS day,
@@ -171,7 +172,7 @@ GROUP BY query, event_date
     "known": f"""
 SELECT query, event_date,
     coalesce(sum(clicks) OVER (
-        PARTITION BY query ORDER BY day RANGE BETWEEN {CLASS_DAYS[1]} PRECEDING AND {CLASS_DAYS[0]} PRECEDING
+        PARTITION BY query ORDER BY day RANGE BETWEEN {EARLIER_DAYS[1]} PRECEDING AND {EARLIER_DAYS[0]} PRECEDING
     ), 0) AS before,
     sum(clicks) OVER (
         PARTITION BY query ORDER BY day RANGE BETWEEN {WEEK} PRECEDING AND {WEEK} PRECEDING
@@ -181,10 +182,11 @@ FROM days
 WINDOW year AS (PARTITION BY query ORDER BY day RANGE BETWEEN {SHARED_DAYS - 1} PRECEDING AND CURRENT ROW)
 """,
     "classified": f"""
-SELECT input.*, week_before, coalesce(is_shared, false) AS is_shared,
+SELECT input.*, week_before, coalesce(is_shared, false) AS is_shared, ndcg, ndcg_random,
     CASE {" ".join(f"WHEN {condition} THEN '{name}'" for name, condition in CLASSES.items())} END AS query_class
 FROM input
 LEFT JOIN known USING (query, event_date)
+LEFT JOIN agreement ON agreement.id = input.rowid
 WHERE NOT is_earlier
 """,
 }
@@ -225,7 +227,10 @@ SELECT event_date, query_class, session_id, visit_no,
     count(*) FILTER (best_rank = 1) AS f,
     count(*) FILTER (best_rank <= 3) AS top_3,
     count(*) FILTER (best_rank <= 10) AS top_10,
-    coalesce(sum(reciprocal), 0) AS x
+    coalesce(sum(reciprocal), 0) AS x,
+    count(ndcg) AS ndcg_searches,
+    coalesce(sum(ndcg::decimal(38, 18)), 0) AS ndcg_sum,
+    coalesce(sum(ndcg_random::decimal(38, 18)), 0) AS ndcg_random_sum
 FROM in_classes
 GROUP BY event_date, query_class, session_id, visit_no
 """,
@@ -245,7 +250,10 @@ SELECT event_date, query_class,
     sum(x * n) AS xn,
     sum(n * n) AS n_sq,
     sum(f * f) AS first_sq,
-    sum(f * n) AS first_n
+    sum(f * n) AS first_n,
+    sum(ndcg_searches) AS ndcg_searches,
+    sum(ndcg_sum)::double AS ndcg_sum,
+    sum(ndcg_random_sum)::double AS ndcg_random_sum
 FROM per_visit
 GROUP BY event_date, query_class
 """,
@@ -276,7 +284,9 @@ SELECT per_class.*,
     CASE WHEN units > 1 THEN greatest(ctr_at_1 - {_Z} * se_f, 0) END AS ctr_at_1_low,
     CASE WHEN units > 1 THEN least(ctr_at_1 + {_Z} * se_f, 1) END AS ctr_at_1_high,
     xx / {_WHOLE} / {_WHOLE} AS rr_sq,
-    xn / {_WHOLE} AS rr_n
+    xn / {_WHOLE} AS rr_n,
+    ndcg_sum / nullif(ndcg_searches, 0) AS ndcg_at_10,
+    ndcg_random_sum / nullif(ndcg_searches, 0) AS ndcg_at_10_random
 FROM per_class
 LEFT JOIN apart USING (event_date, query_class)
 """,

@@ -37,6 +37,7 @@ DEFINING: Final = (
     "jobs.spark.partition_sql",
     "jobs.spark.search_marts",
     "jobs.spark.search_marts_etl",
+    "jobs.spark.search_ndcg",
     "jobs.spark.search_writer",
     "jobs.spark.tables",
     "jobs.spark.visits",

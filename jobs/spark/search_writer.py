@@ -40,6 +40,7 @@ _OF_CLICKS: Final = (
     *("session_id", "event_id", "event_ts", *tables.PLACE, "document_id", "query", "click_rank", "documents"),
     "clinical_areas",
 )
+_OF_PAGES: Final = ("page", "documents")
 _NOT_OF_QUERIES: Final = ("visit_no", "search_no", "first_click_ts", "last_click_ts", "begins_visit", "ranks", "areas")
 _OF_TRENDS: Final = ("event_date", "session_id", "visit_no", "query", "documents", "areas")
 _BASE_DAYS: Final = AFFECTED[tables.TRENDING][1]
@@ -60,7 +61,7 @@ def classified(searches: DataFrame, parts: int, months: Collection[int] | None =
 
     is_earlier = F.lit(False) if months is None else ~month_in("event_date").isin(*months)
     columns = [name for name in CLASSIFIED_COLUMNS if name in SEARCHES_COLUMNS]
-    rows = searches.select(*columns, is_earlier.alias("is_earlier"))
+    rows = searches.select(*columns, *_OF_PAGES, is_earlier.alias("is_earlier"))
     # Those without a query, which are many, are nobody's to wait for.
     by_query = rows.repartition(parts, F.coalesce("query", "session_id"))
     return by_partition(by_query, CLASSIFIED, CLASSIFIED_COLUMNS)

@@ -5,10 +5,15 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import random
+import sys
 from collections.abc import Sequence
+from fractions import Fraction
+from itertools import permutations
+from types import ModuleType
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from jobs.generator.__main__ import write_day
@@ -241,11 +246,17 @@ def test_an_interval_needs_two_visits_and_stays_within_0_and_1() -> None:
     assert quality(1, 10) == (0.55, 0.0, 1.0, 0.0, 1.0)
 
 
-def classified(clicks: Sequence[dict[str, Any]]) -> dict[str | None, dict[str, Any]]:
-    """The searches of NOON's day by query."""
+def classified_rows(clicks: Sequence[dict[str, Any]]) -> Rows:
+    """The searches."""
     found = searches(clicks)
     seen = found.append_column("is_earlier", pa.array([False] * len(found)))
-    rows = found_in(seen, CLASSIFIED, CLASSIFIED_COLUMNS).to_pylist()
+    rows: Rows = found_in(seen, CLASSIFIED, CLASSIFIED_COLUMNS).to_pylist()
+    return rows
+
+
+def classified(clicks: Sequence[dict[str, Any]]) -> dict[str | None, dict[str, Any]]:
+    """The searches of NOON's day by query."""
+    rows = classified_rows(clicks)
     return {row["query"]: row for row in rows if row["event_date"] == at().date() and row["session_id"] == "s"}
 
 
@@ -269,6 +280,107 @@ def test_the_class_of_a_query_is_by_the_clicks_of_a_year_but_its_last_days() -> 
         changes = at().date() in (touched("search_quality", [at(days=-days_ago).date()]) or ())
         assert changes == (query_class != "new")
     assert found[None]["query_class"] == "none"
+
+
+@pytest.fixture(scope="module")
+def trec_eval() -> Any:
+    """nDCG@10 by trec_eval, of grades by place; without NumPy, which is for its statistics."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "numpy", ModuleType("numpy"))
+        import pytrec_eval  # noqa: PLC0415
+
+    def ndcg(grades: Sequence[int]) -> float:
+        qrels = {"q": {str(place): grade for place, grade in enumerate(grades)}}
+        order = {"q": {str(place): float(-place) for place in range(len(grades))}}
+        score: float = pytrec_eval.RelevanceEvaluator(qrels, {"ndcg_cut.10"}).evaluate(order)["q"]["ndcg_cut_10"]
+        return score
+
+    return ndcg
+
+
+def shown(page: Sequence[int], rank: int, session: str, days: float = 0) -> dict[str, Any]:
+    """A click on a place of a page, from 1."""
+    place = {"documents": list(page), "click_rank": rank}
+    return click(at(days=days), session, page[rank - 1], query="q", **place)
+
+
+def test_the_agreement_with_earlier_clicks_is_the_ndcg_of_trec_eval(trec_eval: Any) -> None:
+    chance = random.Random(5)  # noqa: S311
+    documents = range(30)
+    clicks = []
+    for number in range(60):
+        page = chance.sample(documents, 12)
+        clicks.append(shown(page, page.index(min(page)) + 1, f"early{number}", -chance.randint(7, 30)))
+    grades = {}
+    for document in documents:
+        its = [one for one in clicks if document in one["documents"]]
+        grades[document] = graded(sum(one["document_id"] == document for one in its), len(its))
+    assert set(grades.values()) == {0, 1, 2, 3}
+    pages = {f"now{number}": chance.sample(documents, chance.randint(1, 20)) for number in range(50)}
+    now = [shown(page, 1, session) for session, page in pages.items()]
+    found = {row["session_id"]: row["ndcg"] for row in classified_rows([*clicks, *now])}
+    its_grades = {session: [grades[document] for document in page] for session, page in pages.items()}
+    expected = {session: trec_eval(its) if any(its) else None for session, its in its_grades.items()}
+    assert {session: found[session] for session in pages} == {
+        session: value and pytest.approx(value, rel=1e-14) for session, value in expected.items()
+    }
+    assert min(filter(None, expected.values())) < 0.4
+    assert {None, 1.0} <= set(expected.values())
+
+
+def graded(clicked: int, times: int) -> int:
+    return reference_search.code_grade(Fraction(clicked, times)) if times > 1 else 0
+
+
+def test_the_agreement_of_a_random_order_is_the_mean_of_all_orders(trec_eval: Any) -> None:
+    early = [shown([1, 2, 3, 4], rank, f"early{number}", -9) for number, rank in enumerate([2, 2, 4])]
+    (now,) = (row for row in classified_rows([*early, shown([1, 2, 3, 4], 1, "now")]) if row["session_id"] == "now")
+    orders = [trec_eval(order) for order in permutations([0, 2, 0, 2])]
+    assert now["ndcg"] == pytest.approx(trec_eval([0, 2, 0, 2]), rel=1e-14)
+    assert now["ndcg_random"] == pytest.approx(sum(orders) / len(orders), rel=1e-14)
+
+
+def test_a_document_that_a_page_has_twice_is_its_first_place(trec_eval: Any) -> None:
+    early = [shown([1, 2, 2, 3], 2, f"early{number}", -9) for number in range(2)]
+    (now,) = (row for row in classified_rows([*early, shown([1, 2, 2, 3], 1, "now")]) if row["session_id"] == "now")
+    assert now["ndcg"] == pytest.approx(trec_eval([0, 3, 0, 0]), rel=1e-14)
+
+
+@pytest.mark.parametrize(("days", "counts"), [(6, False), (7, True), (371, True), (372, False)])
+def test_clicks_are_earlier_from_7_to_371_days_after(days: int, counts: bool) -> None:
+    early = [shown([1, 2], 2, f"early{number}", -days) for number in range(2)]
+    (now,) = (row for row in classified_rows([*early, shown([1, 2], 1, "now")]) if row["session_id"] == "now")
+    assert (now["ndcg"] is not None) == counts
+    assert (at().date() in (touched("search_quality", [at(days=-days).date()]) or ())) == counts
+
+
+def test_a_click_counts_where_the_page_of_its_search_shows_the_document(trec_eval: Any) -> None:
+    other_page = [shown([1, 2], 2, "early", -9), click(at(1, days=-9), "early", 3, query="q")]
+    early = [shown([3, 1], 2, f"early{number}", -9) for number in range(2)]
+    found = classified_rows([*other_page, *early, shown([3, 1], 1, "now")])
+    (now,) = (row for row in found if row["session_id"] == "now")
+    assert now["ndcg"] == pytest.approx(trec_eval([0, 2]), rel=1e-14)
+
+
+def test_what_was_shown_once_has_no_grade() -> None:
+    found = classified_rows([shown([1, 2], 2, "early", -9), shown([1, 2], 1, "now")])
+    assert [row["ndcg"] for row in found] == [None, None]
+
+
+def test_the_clicks_of_a_day_change_that_day_and_none_other_until_a_week_after(
+    logs: tuple[Rows, list[reference_search.Search]],
+) -> None:
+    seen = searches(logs[0])
+    days = seen["event_date"]
+    late = pc.max(days).as_py() - dt.timedelta(days=8)
+    every, without, until = (
+        rows_of("search_quality", by_day(found))
+        for found in (seen, seen.filter(pc.not_equal(days, late)), seen.filter(pc.less_equal(days, late)))
+    )
+    assert [row for row in every if row["event_date"] <= late] == until
+    changed = {row["event_date"] for row in [*every, *without] if row not in every or row not in without}
+    week = {late + dt.timedelta(days=number) for number in range(1, 7)}
+    assert {late, late + dt.timedelta(days=7)} <= changed <= (touched("search_quality", [late]) or set()) - week
 
 
 def test_a_query_that_one_session_asked_has_no_row_of_its_own() -> None:
