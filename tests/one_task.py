@@ -10,16 +10,9 @@ import pyarrow.compute as pc
 from jobs.spark.columns import schema
 from jobs.spark.columns_search import QUERY_CHANGES, QUERY_DOCUMENTS
 from jobs.spark.partition_sql import MART, compute
-from jobs.spark.search_marts import (
-    BY_DAY,
-    CLASSIFIED,
-    CLASSIFIED_COLUMNS,
-    COUNTED_COLUMNS,
-    DAYS_OF_ALL,
-    DOCUMENTS,
-    OF_QUERIES,
-    SNAPSHOTS,
-)
+from jobs.spark.search_classes import CLASSIFIED, CLASSIFIED_COLUMNS
+from jobs.spark.search_days import BY_DAY, DAYS_OF_ALL
+from jobs.spark.search_snapshots import COUNTED_COLUMNS, DOCUMENTS, OF_QUERIES, SNAPSHOTS
 
 
 def found_in(

@@ -15,7 +15,8 @@ from jobs.spark.mart import SEARCH
 from jobs.spark.mart_load import Load, add_options, load_mart
 from jobs.spark.migrations import ANALYZE_SEARCH
 from jobs.spark.postgres import connect
-from jobs.spark.search_marts import SNAPSHOTS, touched
+from jobs.spark.search_marts import touched
+from jobs.spark.search_snapshots import SNAPSHOTS
 
 LOAD: Final = Load(
     SEARCH,

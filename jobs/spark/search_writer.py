@@ -12,22 +12,12 @@ from jobs.spark.columns_search import CLICK_POSITIONS, QUERY_CHANGES, QUERY_DOCU
 from jobs.spark.mart import by_month, in_months
 from jobs.spark.month_parts import days_of, in_parts, month_in, month_of
 from jobs.spark.partition_sql import MART, by_partition
-from jobs.spark.search_marts import (
-    AFFECTED,
-    BY_DAY,
-    CLASSIFIED,
-    CLASSIFIED_COLUMNS,
-    COUNTED_COLUMNS,
-    DAYS_BACK,
-    DAYS_OF_ALL,
-    DOCUMENTS,
-    OF_QUERIES,
-    SEARCHES,
-    SEARCHES_COLUMNS,
-    SNAPSHOTS,
-    TRENDS,
-    WINDOW_DAYS,
-)
+from jobs.spark.search_classes import CLASSIFIED, CLASSIFIED_COLUMNS
+from jobs.spark.search_days import BY_DAY, DAYS_OF_ALL
+from jobs.spark.search_marts import AFFECTED, DAYS_BACK
+from jobs.spark.search_snapshots import COUNTED_COLUMNS, DOCUMENTS, OF_QUERIES, SNAPSHOTS, WINDOW_DAYS
+from jobs.spark.search_trends import TRENDS
+from jobs.spark.searches import SEARCHES, SEARCHES_COLUMNS
 from jobs.spark.session import shuffle_like, side_by_side
 
 if TYPE_CHECKING:

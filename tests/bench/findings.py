@@ -24,11 +24,8 @@ from jobs.generator.story import Story
 from jobs.spark.columns import schema
 from jobs.spark.columns_search import QUERY_DOCUMENTS, TRENDING
 from jobs.spark.partition_sql import MART
-from jobs.spark.search_marts import (
-    SEARCHES,
-    SEARCHES_COLUMNS,
-    TRENDS,
-)
+from jobs.spark.search_trends import TRENDS
+from jobs.spark.searches import SEARCHES, SEARCHES_COLUMNS
 from jobs.spark.tables import CLICKS_COLUMNS
 from tests.one_task import found_in, search_days, search_snapshots
 

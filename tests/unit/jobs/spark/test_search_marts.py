@@ -23,15 +23,11 @@ from jobs.spark.columns import schema
 from jobs.spark.columns_cold import SESSION_ANALYSIS
 from jobs.spark.columns_search import TRENDING
 from jobs.spark.partition_sql import MART
-from jobs.spark.search_marts import (
-    BY_DAY,
-    CLASSIFIED,
-    CLASSIFIED_COLUMNS,
-    SEARCHES,
-    SEARCHES_COLUMNS,
-    TRENDS,
-    touched,
-)
+from jobs.spark.search_classes import CLASSIFIED, CLASSIFIED_COLUMNS
+from jobs.spark.search_days import BY_DAY
+from jobs.spark.search_marts import touched
+from jobs.spark.search_trends import TRENDS
+from jobs.spark.searches import SEARCHES, SEARCHES_COLUMNS
 from jobs.spark.tables import CLICKS_COLUMNS, LONGEST_QUERY
 from tests import reference, reference_search
 from tests.clicks import at, click
