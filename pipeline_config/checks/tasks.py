@@ -60,41 +60,48 @@ def connected(context: Context) -> Iterator[Problem]:
     """No cycle; if the first task is a marker, all others wait for it; likewise for the last one."""
     graph = context.pipeline.upstream
     tasks = {task.task_id: task for task in context.pipeline.tasks}
-    ids = list(tasks)
-    if (
-        len(graph) < len(context.pipeline.tasks)
-        or not {name for names in graph.values() for name in names} <= graph.keys()
-    ):
+    named = {name for names in graph.values() for name in names}
+    if len(graph) < len(context.pipeline.tasks) or not named <= graph.keys():
         return  # `names` reports missing and duplicate ones
-    cycle = find_cycle(graph)
-    if cycle:
+    if cycle := find_cycle(graph):
         message = f"tasks wait for each other: {' → '.join(cycle)}"
         yield tasks[cycle[0]].at("dependencies").problem(message, "remove one of the dependencies")
         return
-    markers = {task_id for task_id, task in tasks.items() if task.operator == MARKER}
-    downstream = {name for names in graph.values() for name in names}
-    first = [name for name in ids if not graph[name]]
-    last = [name for name in ids if name not in downstream]
-    for name in first:
-        marker = next((other for other in first if other in markers and other in downstream), None)
-        if marker and name != marker:
-            hint = f"add it: dependencies: [{marker}]"
-            yield tasks[name].place.problem(f"task {name!r} is not reachable from {marker!r}", hint)
-    for name in last:
-        marker = next((other for other in last if other in markers and graph[other]), None)
-        if marker and name != marker:
-            hint = f"name it in the dependencies of {marker!r}, or of a task before it"
-            yield tasks[name].place.problem(f"{marker!r} does not wait for task {name!r}", hint)
-    if len(ids) > 1 and ids[0] in markers and not any(name in markers and graph[name] for name in last):
-        message = f"the pipeline starts with {ids[0]!r} and has no such task at its end: is the file truncated?"
+    first = [name for name in tasks if not graph[name]]
+    last = [name for name in tasks if name not in named]
+    markers = [name for name, task in tasks.items() if task.operator == MARKER]
+    start = next((name for name in markers if name in first and name in named), None)
+    end = next((name for name in markers if name in last and graph[name]), None)
+    for name in first if start else ():
+        if name != start:
+            yield tasks[name].place.problem(f"task {name!r} is not reachable from {start!r}", _wait_for(start))
+    for name in last if end else ():
+        if name != end:
+            hint = f"name it in the dependencies of {end!r}, or of a task before it"
+            yield tasks[name].place.problem(f"{end!r} does not wait for task {name!r}", hint)
+    if len(tasks) > 1:
+        yield from _without_end(tasks, markers, end)
+        yield from _alone(tasks, markers, set(first) & set(last))
+
+
+def _without_end(tasks: Mapping[str, Task], markers: Sequence[str], end: str | None) -> Iterator[Problem]:
+    start, *_, last = tasks
+    if start in markers and end is None:
+        message = f"the pipeline starts with {start!r} and has no such task at its end: is the file truncated?"
         hint = f"add a task `end`, an {MARKER}, that waits for the last ones"
-        yield tasks[ids[-1]].place.problem(message, hint)
-    if len(ids) > 1:
-        alone = set(first) & set(last)
-        marker = next((name for name in ids if name in markers), "")
-        hint = f"add it: dependencies: [{marker}]" if marker and alone != {marker} else ALONE
-        for name in alone - {marker} or alone:
-            yield tasks[name].place.problem(f"task {name!r} is connected to no other task", hint)
+        yield tasks[last].place.problem(message, hint)
+
+
+def _alone(tasks: Mapping[str, Task], markers: Sequence[str], alone: set[str]) -> Iterator[Problem]:
+    """The tasks that are connected to no other; the marker for which they should wait only if there is no other."""
+    marker = next(iter(markers), "")
+    hint = _wait_for(marker) if marker and alone != {marker} else ALONE
+    for name in alone - {marker} or alone:
+        yield tasks[name].place.problem(f"task {name!r} is connected to no other task", hint)
+
+
+def _wait_for(marker: str | None) -> str:
+    return f"add it: dependencies: [{marker}]"
 
 
 # Rules by which a task runs, and succeeds, although a task before it failed.

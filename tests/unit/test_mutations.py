@@ -13,6 +13,7 @@ from tests.mutations.mutate import KINDS, Source, mutant
 from tests.mutations.report import as_text
 from tests.mutations.run import run
 from tests.mutations.verdict import Verdict, judge
+from tests.programs import program
 
 PROJECT = load_project()
 DAILY = PROJECT.pipeline("tripclick_daily_pipeline").place.document
@@ -24,13 +25,7 @@ def test_nearly_all_broken_files_are_caught_at_their_place_without_a_traceback(t
 
 
 def test_airflow_gets_what_the_check_lets_through_and_the_loader_never_raises(airflow: AirflowProcess) -> None:
-    script = """
-import sys
-from tests.mutations.__main__ import main
-sys.argv += ["--seed", "5", "--count", "49", "--every", "4", "--edits", "150", "--shared", "40"]
-sys.exit(main())
-"""
-    result = airflow.run(script, ROOT)
+    result = airflow.run(program("mutates_a_little"), ROOT)
     assert result.returncode == 0, result.stdout + result.stderr
 
 

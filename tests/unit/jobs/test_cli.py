@@ -16,6 +16,7 @@ from jobs import cli
 from jobs.console import say
 from jobs.errors import NON_RETRYABLE, TERMINATED, JobError, NonRetryableError
 from jobs.known_errors import INFRASTRUCTURE_ERRORS, Known
+from tests.programs import program
 
 
 @pytest.fixture(autouse=True)
@@ -84,12 +85,10 @@ def test_a_progress_line_has_its_time(capsys: pytest.CaptureFixture[str]) -> Non
 
 @pytest.mark.parametrize("moment", ["at its start", "at work", "before it could be read"])
 def test_a_job_that_is_to_end_with_stdin_does(moment: str) -> None:
-    waits = "import argparse, time; from jobs import cli; p = argparse.ArgumentParser(); "
-    waits += "raise SystemExit(cli.main(p, lambda _: (print(flush=True), time.sleep(60))))"
     environment = {**os.environ, cli.ENDS_WITH_STDIN: "true"}
     pipe = subprocess.PIPE
     closed = ["sh", "-c", 'exec "$@" <&-', "sh"] if moment == "before it could be read" else []
-    words = [*closed, sys.executable, "-c", waits]
+    words = [*closed, sys.executable, "-c", program("waits_for_its_end")]
     with subprocess.Popen(words, env=environment, stdin=pipe, stdout=pipe, stderr=pipe) as job:
         if moment == "at work":
             assert job.stdout

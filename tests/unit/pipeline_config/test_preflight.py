@@ -23,6 +23,7 @@ from pipeline_config.preflight.settings import Connection, Settings, connection_
 from pipeline_config.preflight.uses import Asked, probes, uses_of
 from pipeline_config.project import ROOT, load_project
 from stack.settings import SPARK_JARS
+from tests.programs import program
 
 PASSWORD = "not-to-be-printed"
 CONNECTIONS = ("docker_server0", "spark_ssh")
@@ -55,13 +56,8 @@ def test_a_probe_that_hangs_is_left_after_its_limit() -> None:
 
 
 def test_a_probe_that_hangs_does_not_keep_the_process_from_its_end() -> None:
-    script = (
-        "import threading; from pipeline_config.preflight.probe import Probe, run_all; "
-        "print(*run_all([Probe('x', threading.Event().wait, 'fix it', limit=0.1)]))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=10, check=True
-    )
+    command = [sys.executable, "-c", program("leaves_a_probe")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=10, check=True)
     assert done.stdout.startswith("failed")
 
 
