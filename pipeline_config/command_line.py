@@ -21,6 +21,9 @@ BROKEN_PIPE = 141  # 128 + SIGPIPE, as a shell reports it
 STDERR = 2  # sys.stderr may be closed
 
 
+Add = Callable[..., argparse.ArgumentParser]  # a command: its name, its function, what it does, parents
+
+
 def parser() -> argparse.ArgumentParser:
     """The commands and their options."""
     common = argparse.ArgumentParser(add_help=False)
@@ -33,23 +36,42 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="python -m pipeline_config", description=__doc__)
     commands = top.add_subparsers(required=True, metavar="COMMAND")
 
-    def command(
+    def add(
         name: str, run: Callable[[argparse.Namespace], int], summary: str, *parents: argparse.ArgumentParser
     ) -> argparse.ArgumentParser:
         result = commands.add_parser(name, help=summary, description=summary, parents=[common, *parents])
         result.set_defaults(run=run)
         return result
 
-    one = command("check", _check, "check the YAML files")
+    _add_those_of_files(add)
+    _add_those_that_show(add, place)
+    _add_those_of_git(add)
+    _add_those_that_write_pipelines(add)
+    _add_those_of_airflow(add, place)
+    return top
+
+
+def _add_those_of_files(add: Add) -> None:
+    one = add("check", _check, "check the YAML files")
     one.add_argument("files", nargs="*", type=Path, help="show only problems of these files (all are read)")
     one.add_argument("--format", choices=("text", "json", "github"), default="text")
-    one = command("fmt", _fmt, "format the YAML files: order of keys, indentation, quotes; comments stay")
+    one = add("fmt", _fmt, "format the YAML files: order of keys, indentation, quotes; comments stay")
     one.add_argument("files", nargs="*", type=Path, help="only these (default: all)")
     one.add_argument("--check", action="store_true", help="write nothing; exit 1 if a file is not formatted")
-    one = command("render", _render, "print the commands of a DAG as they would run", place)
+
+
+def _add_those_that_show(add: Add, place: argparse.ArgumentParser) -> None:
+    one = add("render", _render, "print the commands of a DAG as they would run", place)
     one.add_argument("dag", help="a dag_id")
     one.add_argument("--param", action="append", default=[], metavar="NAME=VALUE", help="a param of the run")
-    one = command("plan", _plan, "describe what the files change; exit 2 if they change something, 1 on errors")
+    one = add("graph", _graph, "draw the tasks of a DAG, or all DAGs with the data between them, as Mermaid")
+    one.add_argument("dag", nargs="?", help="a dag_id (default: all DAGs)")
+    one = add("explain", _explain, "explain a key of the YAML files, with an example")
+    one.add_argument("key", nargs="?", help="a key, or the end of its path: retries, tasks.retries (default: all keys)")
+
+
+def _add_those_of_git(add: Add) -> None:
+    one = add("plan", _plan, "describe what the files change; exit 2 if they change something, 1 on errors")
     one.add_argument(
         "--against",
         default="HEAD",
@@ -58,7 +80,7 @@ def parser() -> argparse.ArgumentParser:
         "with the token $AIRFLOW_API_TOKEN",
     )
     one.add_argument("--environment", help="only this one (default: all; with airflow: $PIPELINE_ENVIRONMENT)")
-    one = command("deploy", _deploy, "check a commit in a clone, and move the branch that Airflow follows to it")
+    one = add("deploy", _deploy, "check a commit in a clone, and move the branch that Airflow follows to it")
     one.add_argument(
         "revision", nargs="?", metavar="REV", help="git revision (default: HEAD, with nothing uncommitted)"
     )
@@ -69,29 +91,26 @@ def parser() -> argparse.ArgumentParser:
         "--run", dest="tests", action="append", default=[], metavar="COMMAND", help="must succeed in the clone, too"
     )
     one.add_argument("--status", action="store_true", help="say which commit is deployed, and move nothing")
-    one = command("graph", _graph, "draw the tasks of a DAG, or all DAGs with the data between them, as Mermaid")
-    one.add_argument("dag", nargs="?", help="a dag_id (default: all DAGs)")
-    one = command("explain", _explain, "explain a key of the YAML files, with an example")
-    one.add_argument("key", nargs="?", help="a key, or the end of its path: retries, tasks.retries (default: all keys)")
-    one = command("new", _new, "write a new pipeline that passes the check, or with `new job NAME` a new Spark job")
+
+
+def _add_those_that_write_pipelines(add: Add) -> None:
+    one = add("new", _new, "write a new pipeline that passes the check, or with `new job NAME` a new Spark job")
     one.add_argument("dag", help="its dag_id, and the file's name; `job` for a job")
     one.add_argument("name", nargs="?", help="the job's name, after `job`")
     one.add_argument("--job", help="the job to run: fills in its options, variables, connections, pool and params")
     one.add_argument("--schedule", metavar="CRON", help="when it runs, in UTC (default: only when triggered)")
     one.add_argument("--folder", default="", help="folder below pipelines/")
-    one = command(
-        "migrate", _migrate, "write a pipeline for each DAG of a dag-factory YAML file, and report what is left"
-    )
+    one = add("migrate", _migrate, "write a pipeline for each DAG of a dag-factory YAML file, and report what is left")
     one.add_argument("file", type=Path, help="a YAML file as dag-factory itself reads it")
     one.add_argument("--folder", default="", help="folder below pipelines/")
-    one = command("preflight", _preflight, "check that everything the pipelines use is there and answers", place)
+
+
+def _add_those_of_airflow(add: Add, place: argparse.ArgumentParser) -> None:
+    one = add("preflight", _preflight, "check that everything the pipelines use is there and answers", place)
     one.add_argument("--from-airflow", action="store_true", help="take values and secrets from this machine's Airflow")
     one.add_argument("--format", choices=("text", "json"), default="text")
-    one = command(
-        "import-airflow", _import_airflow, "write variables, connections and pools for Airflow's import", place
-    )
+    one = add("import-airflow", _import_airflow, "write variables, connections and pools for Airflow's import", place)
     one.add_argument("--output", type=Path, required=True, help="folder to write to")
-    return top
 
 
 def main(arguments: list[str] | None = None) -> int:
