@@ -1,4 +1,4 @@
-"""The four hot tables computed a second time: in plain Python, from the clicks of tests/reference.py.
+"""The hot tables computed a second time: in plain Python, from the clicks of tests/reference.py.
 
 What the columns mean stands in docs/data-dictionary.md. Minutes and snapshots are those of the clicks that have come,
 anomalies those of all clicks.
@@ -43,10 +43,11 @@ def _sessions_and_documents(clicks: Sequence[Click]) -> tuple[int, int]:
     return distinct(click.session_id for click in clicks), distinct(click.document_id for click in clicks)
 
 
-def top_docs(come: Sequence[Click], before: Rows) -> Rows:
-    """The snapshot, columns as in the dictionary; `before` is the last one."""
+def top_docs(come: Sequence[Click], before: Rows, hours: int) -> Rows:
+    """The snapshot of a window of `hours`, columns as in the dictionary; `before` is the last one."""
     end = _end(come)
-    documents = grouped((click for click in come if click.ms >= end - HOUR_MS), lambda click: click.document_id)
+    start = end - hours * HOUR_MS
+    documents = grouped((click for click in come if click.ms >= start), lambda click: click.document_id)
     counted = sorted(
         (-len(clicks), -distinct(click.session_id for click in clicks), document)
         for document, clicks in documents.items()
@@ -56,7 +57,7 @@ def top_docs(come: Sequence[Click], before: Rows) -> Rows:
     for rank, (clicks, sessions, document) in enumerate(counted[:20], 1):
         title = latest(documents[document], lambda click: click.title)
         gained = ranks[document] - rank if document in ranks else None
-        window = moment(end - HOUR_MS), moment(end)
+        window = moment(start), moment(end)
         found.append((moment(end), rank, document, title, -clicks, -sessions, *window, gained))
     return found
 

@@ -43,28 +43,40 @@ TRAFFIC_MINUTE: Final = Table(
     ),
 )
 
-TOP_DOCS: Final = Table(
-    tables.TOP_DOCS,
-    "The 20 most clicked documents of the hour of event time before a snapshot. Hot: one snapshot per micro-batch.",
-    ("snapshot_ts", "rank"),
-    (
-        _SNAPSHOT,
-        Column("rank", "smallint", "From 1: by click_count, then unique_sessions (both descending), then document_id"),
-        Column("document_id", "bigint", "DocumentId of the log"),
-        Column("title", "text", "The hour's latest title that is not empty, uncut; NULL when there is none"),
-        Column("click_count", "bigint", "Clicks on the document", "clicks"),
-        _SESSIONS,
-        Column("window_start", "timestamptz", "Start of the hour (included)"),
-        Column("window_end", "timestamptz", "End of the hour (excluded): snapshot_ts"),
-        Column(
-            "rank_delta",
-            "integer",
-            "Ranks gained since the previous snapshot, negative when lost; NULL when the document was not in that one",
-            "places",
+
+def _top_docs(name: str, window: str) -> Table:
+    return Table(
+        name,
+        f"The 20 most clicked documents of the {window} of event time before a snapshot. Hot: one snapshot per "
+        "micro-batch.",
+        ("snapshot_ts", "rank"),
+        (
+            _SNAPSHOT,
+            Column(
+                "rank", "smallint", "From 1: by click_count, then unique_sessions (both descending), then document_id"
+            ),
+            Column("document_id", "bigint", "DocumentId of the log"),
+            Column(
+                "title", "text", f"The latest title in the {window} that is not empty, uncut; NULL when there is none"
+            ),
+            Column("click_count", "bigint", "Clicks on the document", "clicks"),
+            _SESSIONS,
+            Column("window_start", "timestamptz", f"Start of the {window} (included)"),
+            Column("window_end", "timestamptz", f"End of the {window} (excluded): snapshot_ts"),
+            Column(
+                "rank_delta",
+                "integer",
+                "Ranks gained since the previous snapshot, negative when lost; NULL when the document was not in that "
+                "one",
+                "places",
+            ),
+            _WRITTEN,
         ),
-        _WRITTEN,
-    ),
-)
+    )
+
+
+TOP_DOCS: Final = _top_docs(tables.TOP_DOCS, "hour")
+TOP_DOCS_DAY: Final = _top_docs(tables.TOP_DOCS_DAY, "24 hours")
 
 CLINICAL_TREND: Final = Table(
     tables.CLINICAL_TREND,
@@ -132,4 +144,4 @@ BATCHES: Final = Table(
     ),
 )
 
-HOT: Final = (TRAFFIC_MINUTE, TOP_DOCS, CLINICAL_TREND, ANOMALY_SESSIONS)
+HOT: Final = (TRAFFIC_MINUTE, TOP_DOCS, TOP_DOCS_DAY, CLINICAL_TREND, ANOMALY_SESSIONS)

@@ -46,6 +46,15 @@ FRESHNESS: Final = Table(
         Column("written_at", "timestamptz", "When it was last written (clock of the database)"),
         Column("event_age_minutes", "double precision", "Event time: now - newest_event_ts", "min"),
         Column("wall_age_minutes", "double precision", "Wall-clock time: now - written_at", "min"),
+        Column("age_text", "text", "event_age_minutes in words: 40 s, 12 min, 3 h, 2 days; in 22 h when it is ahead"),
+        Column(
+            "state",
+            "text",
+            "ahead of the clock: by more than a minute; late: the newest click in a hot table is older than 5 minutes, "
+            "or a cold one was written more than 30 hours ago or has no click of the last 54; else fresh; NULL without "
+            "a click",
+        ),
+        Column("table_group", "text", "hot; cold: the cold tables and the search tables"),
     ),
 )
 

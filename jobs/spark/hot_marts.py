@@ -12,7 +12,7 @@ from jobs.event import UNKNOWN_AREA
 from jobs.spark.anomaly_rules import TIMED, found
 from jobs.spark.moments import micros
 from jobs.spark.recent_clicks import MINUTE
-from jobs.spark.tables import ANOMALY_SESSIONS, CLINICAL_TREND, TOP_DOCS, TRAFFIC_MINUTE
+from jobs.spark.tables import ANOMALY_SESSIONS, CLINICAL_TREND, TOP_DOCS, TOP_DOCS_DAY, TRAFFIC_MINUTE
 from jobs.spark.visits import VISITS
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def compute(clicks: RecentClicks, snapshot: dt.datetime) -> dict[str, Rows]:
     queries = {
         TRAFFIC_MINUTE: traffic_minute,
         TOP_DOCS: top_docs_1h,
+        TOP_DOCS_DAY: top_docs_24h,
         CLINICAL_TREND: clinical_trend_24h,
         ANOMALY_SESSIONS: anomaly_sessions,
     }
@@ -90,6 +91,16 @@ GROUP BY event_minute
 
 
 def top_docs_1h(snapshot: dt.datetime) -> str:
+    """Those of the hour before the snapshot; see _top_docs."""
+    return _top_docs(snapshot, HOUR)
+
+
+def top_docs_24h(snapshot: dt.datetime) -> str:
+    """Those of the 24 hours before the snapshot; see _top_docs."""
+    return _top_docs(snapshot, DAY)
+
+
+def _top_docs(snapshot: dt.datetime, window: dt.timedelta) -> str:
     """snapshot_ts, rank, document_id, title, click_count, unique_sessions, window_start, window_end: the TOP documents.
 
     rank_delta needs the previous snapshot, which only PostgreSQL has.
@@ -101,13 +112,13 @@ WITH counted AS (
         count(*) AS click_count,
         count(DISTINCT session_id) AS unique_sessions
     FROM recent
-    WHERE {between(snapshot - HOUR, snapshot)}
+    WHERE {between(snapshot - window, snapshot)}
     GROUP BY document_id
 )
 SELECT {_moment(snapshot)} AS snapshot_ts,
     row_number() OVER (ORDER BY click_count DESC, unique_sessions DESC, document_id) AS rank,
     document_id, title, click_count, unique_sessions,
-    {_moment(snapshot - HOUR)} AS window_start,
+    {_moment(snapshot - window)} AS window_start,
     {_moment(snapshot)} AS window_end
 FROM counted
 ORDER BY rank

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from jobs.spark.columns_hot import ANOMALY_SESSIONS as ANOMALY_TABLE
 from jobs.spark.hot_marts import HORIZON, final_before, snapshot_of
 from jobs.spark.postgres import insert_rows, upsert_rows
-from jobs.spark.tables import ANOMALY_SESSIONS, CLINICAL_TREND, TOP_DOCS, TRAFFIC_MINUTE
+from jobs.spark.tables import ANOMALY_SESSIONS, CLINICAL_TREND, TOP_DOCS, TOP_DOCS_DAY, TRAFFIC_MINUTE
 
 if TYPE_CHECKING:
     import psycopg
@@ -29,12 +29,12 @@ _FINISH_MINUTES: Final = (
     b"UPDATE mart_realtime_traffic_minute SET is_final = true, updated_at = now() "
     b"WHERE is_final IS NOT TRUE AND event_minute < %s"
 )
-_COMPARE_RANKS: Final = b"""
-    UPDATE mart_realtime_top_docs_1h AS now SET rank_delta = before.rank - now.rank
-    FROM mart_realtime_top_docs_1h AS before
+_COMPARE_RANKS: Final = """
+    UPDATE {table} AS now SET rank_delta = before.rank - now.rank
+    FROM {table} AS before
     WHERE now.snapshot_ts = %(snapshot)s AND before.document_id = now.document_id
     AND now.rank_delta IS DISTINCT FROM before.rank - now.rank
-    AND before.snapshot_ts = (SELECT max(snapshot_ts) FROM mart_realtime_top_docs_1h WHERE snapshot_ts < %(snapshot)s)
+    AND before.snapshot_ts = (SELECT max(snapshot_ts) FROM {table} WHERE snapshot_ts < %(snapshot)s)
 """
 # Late or out-of-order clicks may move a burst's start: it is added unless an overlapping one exists.
 _ADD_ANOMALY: Final = """
@@ -62,7 +62,7 @@ def state_of(connection: psycopg.Connection[Any], table: str) -> State | None:
     return State(*row) if row else None
 
 
-SNAPSHOTS: Final = (TOP_DOCS, CLINICAL_TREND)
+SNAPSHOTS: Final = (TOP_DOCS, TOP_DOCS_DAY, CLINICAL_TREND)
 _TYPES: Final = {column.name: column.type for column in ANOMALY_TABLE.columns}
 
 
@@ -94,11 +94,13 @@ def write(connection: psycopg.Connection[Any], batch: Batch, marts: Mapping[str,
             _take_out(connection, snapshot, before, marts[TRAFFIC_MINUTE].rows)
         minutes = upsert_rows(connection, TRAFFIC_MINUTE, ["event_minute"], *marts[TRAFFIC_MINUTE])
         connection.execute(_FINISH_MINUTES, (final_before(snapshot),))
-        documents, areas = (_put_snapshot(connection, table, snapshot, marts[table]) for table in SNAPSHOTS)
+        put = {table: _put_snapshot(connection, table, snapshot, marts[table]) for table in SNAPSHOTS}
         for table in SNAPSHOTS:
             connection.execute(_DELETE_OLD.format(table=table).encode(), {"before": snapshot - keep, "keep": keep})
-        connection.execute(_COMPARE_RANKS, {"snapshot": snapshot})
+        for table in (TOP_DOCS, TOP_DOCS_DAY):
+            connection.execute(_COMPARE_RANKS.format(table=table).encode(), {"snapshot": snapshot})
         anomalies = _add_anomalies(connection, marts[ANOMALY_SESSIONS])
+    documents, areas = put[TOP_DOCS] + put[TOP_DOCS_DAY], put[CLINICAL_TREND]
     return f"wrote {minutes:,} minutes, {documents} top documents, {areas} clinical areas, {anomalies} new anomalies"
 
 

@@ -13,7 +13,15 @@ from jobs.errors import JobError, NonRetryableError
 from jobs.spark import dictionary
 from jobs.spark.columns_hot import BATCHES
 from jobs.spark.columns_views import LOADS, MISSING_DAYS, VIEWS
-from jobs.spark.tables import ANOMALY_SESSIONS, CLINICAL_TREND, COLD_MARTS, SEARCH_MARTS, TOP_DOCS, TRAFFIC_MINUTE
+from jobs.spark.tables import (
+    ANOMALY_SESSIONS,
+    CLINICAL_TREND,
+    COLD_MARTS,
+    SEARCH_MARTS,
+    TOP_DOCS,
+    TOP_DOCS_DAY,
+    TRAFFIC_MINUTE,
+)
 
 if TYPE_CHECKING:
     import psycopg
@@ -29,6 +37,7 @@ RIGHTS: Final[dict[str, tuple[str, ...]]] = {  # all privileges of the jobs' log
     LOADS.name: ("SELECT", "INSERT", "UPDATE"),
     TRAFFIC_MINUTE: ("SELECT", "INSERT", "UPDATE", "DELETE"),
     TOP_DOCS: ("SELECT", "INSERT", "UPDATE", "DELETE"),
+    TOP_DOCS_DAY: ("SELECT", "INSERT", "UPDATE", "DELETE"),
     CLINICAL_TREND: ("SELECT", "INSERT", "DELETE"),
     ANOMALY_SESSIONS: ("SELECT", "INSERT"),
     BATCHES.name: ("SELECT", "INSERT", "UPDATE"),

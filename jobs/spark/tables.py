@@ -42,9 +42,10 @@ SEARCH_MARTS: Final = (
 # In PostgreSQL, beside the cold marts
 TRAFFIC_MINUTE: Final = "mart_realtime_traffic_minute"
 TOP_DOCS: Final = "mart_realtime_top_docs_1h"
+TOP_DOCS_DAY: Final = "mart_realtime_top_docs_24h"
 CLINICAL_TREND: Final = "mart_realtime_clinical_trend_24h"
 ANOMALY_SESSIONS: Final = "mart_realtime_anomaly_sessions"
-HOT_MARTS: Final = (TRAFFIC_MINUTE, TOP_DOCS, CLINICAL_TREND, ANOMALY_SESSIONS)
+HOT_MARTS: Final = (TRAFFIC_MINUTE, TOP_DOCS, TOP_DOCS_DAY, CLINICAL_TREND, ANOMALY_SESSIONS)
 
 # A record's place in Kafka; in all three tables.
 _RECORD: Final = {"topic": "string", "partition": "int", "offset": "bigint", "kafka_ts": "timestamp"}

@@ -12,7 +12,7 @@ import psycopg
 
 from jobs.spark import hot_stream, one_writer, streaming
 from jobs.spark.hot_marts import Rows
-from jobs.spark.tables import ANOMALY_SESSIONS, CLINICAL_TREND, HOT_MARTS, TOP_DOCS, TRAFFIC_MINUTE
+from jobs.spark.tables import HOT_MARTS, TRAFFIC_MINUTE
 from tests.simulation.postgres import Connection, Postgres, Result
 from tests.simulation.spark import Session, moment
 from tests.simulation.storage import NOTHING, S3, Delta, Entry, Row
@@ -209,7 +209,7 @@ def compute(recent: Recent, _: dt.datetime) -> dict[str, Rows]:
     """hot_marts.compute: the minutes that were touched."""
     counts = Counter(row["minute"] for row in recent.known.values())
     minutes = Rows(["event_minute", "clicks"], [(minute, counts[minute]) for minute in sorted(recent.touched)])
-    return {TRAFFIC_MINUTE: minutes, **{name: Rows([], []) for name in (TOP_DOCS, CLINICAL_TREND, ANOMALY_SESSIONS)}}
+    return {**{name: Rows([], []) for name in HOT_MARTS}, TRAFFIC_MINUTE: minutes}
 
 
 def upsert_rows(connection: Any, table: str, _: object, __: object, rows: list[tuple[int, int]]) -> int:

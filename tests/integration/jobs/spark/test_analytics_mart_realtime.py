@@ -33,11 +33,14 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("database")]
 Send = Callable[..., None]
 
+_TOP_COLUMNS = (
+    "snapshot_ts, rank, document_id, title, click_count, unique_sessions, window_start, window_end, rank_delta"
+)
+TOP_HOURS = {"mart_realtime_top_docs_1h": 1, "mart_realtime_top_docs_24h": 24}
 TABLES = {
     "mart_realtime_traffic_minute": "event_minute, total_clicks, unique_sessions, unique_docs, unique_queries, "
     "is_final",
-    "mart_realtime_top_docs_1h": "snapshot_ts, rank, document_id, title, click_count, unique_sessions, window_start, "
-    "window_end, rank_delta",
+    **dict.fromkeys(TOP_HOURS, _TOP_COLUMNS),
     "mart_realtime_clinical_trend_24h": "snapshot_ts, clinical_area, click_count, unique_sessions, trend_pct, "
     "prev_click_count, is_new, share",
     "mart_realtime_anomaly_sessions": "session_id, rule_id, window_start, window_end, click_count, severity, "
@@ -118,7 +121,7 @@ def test_windows_see_earlier_batches(send_either_way: Send) -> None:
     send_either_way(click(at(0), "b", 7, title=None, clinical_areas=["Surgery"]), click(at(1), "b", 9))
     rows = hot_rows()
     snapshot = at(60)
-    last = {table: [row[1:] for row in rows[table] if row[0] == snapshot] for table in list(TABLES)[1:3]}
+    last = {table: [row[1:] for row in rows[table] if row[0] == snapshot] for table in list(TABLES)[1:4]}
     # The hour before the snapshot is [-3540, 60): the two clicks of the second batch are older.
     assert last["mart_realtime_top_docs_1h"] == [
         (1, 7, None, 1, 1, at(-3540), snapshot, 0),
@@ -332,7 +335,7 @@ def test_generated_logs(spark: SparkSession, tmp_path: Path, monkeypatch: pytest
     steps = ("upsert_rows", "_put_snapshot", "_add_anomalies", "write")
     monkeypatch.setattr(hot_source, "CLICKS_PER_READ", 500)  # many reads a batch
     cuts = sorted(random.Random(SEED).sample(range(len(rows)), len(steps) - 1))  # noqa: S311
-    top: list[tuple[Any, ...]] = []
+    tops: dict[str, list[tuple[Any, ...]]] = {table: [] for table in TOP_HOURS}
     for step, (first, last) in zip(steps, itertools.pairwise([0, *cuts, len(rows)]), strict=True):
         append(spark.createDataFrame(rows[max(0, first - 100) : last], clicks.schema), tmp_path / "curated")
         before = hot_rows() if first else {}
@@ -343,10 +346,12 @@ def test_generated_logs(spark: SparkSession, tmp_path: Path, monkeypatch: pytest
         assert not first or (hot_rows() == before) == (step != "write")
         run(tmp_path)
         come = [expected[event_id] for event_id in {row.event_id for row in rows[:last]} & expected.keys()]
-        top, trend = reference_hot.top_docs(come, top), reference_hot.clinical_trend(come)
+        tops = {table: reference_hot.top_docs(come, tops[table], hours) for table, hours in TOP_HOURS.items()}
+        trend = reference_hot.clinical_trend(come)
         found = hot_rows()
         assert found["mart_realtime_traffic_minute"] == reference_hot.minutes(come)
-        assert [row for row in found["mart_realtime_top_docs_1h"] if row[0] == top[0][0]] == top
+        for table, top in tops.items():
+            assert [row for row in found[table] if row[0] == top[0][0]] == top
         assert [row for row in found["mart_realtime_clinical_trend_24h"] if row[0] == trend[0][0]] == trend
     anomalies = sorted(hot_rows()["mart_realtime_anomaly_sessions"])
     assert {row[1] for row in anomalies} == {rule.rule_id for rule in RULES}

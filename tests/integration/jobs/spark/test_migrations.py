@@ -308,3 +308,41 @@ def test_a_migration_that_fails_in_the_middle_leaves_nothing(
     (files / "008_broken.sql").unlink()
     migrate(login)
     assert owners(login) == dict.fromkeys(OURS, OWNER)
+
+
+@pytest.mark.parametrize(
+    ("table", "click", "written", "age_text", "state"),
+    [
+        ("hot", "40 seconds", "1 second", "40 s", "fresh"),
+        ("hot", "299 seconds", "1 second", "4 min", "fresh"),
+        ("hot", "12 minutes 5 seconds", "1 second", "12 min", "late"),
+        ("hot", "-30.9 seconds", "1 second", "30 s", "fresh"),
+        ("hot", "-22 hours -5 seconds", "1 second", "in 22 h", "ahead of the clock"),
+        ("cold", "3 hours", "1 minute", "3 h", "fresh"),
+        ("cold", "47 hours", "29 hours 59 minutes", "47 h", "fresh"),
+        ("cold", "53 hours 59 minutes", "1 minute", "2 days", "fresh"),
+        ("cold", "54 hours", "1 minute", "2 days", "late"),
+        ("cold", "3 hours", "30 hours", "3 h", "late"),
+        ("cold", None, "1 minute", None, None),
+    ],
+)
+def test_freshness_in_words(
+    login: psycopg.Connection[Any], table: str, click: str | None, written: str, age_text: str, state: str
+) -> None:
+    migrate(login)
+    if table == "hot":
+        login.execute(
+            "INSERT INTO mart_realtime_batches VALUES ('q', 1, now() - %s::interval, now() - %s::interval)",
+            (click, written),
+        )
+    else:
+        login.execute("INSERT INTO mart_loads VALUES ('daily_traffic', 1, now() - %s::interval)", (written,))
+    if table == "cold" and click:
+        login.execute(
+            "INSERT INTO session_analysis (session_id, visit_no, event_date, click_count, unique_docs, first_click_ts, "
+            "last_click_ts, session_duration_sec, reformulation_count, is_bounce, is_anomalous) SELECT 's', 1, now(), "
+            "1, 1, t, t, 0, 0, true, false FROM (SELECT now() - %s::interval) AS click (t)",
+            (click,),
+        )
+    found = rows_of("SELECT DISTINCT table_group, age_text, state FROM freshness")
+    assert found == [(table, age_text, state)]

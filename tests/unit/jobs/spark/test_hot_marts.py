@@ -78,6 +78,8 @@ def test_top_documents_by_clicks_then_sessions_then_id(recent: RecentClicks) -> 
 def test_the_hour_has_its_start_and_not_its_end(recent: RecentClicks) -> None:
     clicks = [click(at(-3600.001), document_id=1), click(at(-3600), document_id=2), click(at(0), document_id=3)]
     assert [row[2] for row in collected(recent, hot_marts.top_docs_1h, clicks, NOON)] == [2]
+    clicks += [click(at(0, days=-1), document_id=4), click(at(-0.001, days=-1), document_id=5)]
+    assert [row[2] for row in collected(recent, hot_marts.top_docs_24h, clicks, NOON)] == [1, 2, 4]
 
 
 def test_trend_against_the_day_before(recent: RecentClicks) -> None:
