@@ -17,7 +17,8 @@ from tests.bench import chain, etl, hot, load, producer, starts, streams
 from tests.bench.harness import HEADER, Row, measure
 from tests.bench.lab import Lab, Sizes
 
-ROWS: list[Row] = [*starts.ROWS, *producer.ROWS, *streams.ROWS, *etl.ROWS, *load.ROWS, *hot.ROWS, *chain.ROWS]
+_STAGES = (starts.ROWS, producer.ROWS, streams.ROWS, etl.ROWS, load.ROWS, etl.SEARCH_ROWS, hot.ROWS, chain.ROWS)
+ROWS: list[Row] = [row for rows in _STAGES for row in rows]
 SHORT = Sizes.of(3)
 
 
