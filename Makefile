@@ -1,6 +1,6 @@
 # `make` alone lists the targets.
 PYTHON := .venv/bin/python
-DAYS ?= 15
+DAYS ?= 42
 SCALE ?= 1
 STORY ?= 1
 AGAINST ?= HEAD
@@ -22,7 +22,7 @@ help: ## List the targets
 install: ## Install what is missing: Debian packages (as root), Python packages, jars
 	@stack/install.sh
 
-demo: install ## Run the whole chain on this machine, on a log that ends now: DAYS=15 at SCALE=1, STORY=0 without a story
+demo: install ## Run the whole chain on this machine, on a log that ends now: DAYS=42 at SCALE=1, STORY=0 without a story
 	@$(PYTHON) -m stack demo
 
 live: install ## Continue after a demo: the log at its own pace, followed by the hot tables, until Ctrl-C

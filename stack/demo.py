@@ -50,10 +50,10 @@ class Wanted:
 
     @classmethod
     def from_environment(cls) -> Wanted:
-        """DAYS (15), SCALE (1) and STORY (1)."""
+        """DAYS (42: `trending` needs 35), SCALE (1) and STORY (1)."""
         try:
             wanted = cls(
-                int(os.environ.get("DAYS") or 15),
+                int(os.environ.get("DAYS") or 42),
                 float(os.environ.get("SCALE") or 1),
                 os.environ.get("STORY") != "0",
             )

@@ -17,7 +17,7 @@ from tests.unit.stack.conftest import NOW
 def test_what_is_wanted_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("DAYS", "SCALE", "STORY"):
         monkeypatch.delenv(name, raising=False)
-    assert Wanted.from_environment() == Wanted(15, 1, story=True)
+    assert Wanted.from_environment() == Wanted(42, 1, story=True)
     for name, value in (("DAYS", "30"), ("SCALE", "0.5"), ("STORY", "0")):
         monkeypatch.setenv(name, value)
     assert Wanted.from_environment() == Wanted(30, 0.5, story=False)
