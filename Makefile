@@ -55,8 +55,9 @@ types: install
 plan: ## Describe what the working tree changes against AGAINST=HEAD
 	@$(PYTHON) -m pipeline_config plan --against $(AGAINST); test $$? -ne 1
 
-deploy: ## Let Airflow run this commit, if it passes the check and the unit tests in a clone (TO=origin/deployed)
-	@$(PYTHON) -m pipeline_config deploy --to $(TO) --run 'python -m pytest tests/unit'
+deploy: install ## Let Airflow run this commit, if it passes the check and the unit tests in a clone (TO=origin/deployed)
+	@$(PYTHON) -m pipeline_config deploy --to $(TO) \
+		--run 'ln -s $(CURDIR)/jobs/spark/jars jobs/spark/jars' --run 'python -m pytest tests/unit'
 
 preflight: ## Check that everything the pipelines use is there and answers, on the running stack
 	@$(PYTHON) -m stack preflight

@@ -44,7 +44,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     git(tmp_path, "init", "--quiet", "--bare", "--initial-branch", "main", "origin.git")
     git(tmp_path, "clone", "--quiet", "origin.git", "here")
     folder = copy(tmp_path / "here")
-    (folder / ".venv").symlink_to(REPOSITORY / ".venv")
+    (folder / ".venv").symlink_to(sys.prefix)
     (folder / ".gitignore").write_text(".venv\n__pycache__/\ngenerated/\n", encoding="utf-8")
     git(folder, "add", "--all")
     git(folder, "commit", "--quiet", "--message", "As it is")
