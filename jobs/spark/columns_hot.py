@@ -141,6 +141,7 @@ BATCHES: Final = Table(
         Column("batch_id", "bigint", "Its last version in the hot tables"),
         Column("max_event_ts", "timestamptz", "The clock of the hot tables then: see snapshot_ts"),
         Column("updated_at", "timestamptz", "When that batch was written (clock of the database)"),
+        Column("written_by", "text", "The run id of the DAG that wrote it; NULL when it was started by hand"),
     ),
 )
 

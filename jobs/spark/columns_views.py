@@ -19,6 +19,20 @@ LOADS: Final = Table(
     ),
 )
 
+LOAD_HISTORY: Final = Table(
+    "mart_load_history",
+    "One row per load of a cold or search table: the way back from what a reader saw to its clicks. Written in the "
+    "transaction of the load.",
+    ("table_name", "loaded_at"),
+    (
+        Column("table_name", "text", "Name of the table"),
+        Column("loaded_at", "timestamptz", "When that load began (clock of the database)"),
+        Column("loaded_by", "text", "The run id of the DAG that loaded it; NULL when it was started by hand"),
+        Column("run_id", "text", "The ETL run whose rows the table held from then on"),
+        Column("row_count", "bigint", "Rows of the table after the load", "rows"),
+    ),
+)
+
 RECONCILIATION: Final = Table(
     "reconciliation",
     "One row per UTC day: clicks in the hot tables against clicks in the cold ones. A day on which the hot stream did "

@@ -11,9 +11,9 @@ from jobs.spark.columns import Column, Table
 from jobs.spark.columns_cold import COLD
 from jobs.spark.columns_hot import BATCHES, HOT
 from jobs.spark.columns_search import SEARCH
-from jobs.spark.columns_views import LOADS, VIEWS
+from jobs.spark.columns_views import LOAD_HISTORY, LOADS, VIEWS
 
-TABLES: Final = (*COLD, *SEARCH, *HOT, *VIEWS, BATCHES, LOADS)
+TABLES: Final = (*COLD, *SEARCH, *HOT, *VIEWS, BATCHES, LOADS, LOAD_HISTORY)
 _HEAD: Final = """# Data dictionary
 
 Generated from the code by `make docs`; PostgreSQL's comments have the same text.

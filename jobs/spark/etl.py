@@ -17,7 +17,7 @@ from jobs.spark import tables
 from jobs.spark.columns import Table, schema
 from jobs.spark.mart import Mart, Run, TableVersion
 from jobs.spark.one_writer import one_writer
-from jobs.spark.session import CELLS, session
+from jobs.spark.session import CELLS, run_of, session
 from jobs.spark.upkeep import KEEP_REPLACED_HOURS
 
 if TYPE_CHECKING:
@@ -69,7 +69,8 @@ def run_of_now(spark: SparkSession, curated_path: str, definitions: str) -> Run:
     if not clicks:
         raise JobError(f"there is no curated stream in {path}: run streaming_curated first")
     quarantine = TableVersion.newest(spark, tables.table_path(curated_path, tables.QUARANTINE))
-    return Run(uuid.uuid4().hex, definitions, clicks, quarantine)
+    # A run of the DAG whose task was cleared is another run of the ETL.
+    return Run(f"{run_of(spark)} {uuid.uuid4().hex}".strip(), definitions, clicks, quarantine)
 
 
 def definitions(modules: Iterable[str], marts: Iterable[Table]) -> str:

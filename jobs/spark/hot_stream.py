@@ -16,6 +16,7 @@ from jobs.spark.moments import micros
 from jobs.spark.one_writer import fence
 from jobs.spark.postgres import connect
 from jobs.spark.recent_clicks import RecentClicks
+from jobs.spark.session import run_of
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -98,7 +99,7 @@ class HotStream:
         marts = hot_marts.compute(self.recent, snapshot)
         fence()
         with connect() as connection:
-            batch = hot_tables.Batch(now.table, now.version, now.clock, is_whole=not self.seen)
+            batch = hot_tables.Batch(*now, is_whole=not self.seen, written_by=run_of(self.spark))
             written = hot_tables.write(connection, batch, marts, self.keep)
         self.recent.clear_touched()
         late = arrival.count - count if self.seen else 0

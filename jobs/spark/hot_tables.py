@@ -18,10 +18,11 @@ if TYPE_CHECKING:
     from jobs.spark.hot_marts import Rows
 
 _CLAIM: Final = """
-    INSERT INTO mart_realtime_batches AS known (query_id, batch_id, max_event_ts)
-    VALUES (%(table)s, %(version)s, %(clock)s)
+    INSERT INTO mart_realtime_batches AS known (query_id, batch_id, max_event_ts, written_by)
+    VALUES (%(table)s, %(version)s, %(clock)s, nullif(%(written_by)s, ''))
     ON CONFLICT (query_id) DO UPDATE
-    SET batch_id = excluded.batch_id, max_event_ts = excluded.max_event_ts, updated_at = now()
+    SET batch_id = excluded.batch_id, max_event_ts = excluded.max_event_ts, updated_at = now(),
+        written_by = excluded.written_by
     WHERE known.batch_id < excluded.batch_id
 """
 _DELETE_OLD: Final = "DELETE FROM {table} WHERE snapshot_ts < %(before)s AND written_at < now() - %(keep)s"
@@ -70,13 +71,14 @@ _TYPES: Final = {column.name: column.type for column in ANOMALY_TABLE.columns}
 class Batch:
     """A micro-batch: the id of the curated table, its version, and the clock (newest event_ts) until it.
 
-    If `is_whole`, it has every minute with clicks since the horizon.
+    If `is_whole`, it has every minute with clicks since the horizon. `written_by`: the run id of the DAG, if any.
     """
 
     table: str
     version: int
     clock: dt.datetime
     is_whole: bool = False
+    written_by: str = ""
 
 
 def write(connection: psycopg.Connection[Any], batch: Batch, marts: Mapping[str, Rows], keep: dt.timedelta) -> str:

@@ -20,7 +20,7 @@ from jobs.spark.mart import Mart, in_months
 from jobs.spark.migrations import migrate
 from jobs.spark.month_parts import month_of
 from jobs.spark.postgres import as_csv, copy_rows
-from jobs.spark.session import session
+from jobs.spark.session import run_of, session
 
 if TYPE_CHECKING:
     import psycopg
@@ -30,9 +30,14 @@ if TYPE_CHECKING:
 
 
 _NOTE: Final = """
-    INSERT INTO mart_loads (table_name, row_count, run_id, run_ended_at) VALUES (%s, %s, %s, %s)
-    ON CONFLICT (table_name) DO UPDATE SET row_count = excluded.row_count, run_id = excluded.run_id,
-        run_ended_at = excluded.run_ended_at, loaded_at = now()
+    WITH load AS (
+        INSERT INTO mart_loads (table_name, row_count, run_id, run_ended_at) VALUES (%s, %s, %s, %s)
+        ON CONFLICT (table_name) DO UPDATE SET row_count = excluded.row_count, run_id = excluded.run_id,
+            run_ended_at = excluded.run_ended_at, loaded_at = now()
+        RETURNING table_name, loaded_at, run_id, row_count
+    )
+    INSERT INTO mart_load_history (table_name, loaded_at, loaded_by, run_id, row_count)
+    SELECT table_name, loaded_at, nullif(%s, ''), run_id, row_count FROM load
 """
 # Growth, as after a backfill, has no limit; duplicates show when the tables are compared with each other.
 MAX_SHRINK_FACTOR = 1.25
@@ -103,7 +108,8 @@ class LakeRows:
 class Complete:
     """A complete run of the ETL: its id, when it ended, its rows.
 
-    `changed_since`: by the id of this run and of earlier ones, the days of the clicks that have changed since.
+    `changed_since`: by the id of this run and of earlier ones, the days of the clicks that have changed since;
+    `loaded_by`: the run id of the DAG that loads it, if there is one.
     """
 
     run_id: str
@@ -111,6 +117,7 @@ class Complete:
     tables: Mapping[str, Rows]
     changed_since: Mapping[str, Collection[dt.date]]
     load: Load
+    loaded_by: str = ""
 
 
 def load_mart(
@@ -131,7 +138,7 @@ def read_marts(spark: SparkSession, mart_path: str, load: Load) -> Complete:
     written = Mart(spark, mart_path, load.group).written()
     say(f"reads {mart_path}, run {written.run.run_id}")
     marts = {table: LakeRows(written.marts[table].rows(spark)) for table in load.group.names}
-    return Complete(written.run.run_id, written.ended, marts, written.changed_since, load)
+    return Complete(written.run.run_id, written.ended, marts, written.changed_since, load, run_of(spark))
 
 
 def replace(
@@ -156,7 +163,7 @@ def replace(
             before, now = _replace_table(connection, table, rows, changed)
             if table not in complete.load.may_shrink:
                 _refuse_a_loss(table, before, now, max_shrink_factor)
-            connection.execute(_NOTE, (table, now, complete.run_id, complete.ended))
+            connection.execute(_NOTE, (table, now, complete.run_id, complete.ended, complete.loaded_by))
         _refuse_a_contradiction(connection, complete.load)
         connection.execute(f"SELECT {complete.load.analyze}".encode())
 

@@ -12,7 +12,7 @@ from jobs.console import say
 from jobs.errors import JobError, NonRetryableError
 from jobs.spark import dictionary
 from jobs.spark.columns_hot import BATCHES
-from jobs.spark.columns_views import LOADS, MISSING_DAYS, VIEWS
+from jobs.spark.columns_views import LOAD_HISTORY, LOADS, MISSING_DAYS, VIEWS
 from jobs.spark.tables import (
     ANOMALY_SESSIONS,
     CLINICAL_TREND,
@@ -35,6 +35,7 @@ RIGHTS: Final[dict[str, tuple[str, ...]]] = {  # all privileges of the jobs' log
     HISTORY: ("SELECT",),
     **dict.fromkeys((*COLD_MARTS, *SEARCH_MARTS), ("SELECT", "INSERT", "DELETE")),
     LOADS.name: ("SELECT", "INSERT", "UPDATE"),
+    LOAD_HISTORY.name: ("SELECT", "INSERT"),
     TRAFFIC_MINUTE: ("SELECT", "INSERT", "UPDATE", "DELETE"),
     TOP_DOCS: ("SELECT", "INSERT", "UPDATE", "DELETE"),
     TOP_DOCS_DAY: ("SELECT", "INSERT", "UPDATE", "DELETE"),

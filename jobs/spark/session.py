@@ -49,11 +49,15 @@ SETTINGS = {
     # Rows that a Python worker gets at once, which may be lines of a megabyte.
     "spark.sql.execution.arrow.maxBytesPerBatch": str(16 * 2**20),
 }
+RUN: Final = "spark.tripclick.run"  # a setting of spark-submit: the run id of the DAG that starts the job
+_NOTE: Final = "spark.databricks.delta.commitInfo.userMetadata"  # of each commit that has no note of its own
 _SUBMITTED = "PYSPARK_GATEWAY_PORT"  # in the environment of a program started by spark-submit
 
 
 def session(app_name: str, settings: Mapping[str, str] | None = None) -> SparkSession:
     """The session of a job: UTC, ANSI, Delta tables by path; on a cluster the executors have the jobs' modules.
+
+    The application's name and the commits contain the run id that spark-submit is given as RUN.
 
     `settings` override the ones above, and the options of spark-submit or of its host's
     spark-defaults.conf override both. JobError if they change what is FIXED.
@@ -62,8 +66,9 @@ def session(app_name: str, settings: Mapping[str, str] | None = None) -> SparkSe
 
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # of the workers
     told = _told()
-    builder = SparkSession.builder.appName(app_name)
-    wanted = {**SETTINGS, **(settings or {})}
+    run = told.get(RUN, "")
+    builder = SparkSession.builder.appName(f"{app_name} {run}".strip())
+    wanted = {**SETTINGS, **({_NOTE: run} if run else {}), **(settings or {})}
     if {**wanted, **told}.get("spark.master", "").startswith("local"):
         wanted["spark.authenticate"] = "true"  # a cluster's hosts have to be given its secret
     for name, value in wanted.items():
@@ -73,6 +78,11 @@ def session(app_name: str, settings: Mapping[str, str] | None = None) -> SparkSe
     if not str(spark.sparkContext.master).startswith("local"):
         _send_modules(spark)
     return spark
+
+
+def run_of(spark: SparkSession) -> str:
+    """The run id of the DAG that has started this job; empty if nobody has said it."""
+    return str(spark.conf.get(RUN, ""))
 
 
 def _told() -> dict[str, str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from jobs.errors import JobError
 from jobs.spark.delta_log import CHANGE_FEED, commits, is_table, newest, next_version
 from jobs.spark.one_writer import fence
+from jobs.spark.session import run_of
 from jobs.spark.tables import PLACE, sql_name
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def append_compared(rows: DataFrame, path: str, number: int, count: int) -> None
 
     JobError, and nothing is appended, if the commit of a job that had hung has come in between.
     """
-    note = uuid.uuid4().hex
+    note = f"{run_of(rows.sparkSession)} {uuid.uuid4().hex}".strip()
     append(rows, path, count, txnAppId=COMPARED, txnVersion=str(number), userMetadata=note)
     if next(commits(rows.sparkSession, path)).note != note:
         raise JobError(f"{path}: a job that hung has written to it after all; run this one again")

@@ -66,12 +66,18 @@ def test_the_dags_run_green_and_every_cell_is_right(
     with s3_key(api) as key, Samples(DockerClient(stack.docker.address)) as samples:
         for title in COLD_RUNS:
             with shown(pytestconfig):
-                follow(api, [(DAILY, demo.start_cold(api, DAYS))], title)
+                run_id = demo.start_cold(api, DAYS)
+                follow(api, [(DAILY, run_id)], title)
             for table in COLUMNS:
                 assert rows(stack, table) == expected[table], f"{title}: {table}"
+            check_run_id(stack, api, run_id)
         with shown(pytestconfig):
-            follow(api, demo.start_hot(api, DAYS), "Hot chain")
+            hot_runs = demo.start_hot(api, DAYS)
+            follow(api, hot_runs, "Hot chain")
             assert demo.report(stack, DAYS), "generated and arrived clicks differ, or the hot tables are late"
+    with psycopg.connect(**stack.postgres_login()) as connection:
+        batches = connection.execute("SELECT written_by FROM mart_realtime_batches").fetchall()
+    assert {("tripclick_analytics_mart_realtime", run_id) for (run_id,) in batches} <= {*hot_runs}
     assert len(search_quality_days(stack)) >= len(expected["daily_traffic"]) - 1, "the last day may have no search"
     assert api.import_errors() == []
     assert retried(api) == [], "a failure that a second try hid"
@@ -89,6 +95,28 @@ def retried(api: AirflowApi) -> list[str]:
     ]
     assert len(green) > len(dags)
     return [f"{task['dag_id']}.{task['task_id']}" for task in green if task["try_number"] > 1]
+
+
+def check_run_id(stack: Stack, api: AirflowApi, run_id: str) -> None:
+    """The daily run's id is in the log, the application's name, the commits and PostgreSQL's row, each time as is."""
+    tasks = ("trigger_streaming", "trigger_analytics_mart", "trigger_load_postgres")
+    curated, computed, loaded = (f"{run_id}__{task}" for task in tasks)
+    lake = stack.home.root / "lake"
+
+    def text(files: str) -> str:
+        return "".join(path.read_text(encoding="utf-8") for path in lake.glob(files))
+
+    assert f"streaming_curated {curated}, process" in text("curated_stream/clicks/_writer/[0-9]*"), (
+        "the application's name"
+    )
+    assert f'"userMetadata":"{curated}"' in text("curated_stream/clicks/_delta_log/*.json")
+    assert computed in text("analytics_mart/daily_traffic/_delta_log/*.json")
+    with psycopg.connect(**stack.postgres_login()) as connection:
+        both = "mart_loads JOIN mart_load_history AS load USING (table_name, loaded_at)"
+        query = f"SELECT DISTINCT split_part(load.run_id, ' ', 1), loaded_by FROM {both} WHERE table_name = ANY(%s)"
+        assert connection.execute(query.encode(), (list(COLUMNS),)).fetchall() == [(computed, loaded)]
+    (task,) = (task for task in api.tasks("tripclick_load_postgres", loaded) if task.task_id == "load_to_postgres")
+    assert f"spark.tripclick.run={loaded} " in "\n".join(api.log("tripclick_load_postgres", loaded, task))
 
 
 @contextmanager

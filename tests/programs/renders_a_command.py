@@ -14,5 +14,6 @@ class Values:
 
 
 params = dict(task.dag.params.items()) | {"run_minutes": "5; reboot"}
-text = task.get_template_env(task.dag).from_string(task.command).render(var={"value": Values()}, params=params)
+template = task.get_template_env(task.dag).from_string(task.command)
+text = template.render(var={"value": Values()}, params=params, run_id="r")
 print(text.replace("cd ", "set -- ", 1).replace("&& PYTHONPATH=. exec", ""), file=sys.stderr)

@@ -30,7 +30,7 @@ from tests.simulation.world import EPOCH, World
 class Session:
     """SparkSession, its context, and what Java has of both."""
 
-    conf = SimpleNamespace(set=lambda *_: None)
+    conf = SimpleNamespace(set=lambda *_: None, get=lambda _, default: default)
 
     def __init__(self, delta: Delta, name: str) -> None:
         self.delta, self.appName = delta, name

@@ -120,8 +120,8 @@ class Marts:
         if text.startswith("DELETE"):
             days = values[0] if values else DAYS
             return Result(rowcount=connection.delete(words[2], lambda row: row["event_date"] in days))
-        if words[:2] == ["INSERT", "INTO"]:
-            table, _, run_id, ended = values
+        if words[:2] == ["WITH", "load"]:
+            table, _, run_id, ended, _ = values
             connection.delete("mart_loads", lambda row: row["table"] == table)
             connection.insert("mart_loads", [{"table": table, "run_id": run_id, "ended": ended}])
             return Result(rowcount=1)

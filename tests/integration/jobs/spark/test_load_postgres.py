@@ -15,6 +15,7 @@ from jobs.errors import JobError, NonRetryableError
 from jobs.spark import analytics_mart_etl, load_postgres, mart_load, postgres
 from jobs.spark.migrations import migrate
 from jobs.spark.postgres import as_csv, copy_rows
+from jobs.spark.session import RUN
 from tests.clicks import append, append_quarantine, at, click, frame
 from tests.integration.jobs.spark.cold import cold_rows, load
 from tests.integration.jobs.spark.databases import as_owner, database, rows_of  # noqa: F401  (a fixture)
@@ -63,19 +64,26 @@ def rows_by_load() -> dict[str, list[str]]:
     return found
 
 
-def test_the_changed_days_alone_are_loaded(lakes: Lakes, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_changed_days_alone_are_loaded(
+    spark: SparkSession, lakes: Lakes, capsys: pytest.CaptureFixture[str]
+) -> None:
     def said(root: Path, *options: str) -> str:
         capsys.readouterr()
         load(root, *options)
         return capsys.readouterr().out
 
     assert "loads all days" in said(lakes.first)
+    spark.conf.set(RUN, "r")
     assert "loads what has changed: 2 days" in said(lakes.second)
+    spark.conf.unset(RUN)
     assert rows_by_load() == {
         "session_analysis": ["2026-05-04 2026-05-06", "2026-05-05 2026-05-13"],
         "daily_traffic": ["2026-05-04", "2026-05-05 2026-05-06 2026-05-13"],
     }
     assert "loads what has changed: 0 days" in said(lakes.second)
+    history = "SELECT run_id, loaded_by, row_count FROM mart_load_history WHERE table_name = 'session_analysis' "
+    assert len({run for run, _, _ in rows_of(history)}) == 2
+    assert [row[1:] for row in rows_of(f"{history} ORDER BY loaded_at")] == [(None, 3), ("r", 5), (None, 5)]
     loaded = cold_rows()
     with as_owner() as owner:
         owner.execute("DELETE FROM session_analysis WHERE session_id = 's0'")

@@ -14,6 +14,7 @@ import pytest
 
 from jobs.generator.__main__ import write_day
 from jobs.spark import analytics_mart_etl, streaming_curated
+from jobs.spark.session import RUN
 from jobs.spark.tables import CLICKS, COLD_MARTS, QUARANTINE
 from stack import spark_start
 from stack.home import Home
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.integration
 
+RUN_ID = "scheduled__2026-05-04T15:00:00+00:00"
 JOBS = {"streaming_curated": streaming_curated, "analytics_mart_etl": analytics_mart_etl}
 
 
@@ -63,11 +65,17 @@ def rows(spark: SparkSession, path: Path) -> list[tuple[Any, ...]]:
     return sorted((tuple(row) for row in table.collect()), key=repr)
 
 
+def notes(path: Path) -> set[str]:
+    """What the commits of a table say of their writer."""
+    lines = [json.loads(line) for file in path.glob("_delta_log/*.json") for line in file.read_text().splitlines()]
+    return {line["commitInfo"].get("userMetadata", "") for line in lines if "commitInfo" in line}
+
+
 def test_the_same_rows_as_in_one_process(
     spark: SparkSession, kafka: str, topic: str, cluster: SparkCluster, tmp_path: Path
 ) -> None:
     settings = {name.replace("driver", "executor"): value for name, value in spark_start.settings().items()}
-    settings |= {"spark.master": cluster.address, "spark.executor.memory": "512m", **by_spark.INTERPRETED}
+    settings |= {"spark.master": cluster.address, "spark.executor.memory": "512m", **by_spark.INTERPRETED, RUN: RUN_ID}
     jobs = [json.dumps([job, *options]) for job, options in chain(kafka, topic, tmp_path / "cluster").items()]
     words = [*by_spark.command("tests/spark_jobs.py", settings), *jobs]
     done = subprocess.run(
@@ -82,3 +90,4 @@ def test_the_same_rows_as_in_one_process(
         found, expected = (rows(spark, tmp_path / where / table) for where in ("cluster", "local"))
         assert found, table
         assert found == expected, table
+        assert all(RUN_ID in note for note in notes(tmp_path / "cluster" / table)), table

@@ -35,6 +35,7 @@ def test_every_mart_and_column_is_in_it_once() -> None:
         "missing_days",
         "mart_realtime_batches",
         "mart_loads",
+        "mart_load_history",
     ]
     for table in TABLES:
         columns = [column.name for column in table.columns]
