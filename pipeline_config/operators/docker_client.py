@@ -9,7 +9,7 @@ from __future__ import annotations
 import socket
 import threading
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from docker import APIClient
 from docker.errors import DockerException
@@ -23,7 +23,11 @@ from urllib3.exceptions import HTTPError
 from pipeline_config.job_contract import ENDS_WITH_STDIN
 from pipeline_config.operators.shared import fail_without_retries
 
+if TYPE_CHECKING:
+    from requests import PreparedRequest, Response
+
 PING_SECONDS = 60.0  # between two questions whether the engine of a running container still answers
+PULL_SILENT_SECONDS = 600.0  # the longest that an engine, or the registry behind it, says nothing of a pull
 ENGINE_ERRORS = (DockerException, RequestException, HTTPError, SSHException, ValueError)
 # A connection whose other host is gone ends after a minute: a container may say nothing for hours.
 KEEPALIVE = [
@@ -62,6 +66,10 @@ class UnprivilegedDockerClient(APIClient):  # type: ignore[misc]  # docker-py ha
         self._ended = threading.Event()
         for scheme in ("http://", "https://"):
             self.mount(scheme, _Lasting())
+
+    def send(self, request: PreparedRequest, **kwargs: Any) -> Response:
+        """As requests does, but a pull, for which docker-py sets no limit, has that of PULL_SILENT_SECONDS."""
+        return super().send(request, **kwargs | {"timeout": kwargs["timeout"] or PULL_SILENT_SECONDS})
 
     def create_host_config(self, *args: Any, auto_remove: bool, **kwargs: Any) -> dict[str, Any]:  # noqa: ARG002
         """Like docker-py's, plus UNPRIVILEGED; the engine removes containers that have ended."""

@@ -6,7 +6,7 @@ import os
 
 from pipeline_config.operators import docker, docker_client
 
-docker_client.PING_SECONDS, docker.STOP_SECONDS = 0.2, 0
+docker_client.PING_SECONDS, docker_client.PULL_SILENT_SECONDS, docker.STOP_SECONDS = 0.2, 1, 0
 start = docker_client.UnprivilegedDockerClient.start
 
 

@@ -143,11 +143,12 @@ def given(
     folders: Sequence[str] = (),
     address: str = "",
     timeout: int = 60,
+    image: str = IMAGE,
 ) -> tuple[dict[str, str], str]:
     """Environment and stdin of a worker whose operator runs a container of the pipelines' own defaults."""
     own = load_project().defaults.operators["DockerOperator"].arguments
     names = ("network_mode", "mount_tmp_dir", "user", "mem_limit")
-    arguments = {name: own[name] for name in names} | {"image": IMAGE, "entrypoint": list(entrypoint)}
+    arguments = {name: own[name] for name in names} | {"image": image, "entrypoint": list(entrypoint)}
     arguments |= {"read_only_folders": list(folders), "timeout": timeout}
     arguments["mounts"] = [{"target": "/logs", "source": str(folder), "type": "bind", "read_only": True}]
     connection = {"conn_type": "docker", "host": address or engine.tls_address, "extra": extra}
@@ -377,6 +378,18 @@ def test_an_engine_that_goes_away_is_what_is_said_and_at_once(
     assert "is the engine of connection docker_server0 right and running?" in said
     assert "Max retries" not in said, "that is what the removal of the container met"
     assert next(destroyed, ("it stays", ""))[0] == "destroy"
+
+
+def test_a_registry_that_never_answers_ends_the_wait_for_the_image(
+    engine: TlsEngine, airflow: AirflowProcess, tmp_path: Path
+) -> None:
+    with socket.create_server((HOST, 0)) as registry:  # connects, and that is all
+        image = f"{HOST}:{registry.getsockname()[1]}/producer:1"
+        env, text = given(engine, tls_extra(engine.certificates), tmp_path, ["true"], image=image)
+        done = airflow.run(IMPATIENT, ROOT, text=text, env=env)
+    said = json.loads(done.stderr.splitlines()[-1])
+    assert said.startswith(f"AirflowException error: Docker engine {engine.tls_address}, image {image}: "), said
+    assert "Read timed out" in said
 
 
 def test_what_a_killed_worker_left_of_the_same_task_is_ended_by_its_next_try(
