@@ -69,7 +69,9 @@ class UnprivilegedDockerClient(APIClient):  # type: ignore[misc]  # docker-py ha
 
     def send(self, request: PreparedRequest, **kwargs: Any) -> Response:
         """As requests does, but a pull, for which docker-py sets no limit, has that of PULL_SILENT_SECONDS."""
-        return super().send(request, **kwargs | {"timeout": kwargs["timeout"] or PULL_SILENT_SECONDS})
+        limited = kwargs | {"timeout": kwargs["timeout"] or PULL_SILENT_SECONDS}
+        answer: Response = super().send(request, **limited)
+        return answer
 
     def create_host_config(self, *args: Any, auto_remove: bool, **kwargs: Any) -> dict[str, Any]:  # noqa: ARG002
         """Like docker-py's, plus UNPRIVILEGED; the engine removes containers that have ended."""
