@@ -1,0 +1,90 @@
+"""What Prometheus is told of a real broker, of what the streams write, and of PostgreSQL, as the role of readers."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+
+from jobs.kafka_security import PLAINTEXT
+from jobs.metrics.__main__ import scrape
+from jobs.metrics.kafka import Cluster
+from jobs.metrics.lake import Lake as Files
+from jobs.metrics.lake import Paths
+from jobs.spark.delta_log import newest
+from jobs.spark.migrations import migrate
+from jobs.spark.one_writer import one_writer
+from stack.postgresql import PostgreSql
+from tests.integration.jobs.spark.databases import as_owner, database  # noqa: F401  (a fixture)
+from tests.integration.jobs.spark.lake import BROKEN, Lake, line
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.usefixtures("database"),
+    # kafka-python leaves the socket of a refused connection to the garbage collector, which complains.
+    pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
+]
+NOBODY = "127.0.0.1:1"
+
+
+def found(lake: Lake, brokers: str) -> dict[str, float]:
+    """The values by metric and labels."""
+    root = str(lake.root)
+    files = Files(Paths(root, f"{root}/archive", f"{root}/mart", root), lake.topic)
+    lines = scrape(Cluster(brokers, PLAINTEXT, lake.topic), files).splitlines()
+    values = (line.rpartition(" ") for line in lines if not line.startswith("#"))
+    return {name.removeprefix("tripclick_"): float(value) for name, _, value in values}
+
+
+def test_metrics_of_running_servers(
+    spark: SparkSession,
+    kafka: str,
+    postgres_server: PostgreSql,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    lake = Lake(spark, kafka, tmp_path)
+    lake.send([line(0), line(1), line(2), line(3), BROKEN])
+    lake.run(lake.curated(), "streaming_curated")
+    lake.send([line(4), line(5)])
+    table = newest(spark, str(tmp_path / "clicks"))
+    with psycopg.connect("", autocommit=True) as connection:
+        migrate(connection)
+    with as_owner() as owner:
+        batch = (table.table_id, table.version - 1)
+        owner.execute("INSERT INTO mart_realtime_batches VALUES (%s, %s, now() - interval '1 hour')", batch)
+        owner.execute("INSERT INTO daily_traffic VALUES (current_date - 9, 1, 1, 1, 0), (current_date - 7, 1, 1, 1, 0)")
+    for name, value in zip(("PGUSER", "PGPASSWORD"), postgres_server.reader, strict=True):
+        monkeypatch.setenv(name, value)
+
+    with one_writer(spark, str(tmp_path / "clicks")):
+        values = found(lake, kafka)
+    lag = [values[f'stream_lag_records{{stream="streaming_curated",partition="{number}"}}'] for number in range(3)]
+    assert lag == [1, 1, 0]
+    assert values['stream_read_offset{stream="streaming_curated",partition="0"}'] == 2
+    assert 0 < values['stream_batch_seconds{stream="streaming_curated"}'] < 60
+    assert (values["records_read"], values["records_quarantined"]) == (5, 1)
+    assert [name for name in values if 'place="curated_stream",holder="tests, process ' in name]
+    assert values[f'replicas_short{{topic="{lake.topic}"}}'] == 0
+    assert values["missing_days"] == 1 + 5, "the gap, and all until the day before yesterday"
+    hot = 'table="mart_realtime_traffic_minute"'
+    written, event = (values[f"table_{kind}_timestamp_seconds{{{hot}}}"] for kind in ("written", "event"))
+    assert written - event == pytest.approx(3600)
+    assert values["hot_behind_seconds"] > 0
+    assert [values[f'source_up{{source="{name}"}}'] for name in ("kafka", "postgresql", "lake")] == [1, 1, 1]
+
+    monkeypatch.setenv("PGPORT", "1")
+    values = found(lake, NOBODY)
+    assert [values[f'source_up{{source="{name}"}}'] for name in ("kafka", "postgresql", "lake")] == [0, 0, 1]
+    assert values["records_read"] == 5, "what the others say is not lost"
+    said = capsys.readouterr().out
+    assert "kafka does not answer: " in said
+    assert "postgresql does not answer: PostgreSQL: " in said
+    assert os.environ["PGPASSWORD"] not in said
