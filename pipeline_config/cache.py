@@ -8,6 +8,7 @@ pipelines alone have changed, they alone are read again, and checked with those 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -151,18 +152,25 @@ def _code(root: Path, shared: str) -> Iterator[tuple[str, Content]]:
     They are this package, the modules beside pipelines/, and the packages there that the shared files name: `jobs` of
     `jobs.spark.{job}`. By names alone: Path's objects would take most of the time.
     """
-    beside = _names(root)
-    packages = sorted({*_PACKAGE.findall(shared)}.intersection(beside))
-    folders = [(str(root), beside)]
-    folders += [(folder, files) for top in (str(OURS), *packages) for folder, _, files in os.walk(root / top)]
-    for path in (f"{folder}/{file}" for folder, files in folders for file in files if file.endswith(ENDINGS)):
-        if not os.path.isfile(path):  # noqa: PTH113
-            continue  # a folder, or a pipe that would be waited for
+    packages = sorted({*_PACKAGE.findall(shared)}.intersection(_names(root)))
+    folders = (_files(root / top) for top in (OURS, *packages))
+    for path in itertools.chain(_files(root, whole=False), *folders):
         try:
             with open(path, "rb", buffering=0) as file:  # noqa: PTH123
                 yield path, file.read()
         except OSError as error:
             yield path, error
+
+
+def _files(folder: Path | str, *, whole: bool = True) -> Iterator[str]:
+    """The code and schemas in a folder, and in those inside it; no pipe, which would be waited for."""
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.endswith(ENDINGS):
+                if entry.is_file():
+                    yield entry.path
+            elif whole and entry.name != "__pycache__" and entry.is_dir(follow_symlinks=False):
+                yield from _files(entry.path)
 
 
 _PACKAGE = re.compile(r"(?<![\w./])([A-Za-z_]\w*)\.[\w{]")

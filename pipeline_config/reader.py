@@ -18,7 +18,6 @@ from typing import Any
 import yaml
 
 from pipeline_config.problem import Problem, line_and_column, lines_of
-from pipeline_config.yaml_errors import what_is_wrong
 
 KeyPath = tuple[str | int, ...]
 Content = bytes | OSError  # of a file
@@ -156,6 +155,8 @@ def parse(document: Document, content: Content) -> Document:
     try:
         _fill(document)
     except yaml.YAMLError as error:
+        from pipeline_config.yaml_errors import what_is_wrong  # noqa: PLC0415 (expressions for broken files alone)
+
         document.problems.append(Problem(document.file, *what_is_wrong(document.text, error)))
     if document.problems:
         document.data = None

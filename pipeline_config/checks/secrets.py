@@ -31,24 +31,32 @@ _NO_VALUE = re.compile(
 )
 _STRONG = re.compile(r"(?=.*[A-Za-z])(?=.*[\d!@#$%^&*+/=]).{6,}")  # not a word of a sentence
 _PROSE = re.compile(r"""["']?[^\S\n]+[^\s#]""")  # more words follow
+# What a secret looks like whatever its key, and the words of which a file with one has one: most files have none.
 _FORMS = {
-    "a password in a URL": r"(?i)\b[a-z][a-z0-9+.-]{0,30}://[^\s:/@{}$]{0,200}:(?P<found>[^\s:/@{}$]{1,200})@",
+    "a password in a URL": (
+        ("@",),
+        r"(?i)\b[a-z][a-z0-9+.-]{0,30}://[^\s:/@{}$]{0,200}:(?P<found>[^\s:/@{}$]{1,200})@",
+    ),
     "a password in an address": (
-        r"(?m)(?:^|[\s,'\"=])(?!mailto:)[A-Za-z][\w.+-]{0,100}:(?P<found>[^\s:/@{}$,'\"]{1,200})@(?!sha\d+:)[\w\[]"
+        ("@",),
+        r"(?m)(?:^|[\s,'\"=])(?!mailto:)[A-Za-z][\w.+-]{0,100}:(?P<found>[^\s:/@{}$,'\"]{1,200})@(?!sha\d+:)[\w\[]",
     ),
     "a password": (
-        r"(?:\s(?:-u|--user)\s+[\w.@-]{1,100}:|\bsshpass\s+-p\s*|\bAuthorization:\s*Basic\s+)(?P<found>[^\s:{}$]{3,})"
+        ("-u ", "-u\t", "-u\n", "--user", "sshpass", "authorization"),
+        r"(?:\s(?:-u|--user)\s+[\w.@-]{1,100}:|\bsshpass\s+-p\s*|\bAuthorization:\s*Basic\s+)(?P<found>[^\s:{}$]{3,})",
     ),
     "a webhook, whose URL is the password": (
+        ("slack", "discord", "webhook"),
         r"(?P<found>https://(?:hooks\.slack\.com/services|discord(?:app)?\.com/api/webhooks"
-        r"|[\w-]{1,60}\.webhook\.office\.com/webhookb2)/[\w/@-]{10,})"
+        r"|[\w-]{1,60}\.webhook\.office\.com/webhookb2)/[\w/@-]{10,})",
     ),
-    "a private key": r"(?P<found>-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----)",
-    "an AWS access key": r"\b(?P<found>(?:AKIA|ASIA)[0-9A-Z]{16})\b",
+    "a private key": (("private key",), r"(?P<found>-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----)"),
+    "an AWS access key": (("akia", "asia"), r"\b(?P<found>(?:AKIA|ASIA)[0-9A-Z]{16})\b"),
     "an access token": (
+        tuple("ghp_ gho_ ghu_ ghs_ ghr_ github_pat_ xox glpat- _live_ pypi- aiza npm_ hf_ dapi eyj bearer".split()),
         r"\b(?P<found>(?:gh[pousr]_|github_pat_|xox[abprs]-|glpat-|[rs]k_live_|pypi-)[\w-]{10,}"
         r"|AIza[\w-]{35}|(?:npm|hf)_\w{30,}|dapi[0-9a-f]{32}"
-        r"|eyJ[\w-]{8,2000}\.[\w-]{4,}\.[\w-]{4,}|(?<=[Bb]earer )[\w.~+/-]{16,})"
+        r"|eyJ[\w-]{8,2000}\.[\w-]{4,}\.[\w-]{4,}|(?<=[Bb]earer )[\w.~+/-]{16,})",
     ),
 }
 
@@ -86,10 +94,10 @@ def masked(text: str) -> str:
 def _found(text: str) -> dict[int, tuple[int, str, str]]:
     """By where it starts what looks like a secret: where it ends, what it is, severity."""
     found: dict[int, tuple[int, str, str]] = {}
-    for what, pattern in _FORMS.items():
-        for match in re.finditer(pattern, text):
-            found.setdefault(match.start("found"), (match.end("found"), what, "error"))
     lower = text.lower()
+    for what, (words, pattern) in _FORMS.items():
+        for match in re.finditer(pattern, text) if any(word in lower for word in words) else ():
+            found.setdefault(match.start("found"), (match.end("found"), what, "error"))
     for match in _NAMED.finditer(text) if any(word in lower for word in _WORDS) else ():
         if severity := _severity(match, text):
             found.setdefault(match.start("found"), (match.end("found"), "a password or key", severity))
