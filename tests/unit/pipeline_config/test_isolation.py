@@ -159,7 +159,7 @@ ACCIDENTS: dict[str, tuple[Callable[[Path], None], int, str]] = {
     "a child that is no YAML": (
         lambda root: edit(root, LOAD, "schedule: null", "schedule: [null"),
         8,
-        f"{LOAD}:5:5: not YAML",
+        f"{LOAD}:4:11: not YAML",
     ),
     "a file without end": (
         lambda root: hidden(root, "pipelines/mart/large.yaml", b"#" * 2_000_000),
@@ -335,6 +335,17 @@ def test_a_new_version_of_a_package_is_seen(
     before = cache._key(root, contents)
     (packages / "thing-1.0.dist-info").rename(packages / "thing-1.1.dist-info")
     assert cache._key(root, contents) != before
+
+
+def test_a_change_of_code_that_keeps_its_size_and_time_is_seen(root: Path) -> None:
+    path, contents = root / "jobs/steady.py", contents_of(root)
+    path.write_text("A = 1\n", encoding="utf-8")
+    before, key = path.stat(), cache._key(root, contents)
+    assert cache._key(root, contents) == key
+    while path.stat().st_ctime_ns == before.st_ctime_ns:  # the kernel's clock has ticks
+        path.write_text("A = 2\n", encoding="utf-8")
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert cache._key(root, contents) != key
 
 
 def test_the_memory_lies_where_it_is_wanted(
