@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 from stack.errors import StackError
 from stack.home import write_private
 from stack.server import Server
-from stack.settings import AIRFLOW_USER, HOST, REPOSITORY
+from stack.settings import AIRFLOW_USER, REPOSITORY
 
 HEALTH = ("metadatabase", "scheduler", "triggerer", "dag_processor")
 _COMMANDS = Path(__file__).with_name("airflow_commands.py")
@@ -49,7 +49,7 @@ class Airflow(Server):
     @property
     def address(self) -> str:
         """http://host:port"""
-        return f"http://{HOST}:{self.home.port('airflow')}"
+        return f"http://{self.host}:{self.home.port('airflow')}"
 
     @property
     def login(self) -> tuple[str, str, str]:
@@ -88,9 +88,7 @@ class Airflow(Server):
         (self._folder / "airflow.cfg.new").replace(self._folder / "airflow.cfg")
         if self._changed("migrated", version("apache-airflow")):
             self.run_commands(["db", "migrate"])
-            with sqlite3.connect(self._database) as database:
-                database.execute("PRAGMA journal_mode=WAL")  # readers and the writer no longer lock each other out
-            database.close()
+            self._tune_database()
             self._done("migrated", version("apache-airflow"))
 
     def import_settings(self, secrets: Mapping[str, Mapping[str, Any]]) -> None:
@@ -129,7 +127,7 @@ class Airflow(Server):
 
     def probe(self) -> bool:
         """Its health page reports all four as healthy."""
-        connection = http.client.HTTPConnection(HOST, self.home.port("airflow"), timeout=5)
+        connection = http.client.HTTPConnection(self.host, self.home.port("airflow"), timeout=5)
         try:
             connection.request("GET", "/api/v2/monitor/health")
             health = json.load(connection.getresponse())
@@ -150,6 +148,14 @@ class Airflow(Server):
     def _database(self) -> Path:
         return self._folder / "airflow.db"
 
+    def _has_database(self) -> bool:
+        return self._database.exists()
+
+    def _tune_database(self) -> None:
+        with sqlite3.connect(self._database) as database:
+            database.execute("PRAGMA journal_mode=WAL")  # readers and the writer no longer lock each other out
+        database.close()
+
     def _settings(self, passwords: Path) -> dict[str, dict[str, str]]:
         """What differs from Airflow's defaults: addresses, secrets, small numbers, fast reaction to edits."""
         fernet = base64.urlsafe_b64encode(hashlib.sha256(self.home.secret("airflow_fernet", 32).encode()).digest())
@@ -169,7 +175,7 @@ class Airflow(Server):
             },
             "database": {"sql_alchemy_conn": f"sqlite:///{self._database}"},
             "api": {
-                "host": HOST,
+                "host": self.host,
                 "port": str(self.home.port("airflow")),
                 "base_url": self.address,
                 "workers": "1",
@@ -191,11 +197,16 @@ class Airflow(Server):
 
     def _changed(self, what: str, value: str) -> bool:
         stamp = self._folder / f"{what}.stamp"
-        return not self._database.exists() or not stamp.exists() or stamp.read_text(encoding="utf-8") != value
+        return not self._has_database() or not stamp.exists() or stamp.read_text(encoding="utf-8") != value
 
     def _run(self, what: str, command: Sequence[str]) -> None:
         done = subprocess.run(
-            command, env=self.environment(), cwd=self.project, capture_output=True, text=True, check=False
+            [*self.within, *command],
+            env=self.environment(),
+            cwd=self.project,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if done.returncode:
             raise StackError(f"`{what} …` failed:\n{(done.stdout + done.stderr)[-1500:]}")

@@ -67,12 +67,10 @@ class Home:
             explicit = None if self._any_port else _from_variable(name)
             port = explicit or known.get(name)
             if port and not is_free(port):
-                raise StackError(
-                    f"port {port} ({name}) is in use by another program: stop that, or set {PORTS[name].variable}"
-                )
+                way_out = f", or set {PORTS[name].variable}" if name in PORTS else ""  # some servers only tests have
+                raise StackError(f"port {port} ({name}) is in use by another program: stop that{way_out}")
             if not port:
-                default = PORTS[name].default
-                port = free_port() if self._any_port or not is_free(default) else default
+                port = free_port() if self._any_port or not is_free(PORTS[name].default) else PORTS[name].default
             if known.get(name) != port:
                 write_private(self.folder() / "ports.json", json.dumps({**known, name: port}, indent=2, sort_keys=True))
             return port

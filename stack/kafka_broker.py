@@ -20,7 +20,7 @@ from stack.errors import StackError
 from stack.home import Home
 from stack.machine import java_home
 from stack.server import Server
-from stack.settings import HOST, KAFKA_CLASSES, KAFKA_JARS, REPOSITORY, template
+from stack.settings import KAFKA_CLASSES, KAFKA_JARS, REPOSITORY, template
 from stack.spark_start import SILENT
 
 SETTINGS = template("server.properties")
@@ -37,7 +37,7 @@ class KafkaBroker(Server):
     @property
     def address(self) -> str:
         """host:port, the value of bootstrap.servers."""
-        return f"{HOST}:{self.home.port('kafka')}"
+        return f"{self.host}:{self.home.port('kafka')}"
 
     def commands(self) -> dict[str, Sequence[str]]:
         """The broker."""
@@ -50,7 +50,7 @@ class KafkaBroker(Server):
         data = self.home.folder("kafka") / "data"
         self._settings.write_text(
             SETTINGS.format(
-                host=HOST,
+                host=self.host,
                 port=self.home.port("kafka"),
                 controller_port=self.home.port("kafka-controller"),
                 data=data,
@@ -67,7 +67,7 @@ class KafkaBroker(Server):
         """
         api_key, version, correlation, no_client_id, topics = 3, 1, 1, -1, 0
         request = struct.pack(">hhihi", api_key, version, correlation, no_client_id, topics)
-        with socket.create_connection((HOST, self.home.port("kafka")), timeout=5) as connection:
+        with socket.create_connection((self.host, self.home.port("kafka")), timeout=5) as connection:
             connection.sendall(struct.pack(">i", len(request)) + request)
             answer = connection.makefile("rb").read(12)
         _, answered, brokers = struct.unpack(">iii", answer)

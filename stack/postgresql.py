@@ -16,7 +16,7 @@ from stack.home import write_private
 from stack.machine import postgres_binaries
 from stack.reader_role import reader_sql
 from stack.server import Server
-from stack.settings import DATABASE, DATABASE_LOGIN, HOST
+from stack.settings import DATABASE, DATABASE_LOGIN
 
 SUPERUSER = "postgres"
 SHARED_BUFFERS_MIB = 64
@@ -33,13 +33,13 @@ class PostgreSql(Server):
     @property
     def address(self) -> str:
         """host:port"""
-        return f"{HOST}:{self.home.port('postgres')}"
+        return f"{self.host}:{self.home.port('postgres')}"
 
     @property
     def connection(self) -> dict[str, str]:
         """The libpq environment of the jobs."""
         return {
-            "PGHOST": HOST,
+            "PGHOST": self.host,
             "PGPORT": str(self.home.port("postgres")),
             "PGDATABASE": DATABASE,
             "PGUSER": DATABASE_LOGIN,
@@ -55,7 +55,7 @@ class PostgreSql(Server):
     def commands(self) -> dict[str, Sequence[str]]:
         """The server; settings are passed here, so that a restart can change them."""
         settings = {
-            "listen_addresses": HOST,
+            "listen_addresses": self.host,
             "port": str(self.home.port("postgres")),
             "unix_socket_directories": "",
             "shared_buffers": f"{SHARED_BUFFERS_MIB}MB",
@@ -116,7 +116,7 @@ class PostgreSql(Server):
         import psycopg
 
         with psycopg.connect(
-            host=HOST,
+            host=self.host,
             port=self.home.port("postgres"),
             dbname=database,
             user=SUPERUSER,

@@ -30,6 +30,8 @@ class Server(ABC):
     stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
     start_limit: ClassVar[float] = 60.0
     stop_limit: ClassVar[float] = 20.0
+    host: str = HOST
+    within: Sequence[str] = ()  # the words before each command that start it elsewhere, in a network namespace
 
     def __init__(self, home: Home) -> None:
         self.home = home
@@ -93,7 +95,8 @@ class Server(ABC):
             self.claim()
             self.prepare()
             for name, command in self.commands().items():
-                Daemon(self.home.pid_file(name), self.home.log(name)).start(command, self.environment())
+                daemon = Daemon(self.home.pid_file(name), self.home.log(name))
+                daemon.start([*self.within, *command], self.environment())
             self._wait_until_ready()
         self.complete()
 

@@ -16,7 +16,7 @@ from stack.home import write_private
 from stack.machine import java_home, server_program
 from stack.process import MARKER
 from stack.server import Server
-from stack.settings import HOST, REPOSITORY, template
+from stack.settings import REPOSITORY, template
 
 SETTINGS = template("sshd_config")
 SPARK_DEFAULTS = template("spark-defaults.conf")
@@ -33,7 +33,7 @@ class SshServer(Server):
     @property
     def address(self) -> str:
         """user@host:port"""
-        return f"{user_name()}@{HOST}:{self.home.port('ssh')}"
+        return f"{user_name()}@{self.host}:{self.home.port('ssh')}"
 
     @property
     def client_key(self) -> Path:
@@ -59,12 +59,12 @@ class SshServer(Server):
             # sshd's privilege separation needs this empty folder; where sshd is a service, the boot creates it.
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
         spark, scratch = self.home.folder("spark", "conf"), self.home.folder("spark", "scratch")
-        defaults = SPARK_DEFAULTS.format(host=HOST, scratch=scratch) + spark_start.defaults()
+        defaults = SPARK_DEFAULTS.format(host=self.host, scratch=scratch) + spark_start.defaults()
         (spark / "spark-defaults.conf").write_text(defaults, encoding="utf-8")
         (spark / "log4j2.properties").write_text(SPARK_LOGGING, encoding="utf-8")
         environment = " ".join(f'"{name}={value}"' for name, value in self.session_environment().items())
         settings = SETTINGS.format(
-            host=HOST, port=self.home.port("ssh"), folder=self._folder, user=user_name(), environment=environment
+            host=self.host, port=self.home.port("ssh"), folder=self._folder, user=user_name(), environment=environment
         )
         write_private(self._folder / "sshd_config", settings)
 
@@ -77,7 +77,7 @@ class SshServer(Server):
             "PYSPARK_PYTHON": str(programs / "python"),
             "PYTHONPATH": str(REPOSITORY),
             "SPARK_CONF_DIR": str(self.home.folder("spark", "conf")),
-            "SPARK_LOCAL_IP": HOST,
+            "SPARK_LOCAL_IP": self.host,
             "SPARK_LOCAL_HOSTNAME": "localhost",
             # bash reads ~/.bashrc in a session of sshd, unless it is not the first shell: a PATH set there would win.
             "SHLVL": "1",
@@ -93,7 +93,7 @@ class SshServer(Server):
         """Run a command in a session of the server, as an SSHOperator would, and ask it to take `environment`."""
         environment = environment or {}
         known_hosts = self._folder / "known_hosts"
-        known_hosts.write_text(f"[{HOST}]:{self.home.port('ssh')} {self.host_key}\n", encoding="ascii")
+        known_hosts.write_text(f"[{self.host}]:{self.home.port('ssh')} {self.host_key}\n", encoding="ascii")
         options = {
             "UserKnownHostsFile": f'"{known_hosts}"',
             "GlobalKnownHostsFile": "/dev/null",
@@ -104,7 +104,7 @@ class SshServer(Server):
             "SendEnv": " ".join(environment) or "none",
         }
         words = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
-        target = ["-p", str(self.home.port("ssh")), "-i", str(self.client_key), f"{user_name()}@{HOST}"]
+        target = ["-p", str(self.home.port("ssh")), "-i", str(self.client_key), f"{user_name()}@{self.host}"]
         return subprocess.run(
             ["ssh", "-F", "/dev/null", *words, *target, command],
             env={**os.environ, **environment},

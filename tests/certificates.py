@@ -8,8 +8,8 @@ from pathlib import Path
 from stack.settings import HOST
 
 
-def make_certificates(folder: Path) -> None:
-    """An authority, and a certificate each of a server on 127.0.0.1 and of a client."""
+def make_certificates(folder: Path, host: str = HOST) -> None:
+    """An authority, and a certificate each of a server on this host and of a client."""
 
     def openssl(*words: str) -> None:
         subprocess.run(["openssl", *words], cwd=folder, check=True, capture_output=True)
@@ -18,6 +18,6 @@ def make_certificates(folder: Path) -> None:
     openssl("req", "-x509", *key, "-keyout", "ca.key", "-out", "ca.pem", "-days", "2", "-subj", "/CN=authority")
     for name, usage in (("server", "serverAuth,clientAuth"), ("client", "clientAuth")):
         openssl("req", *key, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
-        (folder / "extensions").write_text(f"extendedKeyUsage={usage}\nsubjectAltName=IP:{HOST}\n", encoding="ascii")
+        (folder / "extensions").write_text(f"extendedKeyUsage={usage}\nsubjectAltName=IP:{host}\n", encoding="ascii")
         signed = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "extensions")
         openssl("x509", "-req", "-in", f"{name}.csr", "-out", f"{name}.pem", *signed)

@@ -14,9 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 
-from stack.home import Home, free_port
 from stack.server import Server
-from stack.settings import HOST
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -30,15 +28,12 @@ class S3Service(Server):
     """S3 with the bucket `lake`; it forgets all when it stops."""
 
     name = "s3"
-
-    def __init__(self, home: Home) -> None:
-        super().__init__(home)
-        self._port = 0
+    ports = ("s3",)
 
     @property
     def address(self) -> str:
         """http://host:port"""
-        return f"http://{HOST}:{self._port}"
+        return f"http://{self.host}:{self.home.port('s3')}"
 
     @property
     def key(self) -> dict[str, str]:
@@ -60,13 +55,9 @@ class S3Service(Server):
         """With its key, which then stands in no command line."""
         return {**os.environ, **self.key}
 
-    def claim(self) -> None:
-        """Any free port."""
-        self._port = free_port()
-
     def commands(self) -> dict[str, Sequence[str]]:
         """This module."""
-        return {self.name: [sys.executable, "-m", "tests.s3_service", str(self._port)]}
+        return {self.name: [sys.executable, "-m", "tests.s3_service", self.host, str(self.home.port("s3"))]}
 
     def client(self) -> AbstractContextManager[Any]:
         """Of boto3, with the key."""
@@ -98,7 +89,7 @@ class OneAtATime:
             return self._app({**environ, "wsgi.input": io.BytesIO(body)}, start_response)
 
 
-def main(port: int) -> None:
+def main(host: str, port: int) -> None:
     """Serve; whoever has the key of the environment may do everything, and others nothing."""
     from moto import settings
     from moto.core.models import DEFAULT_ACCOUNT_ID
@@ -114,8 +105,8 @@ def main(port: int) -> None:
     key.access_key_id, key.secret_access_key = os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"]
     s3_backends[DEFAULT_ACCOUNT_ID]["aws"].create_bucket(BUCKET, REGION)
     settings.INITIAL_NO_AUTH_ACTION_COUNT = 0  # of requests whose signature is not looked at
-    run_simple(HOST, port, OneAtATime(create_backend_app("s3")), threaded=True)
+    run_simple(host, port, OneAtATime(create_backend_app("s3")), threaded=True)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(sys.argv[1], int(sys.argv[2]))

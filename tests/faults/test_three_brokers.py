@@ -10,7 +10,6 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar
 
 import pytest
 from confluent_kafka import KafkaError, Producer
@@ -22,10 +21,10 @@ from jobs.kafka_topic import Declared
 from jobs.producer.replay import WEEK_MS
 from jobs.producer.sender import Sender
 from stack.home import Home
-from stack.kafka_broker import SETTINGS, KafkaBroker
-from stack.settings import HOST
+from stack.kafka_broker import KafkaBroker
 from tests.faults.conftest import IN_FULL, Tell, kill
 from tests.faults.test_producer_faults import log  # noqa: F401  (a fixture)
+from tests.kafka_cluster import Follower
 from tests.kafka_runs import consumer, lines_of, producing, records_of, stored, wait_for_more
 
 # kafka-python leaves the socket of a refused connection to the garbage collector, which complains.
@@ -34,33 +33,6 @@ pytestmark = [pytest.mark.faults, pytest.mark.filterwarnings("ignore:unclosed <s
 DECLARED = Declared(replication=3, min_insync_replicas=2)
 OPTIONS = ("--replication=3", "--min-insync-replicas=2")
 STARTS_SECONDS = 60
-
-
-class Follower(KafkaBroker):
-    """A broker of the cluster whose controller runs beside its first one."""
-
-    ports: ClassVar[tuple[str, ...]] = ("kafka",)
-    quorum: ClassVar[tuple[str, ...]] = ()
-
-    def __init__(self, home: Home, first: KafkaBroker, number: int) -> None:
-        super().__init__(home)
-        self._first, self._number = first, number
-
-    def prepare(self) -> None:
-        """Write the settings; format the log folder the first time."""
-        controller = self._first.home.port("kafka-controller")
-        data = self.home.folder("kafka") / "data"
-        text = SETTINGS.format(host=HOST, port=self.home.port("kafka"), controller_port=controller, data=data)
-        text = re.sub(r",CONTROLLER://\S+", "", text.replace("broker,controller", "broker"))
-        self._settings.write_text(text.replace("node.id=1", f"node.id={self._number}"), encoding="utf-8")
-        if not (data / "meta.properties").exists():
-            self._format()
-
-    def cluster_id(self) -> str:
-        """The one of the cluster that the first broker founded."""
-        meta = (self._first.home.folder("kafka") / "data" / "meta.properties").read_text(encoding="utf-8")
-        ids: list[str] = re.findall(r"cluster\.id=(\S+)", meta)
-        return ids[0]
 
 
 @pytest.fixture(scope="module")

@@ -17,21 +17,22 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import docker
 import pytest
 
-from pipeline_config.docker_connection import engine_tls
 from pipeline_config.project import ROOT, load_project
-from stack.docker_engine import DockerEngine
-from stack.home import Home, free_port
+from stack.home import Home
 from stack.settings import HOST
 from stack.sshd import SshServer, user_name
 from tests.airflow_environment import airflow_environment
 from tests.airflow_process import AirflowProcess
 from tests.certificates import make_certificates
 from tests.programs import program
+from tests.tls_engine import TlsEngine, tls_extra
+
+if TYPE_CHECKING:
+    import docker
 
 pytestmark = pytest.mark.integration
 
@@ -49,44 +50,6 @@ while read -r name value; do case $name in Uid:|Cap*|NoNewPrivs:) echo $name $va
 for place in / /logs /tmp; do touch $place/mark 2>/dev/null && echo writes $place; done
 cat /logs/2020-10-01.json
 """
-
-
-class TlsEngine(DockerEngine):
-    """An engine that also lets in by TCP whoever shows a certificate of its authority."""
-
-    def claim(self) -> None:
-        """The port of TLS."""
-        self.tls_address = f"tcp://{HOST}:{free_port()}"
-
-    def commands(self) -> dict[str, Sequence[str]]:
-        """dockerd with --tlsverify."""
-        files = {"tlscacert": "ca.pem", "tlscert": "server.pem", "tlskey": "server.key"}
-        tls = ["--tlsverify", *(f"--{name}={self.certificates / file}" for name, file in files.items())]
-        return {self.name: [*super().commands()[self.name], f"--host={self.tls_address}", *tls]}
-
-    def connect(self) -> docker.DockerClient:
-        """A client by TLS."""
-        tls = engine_tls(self.tls_address, tls_extra(self.certificates))
-        return docker.DockerClient(base_url=self.tls_address, tls=tls)
-
-    def probe(self) -> bool:
-        """It answers a ping by its socket and by TLS."""
-        client = self.connect()
-        try:
-            return super().probe() and bool(client.ping())
-        finally:
-            client.close()
-
-    @property
-    def certificates(self) -> Path:
-        """Folder of all certificates and keys."""
-        return self.home.folder("certificates")
-
-
-def tls_extra(folder: Path) -> dict[str, str]:
-    """What the connection's extra holds."""
-    names = {"tls_ca_cert": "ca.pem", "tls_client_cert": "client.pem", "tls_client_key": "client.key"}
-    return {extra: str(folder / file) for extra, file in names.items()}
 
 
 @pytest.fixture(scope="module")

@@ -51,6 +51,13 @@ def test_a_claimed_port_is_kept_for_the_next_start(tmp_path: Path) -> None:
     assert Home(tmp_path).port("kafka") == port
 
 
+def test_a_port_that_only_tests_have_is_kept_and_missed_like_any_other(tmp_path: Path) -> None:
+    port = Home(tmp_path, any_port=True).claim_port("s3")
+    assert Home(tmp_path, any_port=True).claim_port("s3") == port
+    with socket.create_server((HOST, port)), pytest.raises(StackError, match=rf"port {port} \(s3\) is in use"):
+        Home(tmp_path, any_port=True).claim_port("s3")
+
+
 def test_a_free_port_is_none_that_a_client_may_get_before_the_server_takes_it() -> None:
     assert {free_port() for _ in range(50)} <= set(range(1024, 32_768)), "Linux gives clients those from 32768 on"
 

@@ -83,6 +83,14 @@ def test_a_server_that_ends_while_it_starts_shows_the_end_of_its_log(fake: _Fake
         fake.start()
 
 
+def test_a_server_starts_within_what_is_named(fake: _Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake.within = ("env", "PLACE=elsewhere")
+    fake.command = ["sh", "-c", "echo $PLACE; exec sleep 60"]
+    fake.start_limit = 5  # type: ignore[misc]
+    monkeypatch.setattr(fake, "probe", lambda: fake.daemons()[0].log.read_text(encoding="utf-8") == "elsewhere\n")
+    fake.start()
+
+
 @pytest.fixture
 def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
     """What the environment names as the proxy of all."""
