@@ -1,0 +1,29 @@
+"""What production's Airflow has besides requirements.lock: Edge workers and Git bundles, by a lock file of its own.
+
+`requirements.in` names them; they go to a folder that only this Airflow has on its path.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+from stack.install_step import alone, fingerprint, is_stamped, run
+from stack.settings import REPOSITORY
+
+LOCK = Path(__file__).with_name("requirements.lock")
+FOLDER = REPOSITORY / ".venv-production"
+
+
+def install_packages() -> Path:
+    """Make the folder contain exactly what the lock file lists; returns it."""
+    stamp, wanted = FOLDER / "requirements.stamp", fingerprint(LOCK, sys.version)
+    with alone(LOCK):
+        if not is_stamped(stamp, wanted):
+            shutil.rmtree(FOLDER, ignore_errors=True)
+            options = ["--no-compile", "--no-deps", "--require-hashes", "--disable-pip-version-check"]
+            pip = [sys.executable, "-m", "pip", "install", *options, f"--target={FOLDER}", "-r", str(LOCK)]
+            run("Packages of production's Airflow", pip, "Collecting ", of=LOCK.read_text().count("=="))
+            stamp.write_text(wanted, encoding="ascii")
+    return FOLDER
