@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from py4j.protocol import Py4JJavaError
 
 from jobs.spark.delta_log import CHANGE_FEED, Commit, batches, commits, is_table, newest, next_version, small_files
 from stack.settings import SPARK_JARS
@@ -49,3 +51,23 @@ def test_a_table_is_what_was_written(spark: SparkSession, tmp_path: Path) -> Non
     assert [each.operation for each in commits(spark, path, version=0)] == ["WRITE"], UPGRADE
     assert [name.split("/")[0] for name in sorted(small_files(spark, path, below=2**20))] == ["half=0", "half=1"]
     assert small_files(spark, path, below=1) == [], UPGRADE
+
+
+@pytest.mark.parametrize("log_first", [True, False])
+def test_a_copy_of_a_table_that_is_written_to_is_whole_if_its_log_is_copied_first(
+    spark: SparkSession, tmp_path: Path, log_first: bool
+) -> None:
+    table, copy = tmp_path / "table", tmp_path / "copy"
+    spark.range(1).write.format("delta").save(str(table))
+    for is_log in (log_first, not log_first):
+        for file in [file for file in table.rglob("*") if file.is_file() and ("_delta_log" in file.parts) == is_log]:
+            target = copy / file.relative_to(table)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, target)
+        spark.range(1, 2).write.format("delta").mode("append").save(str(table))
+    rows = spark.read.format("delta").load(str(copy))
+    if log_first:
+        assert [row.id for row in rows.collect()] == [0]
+    else:
+        with pytest.raises(Py4JJavaError, match="does not exist"):
+            rows.collect()
