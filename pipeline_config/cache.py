@@ -21,7 +21,9 @@ from typing import Any
 
 from pipeline_config.checks import check, check_again
 from pipeline_config.checks.context import name_of
+from pipeline_config.flows import variables_of_options
 from pipeline_config.guard import TooLongError
+from pipeline_config.model import Pipeline, Place
 from pipeline_config.parsers import in_child_first
 from pipeline_config.problem import Problem
 from pipeline_config.project import PLACEHOLDER, Project, active_environment, contents_of, load_project
@@ -103,15 +105,31 @@ def _brought_up(
 
 
 def _to_check(project: Project, changed: set[str], before: list[Document]) -> list[Document]:
-    """The pipelines that have changed, and those that depend on them: by name, or by what they trigger."""
-    old = list(map(_seen, before))
-    new = [_seen(document) for document in project.pipeline_files if document.file in changed]
+    """The pipelines that have changed, and those that depend on them: by name, by what they trigger, by an option."""
+    now = [document for document in project.pipeline_files if document.file in changed]
+    others = [document for document in project.pipeline_files if document.file not in changed]
+    old, new = list(map(_seen, before)), list(map(_seen, now))
     names = {name for name, *_ in [*old, *new]} if old != new else set()
+    differing = _variables(before) ^ _variables(now)
+    options = {option for option, _ in differing - _variables(others)} if differing else set()
     return [
         document
         for document in project.pipeline_files
-        if document.file in changed or (names and (_seen(document)[0] in names or any(_seen(document)[2])))
+        if document.file in changed
+        or (names and (_seen(document)[0] in names or any(_seen(document)[2])))
+        or (options and not options.isdisjoint(_options(document)))
     ]
+
+
+def _variables(documents: list[Document]) -> set[tuple[str, str]]:
+    """The variables that tasks pass to options: elsewhere a constant must have the form of such a variable."""
+    pipelines = [Pipeline.of(Place(document), document.data) for document in documents if not document.problems]
+    return {(option, name) for pipeline in pipelines for _, option, name in variables_of_options(pipeline)}
+
+
+def _options(document: Document) -> set[str]:
+    tasks = [] if document.problems else document.data["tasks"]
+    return {option for task in tasks for option in task.get("arguments", {})}
 
 
 def _seen(document: Document) -> tuple[str, Any, list[str | None]]:

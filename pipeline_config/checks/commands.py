@@ -89,14 +89,21 @@ def _refused(context: Context, task: Task, template: Command, parser: argparse.A
 
 
 def _form(context: Context, task: Task, name: str, template: Value, value: Any) -> Iterator[Problem]:
-    """An argument that reads one variable has the form of that variable's type: no stray text around it."""
-    read = [*templates.reads(template).variables] if isinstance(template, str) else []
-    entry = context.project.catalog.variables.get(read[0]) if len(read) == 1 else None
-    if entry:
-        form, hint = FORMS[entry.type]
-        if form.fullmatch(entry.example) and not form.fullmatch(value):
-            message = f"{name} would be {value!r}, which is not valid for the type {entry.type}"
-            yield task.at("arguments", name).problem(message, hint)
+    """An argument that reads one variable has the form of that variable's type: no stray text around it.
+
+    A constant has the form of the variable that other tasks pass to the option.
+    """
+    is_constant = "{" not in str(template)
+    read = [] if is_constant else [*templates.reads(str(template)).variables]
+    usual = context.index.variables.get(name, "")
+    entry = context.project.catalog.variables.get(read[0] if len(read) == 1 else usual if is_constant else "")
+    if entry is None:
+        return
+    form, hint = FORMS[entry.type]
+    if form.fullmatch(entry.example) and not form.fullmatch(str(value)):
+        elsewhere = f", as {usual} in other tasks" if is_constant else ""
+        message = f"{name} would be {value!r}, which is not valid for the type {entry.type}{elsewhere}"
+        yield task.at("arguments", name).problem(message, hint)
 
 
 def _known(context: Context, given: Values) -> Iterator[tuple[str, Any]]:

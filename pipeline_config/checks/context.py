@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from pipeline_config.connection_types import CONNECTION_TYPES
-from pipeline_config.flows import TaskFlow, flows
+from pipeline_config.flows import TaskFlow, flows, variables_of_options
 from pipeline_config.model import Operator, Pipeline, Place, Task
 from pipeline_config.project import Project
 from pipeline_config.reader import Document
@@ -45,13 +45,15 @@ class Index:
     """What is where in a project, looked up once.
 
     `files` has the pipelines' files by dag_id, broken ones too, `pipelines` those that are right; `triggers` the DAGs
-    that each one triggers, `outlets` the assets that tasks update.
+    that each one triggers, `outlets` the assets that tasks update; `variables` the one that tasks pass to an
+    option, the first of several.
     """
 
     files: dict[str, list[Document]] = field(default_factory=dict)
     pipelines: dict[str, Pipeline] = field(default_factory=dict)
     triggers: dict[str, list[str]] = field(default_factory=dict)
     outlets: set[str] = field(default_factory=set)
+    variables: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, project: Project) -> Index:
@@ -62,6 +64,8 @@ class Index:
         for pipeline in project.pipelines:
             index.pipelines.setdefault(pipeline.dag_id, pipeline)
             index.outlets.update(uri for task in pipeline.tasks for uri in task.outlets or ())
+            for _, option, variable in variables_of_options(pipeline):
+                index.variables[option] = min(variable, index.variables.get(option, variable))
             targets = index.triggers.setdefault(pipeline.dag_id, [])
             targets += [task.trigger_dag_id for task in pipeline.tasks if task.trigger_dag_id is not None]
         return index

@@ -106,12 +106,12 @@ def test_an_edit_that_no_other_file_sees_is_checked_alone(root: Path, counted: C
     right = path.read_text(encoding="utf-8").replace("colour: red\n", "")
     path.write_text(right, encoding="utf-8")
     cache.load_checked(root)
-    path.write_text(right.replace("mart-path:", "mart-pth:"), encoding="utf-8")
+    path.write_text(right.replace("in-full:", "in-ful:"), encoding="utf-8")
     project, found = cache.load_checked(root)
     assert counted.calls == 1
     assert errors(found) == errors(check(load_project(root)))
-    assert [problem.path for problem in errors(found)] == ["tasks[1].arguments.mart-pth"]
-    assert project.pipeline("tripclick_load_postgres").tasks[1].arguments.keys() >= {"mart-pth"}
+    assert [problem.path for problem in errors(found)] == ["tasks[1].arguments.in-ful"]
+    assert project.pipeline("tripclick_load_postgres").tasks[1].arguments.keys() >= {"in-ful"}
     assert cache.load_checked(root)[1] == found
     assert (counted.calls, counted.again) == (1, [path.stem])
 
@@ -131,6 +131,21 @@ def test_an_edit_that_another_file_sees_is_checked_with_that_file(
     assert (counted.calls, counted.again) == (1, ["tripclick_daily_pipeline", *[path.stem] * path.exists()])
     assert errors(found) == errors(check(load_project(root)))
     assert {Path(problem.file).stem for problem in found} >= {"tripclick_daily_pipeline"}
+
+
+def test_a_variable_of_an_option_is_seen_by_who_passes_a_constant(root: Path, counted: Counted) -> None:
+    batch, realtime = (root / f"pipelines/ingestion/tripclick_producer_{name}.yaml" for name in ("batch", "realtime"))
+    given = 'ingestion-path: "{{ var.value.WEBSERVER_INGESTION_PATH }}"'
+    for path, constant in ((batch, "logs"), (realtime, "/logs")):
+        path.write_text(
+            path.read_text(encoding="utf-8").replace(given, f"ingestion-path: {constant}"), encoding="utf-8"
+        )
+    cache.load_checked(root)
+    shutil.copy(ROOT / realtime.relative_to(root), realtime)
+    _, found = cache.load_checked(root)
+    assert counted.again == [batch.stem, realtime.stem]
+    assert "ingestion-path would be 'logs'" in " ".join(problem.message for problem in errors(found))
+    assert errors(found) == errors(check(load_project(root)))
 
 
 def test_what_is_remembered_has_its_places(root: Path) -> None:
