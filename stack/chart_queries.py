@@ -5,12 +5,13 @@ A page builds its queries in the browser, so its readers can send others. Also r
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 # What a page's own queries do with their rows after PostgreSQL; others could fill the memory.
-STEPS = frozenset({"pivot", "rename", "sort", "flatten"})
+STEPS = frozenset({"pivot", "rename", "sort", "flatten", "rank", "contribution"})
 _COLUMNS = ("x_axis", "groupby", "all_columns")
 _METRICS = ("metric", "metrics")
 
@@ -27,6 +28,11 @@ def columns_of(params: Mapping[str, Any]) -> list[str]:
     return named(params, *_COLUMNS)
 
 
+def sorted_by(params: Mapping[str, Any]) -> list[str]:
+    """The columns or metrics that a chart is sorted by, shown or not."""
+    return [*named(params, "timeseries_limit_metric"), *(json.loads(one)[0] for one in params.get("order_by_cols", []))]
+
+
 def narrowed_by(params: Mapping[str, Any]) -> list[str]:
     """The columns by which a chart is narrowed, or narrows others when it is clicked."""
     return [*columns_of(params), *(str(one.get("subject")) for one in params.get("adhoc_filters") or [])]
@@ -37,6 +43,17 @@ def chart_refusal(query: Mapping[str, Any], params: Mapping[str, Any], filtered:
 
     `filtered` are the columns that its dashboard's filters narrow.
     """
+    refusals = [_refusal(query, one, filtered) for one in each_query(params)]
+    return "" if "" in refusals else refusals[0]
+
+
+def each_query(params: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """A chart's params, once for each of its queries: those of a second one have names that end in _b."""
+    second = {name.removesuffix("_b"): value for name, value in params.items() if name.endswith("_b")}
+    return [params, {**params, **second}] if second else [params]
+
+
+def _refusal(query: Mapping[str, Any], params: Mapping[str, Any], filtered: set[str]) -> str:
     columns, metrics = columns_of(params), named(params, *_METRICS)
     limit = params.get("row_limit") or float("inf")
     rules = {
@@ -45,7 +62,7 @@ def chart_refusal(query: Mapping[str, Any], params: Mapping[str, Any], filtered:
         "row_limit": (query["row_limit"] or 0) <= limit,
         "row_offset": not query["row_offset"],
     }
-    return _broken(rules) or _foreign(query, {*columns, *metrics}, filtered)
+    return _broken(rules) or _foreign(query, {*columns, *metrics, *sorted_by(params)}, filtered)
 
 
 def filter_refusal(query: Mapping[str, Any], column: str) -> str:

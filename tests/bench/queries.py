@@ -1,4 +1,4 @@
-"""`make bench-queries`: the queries that dashboards make, on marts of eight years, in a PostgreSQL of its own.
+"""`make bench-queries`: the queries of all charts, on marts of eight years, in a PostgreSQL of its own.
 
 The marts are made in the database: 2,850 days, 1.6 M visits, 4.6 M document-days, a row for each minute. Each query's
 median of RUNS in milliseconds, and how much faster it is than without indexes; exit 1 when one takes LIMIT_MS or more.
@@ -18,6 +18,7 @@ from jobs.spark.migrations import OWNER, migrate
 from jobs.spark.postgres import connect
 from stack.home import Home
 from stack.postgresql import PostgreSql
+from tests.chart_sql import of_charts
 
 if TYPE_CHECKING:
     import psycopg
@@ -47,6 +48,7 @@ FILL = (
     """INSERT INTO mart_realtime_top_docs_1h (snapshot_ts, rank, document_id, click_count, unique_sessions)
        SELECT timestamptz '2020-10-20 00:00Z' + s * interval '5 minutes', r, r, 5, 3
        FROM generate_series(0, 2015) AS s, generate_series(1, 20) AS r""",
+    """INSERT INTO mart_realtime_top_docs_24h SELECT * FROM mart_realtime_top_docs_1h""",
     """INSERT INTO mart_realtime_clinical_trend_24h (snapshot_ts, clinical_area, click_count, unique_sessions)
        SELECT timestamptz '2020-10-20 00:00Z' + s * interval '5 minutes', 'Area ' || a, 5, 3
        FROM generate_series(0, 2015) AS s, generate_series(0, 29) AS a""",
@@ -84,48 +86,28 @@ FILL = (
     "INSERT INTO mart_realtime_batches VALUES ('q', 1, '2020-10-20', now())",
     "INSERT INTO mart_loads SELECT t, 1 FROM unnest(ARRAY['session_analysis', 'daily_traffic']) AS t",
 )
-NEWEST = "(SELECT max(event_minute) FROM mart_realtime_traffic_minute)"
+FOUR_WEEKS = ("2020-09-22", "2020-10-20")
+YEAR = ("2019-01-01", "2020-01-01")
+CHOSEN = {
+    "a query's days": ("report_chosen", "query = 'a query of some words 7411'"),
+    "a document's days": ("report_chosen", "title = 'A title of a document, as long as most are 1000'"),
+    "a query's documents": ("quality_documents", "query = 'a query of some words 700'"),
+    "what they ask next": ("quality_changes", "query = 'a query of some words 700'"),
+}
+OF_A_YEAR = (
+    "report_traffic",
+    "report_traffic (2)",
+    "report_areas",
+    "report_visits",
+    "quality_first",
+    "quality_interval",
+)
 QUERIES = {
-    "a year of days": "SELECT event_date, sum(total_events), max(wow_pct) FROM daily_traffic "
-    "WHERE event_date >= '2019-01-01' AND event_date < '2020-01-01' GROUP BY event_date",
-    "one area, a year": "SELECT event_date, sum(weighted_clicks) FROM clinical_areas "
-    "WHERE clinical_area = 'Cardiology' AND event_date >= '2019-01-01' AND event_date < '2020-01-01' "
+    **of_charts(FOUR_WEEKS),
+    **{f"{name}, a year": of_charts(YEAR)[name] for name in OF_A_YEAR},
+    **{name: of_charts(FOUR_WEEKS, {chart: where})[chart] for name, (chart, where) in CHOSEN.items()},
+    "a document, by its id": "SELECT event_date, sum(view_count) FROM popular_documents WHERE document_id = 37036 "
     "GROUP BY event_date",
-    "all areas, a month": "SELECT event_date, clinical_area, sum(weighted_clicks) FROM clinical_areas "
-    "WHERE event_date >= '2020-09-01' AND event_date < '2020-10-01' GROUP BY event_date, clinical_area",
-    "a week's top documents": "SELECT document_id, title, sum(view_count) AS clicks FROM popular_documents "
-    "WHERE event_date >= '2020-10-12' AND event_date < '2020-10-19' GROUP BY document_id, title "
-    "ORDER BY clicks DESC LIMIT 100",
-    "one document's days": "SELECT event_date, sum(view_count) FROM popular_documents WHERE document_id = 37036 "
-    "GROUP BY event_date",
-    "a month of visits": "SELECT is_bounce, is_anomalous, count(*), avg(click_count), avg(reformulation_count) "
-    "FROM session_analysis WHERE event_date >= '2020-09-01' AND event_date < '2020-10-01' "
-    "GROUP BY is_bounce, is_anomalous",
-    "three hours of minutes": "SELECT * FROM mart_realtime_traffic_minute "
-    f"WHERE event_minute > {NEWEST} - interval '3 hours'",
-    "newest top documents": "SELECT * FROM mart_realtime_top_docs_1h "
-    "WHERE snapshot_ts = (SELECT max(snapshot_ts) FROM mart_realtime_top_docs_1h)",
-    "newest clinical areas": "SELECT * FROM mart_realtime_clinical_trend_24h "
-    "WHERE snapshot_ts = (SELECT max(snapshot_ts) FROM mart_realtime_clinical_trend_24h)",
-    "a day of anomalies": "SELECT * FROM mart_realtime_anomaly_sessions "
-    f"WHERE window_end > {NEWEST} - interval '1 day' ORDER BY window_end DESC LIMIT 100",
-    "a month of places": "SELECT rank, sum(shown), sum(clicked), sum(skipped) FROM click_positions "
-    "WHERE event_date >= '2020-09-01' AND event_date < '2020-10-01' GROUP BY rank",
-    "search quality, a year": "SELECT event_date, query_class, rr_sum, known_searches, mrr_low, mrr_high "
-    "FROM search_quality WHERE event_date >= '2019-01-01' AND event_date < '2020-01-01'",
-    "a month's queries": "SELECT query, sum(searches) AS searches, sum(rr_sum) / nullif(sum(known_searches), 0) "
-    "FROM popular_queries WHERE event_date >= '2020-09-01' AND event_date < '2020-10-01' GROUP BY query "
-    "ORDER BY searches DESC LIMIT 100",
-    "one query's days": "SELECT event_date, searches, first_result FROM popular_queries "
-    "WHERE query = 'a query of some words 7411'",
-    "changes, a month": "SELECT event_date, kind, changes FROM query_change_days "
-    "WHERE event_date >= '2020-09-01' AND event_date < '2020-10-01'",
-    "what they ask next": "SELECT * FROM query_changes WHERE query = 'a query of some words 700' ORDER BY changes DESC",
-    "one query's documents": "SELECT * FROM query_documents WHERE query = 'a query of some words 700' "
-    "ORDER BY avg_rank",
-    "verdicts": "SELECT * FROM query_documents WHERE verdict IS NOT NULL ORDER BY least(q_more, q_less) LIMIT 100",
-    "hours of four weeks": "SELECT extract(isodow FROM event_date), hour, sum(clicks) FROM hourly_traffic "
-    "WHERE event_date >= '2020-09-01' AND event_date < '2020-09-29' GROUP BY 1, 2",
     "freshness": "SELECT * FROM freshness ORDER BY table_name",
     "reconciliation, a month": "SELECT * FROM reconciliation WHERE event_date >= '2020-09-01' "
     "AND event_date < '2020-10-01' ORDER BY event_date DESC",
