@@ -12,20 +12,18 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
 from docker import DockerClient
 
-from jobs.days import days_between
 from jobs.event import TOPIC
-from jobs.producer.log_files import source_ms
 from stack import demo
 from stack.airflow_api import AirflowApi
 from stack.follow import DAILY, follow
 from stack.settings import REPOSITORY
 from stack.stack import Stack
+from tests.cold_chain import cold_rows, happened
 from tests.e2e.conftest import DAYS, first_failure, shown
 from tests.faults.conftest import FULL
 from tests.reference import COLUMNS, cold_tables
@@ -36,25 +34,10 @@ pytestmark = pytest.mark.e2e
 COLD_RUNS = ["Cold chain", *["Cold chain again: nothing is counted twice"] * FULL]
 
 
-def rows(stack: Stack, table: str) -> list[tuple[Any, ...]]:
-    """A cold table of PostgreSQL, its users' columns, sorted."""
-    with psycopg.connect(**stack.postgres_login(), options="-c timezone=UTC") as connection:
-        return sorted(connection.execute(f"SELECT {COLUMNS[table]} FROM {table}".encode()).fetchall())
-
-
 def search_quality_days(stack: Stack) -> set[dt.date]:
     """The days of the search marts, which are brought to what the cold chain has."""
     with psycopg.connect(**stack.postgres_login()) as connection:
         return {day for (day,) in connection.execute("SELECT event_date FROM search_quality")}
-
-
-def happened(stack: Stack, folder: Path) -> Path:
-    """The log until now: the lines that the cold chain sends."""
-    for day in days_between(DAYS.first, DAYS.last):
-        lines = (stack.log_folder / f"{day}.json").read_bytes().splitlines(keepends=True)
-        until = DAYS.until.timestamp() * 1000 - DAYS.shift_ms
-        (folder / f"{day}.json").write_bytes(b"".join(line for line in lines if (source_ms(line) or 0) < until))
-    return folder
 
 
 @pytest.mark.faults
@@ -62,14 +45,15 @@ def test_the_dags_run_green_and_every_cell_is_right(
     stack: Stack, api: AirflowApi, tmp_path: Path, pytestconfig: pytest.Config
 ) -> None:
     assert stack.pipeline_environment == "local", "there must be a Docker engine"
-    expected = cold_tables(happened(stack, tmp_path), DAYS.shift_ms)
+    expected = cold_tables(happened(stack, DAYS, tmp_path), DAYS.shift_ms)
     with s3_key(api) as key, Samples(DockerClient(stack.docker.address)) as samples:
         for title in COLD_RUNS:
             with shown(pytestconfig):
                 run_id = demo.start_cold(api, DAYS)
                 follow(api, [(DAILY, run_id)], title)
-            for table in COLUMNS:
-                assert rows(stack, table) == expected[table], f"{title}: {table}"
+            found = cold_rows(stack)
+            for table, rows in expected.items():
+                assert found[table] == rows, f"{title}: {table}"
             check_run_id(stack, api, run_id)
         with shown(pytestconfig):
             hot_runs = demo.start_hot(api, DAYS)

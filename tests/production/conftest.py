@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from jobs.producer.replay import weeks_to_today
 from stack import demo
 from stack.airflow_api import AirflowApi
+from stack.debian_packages import install_packages
 from stack.follow import say
 from stack.home import Home
 from tests.production.hosts import network
@@ -30,6 +32,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def production(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[Production]:
     """All of it. pytest keeps its folder, with every log, for a look when a test fails."""
     names = os.environ.get("no_proxy", "")
+    install_packages([] if shutil.which("ip") else ["iproute2"])
     root = Path(KEPT) if KEPT else tmp_path_factory.mktemp("production")
     with pytest.MonkeyPatch.context() as patch, network(HOSTS, keep=bool(KEPT)) as hosts:
         patch.setenv("no_proxy", ",".join([*filter(None, [names]), *(host.address for host in hosts.values())]))

@@ -12,9 +12,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
-import psycopg
 from confluent_kafka.admin import AdminClient
 
 from jobs import kafka_security
@@ -168,10 +167,6 @@ class Databases(PostgreSql):
         """What Airflow knows of an Edge worker: idle, running, offline, unknown; empty of one that never came."""
         found = self._execute(self.metadata, "SELECT state FROM edge_worker WHERE worker_name = %s", name)
         return str(found[0][0]) if found else ""
-
-    def of(self, database: str) -> psycopg.Connection[Any]:
-        """A connection to a database of marts, as the jobs have it."""
-        return psycopg.connect(**{**self.login, "dbname": database}, options="-c timezone=UTC")
 
     @property
     def _metadata_password(self) -> str:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from jobs.days import days_between
-from jobs.producer.log_files import source_ms
 from stack import demo
 from stack.airflow_api import AirflowApi
 from stack.follow import DAILY, follow
 from stack.settings import REPOSITORY
+from tests.cold_chain import cold_rows, happened
 from tests.production.production import Production
-from tests.reference import COLUMNS, cold_tables
+from tests.reference import cold_tables
 
 pytestmark = [
     pytest.mark.production,
@@ -23,31 +21,7 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="only root can make network namespaces and start a Docker engine"),
 ]
 
-ETL = ("tripclick_analytics_mart_etl", "etl_to_analytics_mart")
-LOAD = "tripclick_load_postgres"
-JOBS_SIDE_BY_SIDE = ("streaming_curated", "analytics_mart_realtime", "search_marts_etl")
 ONE_HOST = "tripclick_one_host"  # a database of marts beside production's
-BROKEN = "mart/tripclick_analytics_mart_etl.yaml"
-
-Tables = dict[str, list[tuple[Any, ...]]]
-
-
-def cold_rows(production: Production, database: str) -> Tables:
-    """The cold tables of PostgreSQL, their users' columns, sorted."""
-    with production.databases.of(database) as connection:
-        return {
-            table: sorted(connection.execute(f"SELECT {columns} FROM {table}".encode()).fetchall())
-            for table, columns in COLUMNS.items()
-        }
-
-
-def sent(production: Production, days: demo.Days, folder: Path) -> Path:
-    """The log until now: the lines that the daily pipeline sends."""
-    for day in days_between(days.first, days.last):
-        lines = (production.log_folder / f"{day}.json").read_bytes().splitlines(keepends=True)
-        until = days.until.timestamp() * 1000 - days.shift_ms
-        (folder / f"{day}.json").write_bytes(b"".join(line for line in lines if (source_ms(line) or 0) < until))
-    return folder
 
 
 def test_a_host_lets_in_to_what_others_need_alone(production: Production) -> None:
@@ -65,14 +39,14 @@ def test_a_host_lets_in_to_what_others_need_alone(production: Production) -> Non
 def test_the_daily_pipeline_runs_green_and_every_cell_is_right(
     production: Production, api: AirflowApi, days: demo.Days, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    expected = cold_tables(sent(production, days, tmp_path), days.shift_ms)
+    expected = cold_tables(happened(production, days, tmp_path), days.shift_ms)
     with capsys.disabled():
         follow(api, [(DAILY, demo.start_cold(api, days))], "The daily pipeline on the cluster")
-    found = cold_rows(production, "tripclick")
-    for table in COLUMNS:
-        assert found[table] == expected[table], table
+    found = cold_rows(production)
+    for table, rows in expected.items():
+        assert found[table] == rows, table
     on_one_host(production)
-    assert cold_rows(production, ONE_HOST) == found
+    assert cold_rows(production, dbname=ONE_HOST) == found
 
 
 def on_one_host(production: Production) -> None:
