@@ -98,21 +98,25 @@ def _brought_up(
     project, problems = load_project(root, contents=contents, known=same), _problems(memory["problems"])
     if not changed:
         return project, problems, False
-    again = _to_check(project, changed, [document for file, document in before.items() if file in changed])
+    names, again = _to_check(project, changed, [document for file, document in before.items() if file in changed])
     others = [found for found in problems if found.file not in changed.union(document.file for document in again)]
+    steady = {document.file for document in again} - changed - {found.file for found in problems}
     with _surviving(checking):
-        return project, check_again(project, again, others), True
+        return project, check_again(project, again, others, dict.fromkeys(steady, names)), True
 
 
-def _to_check(project: Project, changed: set[str], before: list[Document]) -> list[Document]:
-    """The pipelines that have changed, and those that depend on them: by name, by what they trigger, by an option."""
+def _to_check(project: Project, changed: set[str], before: list[Document]) -> tuple[frozenset[str], list[Document]]:
+    """The DAGs of which others see a change; the pipelines that have changed, and those that depend on them.
+
+    They do so by a name, by what they trigger, or by an option.
+    """
     now = [document for document in project.pipeline_files if document.file in changed]
     others = [document for document in project.pipeline_files if document.file not in changed]
     old, new = list(map(_seen, before)), list(map(_seen, now))
-    names = {name for name, *_ in [*old, *new]} if old != new else set()
+    names = frozenset(name for name, *_ in [*old, *new] if old != new)
     differing = _variables(before) ^ _variables(now)
     options = {option for option, _ in differing - _variables(others)} if differing else set()
-    return [
+    return names, [
         document
         for document in project.pipeline_files
         if document.file in changed

@@ -6,7 +6,8 @@ only on documents that read well and pass their schema, so it may trust the shap
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 from pipeline_config.checks import commands, dag, data, declared, operators, params, secrets, shared, tasks, triggers
@@ -59,6 +60,14 @@ PIPELINE_CHECKS: tuple[Callable[[Context], Iterator[Problem]], ...] = (
     triggers.triggers,
     triggers.cycles,
 )
+# Those that look at other pipelines, too.
+AMONG_OTHERS: tuple[Callable[[Context], Iterator[Problem]], ...] = (
+    dag.file_name,
+    dag.schedule,
+    commands.commands,
+    triggers.triggers,
+    triggers.cycles,
+)
 # Possibly consequences of another error: only if there is none.
 CONSEQUENCES: tuple[Callable[[Context], Iterator[Problem]], ...] = (declared.unused, data.unneeded_connections)
 ACROSS: tuple[Callable[[Sequence[Context]], Iterator[Problem]], ...] = (
@@ -89,16 +98,23 @@ def check(project: Project) -> list[Problem]:
     return sorted(set(secrets.hidden(problems, project.files)))
 
 
-def check_again(project: Project, changed: Sequence[Document], others: Sequence[Problem]) -> list[Problem]:
+def check_again(
+    project: Project, changed: Sequence[Document], others: Sequence[Problem], seen: Mapping[str, frozenset[str]]
+) -> list[Problem]:
     """The errors of a project in which only those pipelines have changed, or depend on what has.
 
-    `others` are the problems that all other files had. Warnings may be missing, or too many.
+    `others` are the problems that all other files had. `seen` has those files that have not changed and had no problem,
+    each with the DAGs of which it may see a change. Warnings may be missing, or too many.
     """
     problems = [*others, *(problem for document in changed for problem in document.problems), *_secrets(changed)]
     if is_usable(project):
         files = {document.file for document in changed}
         pipelines = [pipeline for pipeline in project.pipelines if pipeline.file in files]
-        problems += _of_pipelines(project, _contexts(project, pipelines, problems), problems)
+        contexts = [
+            replace(context, seen=seen.get(context.pipeline.file))
+            for context in _contexts(project, pipelines, problems)
+        ]
+        problems += _of_pipelines(project, contexts, problems)
     return sorted(set(secrets.hidden(problems, changed)))
 
 
@@ -122,10 +138,12 @@ def _contexts(project: Project, pipelines: Sequence[Pipeline], problems: Sequenc
 
 def _of_pipelines(project: Project, contexts: Sequence[Context], problems: Sequence[Problem]) -> list[Problem]:
     """The problems in each pipeline; `problems` are those found before."""
-    found = list(_of_each(contexts, PIPELINE_CHECKS))
+    whole = [context for context in contexts if context.seen is None]
+    found = list(_of_each(whole, PIPELINE_CHECKS))
+    found += _of_each([context for context in contexts if context.seen is not None], AMONG_OTHERS)
     wrong = {problem.file for problem in [*problems, *found] if problem.severity == "error"}
     if not wrong.intersection(document.file for document in project.shared):
-        found += _of_each([context for context in contexts if context.pipeline.file not in wrong], CONSEQUENCES)
+        found += _of_each([context for context in whole if context.pipeline.file not in wrong], CONSEQUENCES)
     return found
 
 

@@ -73,12 +73,16 @@ class Index:
 
 @dataclass(frozen=True)
 class Context:
-    """One pipeline among the others. `broken_commands` have errors themselves."""
+    """One pipeline among the others. `broken_commands` have errors themselves.
+
+    `seen` are the DAGs that may have changed since this pipeline had no problem; None: it is checked as a new one.
+    """
 
     project: Project
     pipeline: Pipeline
     index: Index
     broken_commands: frozenset[str] = frozenset()
+    seen: frozenset[str] | None = None
 
     @cached_property
     def flows(self) -> list[TaskFlow]:

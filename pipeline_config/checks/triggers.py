@@ -24,7 +24,7 @@ def triggers(context: Context) -> Iterator[Problem]:
         if target not in index.files:
             hint = did_you_mean(target, list(index.files))
             yield task.at("trigger_dag_id").problem(f"no DAG is called {target!r}", hint)
-        elif target in index.pipelines:
+        elif target in index.pipelines and (context.seen is None or target in context.seen):
             yield from _conf(context, task, index.pipelines[target])
 
 

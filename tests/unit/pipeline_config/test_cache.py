@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from random import Random
 from typing import NoReturn
@@ -31,9 +31,15 @@ class Counted:
         self.calls += 1
         return check(project)
 
-    def check_again(self, project: Project, changed: Sequence[Document], others: Sequence[Problem]) -> list[Problem]:
+    def check_again(
+        self,
+        project: Project,
+        changed: Sequence[Document],
+        others: Sequence[Problem],
+        seen: Mapping[str, frozenset[str]],
+    ) -> list[Problem]:
         self.again = [Path(document.file).stem for document in changed]
-        return check_again(project, changed, others)
+        return check_again(project, changed, others, seen)
 
 
 @pytest.fixture
