@@ -62,21 +62,32 @@ def load_checked(root: Path) -> tuple[Project, list[Problem]]:
 
 @contextmanager
 def _surviving(checking: Path) -> Iterator[None]:
-    """The file `checking` exists while a check runs.
+    """The file `checking` exists while a check runs, and holds the process's id.
 
-    If it exists before, the last check has not returned: perhaps a job's import crashed the process, as a broken
-    library does. Then each job is imported in a child process first.
+    If it is there from a process that is gone, its check has not returned: perhaps a job's import crashed it, as a
+    broken library does. Then each job is imported in a child process first.
     """
-    has_crashed = checking.exists()
+    is_left = _is_left(checking)
     with suppress(OSError):
         checking.parent.mkdir(parents=True, exist_ok=True)
-        checking.touch()
+        checking.write_text(str(os.getpid()), encoding="ascii")
     try:
-        with in_child_first() if has_crashed else nullcontext():
+        with in_child_first() if is_left else nullcontext():
             yield
     finally:
         with suppress(OSError):
             checking.unlink()
+
+
+def _is_left(checking: Path) -> bool:
+    try:
+        process = int(checking.read_text(encoding="ascii"))
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, ValueError):
+        return False  # there is none, it is being written, or its process is another user's
+    return process == os.getpid()  # an earlier process of the same id, as after a container's restart
 
 
 def _brought_up(

@@ -266,6 +266,13 @@ def test_after_a_job_that_crashed_the_loader_the_other_dags_are_loaded(
     assert [path.name for path in (root / "__pycache__").iterdir()] == ["pipelines.json"]
 
 
+def test_a_check_that_still_runs_is_not_taken_for_one_that_crashed(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (root / "__pycache__").mkdir()
+    (root / "__pycache__/pipelines.checking").write_text(str(os.getppid()), encoding="ascii")
+    monkeypatch.setattr(cache, "in_child_first", lambda: pytest.fail("each job is tried first, which takes longer"))
+    cache.load_checked(root)
+
+
 def test_a_job_that_crashes_the_check_is_named_with_its_line(root: Path) -> None:
     crashing(root)
     command = [sys.executable, "-m", "pipeline_config", "check", "--root", str(root)]
