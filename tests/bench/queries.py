@@ -98,7 +98,6 @@ OF_A_YEAR = (
     "report_traffic",
     "report_traffic (2)",
     "report_areas",
-    "report_visits",
     "quality_first",
     "quality_interval",
 )
