@@ -19,8 +19,14 @@ from jobs.producer.log_files import LogFile
 from jobs.producer.topics import progress_topic, reason
 
 READ_SECONDS = 30
-# Errors of a broker that has just started, or does not know a new topic yet.
-STARTING = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, KafkaError.UNKNOWN_TOPIC_OR_PART)
+# Errors of a broker that has just started, does not know a new topic yet, or is going while another takes over.
+CHANGING = (
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError._DESTROY_BROKER,
+    KafkaError._TRANSPORT,
+)
 
 
 class Block:
@@ -229,7 +235,7 @@ def bounds(consumer: Consumer, partition: TopicPartition) -> tuple[int, int]:
         try:
             return consumer.get_watermark_offsets(partition, timeout=READ_SECONDS)
         except KafkaException as error:
-            if error.args[0].code() not in STARTING or time.monotonic() > deadline:
+            if error.args[0].code() not in CHANGING or time.monotonic() > deadline:
                 raise
             time.sleep(0.1)
 

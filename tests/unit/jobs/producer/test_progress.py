@@ -1,0 +1,37 @@
+"""Offsets are asked for again while the brokers change, and not for what no broker changes."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import pytest
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from jobs.producer.progress import bounds
+
+PARTITION = TopicPartition("topic", 0)
+
+
+class _Fails:
+    """A consumer whose first question fails so."""
+
+    def __init__(self, code: int) -> None:
+        self._errors = [KafkaException(KafkaError(code))]
+
+    def get_watermark_offsets(self, partition: TopicPartition, timeout: float) -> tuple[int, int]:
+        assert (partition, timeout > 0) == (PARTITION, True)
+        if self._errors:
+            raise self._errors.pop()
+        return 2, 7
+
+
+@pytest.mark.parametrize(
+    "code", [KafkaError._DESTROY_BROKER, KafkaError._TRANSPORT, KafkaError.NOT_LEADER_FOR_PARTITION]
+)
+def test_a_broker_that_goes_is_not_the_end(code: int) -> None:
+    assert bounds(cast("Consumer", _Fails(code)), PARTITION) == (2, 7)
+
+
+def test_a_refused_login_is() -> None:
+    with pytest.raises(KafkaException, match="_AUTHENTICATION"):
+        bounds(cast("Consumer", _Fails(KafkaError._AUTHENTICATION)), PARTITION)
