@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -141,4 +142,7 @@ def _system(path: str) -> tuple[Any, str]:
 def _s3() -> Any:
     from pyarrow.fs import S3FileSystem
 
-    return S3FileSystem(connect_timeout=ANSWER_SECONDS, request_timeout=ANSWER_SECONDS)
+    # Arrow knows the other AWS_… variables itself.
+    scheme, _, address = os.environ.get("AWS_ENDPOINT_URL", "https://").partition("://")
+    there = {"scheme": scheme, "endpoint_override": address or None}
+    return S3FileSystem(**there, connect_timeout=ANSWER_SECONDS, request_timeout=ANSWER_SECONDS)

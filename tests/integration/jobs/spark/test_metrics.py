@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import psycopg
 import pytest
 
 from jobs.kafka_security import PLAINTEXT
+from jobs.metrics import lake as of_lake
 from jobs.metrics.__main__ import scrape
 from jobs.metrics.kafka import Cluster
 from jobs.metrics.lake import Lake as Files
@@ -20,6 +22,7 @@ from jobs.spark.one_writer import one_writer
 from stack.postgresql import PostgreSql
 from tests.integration.jobs.spark.databases import as_owner, database  # noqa: F401  (a fixture)
 from tests.integration.jobs.spark.lake import BROKEN, Lake, line
+from tests.s3_service import BUCKET, S3Service
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -88,3 +91,25 @@ def test_metrics_of_running_servers(
     assert "kafka does not answer: " in said
     assert "postgresql does not answer: PostgreSQL: " in said
     assert os.environ["PGPASSWORD"] not in said
+
+
+def test_a_lake_on_s3(s3: S3Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {**s3.key, "AWS_ENDPOINT_URL": s3.address}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(of_lake, "_s3", cache(of_lake._s3.__wrapped__))
+    stream = "metrics/checkpoint/streaming_curated"
+    lease = '{"holder": "etl r2", "renewed": 17}'
+    files = {
+        f"{stream}/offsets/7": 'v1\n{}\n{"t": {"0": 10}}',
+        f"{stream}/commits/7": "v1\n{}",
+        "metrics/mart/_writer/000000000003": lease,
+    }
+    with s3.client() as client:
+        for key, content in files.items():
+            client.put_object(Bucket=BUCKET, Key=key, Body=content.encode())
+    roots = [f"s3a://{BUCKET}/metrics/{name}" for name in ("curated", "archive", "mart", "checkpoint")]
+    samples = list(Files(Paths(*roots), "t").ask({"0": 12}, 5))
+    values = {(sample.name.removeprefix("tripclick_"), *sample.labels.values()): sample.value for sample in samples}
+    assert values["stream_lag_records", "streaming_curated", "0"] == 2
+    assert values["lease_renewed_timestamp_seconds", "analytics_mart", "etl r2"] == 17
+    assert values["hot_behind_seconds",] == 0
