@@ -23,6 +23,7 @@ from stack.airflow_api import AirflowApi
 from stack.follow import DAILY, follow
 from stack.settings import REPOSITORY
 from stack.stack import Stack
+from tests import analysts
 from tests.cold_chain import cold_rows, happened
 from tests.e2e.conftest import DAYS, first_failure, shown
 from tests.faults.conftest import FULL
@@ -158,14 +159,9 @@ def check_containers(samples: Samples) -> None:
 
 
 def test_the_analysts_queries_have_answers(stack: Stack) -> None:
-    page = (REPOSITORY / "docs/analysts.md").read_text(encoding="utf-8")
-    queries = re.findall(r"```sql\n(.+?)```\n\| (.+?) \|\n", page, re.DOTALL)
-    assert len(queries) == 5
+    assert len(analysts.queries("sql")) == 5
     with psycopg.connect(**stack.postgres_login()) as connection:
-        for query, header in queries:
-            answer = connection.execute(query.encode())
-            assert [column.name for column in answer.description or ()] == header.split(" | ")
-            assert answer.fetchall(), query
+        analysts.refuse_without_answer(connection, "sql")
 
 
 @pytest.mark.parametrize(

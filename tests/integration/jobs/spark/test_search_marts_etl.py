@@ -16,7 +16,7 @@ from jobs.errors import JobError
 from jobs.generator.__main__ import write_day
 from jobs.spark import load_search_marts, search_marts_etl
 from jobs.spark.mart import SEARCH
-from tests import reference_search
+from tests import analysts, reference_search
 from tests.clicks import append_lines
 from tests.integration.jobs.spark.cold import different
 from tests.integration.jobs.spark.databases import as_owner, database, rows_of  # noqa: F401  (a fixture)
@@ -85,7 +85,9 @@ def test_every_cell_after_any_arrivals_and_the_same_bytes_as_in_full(
     for table in SEARCH.in_lake:
         ours, right = (lake_rows(spark, tmp_path / mart, table) for mart in ("mart", "full"))
         assert not list(different(ours, right)), table
+    assert len(analysts.queries("postgresql")) == 9
     with as_owner() as owner:
+        analysts.refuse_without_answer(owner, "postgresql")
         owner.execute("UPDATE hourly_traffic SET clicks = clicks + 1 WHERE hour = 3")
     with pytest.raises(JobError, match=r"not hold the same clicks \(hourly_traffic .*run search_marts_etl again"):
         run(load_search_marts)
