@@ -7,16 +7,17 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from zlib import crc32
 
 import psycopg
 import pytest
 
 from jobs.errors import JobError, NonRetryableError
-from jobs.spark import analytics_mart_etl, load_postgres, mart_load, postgres
+from jobs.spark import analytics_mart_etl, load_postgres, mart_load, postgres, trace
 from jobs.spark.migrations import migrate
 from jobs.spark.postgres import as_csv, copy_rows
 from jobs.spark.session import RUN
-from tests.clicks import append, append_quarantine, at, click, frame
+from tests.clicks import NOON, append, append_quarantine, at, click, frame
 from tests.integration.jobs.spark.cold import cold_rows, load
 from tests.integration.jobs.spark.databases import as_owner, database, rows_of  # noqa: F401  (a fixture)
 
@@ -41,7 +42,8 @@ def lakes(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Lake
     root = tmp_path_factory.mktemp("lakes")
 
     def run(lake: Path, clicks: dict[str, int]) -> Path:
-        rows = [click(at(days=day), session, day) for session, day in clicks.items()]
+        places = ({"topic": "t", "partition": 0, "offset": crc32(each.encode()), "kafka_ts": NOON} for each in clicks)
+        rows = [click(at(days=day), session, day, **next(places)) for session, day in clicks.items()]
         append(frame(spark, rows), lake / "curated")
         append_quarantine(spark, [], lake / "curated")
         paths = ["--curated-path", str(lake / "curated"), "--mart-path", str(lake / "mart")]
@@ -84,6 +86,9 @@ def test_the_changed_days_alone_are_loaded(
     history = "SELECT run_id, loaded_by, row_count FROM mart_load_history WHERE table_name = 'session_analysis' "
     assert len({run for run, _, _ in rows_of(history)}) == 2
     assert [row[1:] for row in rows_of(f"{history} ORDER BY loaded_at")] == [(None, 3), ("r", 5), (None, 5)]
+    paths = ["--curated-path", str(lakes.second / "curated"), "--mart-path", str(lakes.second / "mart")]
+    trace.run(trace.parser().parse_args(["--table", "session_analysis", *paths]))
+    assert "clicks version 1, 5 of its clicks\n" in capsys.readouterr().out
     loaded = cold_rows()
     with as_owner() as owner:
         owner.execute("DELETE FROM session_analysis WHERE session_id = 's0'")
