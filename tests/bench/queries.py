@@ -83,6 +83,9 @@ FILL = (
        SELECT '2020-10-20', 'a query of some words ' || q, d, 'A title of a document, as long as most are ' || d, 40,
               30, 3, 0.1, 5, 1, 3.5, 0.6, 0.6, 0.9, 0.9, CASE WHEN q % 100 + d = 0 THEN 'shown too high' END
        FROM generate_series(0, 2387) AS q, generate_series(0, 19) AS d""",
+    """INSERT INTO trending
+       SELECT date '2013-01-01' + d, 'document', (n * 37)::text, 20, 10, 2.5, 8, false, 0.0001, 0.001, n + 1, true
+       FROM generate_series(0, {days} - 1) AS d, generate_series(0, 2) AS n""",
     "INSERT INTO mart_realtime_batches VALUES ('q', 1, '2020-10-20', now())",
     "INSERT INTO mart_loads SELECT t, 1 FROM unnest(ARRAY['session_analysis', 'daily_traffic']) AS t",
 )
