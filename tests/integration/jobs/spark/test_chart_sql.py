@@ -130,7 +130,7 @@ def test_days_are_trusted_when_hot_and_cold_agree_and_the_log_is_there() -> None
     days = [(today - dt.timedelta(days=ago), 100, 1, 1, 1, ago) for ago in (1, 2, 4)]
     insert("daily_traffic", columns, days)
     noon = dt.datetime.combine(today, dt.time(12), dt.UTC)
-    minutes({noon - dt.timedelta(days=1): 101, noon - dt.timedelta(days=2): 102})
+    minutes({noon - dt.timedelta(days=ago): count for ago, count in ((1, 101), (2, 102), (4, 50))})
     assert [(clicks, quarantined, live) for _, clicks, quarantined, _, _, live in rows_of(CHARTS["report_trust"])] == [
         ("100", "1", "+1.0%"),
         ("100", "2", "+2.0%  ▲ over 1%"),
