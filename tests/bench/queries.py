@@ -14,10 +14,13 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
 from jobs.spark.migrations import OWNER, migrate
 from jobs.spark.postgres import connect
 from stack.home import Home
 from stack.postgresql import PostgreSql
+from stack.settings import DASHBOARDS
 from tests.chart_sql import of_charts
 
 if TYPE_CHECKING:
@@ -121,9 +124,11 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)  # PostgreSQL runs as another user than root
         server = PostgreSql(Home(Path(folder), any_port=True))
+        superset = yaml.safe_load((DASHBOARDS / "databases" / "tripclick.yaml").read_text(encoding="utf-8"))
         try:
             server.start()
             os.environ.update(server.connection)
+            os.environ["PGOPTIONS"] = superset["extra"]["engine_params"]["connect_args"]["options"]
             with connect() as connection:
                 connection.prepare_threshold = None  # a prepared plan would outlive the settings that forbid indexes
                 migrate(connection)
