@@ -14,7 +14,7 @@ LAKE := tests/faults $(wildcard $(patsubst %,tests/integration/jobs/spark/test_%
 NAMED = $(if $(BESIDE),2>&1 | sed --unbuffered 's/^/$@ | /')
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo live dashboards up down status check lint types validate plan deploy preflight format docs test test-e2e test-rest test-lake test-installs test-fast test-faults test-production bench-config bench-anomalies bench-queries bench-findings bench clean
+.PHONY: help install demo live dashboards up down status check lint types validate plan deploy preflight format docs test test-e2e test-rest test-lake test-installs test-fast test-faults test-production test-deploy bench-config bench-anomalies bench-queries bench-findings bench clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -76,6 +76,9 @@ test-faults: install ## Kill servers and jobs at random moments, in full; FAULTS
 
 test-production: install ## Run production's parts on four network namespaces, as root: 20 minutes; PRODUCTION_HOME=folder keeps them
 	@PRODUCTION=1 $(PYTHON) -m pytest tests/production
+
+test-deploy: install ## Set up a new Debian below a folder with deploy/site.yml, twice, as root: ten minutes
+	@DEPLOY=1 $(PYTHON) -m pytest tests/deploy
 
 bench-config: install ## Time the check and the loader against check-jsonschema, hand-written DAGs and dag-factory
 	@$(PYTHON) -m tests.bench.config

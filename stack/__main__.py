@@ -17,6 +17,7 @@ def main() -> int:
         "status": _status,
         "install": _install,
         "install-for-tests": _install_for_tests,
+        "install-spark-server": _install_spark_server,
         "demo": _demo,
         "live": _live,
         "dashboards": _dashboards,
@@ -70,6 +71,13 @@ def _install_for_tests() -> int:
     from stack.installer import install_for_tests
 
     install_for_tests()
+    return 0
+
+
+def _install_spark_server() -> int:
+    from stack.installer import install_spark_server
+
+    install_spark_server()
     return 0
 
 

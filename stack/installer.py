@@ -16,10 +16,11 @@ from pathlib import Path
 
 from stack.debian_packages import install_packages, install_programs, missing_packages
 from stack.install_step import alone, fingerprint, is_stamped, run
-from stack.jars import archive_classes, install_all_jars
-from stack.settings import REPOSITORY, SPARK_CLASSES, SUPERSET_LOCK, SUPERSET_VENV, VENV
+from stack.jars import archive_classes, install_all_jars, install_jars
+from stack.settings import REPOSITORY, SPARK_CLASSES, SPARK_JARS, SUPERSET_LOCK, SUPERSET_VENV, VENV
 
 LOCK = REPOSITORY / "requirements.lock"
+SPARK = REPOSITORY / "jobs" / "spark"
 EDITOR = REPOSITORY / "tests" / "editor"
 # Chromium without windows: it renders the same pages with half the work.
 BROWSER = "chromium-headless-shell"
@@ -32,6 +33,14 @@ def install() -> None:
         for done in [threads.submit(install_all_jars), threads.submit(install_python)]:
             done.result()
     archive_classes("Spark", "stack.spark_start", SPARK_CLASSES, LOCK, VENV / "bin" / "python")
+
+
+def install_spark_server() -> None:
+    """Install what a Spark server's repository needs beyond Debian's packages; see deploy/spark_server.yml."""
+    install_jars(SPARK / "pom.xml", SPARK_JARS)
+    lock = SPARK / "requirements.lock"
+    _install_environment("Python", VENV, lock)
+    archive_classes("Spark", "stack.spark_start", SPARK_CLASSES, lock, VENV / "bin" / "python")
 
 
 def install_for_tests() -> None:

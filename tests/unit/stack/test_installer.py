@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from jobs.preflight.spark_server import PACKAGES
 from stack import installer
 from stack.errors import StackError
 from stack.settings import REPOSITORY
@@ -80,3 +81,12 @@ def test_the_documents_build_the_image_on_a_base_that_its_digest_names() -> None
     assert builds
     for build in builds:
         assert re.search(r"BASE_IMAGE=\S+@sha256:[0-9a-f]{64} ", build), build
+
+
+def test_the_spark_servers_packages_are_those_of_the_whole_lock_file() -> None:
+    ours, whole = (
+        dict(re.findall(r"(?ms)^([\w.\[\]-]+)==(.*?)(?=^\w|\Z)", lock.read_text(encoding="ascii")))
+        for lock in (installer.SPARK / "requirements.lock", installer.LOCK)
+    )
+    assert ours.keys() >= {"pyspark", *PACKAGES}
+    assert {name: whole[name] for name in ours} == ours
