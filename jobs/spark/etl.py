@@ -38,8 +38,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def etl_session(name: str) -> SparkSession:
-    """An ETL's session: the number of parts is known in advance, adaptive planning after each shuffle adds nothing."""
-    return session(name, {"spark.sql.adaptive.enabled": "false"})
+    """An ETL's session."""
+    return session(
+        name,
+        {
+            # The number of parts is known in advance: planning again after each shuffle adds nothing.
+            "spark.sql.adaptive.enabled": "false",
+            # A table that was empty and stays so is of the new run, too.
+            "spark.databricks.delta.skipRecordingEmptyCommits": "false",
+        },
+    )
 
 
 def bring_up_to_date(

@@ -19,8 +19,12 @@ import pytest
 from jobs.errors import JobError
 from jobs.generator.__main__ import write_day
 from jobs.spark import analytics_mart_etl, delta_log, dictionary, load_postgres, mart_load
-from jobs.spark.mart import Mart
+from jobs.spark.columns import schema
+from jobs.spark.columns_cold import DAILY_TRAFFIC
+from jobs.spark.etl import etl_session
+from jobs.spark.mart import Group, Mart, Run, TableVersion
 from jobs.spark.migrations import MIGRATIONS, migrate
+from jobs.spark.month_parts import month_of
 from jobs.spark.tables import COLD_MARTS, HOT_MARTS, MART_PARTITION
 from stack.postgresql import PostgreSql
 from tests import reference
@@ -263,6 +267,19 @@ def test_a_mart_of_two_runs_is_refused(spark: SparkSession, small: Path) -> None
     kept.write.format("delta").mode("append").option("userMetadata", "other").save(str(small / "mart/daily_traffic"))
     with pytest.raises(JobError, match="not of one run"):
         load(small)
+
+
+def test_a_table_that_stays_empty_is_of_the_new_run_too(spark: SparkSession, tmp_path: Path) -> None:
+    assert etl_session("test") is spark
+    mart = Mart(spark, str(tmp_path), Group("an ETL", (DAILY_TRAFFIC.name,)))
+    rows = spark.createDataFrame([], ", ".join(f"{name} {kind}" for name, kind in schema(DAILY_TRAFFIC).items()))
+    clicks = TableVersion("clicks", "id", 1, notes_changes=False)
+    for run in (Run("first", "", clicks, None), Run("second", "", clicks, None)):
+        mart.write(DAILY_TRAFFIC, rows, run)
+        assert mart.written().run == run
+    changed = Run("third", "", clicks, None, ["2020-10-01"])
+    mart.write(DAILY_TRAFFIC, rows, changed, [month_of(dt.date(2020, 10, 1))])
+    assert mart.written().run == changed
 
 
 def test_a_mart_that_is_written_meanwhile_is_read_as_it_was(spark: SparkSession, small: Path) -> None:
