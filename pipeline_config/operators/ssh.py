@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.ssh.operators.ssh import SSHOperator as AirflowSSHOperator
@@ -15,6 +15,9 @@ from pipeline_config.operators.shared import RenderingNamesVariables, fail_witho
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection, Context
+    from paramiko import ChannelFile
+
+    Streams = tuple[ChannelFile, ChannelFile, ChannelFile]
 
 LONGEST_COMMAND = 131_071  # Linux: 128 KiB an argument, its end included
 
@@ -41,6 +44,35 @@ class SSHOperator(RenderingNamesVariables, AirflowSSHOperator):
         self.environment = environment
         result: bytes | str = super().execute(context)
         return result
+
+    def run_ssh_client_command(self, ssh_client: SSHClient, command: str, context: Context | None = None) -> bytes:
+        """Run it; what it says before Airflow listens is logged, too."""
+        ssh_client.exec_command = self._logging_its_beginning(ssh_client.exec_command)
+        result: bytes = super().run_ssh_client_command(ssh_client, command, context)
+        return result
+
+    def _logging_its_beginning(self, execute: Callable[..., Streams]) -> Callable[..., Streams]:
+        """Airflow's hook takes what has arrived before it asks whether anything has, and logs only what comes then."""
+
+        def logging_its_beginning(**arguments: Any) -> Streams:
+            streams = execute(**arguments)
+            channel = streams[1].channel
+            receive, is_ready = channel.recv, channel.recv_ready
+
+            def beginning(size: int) -> bytes:
+                text: bytes = receive(size)
+                for line in text.decode("utf-8", "replace").strip("\n").splitlines():
+                    self.log.info(line)
+                return text
+
+            def is_ready_from_now_on() -> bool:
+                channel.recv, channel.recv_ready = receive, is_ready
+                return bool(is_ready())
+
+            channel.recv, channel.recv_ready = beginning, is_ready_from_now_on
+            return streams
+
+        return logging_its_beginning
 
     def raise_for_status(self, exit_status: int, stderr: bytes, context: Context | None = None) -> None:
         """Fail for anything but 0, without retries if they would not help."""

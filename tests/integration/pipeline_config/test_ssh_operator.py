@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +21,7 @@ from tests.server_fixtures import running
 pytestmark = pytest.mark.integration
 
 RUN = program("runs_by_ssh")
+LATE = program("listens_late_by_ssh")
 
 
 @pytest.fixture(scope="module")
@@ -30,14 +33,18 @@ def ssh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshServer]:
 Execute = Callable[..., str]
 
 
+def connection_to(ssh: SshServer, extra: dict[str, str]) -> dict[str, Any]:
+    """An Airflow connection to it."""
+    login = {"conn_type": "ssh", "host": HOST, "port": ssh.home.port("ssh"), "login": user_name()}
+    return {**login, "extra": {"key_file": str(ssh.client_key), **extra}}
+
+
 @pytest.fixture
 def execute(ssh: SshServer, airflow: AirflowProcess) -> Execute:
     """Touch `mark` on the server and run another command there; the error that the operator raises, if any."""
 
     def execute(extra: dict[str, str], mark: Path, then: str = "true") -> str:
-        connection = {"conn_type": "ssh", "host": HOST, "port": ssh.home.port("ssh"), "login": user_name()}
-        connection["extra"] = {"key_file": str(ssh.client_key), **extra}
-        env = {"AIRFLOW_CONN_SPARK_SSH": json.dumps(connection)}
+        env = {"AIRFLOW_CONN_SPARK_SSH": json.dumps(connection_to(ssh, extra))}
         done = airflow.run(RUN, ROOT, text=f"touch '{mark}' && {then}", env=env)
         assert done.returncode == 0, done.stderr
         return done.stderr.splitlines()[-1] if done.stderr else ""
@@ -50,6 +57,13 @@ def test_a_job_that_no_retry_mends_fails_without_one(ssh: SshServer, execute: Ex
     ended = {code: execute(key, tmp_path / "mark", f"exit {code}") for code in (1, 65)}
     assert ended[1] == "AirflowException SSH operator error: exit status = 1"
     assert ended[65] == "AirflowFailException exit code 65: no retry would fix it; see the reason above"
+
+
+def test_what_a_command_says_before_anybody_listens_is_logged(ssh: SshServer, airflow: AirflowProcess) -> None:
+    env = {"AIRFLOW_CONN_SPARK_SSH": json.dumps(connection_to(ssh, {"host_key": ssh.host_key}))}
+    done = airflow.run(LATE, ROOT, text="echo first; cat; echo second; exit 1", env=env)
+    said = re.findall(r"\b(first|second)$", done.stdout + done.stderr, re.MULTILINE)
+    assert said == ["first", "second"], done
 
 
 def test_a_server_with_another_host_key_is_refused_and_gets_no_command(
