@@ -1,4 +1,4 @@
-"""A dashboard in a process of its own: it asks all four cold tables for their clicks, until its input ends.
+"""A dashboard in a process of its own: it asks all four cold tables for their clicks until its input ends, and then.
 
 `reader.py QUERIES_A_SECOND`, with libpq's environment. Prints a line when it has its first answer, and at the end a
 JSON list of all queries: the seconds from the moment each was due to its end, and the answer, or the error's text.
@@ -27,8 +27,10 @@ def main() -> None:
     pause = 1 / float(sys.argv[1])
     asked: list[tuple[float, object]] = []
     connection = psycopg.connect("", autocommit=True)
-    due = time.monotonic()
-    while not select.select([sys.stdin], [], [], max(0.0, due - time.monotonic()))[0]:
+    due, is_last = time.monotonic(), False
+    while not is_last:
+        is_last = bool(select.select([sys.stdin], [], [], max(0.0, due - time.monotonic()))[0])
+        due = min(due, time.monotonic())
         try:
             answer: object = connection.execute(QUERY).fetchone()
         except psycopg.Error as error:
