@@ -1,6 +1,6 @@
 """`python -m jobs.metrics`: answers Prometheus's GET /metrics with the state of Kafka, the lake and PostgreSQL.
 
-It reads only, and each time anew. A server that does not answer is a metric, too. Address and password of PostgreSQL
+It only reads, on each scrape. A server that does not answer is a metric, too. Address and password of PostgreSQL
 come from libpq's environment: the role of readers is enough.
 """
 

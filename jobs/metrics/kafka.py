@@ -18,7 +18,7 @@ Topics = dict[str, list[dict[str, Any]]]  # the partitions of each
 
 
 class Cluster:
-    """The brokers, asked anew for each scrape."""
+    """The brokers, asked on each scrape."""
 
     def __init__(self, brokers: str, security: Security, topic: str) -> None:
         self.topic = topic

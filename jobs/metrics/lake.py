@@ -9,7 +9,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from jobs.metrics.sample import Sample, sample
-from jobs.spark import tables
+from jobs.spark import analytics_mart_realtime, archive_raw, streaming_curated, tables
 from jobs.spark.lease import State
 from jobs.spark.one_writer import LEASE_FOLDER
 from jobs.spark.tally import FOLDER as TALLY_FOLDER
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 ANSWER_SECONDS: Final = 5
-STREAMS: Final = ("streaming_curated", "archive_raw")  # whose checkpoints have Kafka's offsets
+STREAMS: Final = (streaming_curated.NAME, archive_raw.NAME)  # whose checkpoints have Kafka's offsets
 
 
 class Paths(NamedTuple):
@@ -42,7 +42,7 @@ class Paths(NamedTuple):
             "archive_raw": tables.table_path(self.archive, tables.ARCHIVE),
             "analytics_mart": self.mart,
             "search_marts": tables.table_path(self.mart, tables.SEARCH),
-            "hot_tables": tables.table_path(self.checkpoint, "analytics_mart_realtime"),
+            "hot_tables": tables.table_path(self.checkpoint, analytics_mart_realtime.NAME),
         }
 
 

@@ -26,10 +26,12 @@ from jobs.spark.writer import append_once, missing, stream_of
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
+NAME = "archive_raw"
+
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    result = argparse.ArgumentParser(prog="archive_raw", description=__doc__)
+    result = argparse.ArgumentParser(prog=NAME, description=__doc__)
     result.add_argument("--kafka-brokers", required=True, help="host:port, separated by commas")
     result.add_argument("--kafka-security-path", default="", help="folder of client.properties; empty: plaintext")
     result.add_argument("--archive-path", required=True, help="root folder of the raw archive")
@@ -93,9 +95,9 @@ def run(options: argparse.Namespace) -> None:
     """Read all that is there, write it."""
     security = kafka_security.read(options.kafka_security_path)
     require_broker(options.kafka_brokers)
-    spark = session("archive_raw")
+    spark = session(NAME)
     path = tables.table_path(options.archive_path, tables.ARCHIVE)
-    checkpoint = tables.table_path(options.checkpoint_path, "archive_raw")
+    checkpoint = tables.table_path(options.checkpoint_path, NAME)
     writer = ArchiveWriter(path)
     with one_writer(spark, path):
         topic_id = require_topic(spark, options.kafka_brokers, options.topic, security)

@@ -12,7 +12,7 @@ from jobs.spark.columns_search import (
     SEARCH_QUALITY,
 )
 from jobs.spark.partition_sql import union
-from jobs.spark.searches import KINDS, PLACES, WHOLE, reciprocal_sum
+from jobs.spark.searches import CHANGE_SUMS, KINDS, PLACES, WHOLE, reciprocal_sum
 
 _Z: Final = 1.96  # of the normal distribution: 95 % lie between
 
@@ -146,12 +146,7 @@ FROM asked
     QUERY_CHANGE_DAYS.name: f"""
 SELECT event_date, kind,
     count(next_query) AS changes,
-    count(best_rank) AS known_before,
-    {reciprocal_sum("best_rank")} AS rr_before,
-    count(next_best_rank) AS known_after,
-    {reciprocal_sum("next_best_rank")} AS rr_after,
-    count(*) FILTER (next_best_rank = 1) AS first_after,
-    count(*) FILTER (is_settled) AS settled
+    {CHANGE_SUMS}
 FROM dates
 CROSS JOIN (SELECT unnest({list(KINDS)}) AS kind)
 LEFT JOIN searches USING (event_date, kind)

@@ -8,7 +8,7 @@ from jobs.grading import DCTR_CODE, DCTR_DOCS
 from jobs.spark import tables
 from jobs.spark.columns_search import QUERY_CHANGES, QUERY_DOCUMENTS
 from jobs.spark.partition_sql import MART
-from jobs.spark.searches import reciprocal_sum
+from jobs.spark.searches import CHANGE_SUMS
 
 SNAPSHOTS: Final = (tables.QUERY_CHANGES, tables.QUERY_DOCUMENTS)
 # The newest day, and those before it whose searches the tables without days are built from.
@@ -37,12 +37,7 @@ SELECT query, next_query,
     min(kind) AS kind,
     count(*) AS changes,
     count(DISTINCT session_id) AS sessions,
-    count(best_rank) AS known_before,
-    {reciprocal_sum("best_rank")} AS rr_before,
-    count(next_best_rank) AS known_after,
-    {reciprocal_sum("next_best_rank")} AS rr_after,
-    count(*) FILTER (next_best_rank = 1) AS first_after,
-    count(*) FILTER (is_settled) AS settled
+    {CHANGE_SUMS}
 FROM input
 WHERE length(next_query) <= {tables.LONGEST_QUERY}
 GROUP BY query, next_query

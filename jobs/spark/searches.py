@@ -43,6 +43,14 @@ def reciprocal_sum(place: str) -> str:
     return f"coalesce(sum({WHOLE} // {place}), 0) / {WHOLE}"
 
 
+# Of searches that were followed by one with another query: how either ended.
+CHANGE_SUMS: Final = f"""count(best_rank) AS known_before,
+    {reciprocal_sum("best_rank")} AS rr_before,
+    count(next_best_rank) AS known_after,
+    {reciprocal_sum("next_best_rank")} AS rr_after,
+    count(*) FILTER (next_best_rank = 1) AS first_after,
+    count(*) FILTER (is_settled) AS settled"""
+
 # Of a query, without operators, each once.
 WORDS: Final = r"""list_distinct(list_filter(
     string_split(regexp_replace(
