@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import sys
 import sysconfig
@@ -72,9 +73,19 @@ def in_words(error: BaseException, *, at_place: bool = False) -> str:
         place, text = f"{_below_root(error.filename)}:{error.lineno}: ", error.msg
     else:
         frames = traceback.extract_tb(error.__traceback__) if at_place else []
-        own = [frame for frame in frames if not frame.filename.startswith((*_OTHERS, "<"))]
-        place = f"{_below_root(own[-1].filename)}:{own[-1].lineno}: " if own else ""
+        place = _last_place([(frame.filename, str(frame.lineno)) for frame in frames])
     return f"{place}{type(error).__name__}: {text}" if text else f"{place}{type(error).__name__}"
+
+
+def reported(report: str, crash: str) -> str:
+    """The name of a crash, after the place in a job's file where faulthandler reports it."""
+    frames = re.findall(r'^  File "(.+)", line (\d+)', report, re.MULTILINE)
+    return f"{_last_place(frames[::-1])}{crash}"
+
+
+def _last_place(frames: list[tuple[str, str]]) -> str:
+    own = [(file, line) for file, line in frames if not file.startswith((*_OTHERS, "<"))]
+    return f"{_below_root(own[-1][0])}:{own[-1][1]}: " if own else ""
 
 
 def _below_root(file: str) -> str:

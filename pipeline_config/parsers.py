@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import importlib
 import importlib.util
 import io
@@ -14,10 +15,11 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppres
 from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, NoReturn
 
 from pipeline_config.argparse_parts import action_of, actions, modes
-from pipeline_config.guard import in_words, time_limit
+from pipeline_config.guard import in_words, reported, time_limit
 from pipeline_config.job_contract import flow_of
 from pipeline_config.model import JOB
 from pipeline_config.schema import Schema
@@ -40,8 +42,8 @@ class NoParserError(Exception):
 def job_parser(module: str) -> argparse.ArgumentParser | str:
     """A job's own parser, or why there is none."""
     path = module.replace(".", "/")
-    if _in_child_first.get() and (crash := _signal_of(lambda: _parser_of(module))):
-        return f"{path} crashes Python with {crash} when it is imported; see where: python -X faulthandler -m {module}"
+    if _in_child_first.get() and (crash := _crash_of(lambda: _parser_of(module))):
+        return f"{path} crashes Python when it is imported: {crash}"
     try:
         with _contained():
             if importlib.util.find_spec(module) is None:
@@ -78,15 +80,20 @@ def in_child_first() -> Iterator[None]:
         _in_child_first.reset(token)
 
 
-def _signal_of(run: Callable[[], object]) -> str:
-    """The name of the signal by which `run` ends a child process; "" if it does not."""
-    child = os.fork()
-    if not child:
-        with suppress(BaseException), _contained():
-            run()
-        os._exit(0)
-    status = os.waitpid(child, 0)[1]
-    return signal.Signals(os.WTERMSIG(status)).name if os.WIFSIGNALED(status) else ""
+def _crash_of(run: Callable[[], object]) -> str:
+    """The signal by which `run` ends a child process, after the place in a job's file where; "" if it does not."""
+    with TemporaryFile() as report:
+        child = os.fork()
+        if not child:
+            faulthandler.enable(report)
+            with suppress(BaseException), _contained():
+                run()
+            os._exit(0)
+        status = os.waitpid(child, 0)[1]
+        if not os.WIFSIGNALED(status):
+            return ""
+        report.seek(0)
+        return reported(report.read().decode(errors="replace"), signal.Signals(os.WTERMSIG(status)).name)
 
 
 def _main_of(module: str) -> str:

@@ -247,7 +247,7 @@ def crashing(root: Path) -> str:
     text += "variables: [KAFKA_SECURITY_PATH, WEBSERVER_INGESTION_PATH]\ntasks:\n"
     text += "  - {task_id: a, operator: DockerOperator, connection: docker_server0, command: crashing, job: job}\n"
     (root / "pipelines/crash.yaml").write_text(text, encoding="utf-8")
-    return "crashing/job crashes Python with SIGABRT when it is imported"
+    return "crashing/job crashes Python when it is imported: crashing/job.py:3: SIGABRT"
 
 
 def test_after_a_job_that_crashed_the_loader_the_other_dags_are_loaded(
@@ -273,12 +273,15 @@ def test_a_check_that_still_runs_is_not_taken_for_one_that_crashed(root: Path, m
     cache.load_checked(root)
 
 
-def test_a_job_that_crashes_the_check_is_named_with_its_line(root: Path) -> None:
-    crashing(root)
-    command = [sys.executable, "-m", "pipeline_config", "check", "--root", str(root)]
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert result.returncode == -signal.SIGABRT
-    assert f'File "{root}/crashing/job.py", line 3 in <module>' in result.stderr
+@pytest.mark.parametrize(("command", "code"), [("check", 1), ("graph", 2)])
+def test_a_job_that_crashes_python_is_one_problem_of_its_dag(root: Path, command: str, code: int) -> None:
+    said = crashing(root)
+    edit(root, LOAD, "pool: cold", "pool: warm")
+    words = [sys.executable, "-m", "pipeline_config", command, "--root", str(root)]
+    result = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    output = result.stdout + result.stderr
+    assert (result.returncode, output.count(f"pipelines/crash.yaml:7:96: job 'job': {said}")) == (code, 1), output
+    assert ("pool 'warm_tables_writer' is not in" in output) == (command == "check")
 
 
 @pytest.mark.parametrize("accident", ACCIDENTS)
