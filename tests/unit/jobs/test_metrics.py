@@ -144,7 +144,7 @@ def test_the_rules_limits_are_the_projects() -> None:
     assert rules["ManyQuarantined"].endswith(f"> {curated_parser().get_default('max_bad_share')}")
 
 
-def test_each_incident_is_told_within_two_minutes_and_a_quiet_day_tells_nothing() -> None:
+def test_each_alert_fires_within_two_minutes_and_none_on_a_quiet_day() -> None:
     promtool = shutil.which("promtool")
     if not promtool:
         pytest.skip("no promtool: `apt-get download prometheus`, `dpkg -x` it, and put its usr/bin on the PATH")
