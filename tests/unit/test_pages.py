@@ -91,7 +91,8 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 def test_every_path_target_and_command_exists(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     paths = re.findall(r"`((?:jobs|stack|pipeline_config|pipelines|schemas|tests|dashboards)/[\w./-]*)`", text)
-    assert [path for path in paths if not (ROOT / path).exists()] == []
+    made_here = (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()  # not there in a fresh clone
+    assert [path for path in paths if path not in made_here and not (ROOT / path).exists()] == []
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     targets = re.findall(r"(?:`|^)make ([a-z][a-z0-9-]*)", text, re.MULTILINE)
     assert [target for target in targets if f"\n{target}:" not in makefile] == []
