@@ -9,7 +9,7 @@ export DAYS SCALE STORY SUPERSET
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 LAKE := tests/faults $(wildcard $(patsubst %,tests/integration/jobs/spark/test_%.py, \
-	analytics_mart_etl analytics_mart_realtime delta_log incremental lease_s3a quarantine streaming))
+	analytics_mart_etl analytics_mart_realtime delta_log incremental lease quarantine streaming))
 # What runs beside others begins each of its lines with its name.
 NAMED = $(if $(BESIDE),2>&1 | sed --unbuffered 's/^/$@ | /')
 
@@ -22,22 +22,22 @@ help: ## List the targets
 install: ## Install what is missing: Debian packages (as root), Python packages, jars
 	@stack/install.sh
 
-demo: install ## Run the whole chain on this machine, on a log that ends now: DAYS=42 at SCALE=1, STORY=0 without a story
+demo: install ## Run the whole chain on this machine, on a log that ends now: DAYS=42 at SCALE=1; STORY=0 plants no events
 	@$(PYTHON) -m stack demo
 
-live: install ## Continue after a demo: the log at its own pace, followed by the hot tables, until Ctrl-C
+live: install ## After a demo, keep clicks coming in real time, followed by the hot tables, until Ctrl-C
 	@$(PYTHON) -m stack live
 
 dashboards: install ## Install and start Superset with the dashboards, on the marts of the running stack
 	@$(PYTHON) -m stack dashboards
 
-up: install ## Start the embedded servers and Airflow, with the data of last time
+up: install ## Start the embedded servers and Airflow, with the data they had
 	@$(PYTHON) -m stack up
 
-down: ## Stop them
+down: ## Stop the embedded servers and Airflow
 	@$(PYTHON) -m stack down
 
-status: ## Print what runs, and where
+status: ## Print what is running, and where
 	@$(PYTHON) -m stack status
 
 validate: ## Report what is wrong in pipelines/, with line and column
@@ -59,7 +59,7 @@ deploy: install ## Let Airflow run this commit, if it passes the check and the u
 	@$(PYTHON) -m pipeline_config deploy --to $(TO) \
 		--run 'ln -s $(CURDIR)/jobs/spark/jars jobs/spark/jars' --run 'python -m pytest tests/unit'
 
-preflight: ## Check that everything the pipelines use is there and answers, on the running stack
+preflight: ## Check that everything the pipelines use exists and responds, on the running stack
 	@$(PYTHON) -m stack preflight
 
 format: ## Format the code and fix what the linter can fix
@@ -74,10 +74,10 @@ docs: install ## Generate docs/data-dictionary.md, docs/configuration.md and the
 test-faults: install ## Kill servers and jobs at random moments, in full; FAULTS_SEED repeats a run, SOAK_MINUTES=30 is the soak's length
 	@FAULTS=full $(PYTHON) -m pytest -m faults
 
-test-production: install ## Run production's parts on four network namespaces, as root: 20 minutes; PRODUCTION_HOME=folder keeps them
+test-production: install ## Run production's parts on four network namespaces, as root: 20 minutes; PRODUCTION_HOME=folder keeps them running
 	@PRODUCTION=1 $(PYTHON) -m pytest tests/production
 
-test-deploy: install ## Set up a new Debian below a folder with deploy/site.yml, twice, as root: ten minutes
+test-deploy: install ## Run deploy/site.yml twice on a fresh Debian in a folder, as root: ten minutes
 	@DEPLOY=1 $(PYTHON) -m pytest tests/deploy
 
 bench-config: install ## Time the check and the loader against check-jsonschema, hand-written DAGs and dag-factory
@@ -89,10 +89,10 @@ bench-anomalies: install ## Compare the anomaly rules with what the generator in
 bench-queries: install ## Time the dashboards' queries on marts of eight years
 	@$(PYTHON) -m tests.bench.queries
 
-bench-findings: install ## Say what the search marts find where nothing is to be found, and in a story
+bench-findings: install ## Count what the search marts find in a log without planted events, and in one with them
 	@$(PYTHON) -m tests.bench.findings
 
-bench: install ## Measure the stages against their ceilings: ROWS="etl load" selects, DAYS=28 is less; SHORT=1 KEEP=1 JSON=file
+bench: install ## Measure the stages against their ceilings: ROWS="etl load" selects, DAYS=28 shortens the log; SHORT=1 KEEP=1 JSON=file
 	@$(PYTHON) -m tests.bench $(ROWS) $(if $(filter file,$(origin DAYS)),,--days $(DAYS)) \
 		$(if $(SHORT),--short) $(if $(KEEP),--keep) $(if $(JSON),--json $(JSON))
 

@@ -82,7 +82,7 @@ STOPS[HOT] = [
     if not point.name.startswith(("after the claim of a batch", "before the commit of transaction"))
 ]
 # A short run makes each kind of kill at a commit point once: at an append, an overwrite and a transaction. At a random
-# moment test_lease_s3a.py kills the curated stream.
+# moment tests/integration/jobs/spark/test_lease.py kills the curated stream.
 FAULTS: dict[str, list[Any]] = {
     "in short": [
         Point("before the append of the archive 2", ARCHIVE, "before", APPEND, 2),
@@ -198,7 +198,7 @@ def kill(chain: Chain, feed: Feed, job: str, lengths: dict[str, float], chance: 
         return "in the middle" if " read" in driver.said else "at its start"
 
 
-@IN_FULL  # in short test_lease_s3a.py has it, of the curated stream
+@IN_FULL  # in short tests/integration/jobs/spark/test_lease.py has it, of the curated stream
 def test_of_two_at_once_the_second_is_refused(chain: Chain, log: list[bytes], tell: Tell) -> None:
     chain.send(log[:500])
     writers = [CURATED, ARCHIVE, ETL, HOT]

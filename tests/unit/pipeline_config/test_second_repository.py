@@ -12,12 +12,13 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
 import yaml
 
-from pipeline_config.connection_types import CONNECTION_TYPES
+from pipeline_config.connection_types import ACCEPTED, CONNECTION_TYPES
 from pipeline_config.project import ROOT
 from pipeline_config.schema import schema_of
 from tests.airflow_process import AirflowProcess
@@ -88,6 +89,11 @@ def test_the_other_repository_has_no_line_of_tripclick() -> None:
 def test_each_type_of_connection_is_in_the_schema() -> None:
     catalog = schema_of("catalog")["properties"]["connections"]["additionalProperties"]["properties"]
     assert catalog["type"]["enum"] == list(CONNECTION_TYPES)
+
+
+def test_the_advice_for_sshd_covers_every_variable_by_which_a_connection_reaches_a_job() -> None:
+    names = [name for one in CONNECTION_TYPES.values() for name in (*one.environment, *one.extra)]
+    assert [name for name in names if not any(fnmatch(name, pattern) for pattern in ACCEPTED.split())] == []
 
 
 def test_every_command_works_in_another_repository(
