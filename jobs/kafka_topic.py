@@ -84,7 +84,7 @@ class Tools:
 
     def set(self, topic: str, settings: Mapping[str, str]) -> str:
         """The command that gives a topic these settings."""
-        return f"kafka-configs.sh {self._there} --alter --topic {topic} --add-config {pairs(settings, ',')}"
+        return f"kafka-configs.sh {self._to_brokers} --alter --topic {topic} --add-config {pairs(settings, ',')}"
 
     def replicate(self, topic: str, replicas: Mapping[int, Sequence[int]], nodes: Sequence[int], count: int) -> str:
         """The command that gives each partition so many replicas, or why there is none.
@@ -94,14 +94,14 @@ class Tools:
         if len(nodes) < count:
             return f"the cluster has {len(nodes)} brokers: start more, or lower --replication"
         partitions = [
-            {"topic": topic, "partition": number, "replicas": _more(its, nodes, count)}
-            for number, its in sorted(replicas.items())
+            {"topic": topic, "partition": number, "replicas": _more(brokers, nodes, count)}
+            for number, brokers in sorted(replicas.items())
         ]
         plan = json.dumps({"version": 1, "partitions": partitions})
-        return f"kafka-reassign-partitions.sh {self._there} --execute --reassignment-json-file <(echo '{plan}')"
+        return f"kafka-reassign-partitions.sh {self._to_brokers} --execute --reassignment-json-file <(echo '{plan}')"
 
     @property
-    def _there(self) -> str:
+    def _to_brokers(self) -> str:
         login = f" --command-config {self.security.file}" if self.security.file else ""
         return f"--bootstrap-server {self.brokers}{login}"
 

@@ -81,11 +81,11 @@ def infrastructure_error(error: Exception) -> JobError | None:
 
 def recognised(error: Exception, among: Iterable[Known]) -> JobError | None:
     """The JobError of the first whose sign is in the error's text."""
-    said = _said(error)
-    return next((known.kind(known.message) for known in among if known.sign in said), None)
+    text = _full_text(error)
+    return next((known.kind(known.message) for known in among if known.sign in text), None)
 
 
-def _said(error: Any) -> str:
+def _full_text(error: Any) -> str:
     """The text of an error, with the class and the text of each Java exception behind it.
 
     Without Java's stack, which names classes that had no part in it.
@@ -94,7 +94,7 @@ def _said(error: Any) -> str:
     java = getattr(error, "java_exception", None) or getattr(error, "_origin", None)
     lines = [str(error).partition("\n\tat ")[0], *java_causes(java)]
     converted = getattr(error, "_cause", None)  # of one that PySpark has no class for
-    return "\n".join([*lines, _said(converted)] if converted else lines)
+    return "\n".join([*lines, _full_text(converted)] if converted else lines)
 
 
 def java_causes(exception: Any) -> Iterator[str]:

@@ -207,10 +207,10 @@ def _states(folder: Path | str, *, whole: bool = True) -> Iterator[tuple[str, st
 
 def _state(entry: os.DirEntry[str]) -> str:
     try:
-        its = entry.stat()
+        status = entry.stat()
     except OSError as error:
         return repr(error)
-    return f"{its.st_size} {its.st_mtime_ns} {its.st_ctime_ns} {its.st_ino}"
+    return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"
 
 
 _PACKAGE = re.compile(r"(?<![\w./])([A-Za-z_]\w*)\.[\w{]")

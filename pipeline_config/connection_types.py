@@ -30,7 +30,7 @@ class ConnectionType:
 
     def variables(self, connection: object, extra: Mapping[str, Any]) -> dict[str, str]:
         """The variables by which a job gets a connection of this type; missing fields are left out."""
-        values = {name: getattr(connection, its) for name, its in self.environment.items()}
+        values = {name: getattr(connection, key) for name, key in self.environment.items()}
         values |= {name: extra.get(key) for name, key in self.extra.items()}
         return {name: str(value) for name, value in values.items() if value not in (None, "")}
 

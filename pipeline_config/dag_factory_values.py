@@ -21,12 +21,12 @@ class Param:
     schema: dict[str, Any]
 
 
-class Unknown(dict[str, Any]):
+class NoEquivalent(dict[str, Any]):
     """Code that dag-factory would run: `__type__` of something that has no equivalent here."""
 
 
 def plain(value: Any) -> Any:
-    """`value` with what dag-factory builds from `__type__` and `__join__` as durations, URIs, Params or Unknown."""
+    """`value` with what dag-factory builds of `__type__` and `__join__`: durations, URIs, Params or NoEquivalent."""
     if isinstance(value, list):
         return [plain(item) for item in value]
     if isinstance(value, dt.datetime | dt.date):
@@ -49,7 +49,7 @@ def _built(value: dict[str, Any]) -> Any:
         return uri
     if kind == "Param":
         return Param({**({"default": positional[0]} if positional else {}), **arguments})
-    return Unknown(value)
+    return NoEquivalent(value)
 
 
 def minutes(value: Any) -> float | None:
@@ -117,7 +117,7 @@ def _joined(node: ast.expr, uris: list[str]) -> Any:
 
 def cron(value: Any) -> tuple[str, str] | None:
     """Expression and time zone ("" for none) of Airflow's timetable of a cron expression; None for what is none."""
-    if not isinstance(value, Unknown) or not str(value[TYPE]).endswith(".CronTriggerTimetable"):
+    if not isinstance(value, NoEquivalent) or not str(value[TYPE]).endswith(".CronTriggerTimetable"):
         return None
     expression = value.get("cron") or next(iter(value.get("__args__", [])), None)
     return (str(expression), str(value.get("timezone") or "")) if expression else None

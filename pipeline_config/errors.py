@@ -15,5 +15,5 @@ class RenderError(Exception):
     """Why a readable template cannot be rendered."""
 
 
-class UnknownError(RenderError):
+class RunValueError(RenderError):
     """A template whose value only a run knows; holds the name of what it needs."""

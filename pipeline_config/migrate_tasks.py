@@ -9,7 +9,7 @@ from typing import Any
 
 from pipeline_config import classes
 from pipeline_config.compiler import OWN_ARGUMENTS
-from pipeline_config.dag_factory_values import Unknown, assets, minutes
+from pipeline_config.dag_factory_values import NoEquivalent, assets, minutes
 from pipeline_config.schema import schema_of
 
 EMPTY, TRIGGER = "EmptyOperator", "TriggerDagRunOperator"
@@ -184,7 +184,7 @@ def _mapped(values: Any) -> Any:
 
 def _is_code(value: Any) -> bool:
     """Whether code would build it, or a part of it."""
-    if isinstance(value, Unknown):
+    if isinstance(value, NoEquivalent):
         return True
     items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return any(isinstance(item, dt.timedelta) or _is_code(item) for item in items)

@@ -13,7 +13,7 @@ import yaml
 from pipeline_config import templates
 from pipeline_config.airflow_import import variables
 from pipeline_config.compiler import MARKER, compile_pipeline
-from pipeline_config.errors import CommandError, RenderError, UnknownError
+from pipeline_config.errors import CommandError, RenderError, RunValueError
 from pipeline_config.model import Environment, Value, Values
 from pipeline_config.project import Project
 from pipeline_config.schema import Schema, did_you_mean, refusals
@@ -73,7 +73,7 @@ def _rendered(
     if isinstance(value, str):
         try:
             return fill(value, variables, params, shown=True)
-        except UnknownError as error:
+        except RunValueError as error:
             raise CommandError(f"{value!r} cannot be rendered: only a run knows {error}") from error
         except RenderError as error:
             raise CommandError(f"{value!r} cannot be rendered: {error}") from error

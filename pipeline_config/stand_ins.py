@@ -1,6 +1,6 @@
 """The stand-in for a run when a template is rendered before there is one: Airflow's context, as far as it is known.
 
-The run is one of 2024-01-02 15:00 UTC. What only a run knows, such as the result of a task, is Unknown.
+The run is one of 2024-01-02 15:00 UTC. What only a run knows, such as the result of a task, is RunValue.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from functools import cache
 from importlib import import_module
 from typing import Any, NoReturn
 
-from pipeline_config.errors import UnknownError
+from pipeline_config.errors import RunValueError
 
 
-class Unknown:
-    """What only a run knows: its attributes and results are unknown too. Using its value raises UnknownError.
+class RunValue:
+    """What only a run knows: its attributes and results are unknown too. Using its value raises RunValueError.
 
     `known` are the attributes that are known anyway. `shown` prints it by its name, `<ti.xcom_pull>`.
     """
@@ -33,22 +33,22 @@ class Unknown:
         self._shown = shown
         self.__dict__.update(known)
 
-    def __getattr__(self, name: str) -> Unknown:
+    def __getattr__(self, name: str) -> RunValue:
         if name.startswith("__"):
             raise AttributeError(name)
-        return Unknown(f"{self._name}.{name}", {}, shown=self._shown)
+        return RunValue(f"{self._name}.{name}", {}, shown=self._shown)
 
-    def __getitem__(self, name: object) -> Unknown:
-        return Unknown(f"{self._name}.{name}", {}, shown=self._shown)
+    def __getitem__(self, name: object) -> RunValue:
+        return RunValue(f"{self._name}.{name}", {}, shown=self._shown)
 
-    def __call__(self, *_: object, **__: object) -> Unknown:
+    def __call__(self, *_: object, **__: object) -> RunValue:
         return self
 
     def __str__(self) -> str:
         return f"<{self._name}>" if self._shown else self._refuse()
 
     def _refuse(self, *_: object) -> NoReturn:
-        raise UnknownError(self._name)
+        raise RunValueError(self._name)
 
     __bool__ = __iter__ = __len__ = __int__ = __float__ = __index__ = __contains__ = __hash__ = _refuse
     __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = __neg__ = __abs__ = __round__ = _refuse
@@ -58,13 +58,13 @@ class Unknown:
 
 def shell_quote(value: Any) -> str:
     """A text as one word for the shell."""
-    return shlex.quote(str(value) if isinstance(value, Unknown) else value)
+    return shlex.quote(str(value) if isinstance(value, RunValue) else value)
 
 
 class _Names(dict[str, Any]):
     """Values by name, read as attributes or keys; missing ones are unknown."""
 
-    def __init__(self, values: Mapping[str, Any], unknown: Unknown) -> None:
+    def __init__(self, values: Mapping[str, Any], unknown: RunValue) -> None:
         super().__init__(values)
         self._unknown = unknown
 
@@ -117,11 +117,11 @@ def _ds_add(ds: str, days: int) -> str:
 _TIME = {name: value for name, value in vars(time).items() if not name.startswith("_") and name != "sleep"}
 
 
-def _macros(unknown: Unknown) -> Unknown:
+def _macros(unknown: RunValue) -> RunValue:
     known = {
         "datetime": dt.datetime,
         "timedelta": dt.timedelta,
-        "time": Unknown("macros.time", _TIME, shown=False),
+        "time": RunValue("macros.time", _TIME, shown=False),
         "json": json,
         "uuid": uuid,
         "random": random.random,
@@ -138,8 +138,8 @@ _NOW_AS = {name: form(NOW) for name, form in FILTERS.items()}
 def context(variables: Mapping[str, str], params: Mapping[str, Any], *, shown: bool = False) -> dict[str, Any]:
     """Airflow's template context with these variables and params; `shown` prints what is unknown by its name."""
 
-    def unknown(name: str, **known: Any) -> Unknown:
-        return Unknown(name, known, shown=shown)
+    def unknown(name: str, **known: Any) -> RunValue:
+        return RunValue(name, known, shown=shown)
 
     times = {"logical_date": NOW, "data_interval_start": NOW, "data_interval_end": NOW}
     run_id = f"manual__{NOW.isoformat()}"
@@ -177,7 +177,7 @@ IN_CALLBACKS = frozenset({"exception", "reason", "deadline"})
 
 @cache
 def _unknown_names(*, shown: bool) -> dict[str, Any]:
-    return {name: Unknown(name, {}, shown=shown) for name in (*UNKNOWN, *IN_CALLBACKS)}
+    return {name: RunValue(name, {}, shown=shown) for name in (*UNKNOWN, *IN_CALLBACKS)}
 
 
 def readable(variables: Mapping[str, str]) -> Mapping[str, Any]:

@@ -15,7 +15,7 @@ from jinja2 import meta, nodes
 from jinja2.sandbox import SandboxedEnvironment
 
 from pipeline_config import stand_ins
-from pipeline_config.errors import RenderError, UnknownError
+from pipeline_config.errors import RenderError, RunValueError
 from pipeline_config.model import Values
 from pipeline_config.schema import did_you_mean
 
@@ -87,7 +87,7 @@ MAX_TEMPLATE = 10_000  # characters of a template: Jinja's recursion would not e
 
 
 @dataclass(frozen=True)
-class Unknown:
+class UnreadableName:
     """A name that cannot be read: where it is in the template, and which names exist, or what to do."""
 
     name: str
@@ -111,7 +111,7 @@ class Reads:
     connections: dict[str, int] = field(default_factory=dict)
     params: dict[str, int] = field(default_factory=dict)
     uncertain: dict[str, int] = field(default_factory=dict)
-    unknown: list[Unknown] = field(default_factory=list)
+    unknown: list[UnreadableName] = field(default_factory=list)
 
 
 class _Bounded(SandboxedEnvironment):
@@ -203,10 +203,10 @@ def _of_any(text: str) -> Reads:
         offset = words.get(name, 0)
         if name in GONE:
             message = f"{name!r} was removed in Airflow 3"
-            found.unknown.append(Unknown(name, message, offset, [], f"read {GONE[name]}"))
+            found.unknown.append(UnreadableName(name, message, offset, [], f"read {GONE[name]}"))
         elif name not in CONTEXT:
             message = f"Airflow's templates have no {name!r}"
-            found.unknown.append(Unknown(name, message, offset, sorted(CONTEXT)))
+            found.unknown.append(UnreadableName(name, message, offset, sorted(CONTEXT)))
         elif name in UNCERTAIN:
             found.uncertain[name] = offset
     for chain in _chains(tree):
@@ -249,14 +249,16 @@ def _parsed(text: str) -> nodes.Template:
         raise jinja2.TemplateSyntaxError(f"cannot be read: {error}", 1) from error
 
 
-def _unknown_filters(tree: nodes.Template, words: dict[str, int]) -> Iterator[Unknown]:
+def _unknown_filters(tree: nodes.Template, words: dict[str, int]) -> Iterator[UnreadableName]:
     for kind, known, node_type in (
         ("filter", environment().filters, nodes.Filter),
         ("test", environment().tests, nodes.Test),
     ):
         for node in tree.find_all(node_type):
             if node.name not in known:
-                yield Unknown(node.name, f"there is no {kind} {node.name!r}", words.get(node.name, 0), list(known))
+                yield UnreadableName(
+                    node.name, f"there is no {kind} {node.name!r}", words.get(node.name, 0), list(known)
+                )
 
 
 def _note(found: Reads, chain: list[str], words: dict[str, int]) -> None:
@@ -272,10 +274,10 @@ def _note(found: Reads, chain: list[str], words: dict[str, int]) -> None:
             found.params.setdefault(name, words.get(name, 0))
         case [root, name, *_] if root in ATTRIBUTES and name not in ATTRIBUTES[root]:
             message = f"{root} has no {name!r}"
-            found.unknown.append(Unknown(name, message, words.get(name, 0), sorted(ATTRIBUTES[root])))
+            found.unknown.append(UnreadableName(name, message, words.get(name, 0), sorted(ATTRIBUTES[root])))
 
 
-def _not_to_be_read(chain: list[str], words: dict[str, int]) -> Iterator[Unknown]:
+def _not_to_be_read(chain: list[str], words: dict[str, int]) -> Iterator[UnreadableName]:
     """Why a template may not read this field of a connection: it is or contains a secret, or does not exist."""
     match chain[2:]:
         case [field, *_] if field in OPEN_FIELDS:
@@ -283,11 +285,11 @@ def _not_to_be_read(chain: list[str], words: dict[str, int]) -> Iterator[Unknown
         case ["extra_dejson", key, *_] if not _SECRET_EXTRA.search(key):
             return  # its region, say
         case [field, *_] if field not in CONNECTION:
-            yield Unknown(field, f"a connection has no {field!r}", words.get(field, 0), sorted(OPEN_FIELDS))
+            yield UnreadableName(field, f"a connection has no {field!r}", words.get(field, 0), sorted(OPEN_FIELDS))
         case _:
             message = f"{'.'.join(chain)} is a secret, which a rendered field, a log and a process list would show"
             fix = "declare the connection; the operator passes it on"
-            yield Unknown(chain[-1], message, words.get(chain[-1], 0), [], fix)
+            yield UnreadableName(chain[-1], message, words.get(chain[-1], 0), [], fix)
 
 
 def unquoted_params(text: str) -> Iterator[tuple[str, int]]:
@@ -429,7 +431,7 @@ def value(text: str, variables: Mapping[str, str], params: Values, *, shown: boo
     one = _ALONE.fullmatch(text)
     if one and one["param"] in params:
         return params[one["param"]]
-    with _said():
+    with _as_render_errors():
         alone = expression(text)
         if alone is None:
             return render(text, variables, params, shown=shown)
@@ -441,7 +443,7 @@ def value(text: str, variables: Mapping[str, str], params: Values, *, shown: boo
 def render(text: str, variables: Mapping[str, str], params: Values, *, shown: bool = False) -> str:
     """`text` as a run would render it, with these variables and params; the run itself is a stand-in.
 
-    Raises UnknownError if it contains what only a run knows, unless `shown` prints that by name; RenderError if it
+    Raises RunValueError if it contains what only a run knows, unless `shown` prints that by name; RenderError if it
     cannot be rendered, takes too long or becomes too large.
     """
     if alone := _ALONE.fullmatch(text):
@@ -449,25 +451,25 @@ def render(text: str, variables: Mapping[str, str], params: Values, *, shown: bo
             return variables[alone["variable"]]
         if alone["param"] in params:
             return str(params[alone["param"]])
-    with _said():
+    with _as_render_errors():
         return "".join(_bounded(_compiled(text).generate(stand_ins.context(variables, params, shown=shown))))
 
 
 @contextmanager
-def _said() -> Iterator[None]:
-    """Turn whatever a template raises into RenderError or UnknownError; it has MAX_SECONDS."""
+def _as_render_errors() -> Iterator[None]:
+    """Turn whatever a template raises into RenderError or RunValueError; it has MAX_SECONDS."""
     _CLOCK.start()
     try:
         yield
     except RenderError:
         raise
     except Exception as error:
-        if UNKNOWN_VALUE in str(error):
-            raise UnknownError(str(error)) from error
+        if RUN_VALUE in str(error):
+            raise RunValueError(str(error)) from error
         raise RenderError(str(error) or type(error).__name__) from error
 
 
-UNKNOWN_VALUE = stand_ins.Unknown.__name__  # in the words of Python's own functions, which take no such value
+RUN_VALUE = stand_ins.RunValue.__name__  # in the words of Python's own functions, which take no such value
 
 
 def _bounded(parts: Iterator[str]) -> Iterator[str]:

@@ -98,12 +98,12 @@ class Memory:
             story = f"{moment:%Y-%m-%dT%H:%M}" if wanted.story else ""
             memory = cls(weeks, wanted.scale, story, str(first))
             memory.save(stack)
-        for name, its, asked in (
+        for name, there, asked in (
             ("SCALE", f"{memory.scale:g}", f"{wanted.scale:g}"),
             ("STORY", str(int(bool(memory.story))), str(int(wanted.story))),
         ):
-            if its != asked:
-                raise StackError(f"this stack holds a log of {name}={its}: run `make clean` before {name}={asked}")
+            if there != asked:
+                raise StackError(f"this stack holds a log of {name}={there}: run `make clean` before {name}={asked}")
         return memory
 
     def save(self, stack: Stack) -> None:

@@ -17,7 +17,7 @@ def show(stack: Stack) -> bool:
     servers = [*stack.servers, *([stack.superset] if stack.superset.is_running() else [])]
     states = {server.name: _state(server) for server in servers}
     for server in servers:
-        stack.progress.line(server.name, f"{states[server.name]:8} {_address(server)}")
+        stack.progress.line(server.name, f"{states[server.name]:9} {_address(server)}")
         for daemon in server.daemons():
             used = memory(daemon.members()) // MIB
             words = f"pid {daemon.pid}, {used} MiB, " if daemon.pid else ""
@@ -39,7 +39,7 @@ def _state(server: Server) -> str:
         return NONE
     if server.is_ready():
         return "ready"
-    return "unwell" if any(daemon.pid for daemon in server.daemons()) else "stopped"
+    return "not ready" if any(daemon.pid for daemon in server.daemons()) else "stopped"
 
 
 def _address(server: Server) -> str:

@@ -110,8 +110,8 @@ def relevance(seed: int, terms: tuple[str, ...], number: int) -> float:
     """How relevant the document of that number is to a query; the ranker does not know."""
     digest = hashlib.blake2b(f"{seed}:{' '.join(terms)}:{number}".encode(), digest_size=4).digest()
     share = int.from_bytes(digest) / 2**32
-    for level, its in RELEVANCE_SHARES.items():
-        if share < its:
+    for level, limit in RELEVANCE_SHARES.items():
+        if share < limit:
             return level
-        share -= its
+        share -= limit
     return level

@@ -33,9 +33,9 @@ def _rights(settings: Settings, name: str) -> str:
         user = settings.connection(name).login
         found = set_up(session)
         if not found.becomes_owner:
-            raise Failure(f"{user} may not become {OWNER}, who owns the tables", f"as superuser: {found.way_out}")
+            raise Failure(f"{user} cannot become {OWNER}, who owns the tables", f"as superuser: {found.fix}")
         if found.creates:
-            raise Failure(f"{user} can create tables without being {OWNER}", f"as superuser: {found.way_out}")
+            raise Failure(f"{user} can create tables without being {OWNER}", f"as superuser: {found.fix}")
         pending = sorted({file.stem for file in MIGRATIONS.glob("*.sql")} - _applied(session))
         return f"becomes {OWNER} to migrate; " + (f"to apply: {', '.join(pending)}" if pending else "nothing to apply")
 

@@ -38,9 +38,9 @@ class Needs:
 
 def ask(asked: Asked) -> list[Probe]:
     """Of the server whose login the connection is, and of what its jobs read and write."""
-    its = replace(asked, uses=[use for use in asked.uses if use.connection == asked.name])
-    needs = Needs(its.commands_read("path"), its.read("path"), its.declared("postgres"), its.declared("aws"))
-    return SparkServer(asked.root, asked.settings, asked.name, needs).probes() if its.uses else []
+    here = replace(asked, uses=[use for use in asked.uses if use.connection == asked.name])
+    needs = Needs(here.commands_read("path"), here.read("path"), here.declared("postgres"), here.declared("aws"))
+    return SparkServer(asked.root, asked.settings, asked.name, needs).probes() if here.uses else []
 
 
 class SparkServer:

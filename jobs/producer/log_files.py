@@ -94,7 +94,7 @@ class LogFile:
             return day
 
         for lines in self._lines(file):
-            yield from ((its, list(group)) for its, group in groupby(lines, day_of_next) if its in self.days)
+            yield from ((key, list(group)) for key, group in groupby(lines, day_of_next) if key in self.days)
 
     def _lines(self, file: BufferedReader | gzip.GzipFile) -> Iterator[list[bytes]]:
         """The lines, in batches of one read each."""
@@ -155,7 +155,7 @@ def files_of(folder: Path, first: dt.date | None, last: dt.date) -> tuple[list[L
     by_path: dict[Path, list[dt.date]] = {}
     for day, path in sorted(found.items()):
         by_path.setdefault(path, []).append(day)
-    return [LogFile(path, tuple(its)) for path, its in by_path.items()], gaps(found, first or min(found), last)
+    return [LogFile(path, tuple(days)) for path, days in by_path.items()], gaps(found, first or min(found), last)
 
 
 def _days_of(name: re.Match[str]) -> Iterator[dt.date]:

@@ -80,7 +80,7 @@ def migrate(connection: psycopg.Connection[Any]) -> None:
     """Apply each file of sql/ that this database does not have yet, in order of number, in one transaction.
 
     Then set the comments, which come from the data dictionary, and the privileges of the login and READER.
-    All of it runs as OWNER, who owns the result. JobError: the login may not become OWNER, an
+    All of it runs as OWNER, who owns the result. JobError: the login cannot become OWNER, an
     applied file has changed, a lock is not free within LOCK_TIMEOUT, or PostgreSQL refuses a statement; then nothing
     has changed.
     """
@@ -147,7 +147,7 @@ class SetUp(NamedTuple):
 
     becomes_owner: bool
     creates: bool
-    way_out: str
+    fix: str
 
 
 def set_up(connection: psycopg.Connection[Any]) -> SetUp:
@@ -216,8 +216,8 @@ def _become_owner(connection: psycopg.Connection[Any]) -> None:
 
     found = set_up(connection)
     if not found.becomes_owner:
-        refused = f"the login may not become {OWNER}, who owns the tables"
-        raise NonRetryableError(f"PostgreSQL: {refused}: run as superuser: {found.way_out}")
+        refused = f"the login cannot become {OWNER}, who owns the tables"
+        raise NonRetryableError(f"PostgreSQL: {refused}: run as superuser: {found.fix}")
     # The schema by its name: "$user" would differ for OWNER. And no temporary table shadows a real one.
     connection.execute("SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true)")
     for (name,) in connection.execute(_FOREIGN, (_ours(), OWNER)).fetchall():
@@ -247,8 +247,8 @@ def _apply(connection: psycopg.Connection[Any], path: Path) -> None:
         except psycopg.DatabaseError as error:
             line += statement.count("\n", 0, int(error.diag.statement_position or 1) - 1)
             is_there = isinstance(error, psycopg.errors.DuplicateTable)
-            way_out = ", not made by this job: rename it" if is_there else "; the database is as it was"
-            raise NonRetryableError(f"{path.name}:{line}: {error.diag.message_primary}{way_out}") from None
+            advice = ", not made by this job: rename it" if is_there else "; the database is as it was"
+            raise NonRetryableError(f"{path.name}:{line}: {error.diag.message_primary}{advice}") from None
 
 
 def statements(text: str) -> Iterator[tuple[int, str]]:

@@ -65,14 +65,14 @@ def session(app_name: str, settings: Mapping[str, str] | None = None) -> SparkSe
     from pyspark.sql import SparkSession
 
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # of the workers
-    told = _told()
-    run = told.get(RUN, "")
+    submitted = _submitted()
+    run = submitted.get(RUN, "")
     builder = SparkSession.builder.appName(f"{app_name} {run}".strip())
     wanted = {**SETTINGS, **({_NOTE: run} if run else {}), **(settings or {})}
-    if {**wanted, **told}.get("spark.master", "").startswith("local"):
+    if {**wanted, **submitted}.get("spark.master", "").startswith("local"):
         wanted["spark.authenticate"] = "true"  # a cluster's hosts have to be given its secret
     for name, value in wanted.items():
-        if name not in told:
+        if name not in submitted:
             builder = builder.config(name, value)
     spark = builder.getOrCreate()
     if not str(spark.sparkContext.master).startswith("local"):
@@ -85,18 +85,18 @@ def run_of(spark: SparkSession) -> str:
     return str(spark.conf.get(RUN, ""))
 
 
-def _told() -> dict[str, str]:
+def _submitted() -> dict[str, str]:
     """The settings of spark-submit; none if Python itself starts the JVM."""
     if _SUBMITTED not in os.environ:
         return {}
-    told = submitted_settings()
+    submitted = submitted_settings()
     for name, value in FIXED.items():
-        if told.get(name, value).lower() != value.lower():
+        if submitted.get(name, value).lower() != value.lower():
             raise NonRetryableError(
-                f"spark-submit sets {name}={told[name]}, but the jobs need {value}: remove it from the command "
+                f"spark-submit sets {name}={submitted[name]}, but the jobs need {value}: remove it from the command "
                 "or from spark-defaults.conf"
             )
-    return told
+    return submitted
 
 
 def _send_modules(spark: SparkSession) -> None:

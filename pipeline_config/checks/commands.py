@@ -120,7 +120,7 @@ def _known(context: Context, given: Values) -> Iterator[tuple[str, Any]]:
 def example(context: Context, value: Any, fill: Callable[..., Any] = templates.render) -> Any:
     """`value` as a run could see it: variables as in the catalog's examples, params at their defaults.
 
-    Raises RenderError, and UnknownError for what only a run knows, or what is not declared.
+    Raises RenderError, and RunValueError for what only a run knows, or what is not declared.
     """
     if isinstance(value, list):
         return [example(context, item, fill) for item in value]

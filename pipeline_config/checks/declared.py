@@ -12,7 +12,7 @@ from pipeline_config import stand_ins, templates
 from pipeline_config.checks.commands import example
 from pipeline_config.checks.context import Context, texts
 from pipeline_config.connection_types import FOR_JOBS, is_remote_shell
-from pipeline_config.errors import RenderError, UnknownError
+from pipeline_config.errors import RenderError, RunValueError
 from pipeline_config.model import Place, Task
 from pipeline_config.problem import Problem
 from pipeline_config.schema import Schema, did_you_mean, refusals
@@ -65,7 +65,7 @@ def rendered(context: Context) -> Iterator[Problem]:
         if own and not any(templates.what_is_wrong(text)):
             try:
                 example(context, text, templates.value if "conf" in place.path else templates.render)
-            except UnknownError:
+            except RunValueError:
                 continue
             except RenderError as error:
                 yield place.problem(f"Jinja: cannot be rendered: {error}")

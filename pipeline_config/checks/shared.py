@@ -13,7 +13,7 @@ from pipeline_config.checks.context import FORMS, HOSTS, texts
 from pipeline_config.checks.dag import zone
 from pipeline_config.checks.declared import SHELL_ARGUMENTS
 from pipeline_config.connection_types import CONNECTION_TYPES
-from pipeline_config.errors import RenderError, UnknownError
+from pipeline_config.errors import RenderError, RunValueError
 from pipeline_config.model import JOB, Address, Entry, Environment, Place, Placed
 from pipeline_config.problem import Problem
 from pipeline_config.project import PLACEHOLDER, Project, active_environment, expand, unset
@@ -215,7 +215,7 @@ def _unrendered(text: str, examples: dict[str, str]) -> str:
         return ""
     try:
         templates.render(text, examples, {})
-    except UnknownError:
+    except RunValueError:
         return ""
     except RenderError as error:
         return f"Jinja: cannot be rendered: {error}"

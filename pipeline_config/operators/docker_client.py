@@ -80,8 +80,8 @@ class UnprivilegedDockerClient(APIClient):  # type: ignore[misc]  # docker-py ha
 
     def create_container(self, *args: Any, environment: dict[str, str], **kwargs: Any) -> dict[str, str]:
         """Like docker-py's, with a stdin that ends with its first client, which the job watches."""
-        told = {**environment, ENDS_WITH_STDIN: "true"}
-        container: dict[str, str] = super().create_container(*args, environment=told, stdin_open=True, **kwargs)
+        environment = {**environment, ENDS_WITH_STDIN: "true"}
+        container: dict[str, str] = super().create_container(*args, environment=environment, stdin_open=True, **kwargs)
         return container
 
     def attach(self, *args: Any, **kwargs: Any) -> CancellableStream:

@@ -39,12 +39,12 @@ class LocalProcessOperator(RenderingNamesVariables):
     def execute(self, context: Context) -> None:  # noqa: ARG002 (Airflow's signature)
         """Run the process to its end, which this one's death causes too; fails unless the exit code is 0."""
         pipe = subprocess.PIPE
-        told = {**os.environ, ENDS_WITH_STDIN: "true"}
+        environment = {**os.environ, ENDS_WITH_STDIN: "true"}
         # No `with`: on a time-out it would wait for the process before `on_kill` can end that.
         process = self._process = subprocess.Popen(
             [*self.program, *self.command],
             cwd=self._project(),
-            env=told,
+            env=environment,
             stdin=pipe,
             stdout=pipe,
             stderr=subprocess.STDOUT,

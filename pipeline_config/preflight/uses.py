@@ -84,9 +84,9 @@ def _behind(project: Project, environment: Environment, settings: Settings) -> I
     entries = {"variables": project.catalog.variables, "connections": project.catalog.connections}
     for kind, catalog in entries.items():
         for name in _used(project, kind):
-            its = [use for use in uses if name in {*use.variables, *use.connections}]
+            using = [use for use in uses if name in {*use.variables, *use.connections}]
             if module := asking.get(catalog[name].type):
-                yield from import_module(module).ask(Asked(project.root, settings, name, its))
+                yield from import_module(module).ask(Asked(project.root, settings, name, using))
 
 
 def uses_of(project: Project, environment: Environment) -> Iterator[Use]:

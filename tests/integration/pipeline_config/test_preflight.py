@@ -284,7 +284,7 @@ def test_another_host_key_missing_rights_and_a_missing_folder(
     assert "shows a different host key" in found["spark_ssh"]
     assert f"ssh-keyscan -p {stack.home.port('ssh')} 127.0.0.1" in found["spark_ssh"]
     assert found["spark_ssh jobs"] == "not tried, since spark_ssh failed; fix spark_ssh first"
-    assert f"{READER} may not become {OWNER}, who owns the tables; as superuser: " in found["postgres_gold rights"]
+    assert f"{READER} cannot become {OWNER}, who owns the tables; as superuser: " in found["postgres_gold rights"]
     assert f'; GRANT {OWNER} TO "{READER}"; ' in found["postgres_gold rights"]
     assert "create that folder on the engine's host" in found["WEBSERVER_INGESTION_PATH"]
     assert outcomes["postgres_gold"]["ok"]
@@ -309,7 +309,7 @@ def test_a_login_with_too_few_rights_or_too_many_is_named_with_the_way_out(
 
     with psycopg.connect(**{**where, "dbname": "preflight_old"}, autocommit=True) as session:
         for before, words in (
-            ("SELECT 1", f"{user} may not become {OWNER}, who owns the tables"),
+            ("SELECT 1", f"{user} cannot become {OWNER}, who owns the tables"),
             ("GRANT CREATE ON SCHEMA public TO PUBLIC", f"{user} can create tables without being {OWNER}"),
         ):
             session.execute(before.encode())

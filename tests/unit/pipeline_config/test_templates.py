@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipeline_config import templates
-from pipeline_config.errors import RenderError, UnknownError
+from pipeline_config.errors import RenderError, RunValueError
 from pipeline_config.templates import render, what_is_wrong
 
 KNOWN = {
@@ -77,7 +77,7 @@ def test_what_is_known_before_a_run_is_rendered(text: str) -> None:
 @pytest.mark.parametrize("text", UNKNOWN)
 def test_what_only_a_run_knows_is_unknown_and_shown_by_its_name(text: str) -> None:
     assert list(what_is_wrong(text)) == []
-    with pytest.raises(UnknownError):
+    with pytest.raises(RunValueError):
         render(text, VARIABLES, {})
     if UNKNOWN[text]:
         assert render(text, VARIABLES, {}, shown=True) == UNKNOWN[text]
@@ -88,7 +88,7 @@ def test_what_no_run_can_render_says_why(text: str) -> None:
     with pytest.raises(RenderError) as caught:
         render(text, VARIABLES, {})
     assert str(caught.value) == WRONG[text]
-    assert not isinstance(caught.value, UnknownError)
+    assert not isinstance(caught.value, RunValueError)
 
 
 @pytest.mark.parametrize("text", MISSPELT)

@@ -142,7 +142,7 @@ def test_a_database_whose_login_owns_all_is_carried_over(
         old.execute("GRANT SELECT ON daily_traffic TO PUBLIC")  # from now on it lists its owner's rights, too
         old.execute("CREATE VIEW theirs AS SELECT total_events FROM daily_traffic")
 
-        with pytest.raises(JobError, match=f"may not become {name}_owner, who owns the tables: run as super") as caught:
+        with pytest.raises(JobError, match=f"cannot become {name}_owner, who owns the tables: run as super") as caught:
             migrate(old)
         assert set(owners(old).values()) == {name}
         superuser.execute(str(caught.value).partition("superuser: ")[2].encode())
