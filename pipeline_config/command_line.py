@@ -1,4 +1,4 @@
-"""`python -m pipeline_config`: the command line. Exit code 0: success, 1: problems, 2: usage error."""
+"""Check, show, write and deploy pipelines. Exit code 0: success, 1: problems, 2: usage error."""
 
 from __future__ import annotations
 
@@ -24,6 +24,11 @@ STDERR = 2  # sys.stderr may be closed
 Add = Callable[..., argparse.ArgumentParser]  # a command: its name, its function, what it does, parents
 
 
+def _called() -> str:
+    """This program as it was called: `pipelines` if it is installed."""
+    return "pipelines" if Path(sys.argv[0]).name == "pipelines" else "python -m pipeline_config"
+
+
 def parser() -> argparse.ArgumentParser:
     """The commands and their options."""
     common = argparse.ArgumentParser(add_help=False)
@@ -33,7 +38,7 @@ def parser() -> argparse.ArgumentParser:
     place.add_argument(
         "--environment", default=active_environment(), help="a file of pipelines/environments (default: %(default)s)"
     )
-    top = argparse.ArgumentParser(prog="python -m pipeline_config", description=__doc__)
+    top = argparse.ArgumentParser(prog=_called(), description=__doc__)
     commands = top.add_subparsers(required=True, metavar="COMMAND")
 
     def add(
@@ -251,11 +256,11 @@ def _new(options: argparse.Namespace) -> int:
         if options.dag != "job" or options.job or options.schedule or options.folder:
             raise CommandError("write `new DAG` for a pipeline, or `new job NAME` for a job")
         path = new_job(load_project(root), options.name)
-        print(f"{path}: change it, then `python -m pipeline_config new DAG --job {path.stem}`")  # noqa: T201
+        print(f"{path}: change it, then `{_called()} new DAG --job {path.stem}`")  # noqa: T201
         return 0
     project = _right_project(options, shared_alone=True) if options.job else load_project(root)
     path = new(project, options.dag, options.folder, options.schedule, options.job)
-    print(f"{path}: change it, then `python -m pipeline_config check`")  # noqa: T201
+    print(f"{path}: change it, then `{_called()} check`")  # noqa: T201
     return 0
 
 

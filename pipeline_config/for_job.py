@@ -43,12 +43,15 @@ def pipeline_for(project: Project, job: str, dag_id: str, schedule: str | None) 
     needed = [kind for one in flow for kind in sorted(connection_types(project, one))] if kind == "shell" else []
     context = Context(project, alone, Index())
     read = {name for _, text, _ in context.templates for name in templates.reads(text).variables}
-    return {
-        **top,
-        **({"tags": tags} if (tags := shared_tags(project)) else {}),
+    declared = {
+        "tags": shared_tags(project),
         "variables": [name for name in project.catalog.variables if name in read],
         "connections": [*connection, *_connections(project, needed)],
-        **({"params": params} if params else {}),
+        "params": params,
+    }
+    return {
+        **top,
+        **{key: value for key, value in declared.items() if value},
         "tasks": [
             {"task_id": "start", "operator": MARKER},
             {**work, "dependencies": ["start"]},

@@ -24,7 +24,7 @@ schedule: {schedule}
 {tags}tasks:
   - task_id: start
     operator: EmptyOperator
-  # What it does comes here; `explain KEY` says what a key is for.
+  # Put the work here; `explain KEY` says what a key is for.
   - task_id: end
     operator: EmptyOperator
     dependencies: [start]

@@ -20,6 +20,21 @@ def test_check_says_one_line_when_all_is_well(capsys: pytest.CaptureFixture[str]
     assert capsys.readouterr().out == "9 pipelines, no problem\n"
 
 
+@pytest.mark.parametrize(
+    ("called", "shown"), [("/venv/bin/pipelines", "pipelines"), ("/x/__main__.py", "python -m pipeline_config")]
+)
+def test_usage_and_advice_name_the_program_as_it_was_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], called: str, shown: str
+) -> None:
+    monkeypatch.setattr(sys, "argv", [called])
+    with pytest.raises(SystemExit):
+        main([])
+    assert capsys.readouterr().err.startswith(f"usage: {shown} ")
+    shutil.copytree(ROOT / "pipelines", tmp_path / "pipelines")
+    assert main(["new", "tripclick_new", "--root", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.endswith(f"then `{shown} check`\n")
+
+
 def test_one_is_no_plural(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     others = shutil.ignore_patterns("tripclick_[!l]*.yaml")
     shutil.copytree(ROOT / "pipelines", tmp_path / "pipelines", ignore=others)
