@@ -1,7 +1,7 @@
 """Holds no DAG: raises what dag_factory_loader.py found, so that Airflow shows it as an import error."""
 
-# Before it forks for each look at a file, Airflow's DAG processor imports what the file names of Airflow, and keeps it:
-# else each look would import these again, which is most of its time. No task reads this file.
+# Airflow's DAG processor imports the Airflow modules that a file names before it forks the process that parses it.
+# Without these lines each parse would import them again, which takes most of its time. Tasks do not read this file.
 from __future__ import annotations
 
 import airflow.providers.common.sql.sensors.sql

@@ -1,6 +1,6 @@
 """The file that Airflow parses: pipelines/**/*.yaml → check → compile → dag-factory → DAGs (pipeline_config/loader.py).
 
-It never raises. What is wrong stands in PROBLEMS, which dag_factory_errors.py raises beside the DAGs that are right.
+It never raises, since that would remove every DAG. dag_factory_errors.py raises what is in PROBLEMS.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
     globals().update(load(__file__).dags)  # for Airflow, which looks for both words: DAG and Airflow
 
 `load` never raises, since an exception would make Airflow drop every DAG of that file. A second file raises what it
-found, so that it is seen beside the DAGs that are right: `raise_problems(load(__file__).problems)`.
+found, so that people see it and the valid DAGs stay: `raise_problems(load(__file__).problems)`.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Loaded(NamedTuple):
 class PipelineErrors(Exception):  # noqa: N818 (the name is what people read in the dialog)
     """Every problem of the YAML files, one line each."""
 
-    __module__ = "builtins"  # Airflow's own long name of this module would stand before the first line
+    __module__ = "builtins"  # otherwise this module's long name would begin the first line
 
 
 def load(file: str | Path) -> Loaded:

@@ -1,6 +1,6 @@
 """The four cold tables computed a second time: from the raw log files, in plain Python, with no code of the jobs.
 
-Only the list of clinical areas is shared with them. What the columns mean stands in docs/data-dictionary.md; each is
+Only the list of clinical areas is shared with them. What the columns mean is in docs/data-dictionary.md; each is
 computed here from all clicks at once, in exact numbers, with no regard to speed.
 """
 

@@ -1,6 +1,6 @@
 """The hot tables computed a second time: in plain Python, from the clicks of tests/reference.py.
 
-What the columns mean stands in docs/data-dictionary.md. Minutes and snapshots are those of the clicks that have come,
+What the columns mean is in docs/data-dictionary.md. Minutes and snapshots are those of the clicks that have come,
 anomalies those of all clicks.
 """
 

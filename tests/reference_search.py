@@ -1,6 +1,6 @@
 """The search marts computed a second time, as tests/reference.py computes the cold ones: with no code of the jobs.
 
-What the columns mean stands in docs/data-dictionary.md.
+What the columns mean is in docs/data-dictionary.md.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
 from jobs.contract import CONTRACT_VERSION
-from jobs.contract_arrow import checked as checked_batches
+from jobs.spark.contract_arrow import checked as checked_batches
 from jobs.spark.jvm import map_in_arrow
 from jobs.spark.tables import CHECKED_COLUMNS, CLICKS_COLUMNS, QUARANTINE_COLUMNS
 

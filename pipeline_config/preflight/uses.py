@@ -17,7 +17,7 @@ from pipeline_config.preflight.settings import Settings
 from pipeline_config.project import Project
 from pipeline_config.templates import reads
 
-# Who asks what a variable of a type names; of a connection's type it stands in CONNECTION_TYPES.
+# The module that probes what a variable of a type names; for a type of connection, see CONNECTION_TYPES.
 VARIABLE_TYPES = {"brokers": "pipeline_config.preflight.brokers", "path": "pipeline_config.preflight.local_folder"}
 
 
@@ -41,9 +41,9 @@ class Use:
 
 @dataclass(frozen=True)
 class Asked:
-    """What `ask(asked)` of a module is told, which catalog.yaml may name for a type: the variable or connection `name`.
+    """The argument of a probing module's `ask`: the variable or connection `name`, and the tasks that use it.
 
-    It returns a list of Probe: what there is to ask of it, and of all that is reached by it.
+    `ask` returns a list of Probe: for it, and for all that is reached through it. catalog.yaml may name such a module.
     """
 
     root: Path
@@ -77,7 +77,7 @@ def probes(project: Project, environment: Environment, settings: Settings) -> li
 
 
 def _behind(project: Project, environment: Environment, settings: Settings) -> Iterator[Probe]:
-    """What the modules ask that catalog.yaml or this package has for the types."""
+    """The probes of the modules that catalog.yaml or this package has for the types."""
     uses = list(uses_of(project, environment))
     asking = {name: one.preflight for name, one in CONNECTION_TYPES.items() if one.preflight}
     asking |= {**VARIABLE_TYPES, **project.catalog.probes}

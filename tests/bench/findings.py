@@ -17,12 +17,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jobs.contract_arrow import checked
 from jobs.generator import corpus, story
 from jobs.generator.__main__ import write_day
 from jobs.generator.story import Story
 from jobs.spark.columns import schema
 from jobs.spark.columns_search import QUERY_DOCUMENTS, SEARCH_QUALITY, TRENDING
+from jobs.spark.contract_arrow import checked
 from jobs.spark.partition_sql import MART
 from jobs.spark.search_trends import TRENDS
 from jobs.spark.searches import SEARCHES, SEARCHES_COLUMNS

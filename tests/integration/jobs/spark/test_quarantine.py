@@ -12,9 +12,9 @@ import pytest
 
 from jobs import contract
 from jobs.contract import CONTRACT_VERSION, Click
-from jobs.contract_arrow import checked
 from jobs.event import event_id
 from jobs.spark import events, quarantine, quarantine_replay, streaming_curated, writer
+from jobs.spark.contract_arrow import checked
 from jobs.spark.delta_log import newest
 from jobs.spark.quarantine import counts, excerpt
 from jobs.spark.quarantine_removal import Place, Removal, remove

@@ -6,8 +6,8 @@ import gc
 
 import pyarrow as pa
 
-from jobs.contract_arrow import checked
 from jobs.event import SHIFT_HEADER, event_id
+from jobs.spark.contract_arrow import checked
 from jobs.spark.tables import CHECKED_COLUMNS
 from tests.contract_lines import HEADERS, KAFKA_TS, PLAIN
 
