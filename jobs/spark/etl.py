@@ -62,7 +62,7 @@ def bring_up_to_date(
         this = run_of_now(mart.spark, options.curated_path, definitions)  # not older than what the last writer read
         last = last_run_to_continue(mart, this) if options.incremental else None
         if last:
-            apply_changes(mart, this, last)
+            apply_changes(mart.continuing(last), this, last)
         else:
             in_full(mart, this)
         mart.spark.catalog.clearCache()

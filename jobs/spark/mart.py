@@ -18,11 +18,12 @@ from jobs.console import say
 from jobs.errors import JobError
 from jobs.spark import tables
 from jobs.spark.columns import schema
-from jobs.spark.delta_log import commits, is_table, newest, partitions
+from jobs.spark.delta_log import commits, is_table, newest, next_version, partitions
 from jobs.spark.month_parts import month_of
 from jobs.spark.one_writer import fence
 from jobs.spark.partition_sql import MART
 from jobs.spark.upkeep import compact, vacuum
+from jobs.spark.writer import as_version, require_written
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
@@ -135,8 +136,13 @@ class Written(NamedTuple):
 class Mart:
     """The folder of a group's tables."""
 
-    def __init__(self, spark: SparkSession, root: str, group: Group = COLD) -> None:
+    def __init__(self, spark: SparkSession, root: str, group: Group = COLD, last: Written | None = None) -> None:
         self.spark, self.root, self.group = spark, root, group
+        self._last = last
+
+    def continuing(self, last: Written) -> Mart:
+        """This mart, each of whose tables is written only while it still is as `last` found it."""
+        return Mart(self.spark, self.root, self.group, last)
 
     def written(self) -> Written:
         """What is there now; JobError if tables are missing, or not of one complete run."""
@@ -172,7 +178,10 @@ class Mart:
         return {month_of(dt.date.fromisoformat(f"{name}-01")) for name in names}
 
     def write(self, table: Table, rows: DataFrame, run: Run, months: Collection[int] | None = None) -> None:
-        """Replace the table, or these months of it, by `rows`, which have each month in one partition."""
+        """Replace the table, or these months of it, by `rows`, which have each month in one partition.
+
+        JobError, and the run stays unfinished, if the commit of a job that had hung has come in between.
+        """
         started = time.monotonic()
         path, month = tables.table_path(self.root, table.name), tables.MART_PARTITION
         # One folder and one file per month: few files in all, and a changed day rewrites few rows.
@@ -180,8 +189,11 @@ class Mart:
         rows = rows.withColumn(month, _month(day)).sortWithinPartitions(month, *table.key)
         place = ("overwriteSchema", "true") if months is None else ("replaceWhere", _of_months(months))
         writer = rows.write.format("delta").mode("overwrite").option(*place).partitionBy(month)
+        found = self._last and self._last.marts[table.name].version
+        number = next_version(self.spark, path) if found is None else found + 1
         fence()
-        writer.options(userMetadata=run.note, maxRecordsPerFile=ROWS_A_FILE, **_UNMEASURED).save(path)
+        writer.options(maxRecordsPerFile=ROWS_A_FILE, **_UNMEASURED, **as_version(number, run.note)).save(path)
+        require_written(self.spark, path, run.note)
         say(f"wrote {table.name} to {path}, took {time.monotonic() - started:.1f} s")
 
     def writes(

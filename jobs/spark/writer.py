@@ -12,10 +12,10 @@ from jobs.spark.session import run_of
 from jobs.spark.tables import PLACE, sql_name
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import DataFrame, SparkSession
 
 FEW_ROWS: Final = 50_000  # to be put into one file
-COMPARED: Final = "compared"  # instead of a stream's id: of two concurrent such appends Delta refuses one
+COMPARED: Final = "compared"  # instead of a stream's id: of two concurrent such writes Delta refuses one
 
 
 def stream_of(batch: DataFrame) -> str:
@@ -59,8 +59,18 @@ def append_compared(rows: DataFrame, path: str, number: int, count: int) -> None
     JobError, and nothing is appended, if the commit of a job that had hung has come in between.
     """
     note = f"{run_of(rows.sparkSession)} {uuid.uuid4().hex}".strip()
-    append(rows, path, count, txnAppId=COMPARED, txnVersion=str(number), userMetadata=note)
-    if next(commits(rows.sparkSession, path)).note != note:
+    append(rows, path, count, **as_version(number, note))
+    require_written(rows.sparkSession, path, note)
+
+
+def as_version(number: int, note: str) -> dict[str, str]:
+    """Options of a write that is left out if another one with such options has made the version `number` or later."""
+    return {"txnAppId": COMPARED, "txnVersion": str(number), "userMetadata": note}
+
+
+def require_written(spark: SparkSession, path: str, note: str) -> None:
+    """JobError unless the newest commit of a table is the one with this note."""
+    if next(commits(spark, path)).note != note:
         raise JobError(f"{path}: a job that hung has written to it after all; run this one again")
 
 

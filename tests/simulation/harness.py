@@ -101,6 +101,7 @@ def installed() -> Iterator[pytest.MonkeyPatch]:
         patch.setattr("jobs.spark.hot_tables._add_anomalies", lambda *_: 0)
         patch.setattr("jobs.spark.hot_stream.connect", hot.connect)
         patch.setattr("jobs.spark.mart._month", lambda _: None)
+        patch.setattr("jobs.spark.mart._of_months", lambda places: " ".join(map(str, places)))
         patch.setattr("jobs.spark.mart_load.copy_rows", swap.copy_rows)
         patch.setattr("jobs.spark.mart_load.LakeRows.csv", swap.csv)
         patch.setattr("jobs.producer.progress.Consumer", producer.consumer)

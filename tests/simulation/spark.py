@@ -286,7 +286,10 @@ class Frame:
 
     def save(self, path: str) -> None:
         spark = self.sparkSession
+        where = self._options.get("replaceWhere")  # places, see the harness
         gone = EVERYTHING if self._mode == "overwrite" else frozenset[int]()
+        if where is not None:
+            gone = frozenset(map(int, where.split()))
         spark.delta.commit(path, self.rows, {**self._options, "gone": gone}, spark)
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import psycopg
 
 from jobs.errors import JobError
 from jobs.spark import load_postgres, mart_load, one_writer
-from jobs.spark.mart import Mart, Run, TableVersion
+from jobs.spark.mart import Mart, Run, TableVersion, Written
 from jobs.spark.tables import COLD_MARTS
 from tests.simulation.postgres import Connection, Postgres, Result
 from tests.simulation.spark import Frame, Session
@@ -21,7 +22,7 @@ from tests.simulation.world import Host, Process, World
 ROOT: Final = "s3a://l/mart"
 FIRST: Final = dt.date(2020, 10, 1)
 DAYS: Final = [FIRST + dt.timedelta(days=number) for number in range(4)]
-Content = dict[dt.date, int]  # how often the clicks of a day have changed
+Content = dict[dt.date, tuple[int, str]]  # how often the clicks of a day have changed, and the marts' definitions
 _CLICKS: Final = TableVersion("c", "c", 0, notes_changes=True)
 
 
@@ -46,7 +47,7 @@ class Marts:
         self.judge = Judge(world, self.s3)
         self.postgres = world.postgres = Postgres(world, [*COLD_MARTS, "mart_loads"], self._meaning)
         self.postgres.after_commit = self._look
-        self.clicks: Content = dict.fromkeys(DAYS, 0)
+        self.clicks = dict.fromkeys(DAYS, 0)
         self.published: list[Content] = []
         self.seen: Content = {}
         self.runs = 0
@@ -64,8 +65,8 @@ class Marts:
         world.calm()
         for job, name in ((self._etl, "last etl"), (self._load, "last load")):
             world.finish(self._start((job, name, world.hosts[0])))
-        if self._there(COLD_MARTS[0]) != self.clicks:
-            world.broken(f"PostgreSQL has {self._there(COLD_MARTS[0])} after the last load, not {self.clicks}")
+        if self._there(COLD_MARTS[0]) != self.published[-1]:
+            world.broken(f"PostgreSQL has {self._there(COLD_MARTS[0])} after the last load, not {self.published[-1]}")
 
     def _start(self, what: tuple[Any, str, Host]) -> Process:
         job, name, host = what
@@ -74,29 +75,39 @@ class Marts:
     # The jobs
 
     def _etl(self, session: Session) -> None:
-        """As the `run` of analytics_mart_etl: the days that have changed, or all."""
+        """As the `run` of analytics_mart_etl: the days that have changed, or all; some hosts have other definitions."""
         spark: Any = session
         with one_writer.one_writer(spark, ROOT):
             mart = Mart(spark, ROOT)
             self.runs += 1
             for day in self.world.chance.sample(DAYS, 2):  # clicks that have come since
                 self.clicks = {**self.clicks, day: self.clicks[day] + 1}
-            now = self.clicks
-            run = Run(str(self.runs), "d", _CLICKS, None, self._changed(mart, now))
+            run = Run(str(self.runs), self.world.chance.choice("ddde"), _CLICKS, None)
+            now = {day: (changes, run.definitions) for day, changes in self.clicks.items()}
+            last, days = self._continued(mart, run), None
+            if last:
+                before = self._content(last.marts[COLD_MARTS[0]])
+                days = [number for number, day in enumerate(DAYS) if before[day] != now[day]]
+                mart, run = mart.continuing(last), replace(run, days=[str(DAYS[number]) for number in days])
             self.world.task.process.began = self.world.now
             self.published.append(now)
-            rows: Any = Frame(session, [{"event_date": day, "offset": 0, "stamp": stamp} for day, stamp in now.items()])
+            rows = [{"event_date": day, "offset": DAYS.index(day), "stamp": stamp} for day, stamp in now.items()]
+            written: Any = Frame(session, [row for row in rows if days is None or row["offset"] in days])
             for name in self.world.chance.sample(COLD_MARTS, len(COLD_MARTS)):
                 table: Any = Table(name)
-                mart.write(table, rows, run)
+                mart.write(table, written, run, days)
 
-    def _changed(self, mart: Mart, now: Content) -> list[str] | None:
+    def _continued(self, mart: Mart, run: Run) -> Written | None:
+        """As etl.last_run_to_continue."""
         try:
             written = mart.written()
         except JobError:
             return None
-        before = {row["event_date"]: row["stamp"] for row in self.delta.now(written.marts[COLD_MARTS[0]].path).rows}
-        return [str(day) for day in DAYS if before[day] != now[day]]
+        return written if written.run.definitions == run.definitions else None
+
+    def _content(self, table: TableVersion) -> Content:
+        rows = self.delta.now(table.path, table.version).rows
+        return {row["event_date"]: row["stamp"] for row in rows}
 
     def _load(self, session: Session) -> None:
         """As the `run` of load_postgres."""
@@ -126,7 +137,7 @@ class Marts:
             connection.insert("mart_loads", [{"table": table, "run_id": run_id, "ended": ended}])
             return Result(rowcount=1)
         if text.startswith(("SELECT sum", "SELECT round")):
-            return Result([(sum(row["stamp"] + 1 for row in connection.select(words[-1])),)])
+            return Result([(sum(row["stamp"][0] + 1 for row in connection.select(words[-1])),)])
         assert "tripclick_analyze" in text or "analyze" in text.lower(), text
         return Result([(None,)])
 
@@ -148,7 +159,7 @@ class Marts:
             self.world.broken(f"a reader meets tables of more than one run: {tables}")
         if now and now not in self.published:
             self.world.broken(f"a reader meets what no run of the ETL wrote: {now}")
-        if any(now.get(day, 0) < stamp for day, stamp in self.seen.items()):
+        if any(now.get(day, (0,))[0] < changes for day, (changes, _) in self.seen.items()):
             self.world.broken(f"a reader meets older rows than before: {now} after {self.seen}")
         self.seen = now
 

@@ -22,7 +22,7 @@ from jobs.spark import analytics_mart_etl, delta_log, dictionary, load_postgres,
 from jobs.spark.columns import schema
 from jobs.spark.columns_cold import DAILY_TRAFFIC
 from jobs.spark.etl import etl_session
-from jobs.spark.mart import Group, Mart, Run, TableVersion
+from jobs.spark.mart import Group, Mart, Run, TableVersion, Written
 from jobs.spark.migrations import MIGRATIONS, migrate
 from jobs.spark.month_parts import month_of
 from jobs.spark.tables import COLD_MARTS, HOT_MARTS, MART_PARTITION
@@ -269,17 +269,39 @@ def test_a_mart_of_two_runs_is_refused(spark: SparkSession, small: Path) -> None
         load(small)
 
 
-def test_a_table_that_stays_empty_is_of_the_new_run_too(spark: SparkSession, tmp_path: Path) -> None:
+@pytest.fixture
+def one_table(spark: SparkSession, tmp_path: Path) -> Callable[..., Mart]:
+    """Write the mart's only table, as these runs: in full, or its days; returns the mart."""
     assert etl_session("test") is spark
-    mart = Mart(spark, str(tmp_path), Group("an ETL", (DAILY_TRAFFIC.name,)))
     rows = spark.createDataFrame([], ", ".join(f"{name} {kind}" for name, kind in schema(DAILY_TRAFFIC).items()))
-    clicks = TableVersion("clicks", "id", 1, notes_changes=False)
-    for run in (Run("first", "", clicks, None), Run("second", "", clicks, None)):
-        mart.write(DAILY_TRAFFIC, rows, run)
-        assert mart.written().run == run
-    changed = Run("third", "", clicks, None, ["2020-10-01"])
-    mart.write(DAILY_TRAFFIC, rows, changed, [month_of(dt.date(2020, 10, 1))])
-    assert mart.written().run == changed
+
+    def write(*runs: Run, last: Written | None = None) -> Mart:
+        mart = Mart(spark, str(tmp_path), Group("an ETL", (DAILY_TRAFFIC.name,)), last)
+        for run in runs:
+            months = {month_of(dt.date.fromisoformat(day)) for day in run.days} if run.days else None
+            mart.write(DAILY_TRAFFIC, rows, run, months)
+        return mart
+
+    return write
+
+
+def a_run(name: str, *days: str) -> Run:
+    return Run(name, "", TableVersion("clicks", "id", 1, notes_changes=False), None, list(days) or None)
+
+
+def test_a_table_that_stays_empty_is_of_the_new_run_too(one_table: Callable[..., Mart]) -> None:
+    for run in (a_run("first"), a_run("second"), a_run("third", "2020-10-01")):
+        assert one_table(run).written().run == run
+
+
+def test_a_run_continues_only_what_it_has_found(one_table: Callable[..., Mart]) -> None:
+    found = one_table(a_run("first")).written()
+    hung = one_table(a_run("had hung")).written()
+    with pytest.raises(JobError, match="a job that hung has written to it after all"):
+        one_table(a_run("next", "2020-10-01"), last=found)
+    # Its rows are not put among those of another one, as whose successor the load would take it.
+    assert one_table().written() == hung
+    assert one_table(a_run("next", "2020-10-01"), last=hung).written().run == a_run("next", "2020-10-01")
 
 
 def test_a_mart_that_is_written_meanwhile_is_read_as_it_was(spark: SparkSession, small: Path) -> None:
