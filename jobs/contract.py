@@ -110,7 +110,7 @@ def clean(text: str) -> str | None:
 
 
 def tidy(text: str) -> str | None:
-    """The same, but entities are text."""
+    """As `clean`, but HTML entities stay as they are."""
     if text.isprintable() and "  " not in text:  # nearly all
         return text.strip(" ") or None
     return " ".join(_CONTROLS.sub("", text).split()) or None

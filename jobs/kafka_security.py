@@ -242,7 +242,7 @@ def _for_python(values: Mapping[str, str], login: Mapping[str, str]) -> dict[str
 
 
 def _for_librdkafka(values: Mapping[str, str], login: Mapping[str, str]) -> dict[str, str]:
-    """The same under librdkafka's names."""
+    """The settings under librdkafka's names."""
     own = kafka_tls.inline(values, kafka_tls.OWN)
     names = {
         "security.protocol": values["security.protocol"],

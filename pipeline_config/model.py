@@ -183,7 +183,7 @@ class Pipeline(DagSettings):
 
     @classmethod
     def of(cls, place: Place, data: Mapping[str, Any]) -> Self:
-        """As its file has it."""
+        """From the data of a valid file, or of a part of it."""
         tasks = [Task.of(place.at("tasks", index), task) for index, task in enumerate(data["tasks"])]
         typed: dict[str, Any] = {
             "tasks": tasks,
@@ -196,7 +196,7 @@ class Pipeline(DagSettings):
 
     @property
     def file(self) -> str:
-        """Its file."""
+        """The path of its file below the project's root."""
         return self.place.document.file
 
     @property
@@ -242,7 +242,7 @@ class Operator(Placed):
 
     @classmethod
     def of(cls, place: Place, data: Mapping[str, Any]) -> Self:
-        """As its file has it."""
+        """From the data of a valid file, or of a part of it."""
         return super().of(place, {**data, "class_path": data.get("class", "")})
 
 
@@ -276,7 +276,7 @@ class Defaults(Placed):
 
     @classmethod
     def of(cls, place: Place, data: Mapping[str, Any]) -> Self:
-        """As the file has it."""
+        """From the data of a valid file."""
         return cls(
             place=place,
             dag=DagSettings.of(place.at("dag"), data["dag"]),
@@ -311,7 +311,7 @@ class Environment(Placed):
 
     @classmethod
     def of(cls, place: Place, data: Mapping[str, Any]) -> Self:
-        """As its file has it."""
+        """From the data of a valid file, or of a part of it."""
         typed = {
             "connections": _members(Address, place, data, "connections"),
             "default_args": DefaultArgs.of(place.at("default_args"), data.get("default_args", {})),
@@ -353,7 +353,7 @@ class Catalog(Placed):
 
     @classmethod
     def of(cls, place: Place, data: Mapping[str, Any]) -> Self:
-        """As the file has it."""
+        """From the data of a valid file."""
         return cls(
             place=place,
             variables=_members(Entry, place, data, "variables"),

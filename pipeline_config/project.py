@@ -43,7 +43,7 @@ class Project:
 
     @property
     def files(self) -> list[Document]:
-        """All of them."""
+        """The shared files and the pipelines'."""
         return [*self.shared, *self.pipeline_files]
 
     @property

@@ -1,1 +1,1 @@
-"""What Prometheus is told of Kafka, the lake and PostgreSQL: the numbers that none of them gives by itself."""
+"""What Prometheus learns about Kafka, the lake and PostgreSQL: numbers that none of them reports by itself."""

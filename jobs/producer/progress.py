@@ -61,7 +61,7 @@ class Block:
 
     @property
     def complete(self) -> bool:
-        """Whether Kafka has all of them."""
+        """Whether Kafka has acknowledged every line that it accepts."""
         return self.acknowledged + self.too_long == self.count
 
 

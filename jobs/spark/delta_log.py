@@ -35,7 +35,7 @@ def is_table(spark: SparkSession, path: str) -> bool:
 
 
 def newest(spark: SparkSession, path: str) -> TableState:
-    """How a table is now."""
+    """The state of a table at its newest version."""
     found = _snapshot(spark, path)
     table = found.metadata()
     return TableState(

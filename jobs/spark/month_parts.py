@@ -22,14 +22,14 @@ def month_of(day: dt.date) -> int:
 
 
 def month_in(day: Column | str) -> Column:
-    """The same of a column."""
+    """The same for a column of dates."""
     from pyspark.sql import functions as F
 
     return F.year(day) * 12 + F.month(day) - 1
 
 
 def days_of(month: int) -> list[dt.date]:
-    """Its days."""
+    """The days of a month, which is numbered as by month_of."""
     first, after = (dt.date(number // 12, number % 12 + 1, 1) for number in (month, month + 1))
     return [first + dt.timedelta(days=number) for number in range((after - first).days)]
 

@@ -57,7 +57,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Say each step of the way back; JobError where the next one is gone."""
+    """Print each step of the way back; JobError where the trail ends."""
     at = options.at or dt.datetime.now(dt.UTC)
     is_hot = options.table in tables.HOT_MARTS
     query, values = (_BATCH, ()) if is_hot else (_LOAD, (options.table, at))

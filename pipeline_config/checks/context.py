@@ -86,7 +86,7 @@ class Context:
 
     @cached_property
     def flows(self) -> list[TaskFlow]:
-        """What its tasks read and write."""
+        """What the pipeline's tasks read and write."""
         return flows(self.project, self.pipeline)
 
     @cached_property

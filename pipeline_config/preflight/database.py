@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def ask(asked: Asked) -> list[Probe]:
-    """One of the login."""
+    """One probe: whether the login works."""
     return [signs_in(asked.settings, asked.name)]
 
 

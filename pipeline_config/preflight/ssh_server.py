@@ -36,7 +36,7 @@ class SshServer:
         return Probe(self.name, lambda: f"{self.login.own().address}, host key as expected", self._fix)
 
     def probe(self, what: str, run: Callable[[], str], limit: float = 2 * LIMIT_SECONDS) -> Probe:
-        """Of something on this server."""
+        """A probe of something on this server, which may take as long as two logins."""
         return Probe(f"{self.name} {what}", run, f"{self.name} is slow or hangs: log in and check", limit)
 
     def accepts(self, types: list[str]) -> list[Probe]:

@@ -65,18 +65,18 @@ class Asked:
 
 
 def probes(project: Project, environment: Environment, settings: Settings) -> list[Probe]:
-    """One for each variable and connection that a pipeline declares, and for what is behind them."""
-    found = list(_behind(project, environment, settings))
-    behind = {probe.what for probe in found}
+    """One for each variable and connection that a pipeline declares, and for what they lead to."""
+    found = list(_by_modules(project, environment, settings))
+    probed = {probe.what for probe in found}
     variables = _used(project, "variables")
-    plain = [Probe(name, partial(_value, settings, name), "") for name in variables if name not in behind]
+    plain = [Probe(name, partial(_value, settings, name), "") for name in variables if name not in probed]
     pools = _unique(task.pool for pipeline in project.pipelines for task in pipeline.tasks if task.pool)
     known = settings.pools
     in_airflow = [] if known is None else [Probe(f"pool {one}", partial(_pool, known, one), "") for one in pools]
     return [*plain, *in_airflow, *found]
 
 
-def _behind(project: Project, environment: Environment, settings: Settings) -> Iterator[Probe]:
+def _by_modules(project: Project, environment: Environment, settings: Settings) -> Iterator[Probe]:
     """The probes of the modules that catalog.yaml or this package has for the types."""
     uses = list(uses_of(project, environment))
     asking = {name: one.preflight for name, one in CONNECTION_TYPES.items() if one.preflight}

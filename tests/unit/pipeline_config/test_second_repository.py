@@ -19,6 +19,7 @@ import pytest
 import yaml
 
 from pipeline_config.connection_types import ACCEPTED, CONNECTION_TYPES
+from pipeline_config.job_contract import KINDS
 from pipeline_config.project import ROOT
 from pipeline_config.schema import schema_of
 from tests.airflow_process import AirflowProcess
@@ -84,6 +85,10 @@ def test_the_other_repository_has_no_line_of_tripclick() -> None:
     files = [path for path in BAKERY.rglob("*.*") if path.suffix in {".py", ".yaml"}]
     assert files
     assert not [path for path in files if "tripclick" in path.read_text(encoding="utf-8").lower()]
+
+
+def test_each_type_of_connection_holds_data_of_a_kind_that_jobs_declare() -> None:
+    assert {one.holds for one in CONNECTION_TYPES.values() if one.holds} <= set(KINDS)
 
 
 def test_each_type_of_connection_is_in_the_schema() -> None:
