@@ -319,7 +319,7 @@ def told(project: Path, api: AirflowApi, tmp_path: Path) -> Iterator[Path]:
         yield file
 
 
-def test_a_deadline_that_is_missed_is_told_and_one_that_is_kept_is_not(
+def test_a_deadline_that_is_missed_is_reported_and_one_that_is_kept_is_not(
     told: Path, api: AirflowApi, pytestconfig: pytest.Config
 ) -> None:
     on_time, late = api.trigger("on_time", {}), "of_a_day"

@@ -86,7 +86,7 @@ def test_records_that_kafka_dropped_before_they_were_read_are_refused(
     tell(f"retention passed: {refused.value}")
 
 
-def test_a_topic_made_anew_is_refused(chain: Chain, chance: random.Random, tell: Tell) -> None:
+def test_a_topic_that_was_recreated_is_refused(chain: Chain, chance: random.Random, tell: Tell) -> None:
     lines = lines_with_defects(700, chance)[0]
     chain.send(lines[:400])
     chain.run(CURATED)

@@ -80,7 +80,7 @@ def test_memory_is_that_of_all_processes_and_time_ends_at_a_line() -> None:
     assert cost.peak_bytes > 200 << 20
 
 
-def test_a_failure_tells_what_was_said() -> None:
+def test_a_failure_shows_the_output() -> None:
     with pytest.raises(RuntimeError, match="ended with 3:\nwhy"):
         process.run([sys.executable, "-c", "print('why'); raise SystemExit(3)"])
 

@@ -58,7 +58,7 @@ def test_what_runs_side_by_side_runs_to_its_end_and_fails_the_whole(project: Pat
     assert set(done.stdout.splitlines()) >= SAID
 
 
-def test_a_wrong_format_is_told_before_any_test_runs(project: Path) -> None:
+def test_a_wrong_format_is_reported_before_any_test_runs(project: Path) -> None:
     done = make_test(project, "ruff format --check --quiet .")
     assert done.returncode == 2
     assert "pytest" not in done.stdout

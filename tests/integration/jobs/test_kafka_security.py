@@ -336,7 +336,7 @@ def test_all_three_clients_sign_in_with_a_token(
         require_topic(spark, broker.address, topic, wrong)
 
 
-def test_a_wrong_password_is_told_by_every_try(broker: SecureBroker, tmp_path: Path) -> None:
+def test_a_wrong_password_is_reported_by_every_try(broker: SecureBroker, tmp_path: Path) -> None:
     """The broker hangs up as soon as it has said why, and on a busy machine both come at once."""
     security = kafka_security.read(broker.client(tmp_path / "wrong", {"sasl.jaas.config": login("wrong")}))
     for _ in range(10):

@@ -402,7 +402,7 @@ def test_paths_on_s3_are_tried_there_with_the_key_of_the_connection(
 
 
 @pytest.mark.parametrize("silent", [True, False], ids=["servers that never answer", "servers that are stopped"])
-def test_what_does_not_answer_is_said_in_time(
+def test_what_does_not_answer_is_reported_in_time(
     silent: bool, project: Path, connections: Connections, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with contextlib.ExitStack() as servers:

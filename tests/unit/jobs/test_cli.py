@@ -48,7 +48,7 @@ def test_a_job_error_is_one_line_and_exit_code_1(capsys: pytest.CaptureFixture[s
     assert capsys.readouterr() == ("", "error: this is wrong: do that\n")
 
 
-def test_one_that_no_retry_mends_has_an_exit_code_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_error_that_no_retry_fixes_has_its_own_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
     assert end(NonRetryableError("look at this")) == NON_RETRYABLE == 65
     assert capsys.readouterr() == ("", "error: look at this\n")
 

@@ -96,7 +96,7 @@ def test_a_line_has_the_keys_and_types_of_the_log_in_order_of_its_day(tmp_path: 
     assert stamps[-1] < midnight + 86_400_000
 
 
-def test_each_click_of_a_session_stands_in_the_file_of_its_day_once(tmp_path: Path) -> None:
+def test_each_click_of_a_session_is_in_the_file_of_its_day_once(tmp_path: Path) -> None:
     days = [DAY + dt.timedelta(days=n) for n in range(3)]
     for day in days:
         generator.write_day(tmp_path, day, 0.4, 1)

@@ -206,7 +206,7 @@ def test_java_reads_a_login_in_librdkafkas_form_itself(tmp_path: Path) -> None:
         read(tmp_path, CONFLUENT_PYTHON.replace("not-to", 'no"t-to'))  # which ends Java's quotes
 
 
-def test_a_login_by_token_is_told_to_all_three_clients(tmp_path: Path) -> None:
+def test_a_login_by_token_reaches_all_three_clients(tmp_path: Path) -> None:
     found = read(tmp_path, CONFLUENT_OAUTH)
     tokens = found.python["sasl_oauth_token_provider"]
     assert tokens.extensions() == {"logicalCluster": "lkc-1", "identityPoolId": "pool-1"}
@@ -243,7 +243,7 @@ def messages(folder: Path, text: str) -> list[str]:
     return str(error.value).removeprefix(f"{folder / kafka_security.FILE}: ").split("; ")
 
 
-def test_all_that_is_wrong_is_said_in_one_run(tmp_path: Path) -> None:
+def test_all_that_is_wrong_is_reported_in_one_run(tmp_path: Path) -> None:
     text = CONFLUENT_OAUTH.replace("SASL_SSL", "TLS").replace("clientId", "client")
     text = text.replace("https://", "idp:").replace("oauthbearer.secured", "oauth") + "ssl.protocl=TLSv1.3\n"
     text += "ssl.truststore.type=PEM\nssl.truststore.certificates=none\nssl.endpoint.identification.algorithm=no\n"
@@ -389,7 +389,7 @@ def test_a_host_name_is_checked_unless_the_file_says_no(tmp_path: Path) -> None:
         assert context.verify_mode is ssl.CERT_REQUIRED
 
 
-def test_librdkafka_is_told_the_same(tmp_path: Path) -> None:
+def test_librdkafka_gets_the_same(tmp_path: Path) -> None:
     subprocess.run([*CERTIFICATE, "-passout", "pass:k"], cwd=tmp_path, check=True, capture_output=True)
     both = (tmp_path / "key.pem").read_text() + (tmp_path / "cert.pem").read_text()
     (tmp_path / "both.pem").write_text(both)

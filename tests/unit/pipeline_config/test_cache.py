@@ -172,7 +172,7 @@ def test_after_an_edit_the_errors_are_those_of_the_whole_check(root: Path) -> No
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"key": 1}'])
-def test_a_memory_that_cannot_be_read_is_no_memory(root: Path, counted: Counted, content: str) -> None:
+def test_a_cache_that_cannot_be_read_is_ignored(root: Path, counted: Counted, content: str) -> None:
     cache.load_checked(root)
     (root / MEMORY).write_text(content, encoding="utf-8")
     _, found = cache.load_checked(root)

@@ -35,7 +35,7 @@ def test_usage_and_advice_name_the_program_as_it_was_called(
     assert capsys.readouterr().out.endswith(f"then `{shown} check`\n")
 
 
-def test_one_is_no_plural(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_file_is_counted_in_the_singular(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     others = shutil.ignore_patterns("tripclick_[!l]*.yaml")
     shutil.copytree(ROOT / "pipelines", tmp_path / "pipelines", ignore=others)
     path = tmp_path / "pipelines/mart/tripclick_load_postgres.yaml"

@@ -97,7 +97,7 @@ def test_what_is_not_committed_is_not_deployed(here: Path, capfd: pytest.Capture
     assert deployed(here) == git(here, "rev-parse", "HEAD")
 
 
-def test_a_commit_pushed_past_the_check_is_told_and_never_lost(
+def test_a_commit_pushed_past_the_check_is_reported_and_never_lost(
     here: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["deploy", "--status"]) == 1
@@ -148,7 +148,9 @@ def test_a_push_that_somebody_else_overtakes_is_refused(here: Path, capfd: pytes
         (["--run", "no-such-program --fast"], "--run: cannot start no-such-program: No such file or directory"),
     ],
 )
-def test_what_cannot_be_is_told(here: Path, arguments: list[str], said: str, capfd: pytest.CaptureFixture[str]) -> None:
+def test_what_cannot_be_deployed_is_reported(
+    here: Path, arguments: list[str], said: str, capfd: pytest.CaptureFixture[str]
+) -> None:
     assert main(["deploy", *arguments]) == 2
     assert said in capfd.readouterr().err
     assert not deployed(here)

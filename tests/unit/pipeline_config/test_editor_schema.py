@@ -148,7 +148,7 @@ def test_the_check_keeps_it_fresh(project: Project, tmp_path: Path, monkeypatch:
     assert not ninth.exists()
 
 
-def test_a_command_without_its_package_is_no_traceback(project: Project, tmp_path: Path) -> None:
+def test_a_command_without_its_package_shows_no_traceback(project: Project, tmp_path: Path) -> None:
     shutil.copytree(project.root / "pipelines", tmp_path / "pipelines")
     defaults = tmp_path / "pipelines/defaults.yaml"
     text = defaults.read_text(encoding="utf-8")

@@ -62,7 +62,7 @@ def test_each_job_declares_what_it_reads_and_writes() -> None:
     }
 
 
-def test_an_argument_wins_over_the_jobs_default_and_a_param_stands_as_its_own() -> None:
+def test_an_argument_wins_over_the_jobs_default_and_a_param_counts_by_its_own() -> None:
     given = {**PIPELINES["tripclick_spark_archive_raw_batch"].tasks[1].arguments, "archive-path": "/lake/"}
     found = changed("tripclick_spark_archive_raw_batch", arguments={**given, "topic": "other"})
     assert listed(found) == [("batch_to_archive_raw", (Data("topic", "other"),), (Data("lake", "/lake/clicks"),))]

@@ -36,7 +36,7 @@ def test_a_flow_is_plain_data_that_any_parser_can_carry() -> None:
         ({"writes": ["lake"]}, "writes: 'lake' is not a pair"),
     ],
 )
-def test_what_cannot_be_read_of_it_is_said_of_the_job(
+def test_what_cannot_be_read_of_it_is_reported_of_the_job(
     flow: Any, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name = f"odd_job_{abs(hash(says + repr(flow)))}"

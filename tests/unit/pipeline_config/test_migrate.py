@@ -273,7 +273,7 @@ def test_a_dags_own_schedule_is_over_that_of_default(root: Path, capsys: pytest.
         ("LAKE=/lake; ls $LAKE; for DAY in 1 2; do ls $DAY; done; ls $OWN ${OTHER:-x} $1", ""),
     ],
 )
-def test_what_dag_factory_fills_in_of_a_command_is_said(
+def test_what_dag_factory_fills_in_of_a_command_is_reported(
     root: Path, capsys: pytest.CaptureFixture[str], command: str, said: str
 ) -> None:
     task = f"{{operator: airflow.operators.bash.BashOperator, bash_command: '{command}', env: {{OWN: '1'}}}}"
@@ -296,7 +296,7 @@ def test_what_one_file_left_to_do_does_not_block_the_next(root: Path, capsys: py
     assert first.startswith("pipelines/catalog.yaml:")
 
 
-def test_what_has_no_form_here_is_said_at_its_place(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_has_no_equivalent_is_reported_at_its_place(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     said = migrated(root, PARTLY, 1, capsys)
     assert [line.split(" (")[0] for line in said if line.startswith("factory.yml")] == [
         "factory.yml:1:1: warning: connection elsewhere is not in pipelines/catalog.yaml",
@@ -334,7 +334,7 @@ def test_what_has_no_form_here_is_said_at_its_place(root: Path, capsys: pytest.C
         ("tripclick_load_postgres: {tasks: {}}", "DAG tripclick_load_postgres already exists"),
     ],
 )
-def test_a_file_that_cannot_be_migrated_is_said_in_one_line_and_nothing_is_written(
+def test_a_file_that_cannot_be_migrated_is_reported_in_one_line_and_nothing_is_written(
     text: str, words: str, root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (line,) = migrated(root, text, 2, capsys)

@@ -280,7 +280,7 @@ def test_a_revision_without_pipelines_makes_all_of_them_new(root: Path) -> None:
 
 
 @pytest.mark.parametrize("file", ["defaults.yaml", "catalog.yaml"])
-def test_a_revision_without_a_shared_file_is_no_crash(file: str, root: Path) -> None:
+def test_a_revision_without_a_shared_file_is_not_a_crash(file: str, root: Path) -> None:
     (root / "pipelines" / file).unlink()
     commit(root)
     restore(root)
@@ -296,7 +296,7 @@ def test_a_revision_without_a_shared_file_is_no_crash(file: str, root: Path) -> 
         ("defaults.yaml", "  SSHOperator:", "  SSH:"),
     ],
 )
-def test_a_file_of_an_older_dialect_is_no_crash(file: str, old: str, new: str, root: Path) -> None:
+def test_a_file_of_an_older_dialect_is_not_a_crash(file: str, old: str, new: str, root: Path) -> None:
     edit(root, file, old, new)
     commit(root)
     restore(root)
@@ -331,7 +331,7 @@ def refused(root: Path, capsys: pytest.CaptureFixture[str], against: str = "HEAD
     return said.err
 
 
-def test_what_cannot_be_compared_is_said_in_one_line(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_cannot_be_compared_is_reported_in_one_line(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "git has no revision 'origin/main': fetch it" in refused(root, capsys, "origin/main")
     assert "git has no revision '--all'" in refused(root, capsys, "--all")
     assert "there is: local, local_without_docker, production" in refused(root, capsys, where="prod")

@@ -71,7 +71,7 @@ def test_any_error_is_one_line_with_the_fix(monkeypatch: pytest.MonkeyPatch) -> 
     assert str(outcome) == "failed   0.0 s  x: RuntimeError: one two; fix it"
 
 
-def test_what_several_probes_need_is_made_once_and_its_failure_is_told_once() -> None:
+def test_what_several_probes_need_is_made_once_and_its_failure_is_reported_once() -> None:
     tries = []
 
     def refuse() -> str:
@@ -138,7 +138,7 @@ def test_what_airflow_logs_in_front_of_its_export_is_passed_over() -> None:
         printed_json("no export\n")
 
 
-def test_what_is_missing_is_said_with_the_place_to_add_it() -> None:
+def test_what_is_missing_is_reported_with_the_place_to_add_it() -> None:
     settings = Settings({"A": " "}, {}, "Airflow")
     with pytest.raises(Failure, match="no value in Airflow") as failure:
         settings.variable("A")

@@ -41,7 +41,7 @@ def test_rendered_commands_are_those_of_the_golden_file(
     assert out == path.read_text(encoding="utf-8")
 
 
-def test_there_is_no_golden_file_of_a_dag_that_is_gone() -> None:
+def test_every_golden_file_is_of_a_dag_that_exists() -> None:
     assert {path.stem for path in GOLDEN.glob("*/tripclick_*.txt")} == set(DAG_IDS)
 
 

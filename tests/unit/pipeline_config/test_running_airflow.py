@@ -225,7 +225,7 @@ def test_groups_have_fewer_edges_in_airflow_and_change_nothing() -> None:
         ({running_airflow.TOKEN: "wrong"}, "answers 401 Unauthorized to /api/v2/dags?limit=100&offset=0; is AIRFLOW"),
     ],
 )
-def test_what_cannot_be_asked_is_said_in_one_line(
+def test_what_cannot_be_asked_is_reported_in_one_line(
     settings: dict[str, str],
     words: str,
     airflow: Airflow,

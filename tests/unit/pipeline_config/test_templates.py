@@ -92,7 +92,7 @@ def test_what_no_run_can_render_says_why(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", MISSPELT)
-def test_a_name_that_is_not_there_is_said(text: str) -> None:
+def test_a_name_that_does_not_exist_is_reported(text: str) -> None:
     assert [message.removeprefix("Jinja: ") for _, message, _ in what_is_wrong(text)] == [MISSPELT[text]]
 
 
@@ -104,7 +104,7 @@ def test_a_secret_of_a_connection_is_not_to_be_read_whatever_it_is_called(read: 
         assert hint == "declare the connection; the operator passes it on"
 
 
-def test_what_is_no_secret_of_a_connection_may_be_read() -> None:
+def test_fields_of_a_connection_that_are_not_secret_can_be_read() -> None:
     text = "{{ conn.gold.host }}:{{ conn['gold'].port }}/{{ conn.get('gold').schema.lower() }}"
     assert list(what_is_wrong(f"{text} {{{{ conn.aws_s3.extra_dejson.region_name }}}}")) == []
 

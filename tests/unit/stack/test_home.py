@@ -87,7 +87,7 @@ def test_a_busy_kept_port_is_an_error_since_clients_know_it(tmp_path: Path, busy
 
 
 @pytest.mark.parametrize("text", ["abc", "0", "65536", "-1", "12 34"])
-def test_a_variable_that_is_no_port_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+def test_a_variable_that_is_not_a_port_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setenv("STACK_SSH_PORT", text)
     with pytest.raises(StackError, match=r"STACK_SSH_PORT=.* is not a port number"):
         Home(tmp_path).claim_port("ssh")

@@ -25,7 +25,7 @@ def test_it_runs_before_any_package_is_installed() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_another_system_than_linux_is_told_where_it_runs(tmp_path: Path) -> None:
+def test_on_a_system_other_than_linux_the_message_names_one_that_works(tmp_path: Path) -> None:
     uname = tmp_path / "uname"
     uname.write_text("#!/bin/sh\necho Darwin\n", encoding="ascii")
     uname.chmod(0o755)

@@ -82,7 +82,7 @@ def test_live_says_why_a_run_has_failed_and_ends_the_others(stack: Stack) -> Non
     assert airflow.ended == [PRODUCER, "tripclick_streaming_curated"]
 
 
-def test_ctrl_c_ends_what_runs_and_is_no_error(
+def test_ctrl_c_ends_what_runs_and_is_not_an_error(
     stack: Stack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def press(_: float) -> None:

@@ -102,7 +102,7 @@ def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
         yield listener
 
 
-def test_a_proxy_hears_nothing_of_what_is_said_to_this_machine(
+def test_a_proxy_sees_nothing_of_the_traffic_on_this_machine(
     proxy: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     address = f"http://{HOST}:{free_port()}"

@@ -135,7 +135,7 @@ def test_an_error_leaves_exactly_the_rest_too(kafka: str, log: Path, topic: str)
     assert len(records_of(kafka, topic)) == 15
 
 
-def test_a_topic_made_anew_gets_everything_again(kafka: str, log: Path, topic: str, produce: Produce) -> None:
+def test_a_topic_that_was_recreated_gets_everything_again(kafka: str, log: Path, topic: str, produce: Produce) -> None:
     produce(kafka)
     admin = KafkaAdminClient(bootstrap_servers=kafka)
     try:

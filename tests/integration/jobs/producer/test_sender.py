@@ -303,7 +303,7 @@ def test_a_topic_that_keeps_them_otherwise_is_used_and_reported(
     assert said.count("\n") == 4, "the topic of progress was created"
 
 
-def test_a_topic_that_cannot_be_made_is_said(kafka: str, topic: str) -> None:
+def test_a_topic_that_cannot_be_made_is_reported(kafka: str, topic: str) -> None:
     with pytest.raises(JobError, match=rf"denies writing to {topic}: .*[Rr]eplication"):
         Sender(kafka, topic, Declared(replication=5))
 

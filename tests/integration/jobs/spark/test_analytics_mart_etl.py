@@ -197,7 +197,7 @@ def test_an_empty_mart_changes_nothing(spark: SparkSession, small: Path) -> None
     assert cold_rows() == before
 
 
-def test_a_mart_that_lost_rows_is_refused_unless_one_says_so(spark: SparkSession, small: Path) -> None:
+def test_a_mart_that_lost_rows_is_refused_unless_that_is_allowed(spark: SparkSession, small: Path) -> None:
     load(small)
     before = cold_rows()
     complete = mart_load.read_marts(spark, str(small / "mart"), load_postgres.LOAD)
@@ -328,7 +328,7 @@ def test_each_table_is_asked_once_how_it_is(
     assert sorted(asked) == sorted(str(small_once / "mart" / table) for table in COLD_MARTS)
 
 
-def test_what_is_missing_is_said(spark: SparkSession, tmp_path: Path) -> None:
+def test_what_is_missing_is_reported(spark: SparkSession, tmp_path: Path) -> None:
     with pytest.raises(JobError, match=r"no curated stream .* run streaming_curated first"):
         etl(tmp_path)
     with pytest.raises(JobError, match="run analytics_mart_etl first"):

@@ -114,7 +114,7 @@ def test_documents_that_two_visitors_read_first_of_the_hour_then_of_the_day() ->
     ]
 
 
-def test_a_day_is_unusual_beside_its_eight_weekdays_and_today_is_no_day() -> None:
+def test_a_day_is_compared_with_eight_same_weekdays_and_today_is_left_out() -> None:
     today = dt.datetime.now(dt.UTC).date()
     weeks = [(today - dt.timedelta(days=7 * week), clicks) for week, clicks in enumerate((1, 400, *[100, 104] * 4), 0)]
     columns = "event_date, total_events, unique_sessions, unique_documents, peak_hour"

@@ -106,7 +106,9 @@ def test_zombie_is_fenced(files: HadoopFiles, monkeypatch: pytest.MonkeyPatch) -
         ("no-bucket", "there is no such bucket: create it, or correct the variable that holds the path"),
     ],
 )
-def test_what_is_wrong_with_key_or_bucket_is_said_with_its_fix(on_s3: SparkSession, bucket: str, message: str) -> None:
+def test_what_is_wrong_with_key_or_bucket_is_reported_with_its_fix(
+    on_s3: SparkSession, bucket: str, message: str
+) -> None:
     with (
         pytest.raises(JobError, match=f"cannot take the lease of s3a://{bucket}/clicks: .*{message}$"),
         one_writer(on_s3, f"s3a://{bucket}/clicks"),
@@ -114,7 +116,7 @@ def test_what_is_wrong_with_key_or_bucket_is_said_with_its_fix(on_s3: SparkSessi
         pass
 
 
-def test_wrong_key_of_a_job_that_only_reads_is_said_with_its_fix(on_s3: SparkSession) -> None:
+def test_wrong_key_of_a_job_that_only_reads_is_reported_with_its_fix(on_s3: SparkSession) -> None:
     with pytest.raises(Py4JJavaError) as raised:
         Mart(on_s3, "s3a://wrong-secret/mart").written()
     assert "correct the key of the S3 connection" in str(infrastructure_error(raised.value))

@@ -127,7 +127,7 @@ def test_refuses_what_it_cannot_bring_back_and_does_nothing(lake: Lake) -> None:
     assert (len(lake.offsets()), len(lake.rows("quarantine"))) == (6, 1)
 
 
-def test_of_two_topics_of_one_name_the_click_of_the_one_that_is_said_is_removed(lake: Lake) -> None:
+def test_of_two_topics_of_one_name_the_click_of_the_named_one_is_removed(lake: Lake) -> None:
     (old,) = lake.read("clicks").where(f"offset = {GONE}").collect()
     for table in ("curated/clicks", "archive/clicks"):
         rows = lake.spark.read.format("delta").load(str(lake.root / table)).where(f"offset = {GONE}")

@@ -98,7 +98,7 @@ def lake_rows(spark: SparkSession, mart: Path, table: str) -> list[tuple[Any, ..
     return sorted((tuple(row) for row in rows), key=repr)
 
 
-def test_what_is_missing_is_said(run: Run) -> None:
+def test_what_is_missing_is_reported(run: Run) -> None:
     with pytest.raises(JobError, match=r"no curated stream .* run streaming_curated first"):
         run(search_marts_etl)
     with pytest.raises(JobError, match="run search_marts_etl first"):

@@ -384,7 +384,7 @@ def test_a_job_that_meets_no_broker_says_one_line_and_ends_with_1(
     assert "Traceback" not in done.stdout + done.stderr
 
 
-def test_lost_curated_stream_is_built_anew_from_the_archive(lake: Lake, tmp_path: Path) -> None:
+def test_lost_curated_stream_is_rebuilt_from_the_archive(lake: Lake, tmp_path: Path) -> None:
     lake.send([line(1), BROKEN, line(2), line(3)])
     lake.run(lake.archive(), "archive_ck")
     lake.run(lake.curated())

@@ -181,7 +181,7 @@ def test_nobody_else_on_this_machine_reaches_an_engine_of_ours(engine: TlsEngine
         assert ("PermissionError" in done.stderr) == bool(prefix), done.stderr
 
 
-def test_plaintext_is_refused_unless_the_connection_says_that_it_is_meant(execute: Execute, engine: TlsEngine) -> None:
+def test_plaintext_is_refused_unless_the_connection_allows_it(execute: Execute, engine: TlsEngine) -> None:
     assert "plaintext" in str(execute("echo in", {}))
     meant = str(execute("echo in", {"plaintext": True}))
     assert "HTTP request to an HTTPS server" in meant, "it has asked"
@@ -243,7 +243,7 @@ def test_an_engine_is_reached_by_ssh_once_its_host_key_is_known(
     assert said[1] == ["in"]
 
 
-def test_a_container_that_no_retry_mends_fails_without_one(engine: TlsEngine, execute: Execute) -> None:
+def test_a_container_that_no_retry_fixes_fails_without_one(engine: TlsEngine, execute: Execute) -> None:
     extra = tls_extra(engine.certificates)
     ended = {code: str(execute(f"exit {code}", extra)) for code in (1, 65)}
     assert ended[1].startswith("DockerContainerFailedException ")
@@ -316,7 +316,7 @@ class Way:
 
 
 @pytest.mark.parametrize("how", ["cut", "freeze"])
-def test_an_engine_that_goes_away_is_what_is_said_and_at_once(
+def test_an_engine_that_goes_away_is_reported_at_once(
     engine: TlsEngine, client: docker.DockerClient, airflow: AirflowProcess, tmp_path: Path, how: str
 ) -> None:
     way = Way(int(engine.tls_address.rpartition(":")[2]))

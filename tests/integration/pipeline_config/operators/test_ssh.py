@@ -52,7 +52,7 @@ def execute(ssh: SshServer, airflow: AirflowProcess) -> Execute:
     return execute
 
 
-def test_a_job_that_no_retry_mends_fails_without_one(ssh: SshServer, execute: Execute, tmp_path: Path) -> None:
+def test_a_job_that_no_retry_fixes_fails_without_one(ssh: SshServer, execute: Execute, tmp_path: Path) -> None:
     key = {"host_key": ssh.host_key}
     ended = {code: execute(key, tmp_path / "mark", f"exit {code}") for code in (1, 65)}
     assert ended[1] == "AirflowException SSH operator error: exit status = 1"

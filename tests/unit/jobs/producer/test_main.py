@@ -20,7 +20,7 @@ from tests.unit.jobs.producer.recorder import DAY, at, line
         (["--ingestion-path=logs", "--shift-weeks=2000"], "more than 31 days ahead"),
     ],
 )
-def test_what_is_wrong_with_the_log_is_said_before_kafka_is_asked(
+def test_what_is_wrong_with_the_log_is_reported_before_kafka_is_asked(
     options: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -41,7 +41,7 @@ def test_a_replay_at_another_speed_begins_when_kafka_has_said_how_far_the_file_i
     assert recorder.seconds == [2, 3, 4]
 
 
-def test_what_is_wrong_with_days_is_said_after_the_others_are_sent(tmp_path: Path) -> None:
+def test_what_is_wrong_with_days_is_reported_after_the_others_are_sent(tmp_path: Path) -> None:
     days = [DAY + dt.timedelta(days=n) for n in range(4)]
     (tmp_path / f"{days[0]}.json").write_bytes(b"\n")
     (tmp_path / f"{days[2]}.json.gz").write_bytes(b"this is no gzip")

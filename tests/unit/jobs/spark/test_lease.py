@@ -167,7 +167,7 @@ def test_zombie_is_fenced(files: LocalFiles, monkeypatch: pytest.MonkeyPatch) ->
     check_that_a_zombie_is_fenced(files, monkeypatch)
 
 
-def test_who_loses_it_is_told_at_the_next_renewal(files: LocalFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_loses_it_learns_that_at_the_next_renewal(files: LocalFiles, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease_module, "RENEW_S", 0.01)
     told = threading.Event()
     holder = lease_in(files, "holder")
