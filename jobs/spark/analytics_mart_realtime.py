@@ -1,4 +1,4 @@
-"""Curated stream → four hot tables of PostgreSQL, a micro-batch every few minutes; ends after --run-minutes."""
+"""Curated stream → the hot tables of PostgreSQL, a micro-batch every few minutes; ends after --run-minutes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The four hot tables as SQL over RecentClicks, at a snapshot; rows have the form of PostgreSQL's tables.
+"""The hot tables as SQL over RecentClicks, at a snapshot; rows have the form of PostgreSQL's tables.
 
 A snapshot is the end of a minute, and every window is [start, end): the hour before it is 60 rows of the minutes.
 """

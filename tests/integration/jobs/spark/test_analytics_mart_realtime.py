@@ -159,7 +159,7 @@ def test_what_runs_again_writes_nothing(
     send: Send, spark: SparkSession, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def rows() -> list[list[tuple[Any, ...]]]:
-        """Of all four tables, with the times of writing."""
+        """Of all tables, with the times of writing."""
         return [rows_of(f"SELECT {table}::text FROM {table} ORDER BY 1") for table in TABLES]
 
     send(*(click(at(number), "burst", number) for number in range(60)))
