@@ -1,6 +1,6 @@
 """Run beside a test: loads the DAGs of each project whose folder comes on stdin, as Airflow does, and says what it got.
 
-A line a project: a JSON object with `dags`, sorted, `problems`, and how many `tracebacks` were logged.
+One line per project: a JSON object with `dags`, sorted, `problems`, and how many `tracebacks` were logged.
 """
 
 from __future__ import annotations

@@ -117,7 +117,7 @@ def cold_tables(
     return {table: sorted(cells_of(row, COLUMNS[table]) for row in rows[table]) for table in COLUMNS}
 
 
-# Tables: a row each visit, day, day's area and day's document.
+# Tables: one row per visit, per day, per day and area, per day and document.
 
 
 def session_analysis(visit: Visit) -> Row:

@@ -1,4 +1,4 @@
-"""A proxy in front of the S3 service, one request a connection, on which a test's rule looks at each request."""
+"""A proxy in front of the S3 service, one request per connection; a test's rule decides on each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Looks for secrets where none may be: files, rows of a database, command lines of processes, containers."""
+"""Looks for secrets where none belongs: files, rows of a database, command lines of processes, containers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A Docker engine for tests that also lets in by TLS."""
+"""A Docker engine for tests that also accepts TLS."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from stack.docker_engine import DockerEngine
 
 
 class TlsEngine(DockerEngine):
-    """An engine that also lets in by TCP whoever shows a certificate of its authority."""
+    """An engine that also accepts TCP from clients with a certificate of its authority."""
 
     ports = ("docker",)
 

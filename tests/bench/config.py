@@ -48,7 +48,7 @@ PROJECT_FILES = ("pipelines", "pipeline_config", "schemas", "jobs")
 
 
 class Report:
-    """Prints a line a figure, and keeps whether each was below its ceiling."""
+    """Prints one line per figure, and keeps whether each was below its ceiling."""
 
     good = True
 
@@ -253,7 +253,7 @@ def _build(report: Report, ours: Path, others: Path, runs: int) -> tuple[float, 
 def _build_times(ours: Path, others: Path, runs: int) -> list[float]:
     """In a process with Airflow: the median seconds of each side, each time in a fork that has built nothing yet.
 
-    So does Airflow: it forks a process a file, with Airflow itself imported. Only what lies on the disk is kept from
+    So does Airflow: it forks one process per file, with Airflow itself imported. Only what is on the disk is kept from
     one time to the next: Python's compiled files, and what the loader keeps beside them.
     """
     expected = {path.stem for path in others.iterdir() if path.suffix in {".py", ".yaml"}}

@@ -1,4 +1,4 @@
-"""Half an hour of 500 clicks a second with every fault at random: nothing is lost or double, and memory stays flat."""
+"""Half an hour of 500 clicks per second with all faults at random: nothing is lost or doubled, memory stays flat."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 pytestmark = [*SPARK_FAULTS, IN_FULL]
 
 MINUTES = float(os.environ.get("SOAK_MINUTES") or 30)
-RATE = 500  # clicks a second
+RATE = 500  # clicks per second
 DAY_SECONDS = 10  # a day of the log is due every so often
 SCALE = RATE * DAY_SECONDS / 1_930  # the lines of a dirty day at scale 1
 FIRST_DAY = dt.date(2020, 4, 1)

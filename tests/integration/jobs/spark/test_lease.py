@@ -1,4 +1,4 @@
-"""One writer a table on S3: the lease by conditional writes, and the jobs by spark-submit, against a real service."""
+"""One writer per table on S3: the lease by conditional writes, and the jobs by spark-submit, against a real service."""
 
 from __future__ import annotations
 

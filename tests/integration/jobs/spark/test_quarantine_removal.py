@@ -38,7 +38,7 @@ GONE = 3
 
 
 class Lake:
-    """A curated stream of LINES, a record each at its number, and their archive."""
+    """A curated stream of LINES, one record per line with its number as offset, and their archive."""
 
     def __init__(self, spark: SparkSession, root: Path) -> None:
         self.spark, self.root = spark, root

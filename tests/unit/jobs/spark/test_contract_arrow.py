@@ -1,4 +1,4 @@
-"""The contract over Arrow batches, without Spark: a row each, in order, whatever the headers are."""
+"""The contract over Arrow batches, without Spark: one row per record, in order, whatever the headers are."""
 
 from __future__ import annotations
 
