@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shutil
 import tomllib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -161,3 +163,12 @@ def test_every_message_of_the_operations_page_is_one_of_the_programs() -> None:
 @pytest.mark.parametrize("page", [*ROOT.glob("README*.md"), *ROOT.glob("docs/*.md")], ids=lambda page: page.name)
 def test_no_command_of_a_document_uses_a_folder_that_is_everybodys(page: Path) -> None:
     assert "/tmp/" not in page.read_text(encoding="utf-8")  # noqa: S108
+
+
+@pytest.mark.parametrize("package", ["jobs/spark", "pipeline_config"])
+def test_the_map_of_a_large_package_has_each_module_and_nothing_else(package: str) -> None:
+    words = re.findall(r"[a-z_]+\*?", ast.get_docstring(ast.parse((ROOT / package / "__init__.py").read_text())) or "")
+    modules = {path.stem for path in (ROOT / package).glob("*.py")} - {"__init__", "__main__"}
+    assert [name for name in modules if not any(fnmatch(name, word) for word in words)] == []
+    named = [word for word in words if "_" in word]
+    assert [word for word in named if not any(fnmatch(name, word) for name in modules)] == []
