@@ -172,3 +172,13 @@ def test_the_map_of_a_large_package_has_each_module_and_nothing_else(package: st
     assert [name for name in modules if not any(fnmatch(name, word) for word in words)] == []
     named = [word for word in words if "_" in word]
     assert [word for word in named if not any(fnmatch(name, word) for name in modules)] == []
+
+
+def test_the_scale_page_calculates_with_the_figures_of_the_performance_page() -> None:
+    scale, performance = ((ROOT / f"docs/{name}.md").read_text(encoding="utf-8") for name in ("scale", "performance"))
+    stages = scale.partition("| stage | measured |")[2].partition("\n\n")[0].splitlines()[2:]
+    measured = [figure for row in stages for figure in re.findall(r"\b(\d+(?:\.\d+)?) s\b", row.split(" | ")[1])]
+    known = [float(figure) for figure in re.findall(r"\d+\.\d+", performance.partition("## Figures")[2])]
+    assert len(measured) > 8
+    half = {figure: 0.5 / 10 ** len(figure.partition(".")[2]) + 1e-9 for figure in measured}  # of the last digit
+    assert [one for one in measured if all(abs(float(one) - figure) > half[one] for figure in known)] == []
