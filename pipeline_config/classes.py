@@ -155,6 +155,17 @@ def has_module(module: str) -> bool:
     return all(part.isidentifier() for part in module.split(".")) and _source(module)[0] is not None
 
 
+def is_folder(module: str) -> bool:
+    """Whether the module is a package without a program of its own; nothing is imported."""
+    file = _source(module)[0]
+    if file is None or file.name != "__init__.py" or (file.parent / "__main__.py").is_file():
+        return False
+    return not _PARSER.search(file.read_text(encoding="utf-8", errors="replace"))
+
+
+_PARSER = re.compile(r"^(?:def |from .*\b|import .*\b)?parser\b", re.MULTILINE)
+
+
 def _init(definition: ast.ClassDef) -> ast.FunctionDef | None:
     own = (node for node in definition.body if isinstance(node, ast.FunctionDef))
     return next((node for node in own if node.name == "__init__"), None)

@@ -10,13 +10,19 @@ _NAME = r"[\w.-]+|[0-9a-fA-F]*:[0-9a-fA-F:.]+"
 _NAME_HINT = "a host name or an IP address, the port by itself"
 
 
+# Extras of a Docker connection: paths of PEM files on the Airflow host, named as DockerOperator's own arguments.
+TLS_EXTRAS = ("tls_ca_cert", "tls_client_cert", "tls_client_key")
+PLAINTEXT = "plaintext"  # the extra that says that TCP without TLS is intended
+
+
 @dataclass(frozen=True)
 class ConnectionType:
     """`host` is the form that an address needs, "" for any.
 
     `takes` is what an operator of such a connection runs; it needs a timeout, for what hangs there hangs here. A
     connection without it is for jobs: `environment` are the variables by which it reaches one over SSH, `extra` those
-    of its extra, each with the field that it is of. A job needs one for data of the kind that it `holds`.
+    of its extra, each with the field that it is of. `own_extra` are the fields of its extra that an operator reads. A
+    job needs one for data of the kind that it `holds`.
     `preflight` is the module that asks whether it answers.
     """
 
@@ -25,8 +31,14 @@ class ConnectionType:
     takes: Literal["shell", "argv", ""] = ""
     environment: Mapping[str, str] = field(default_factory=dict)
     extra: Mapping[str, str] = field(default_factory=dict)
+    own_extra: tuple[str, ...] = ()
     holds: str = ""
     preflight: str = ""
+
+    @property
+    def extras(self) -> list[str]:
+        """The fields of its extra that something reads; empty if that is not known."""
+        return [*self.own_extra, *self.extra.values()]
 
     def variables(self, connection: object, extra: Mapping[str, Any]) -> dict[str, str]:
         """The variables by which a job gets a connection of this type; missing fields are left out."""
@@ -40,6 +52,7 @@ CONNECTION_TYPES = {
         host=rf"(?:tcp|https?|ssh)://\S+|unix:///\S+|{_NAME}",
         host_hint="tcp://host:2375, unix:///path or a host",
         takes="argv",
+        own_extra=(*TLS_EXTRAS, PLAINTEXT),
         preflight="pipeline_config.preflight.engine",
     ),
     "ssh": ConnectionType(

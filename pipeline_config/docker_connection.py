@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from docker.tls import TLSConfig
 
+from pipeline_config.connection_types import PLAINTEXT, TLS_EXTRAS
+
 if TYPE_CHECKING:
     from docker import APIClient
-
-# Extras of the connection: paths of PEM files on the Airflow host, named as DockerOperator's own arguments.
-TLS_EXTRAS = ("tls_ca_cert", "tls_client_cert", "tls_client_key")
-PLAINTEXT = "plaintext"  # the extra that says that TCP without TLS is intended
 
 
 def engine_url(host: str | None, port: int | None, extra: Mapping[str, Any]) -> str:

@@ -38,6 +38,8 @@ ELSEWHERE = {
     "doc_md": "description",
     **dict.fromkeys(("upstream", "upstream_tasks", "depends_on", "needs"), "dependencies"),
     "sla": "deadline",
+    **dict.fromkeys(("user", "username"), "login"),
+    **dict.fromkeys(("database", "dbname", "db"), "schema"),
 }
 
 
@@ -79,13 +81,14 @@ def check_schema(document: Document, name: str) -> Iterator[Problem]:
     elif document.data is not None:
         errors = list(validator(name).iter_errors(document.data))
         misplaced = {tuple(error.absolute_path) for error in errors if error.validator == "not"}
-        misspelt = {(*error.absolute_path, key) for error in errors for key in _meant(error)}
+        missing = {(*error.absolute_path, _missing(error)) for error in errors if error.validator == "required"}
+        misspelt = {(*error.absolute_path, key) for error in errors for key in _meant(error, missing)}
         for error in errors:
             path = tuple(error.absolute_path)
             if error.validator == "required" and (*path, _missing(error)) in misspelt:
                 continue  # it is there, by another name
             if error.validator == "not" or not any(path[: len(place)] == place for place in misplaced):
-                yield from _explain(document, error)
+                yield from _explain(document, error, missing)
 
 
 def _of_dag_factory(data: Any) -> str | None:
@@ -102,7 +105,7 @@ def refusals(param: Schema, value: Any) -> list[str]:
     return [error.message for error in validator(param, format_checker=checker).iter_errors(value)]
 
 
-def _explain(document: Document, error: jsonschema.ValidationError) -> Iterable[Problem]:
+def _explain(document: Document, error: jsonschema.ValidationError, missing: set[KeyPath]) -> Iterable[Problem]:
     if error.validator == "oneOf" and not error.context:
         is_mapping = isinstance(error.instance, dict)  # else its type is wrong, which is reported
         return [document.problem(tuple(error.absolute_path), *_too_many(error))] if is_mapping else []
@@ -110,7 +113,8 @@ def _explain(document: Document, error: jsonschema.ValidationError) -> Iterable[
         error = jsonschema.exceptions.best_match(error.context) or error
     path: KeyPath = tuple(error.absolute_path)
     if error.validator == "additionalProperties":
-        return (document.problem((*path, key), f"unknown key {key!r}", hint) for key, hint in _unknown(error).items())
+        unknown = _unknown(error, missing).items()
+        return (document.problem((*path, key), f"unknown key {key!r}", hint) for key, hint in unknown)
     if "propertyNames" in error.absolute_schema_path:
         key = str(error.instance)
         message = f"key {key!r} does not match {error.validator_value}"
@@ -123,17 +127,34 @@ def _explain(document: Document, error: jsonschema.ValidationError) -> Iterable[
     return [document.problem(path, message, _hint(error), at_value=True)]
 
 
-def _unknown(error: jsonschema.ValidationError) -> dict[str, str]:
-    """The unknown keys of a mapping, each with its hint."""
+def _unknown(error: jsonschema.ValidationError, missing: set[KeyPath]) -> dict[str, str]:
+    """The unknown keys of a mapping, each with its hint; `missing` are required keys that are not there."""
+    absent = [str(key) for *path, key in missing if path == [*error.absolute_path]]
     known = list(error.schema["properties"])  # type: ignore[index]
     near = _advanced if _is_of_a_class(error.instance) else did_you_mean
-    hints = {key: f"did you mean {ours!r}?" for key, ours in ELSEWHERE.items() if ours in known}
-    return {key: hints.get(key) or near(key, known) for key in error.instance if key not in known}  # type: ignore[union-attr]
+    unknown = [key for key in error.instance if key not in known]  # type: ignore[union-attr]
+    meant = {key: _shortened(key, absent) or ELSEWHERE.get(key) for key in unknown}
+    of_all = _default_args(known) if {"operator", "default_args"}.intersection(known) else {}
+    where = "default_args:" if "default_args" in known else "default_args: of the DAG"
+    hints = {key: f"did you mean {ours!r}?" for key, ours in meant.items() if ours in known}
+    hints |= {key: f"write {of_all[key]} under {where}" for key in unknown if key in of_all}
+    return {key: hints.get(key) or near(key, known) for key in unknown}
 
 
-def _meant(error: jsonschema.ValidationError) -> set[str]:
+def _shortened(key: str, absent: list[str]) -> str | None:
+    """The absent key of which this is the beginning or the last word."""
+    return next((name for name in absent if name.startswith(key) or name.endswith(f"_{key}")), None)
+
+
+def _default_args(known: list[str]) -> dict[str, str]:
+    """The keys of `default_args` that are not `known`, by our name and by Airflow's."""
+    own = schema_of("defaults")["definitions"]["default_args"]["properties"].keys() - known
+    return {key: name for name in own for key in (name, name.removesuffix("_minutes"))}
+
+
+def _meant(error: jsonschema.ValidationError, missing: set[KeyPath]) -> set[str]:
     """The keys that the unknown ones of a mapping are meant to be."""
-    hints = _unknown(error).values() if error.validator == "additionalProperties" else ()
+    hints = _unknown(error, missing).values() if error.validator == "additionalProperties" else ()
     return {hint.split("'")[1] for hint in hints if hint.startswith("did you mean")}
 
 
@@ -142,9 +163,10 @@ def _missing(error: jsonschema.ValidationError) -> str:
 
 
 def _fitting(text: str, pattern: str) -> str:
-    """The hint that names what a text may be meant to be: in the other case, with other dashes, without an ending."""
-    stem = re.sub(r"\.\w+$", "", text).strip("-")
-    dashes = (stem, stem.replace("-", "_"), stem.replace("_", "-"))
+    """The hint that names what a text may be meant to be: in the other case, with other dashes, without a path."""
+    stem = re.sub(r"\.(?:py|ya?ml)$", "", text).strip("-")
+    stems = (stem, re.split("[./]", stem)[-1])
+    dashes = [form for one in stems for form in (one, one.replace("-", "_"), one.replace("_", "-"))]
     forms = [form for other in dashes for form in (other, other.lower(), other.upper()) if re.search(pattern, form)]
     return f"did you mean {forms[0]!r}?" if forms else ""
 

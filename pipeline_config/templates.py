@@ -50,6 +50,8 @@ GONE = {
     "tomorrow_ds_nodash": "macros.ds_add(ds, 1)",
     "conf": "dag_run.conf",
 }
+# What Python code of a DAG imports, and how a template reads the same.
+IMPORTED = {"Variable": "var.value.NAME", "Param": "params.NAME", "BaseHook": "conn.NAME", "Connection": "conn.NAME"}
 # The fields of a connection that are not secret, and the keys of its extra that are.
 OPEN_FIELDS = frozenset({"conn_id", "conn_type", "description", "host", "login", "port", "schema"})
 _SECRET_EXTRA = re.compile(r"(?i)passw|passphrase|secret|token|credential|(?:^|_)key$|keyfile")
@@ -206,7 +208,8 @@ def _of_any(text: str) -> Reads:
             found.unknown.append(UnreadableName(name, message, offset, [], f"read {GONE[name]}"))
         elif name not in CONTEXT:
             message = f"Airflow's templates have no {name!r}"
-            found.unknown.append(UnreadableName(name, message, offset, sorted(CONTEXT)))
+            fix = f"read {IMPORTED[name]}" if name in IMPORTED else ""
+            found.unknown.append(UnreadableName(name, message, offset, sorted(CONTEXT), fix))
         elif name in UNCERTAIN:
             found.uncertain[name] = offset
     for chain in _chains(tree):

@@ -10,7 +10,6 @@ from typing import Any
 from pipeline_config import argparse_parts, parsers, templates
 from pipeline_config.checks.context import FORMS, Context
 from pipeline_config.compiler import argv, instances, option_words
-from pipeline_config.connection_types import TAKES
 from pipeline_config.errors import RenderError
 from pipeline_config.model import Command, Task, Value, Values
 from pipeline_config.problem import Problem
@@ -35,7 +34,7 @@ def commands(context: Context) -> Iterator[Problem]:
         if task.command in context.broken_commands:
             continue  # which is reported there
         template = known[task.command]
-        wanted = TAKES.get(context.connection_type(task) or "", template.kind)
+        wanted = context.kind_of_command(task, template)
         if wanted != template.kind:
             fitting = [name for name, other in known.items() if other.kind == wanted]
             message = f"{task.operator} runs {WORDS[wanted]}, but {task.command} is {WORDS[template.kind]}"

@@ -9,9 +9,9 @@ from functools import cached_property
 from pathlib import PurePosixPath
 from typing import Any
 
-from pipeline_config.connection_types import CONNECTION_TYPES
+from pipeline_config.connection_types import CONNECTION_TYPES, TAKES
 from pipeline_config.flows import TaskFlow, flows, variables_of_options
-from pipeline_config.model import Operator, Pipeline, Place, Task
+from pipeline_config.model import Command, Operator, Pipeline, Place, Task
 from pipeline_config.project import Project
 from pipeline_config.reader import Document
 
@@ -96,7 +96,7 @@ class Context:
         for task in self.pipeline.tasks:
             for key in ("arguments", "advanced", "for_each", "conf", "trigger_dag_id"):
                 found += [(place, text, True) for place, text in texts(getattr(task, key), task.at(key))]
-            command, operator = self.project.defaults.commands.get(task.command or ""), self.operator(task)
+            command, operator = self.command(task), self.operator(task)
             brought = [operator and operator.arguments, command and command.shell, command and command.argv]
             found += [(task.place, text, False) for _, text in texts(brought, task.place)]
         return found
@@ -109,6 +109,15 @@ class Context:
     def operator(self, task: Task) -> Operator | None:
         """The entry of defaults.yaml for a task's operator; nothing if it names a class, or an unknown one."""
         return self.project.defaults.operators.get(task.operator)
+
+    def command(self, task: Task) -> Command | None:
+        """The command template of a task; nothing if it names none, an unknown one, or one not for its operator."""
+        command = self.project.defaults.commands.get(task.command or "")
+        return command if command and command.kind == self.kind_of_command(task, command) else None
+
+    def kind_of_command(self, task: Task, command: Command) -> str:
+        """The kind of command that a task's operator takes: `shell` or `argv`; if it takes both, that of `command`."""
+        return TAKES.get(self.connection_type(task) or "", command.kind)
 
     def connection_type(self, task: Task) -> str | None:
         """The type of connection that a task's operator takes."""

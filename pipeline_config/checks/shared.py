@@ -107,6 +107,18 @@ def _address(entry: Entry | None, address: Address) -> Iterator[Problem]:
     if not unset(given) and not (port.isdecimal() and 0 < int(port) < 65536):
         message = f"port {address.port!r} is not a number from 1 to 65535"
         yield address.at("port").problem(message)
+    yield from _extra(entry, address)
+
+
+def _extra(entry: Entry | None, address: Address) -> Iterator[Problem]:
+    """Warnings: fields of an extra that nothing reads."""
+    if entry is None or entry.type not in CONNECTION_TYPES:
+        return
+    known = CONNECTION_TYPES[entry.type].extras
+    for name in address.extra or ():
+        if known and name not in known:
+            message = f"nothing reads {name!r} in the extra of a connection of type {entry.type}"
+            yield address.at("extra", name).problem(message, did_you_mean(name, known), "warning", at_key=True)
 
 
 def _invisible(environment: Environment) -> Iterator[Problem]:
@@ -235,7 +247,11 @@ def command_templates(project: Project) -> Iterator[Problem]:
             yield place.problem(message, "write {arguments} where the job's options belong")
         module = command.module.removesuffix(f".{JOB}")
         if not classes.has_module(module):
-            yield command.at("module").problem(f"there is no Python module {module!r}")
+            hint = f"write {command.module.replace('/', '.')}" if "/" in module else ""
+            yield command.at("module").problem(f"there is no Python module {module!r}", hint)
+        elif module == command.module and classes.is_folder(module):
+            message = f"{module} is a package without a __main__, so it is not a job"
+            yield command.at("module").problem(message, f"write {module}.{JOB} for the jobs in it")
         yield from _shell(project, place, command.shell or "")
 
 

@@ -37,6 +37,7 @@ def _instead(data: Any, path: KeyPath, problem: Problem, hint: re.Match[str]) ->
     """The word that the message names becomes the one of the hint, as key or in the value."""
     holder, key = _at(data, path[:-1]), path[-1]
     words = [*problem.message.replace("'", "").split(), *re.findall(r"\w[\w-]*", problem.message)]
+    words = [word for word in words if word != hint[1]]  # it may be a part of what is wrong
     named = [str(key)] if re.match(f"(?:unknown )?key {str(key)!r}", problem.message) else []
     named += [word for word in words if word.lower() == hint[1].lower()]
     wrong = [*named, *difflib.get_close_matches(hint[1], words, n=1, cutoff=0.5)][0]
