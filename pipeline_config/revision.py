@@ -29,7 +29,7 @@ def top_of(root: Path) -> Path:
     """The folder of the repository that `root` is in; raises CommandError."""
     top = git(root, "rev-parse", "--show-toplevel")
     if top is None:
-        raise CommandError(f"{root} is in no git repository that git may read: `git -C {root} status` says why")
+        raise CommandError(f"{root} is not in a git repository that git can read: `git -C {root} status` says why")
     return Path(top.decode())
 
 

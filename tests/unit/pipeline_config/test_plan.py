@@ -349,4 +349,4 @@ def test_what_cannot_be_compared_is_reported_in_one_line(root: Path, capsys: pyt
 
 def test_outside_of_a_repository(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.copytree(ROOT / "pipelines", tmp_path / "pipelines")
-    assert "is in no git repository" in refused(tmp_path, capsys)
+    assert "is not in a git repository" in refused(tmp_path, capsys)
