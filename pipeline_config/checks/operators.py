@@ -73,8 +73,8 @@ def _taken(place: Place, class_path: str, values: list[Value] | str) -> Iterator
         wanted = MINUTES_TYPES
     elif "duration" in types and argument != DURATION_AS_TEXT:
         wanted, hint = types - {"duration"} or frozenset({"null"}), f"write {argument}{MINUTES}"
-    if argument == "weight_rule":
-        yield from _weight_rule(place, values)
+    if not isinstance(values, str):
+        yield from _limited(place, argument, values)
     wrong = [value for value in values if not isinstance(values, str) and not _fits(value, wanted)]
     if wrong and isinstance(wrong[0], str) and "code" in wanted and classes.is_import_path(wrong[0]):
         message = f"{argument}: there is no Python module {wrong[0].rpartition('.')[0]!r}"
@@ -84,10 +84,13 @@ def _taken(place: Place, class_path: str, values: list[Value] | str) -> Iterator
         yield place.problem(f"{argument}: must be {words}, is {kind(wrong[0])}", hint)
 
 
-def _weight_rule(place: Place, values: list[Value] | str) -> Iterator[Problem]:
+def _limited(place: Place, argument: str, values: list[Value]) -> Iterator[Problem]:
+    """Values of the right type that Airflow refuses when it builds the DAG."""
     for value in values:
-        if isinstance(value, str) and value not in WEIGHT_RULES:
+        if argument == "weight_rule" and isinstance(value, str) and value not in WEIGHT_RULES:
             yield place.problem(f"weight_rule: {value!r} is not allowed here", did_you_mean(value, list(WEIGHT_RULES)))
+        elif argument == "pool_slots" and isinstance(value, int | float) and value < 1:
+            yield place.problem(f"pool_slots: must be 1 or more, is {value}")
 
 
 WEIGHT_RULES = ("absolute", "downstream", "upstream")

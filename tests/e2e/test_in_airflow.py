@@ -41,8 +41,8 @@ description: The class refuses an argument, which only building the DAG shows
 schedule: null
 tasks:
   - task_id: greet
-    operator: airflow.providers.standard.operators.bash.BashOperator
-    advanced: {bash_command: ls, pool_slots: 0}
+    operator: airflow.providers.standard.operators.datetime.BranchDateTimeOperator
+    advanced: {follow_task_ids_if_true: x, follow_task_ids_if_false: x, target_lower: null, target_upper: null}
 """
 
 
@@ -80,7 +80,7 @@ def broken(project: Path, api: AirflowApi) -> Iterator[None]:
 def test_a_broken_file_is_shown_with_line_and_column_and_the_other_dags_go_on(api: AirflowApi, page: Page) -> None:
     lines = [
         "pipelines/mart/tripclick_load_postgres.yaml:4:1: unknown key 'schedul' (did you mean 'schedule'?)",
-        "pipelines/mart/needs_more.yaml:5:5: cannot be built: ValueError: pool slots for greet in dag",
+        "pipelines/mart/needs_more.yaml:5:5: cannot be built: AirflowException: Both target_upper and",
     ]
     api.wait(lambda: all(line in "".join(api.import_errors()) for line in lines), "both problems are shown")
     assert "Traceback" not in "".join(api.import_errors()).partition("PipelineErrors")[2], "people read no frames"

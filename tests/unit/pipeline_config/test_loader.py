@@ -65,14 +65,16 @@ def test_a_dag_that_cannot_be_built_is_named_with_the_place_of_its_task_and_the_
     path.write_text(
         "dag_id: needs_more\ndescription: The class refuses an argument\nschedule: null\ntasks:\n"
         "  - task_id: fine\n    operator: EmptyOperator\n"
-        "  - task_id: wrong\n    operator: airflow.providers.standard.operators.bash.BashOperator\n"
-        "    advanced: {bash_command: ls, pool_slots: 0}\n    dependencies: [fine]\n"
+        "  - task_id: wrong\n    operator: airflow.providers.standard.operators.datetime.BranchDateTimeOperator\n"
+        "    advanced: {follow_task_ids_if_true: x, follow_task_ids_if_false: x,\n"
+        "               target_lower: null, target_upper: null}\n"
+        "    dependencies: [fine]\n"
         "  - task_id: end\n    operator: EmptyOperator\n    dependencies: [wrong]\n"
     )
     loaded = json.loads(run(airflow, LOAD, project).splitlines()[-1])
     assert len(loaded["dags"]) == 9
     assert "pipelines/mart/needs_more.yaml:7:5: cannot be built: " in loaded["raised"]
-    assert "cannot be less than 1" in loaded["raised"]
+    assert "Both target_upper and target_lower are None" in loaded["raised"]
 
 
 def test_a_ninth_dag_uses_the_rest_of_the_dialect_without_any_python(built: dict[str, Any]) -> None:
