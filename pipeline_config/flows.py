@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,13 +65,25 @@ def flows(project: Project, pipeline: Pipeline) -> list[TaskFlow]:
     return result
 
 
+def flow_of_run(project: Project, task: Task, options: Mapping[str, str]) -> Flow:
+    """What the task's job declares, with the options of a run; without what they leave open."""
+    own = _parser(project, task)
+    if own is None:
+        return Flow()
+    texts = {name: value.rstrip("/") for name, value in options.items()}
+    return Flow(*(tuple(filter(is_known, _filled(data, texts, own))) for data in flow_of(own)))
+
+
+def _parser(project: Project, task: Task) -> argparse.ArgumentParser | None:
+    """The parser of the task's job, None if it has none."""
+    template = project.defaults.commands.get(task.command or "")
+    parser = template and job_parser(template.module_of(task.job))
+    return own_parser(parser, task.job) if isinstance(parser, argparse.ArgumentParser) else None
+
+
 def _declared(project: Project, task: Task, params: Values) -> Iterator[Flow]:
     """What the task's job declares, once for each instance of the task."""
-    template = project.defaults.commands.get(task.command or "")
-    if template is None:
-        return
-    parser = job_parser(template.module_of(task.job))
-    own = None if isinstance(parser, str) else own_parser(parser, task.job)
+    own = _parser(project, task)
     if own is None:
         return
     declared = flow_of(own)

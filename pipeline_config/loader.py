@@ -26,6 +26,7 @@ from pipeline_config.compiler import compile_pipeline
 from pipeline_config.documentation import markdown
 from pipeline_config.errors import CommandError
 from pipeline_config.guard import in_words
+from pipeline_config.lineage import spark_lineage
 from pipeline_config.model import Environment, Pipeline
 from pipeline_config.problem import Problem
 from pipeline_config.project import Project, active_environment, importable, root_of
@@ -81,8 +82,8 @@ def build(project: Project, pipeline: Pipeline, environment: Environment) -> DAG
     dag: DAG = DagBuilder(dag_id, with_objects(config), default_config={}, yml_dag="").build()["dag"]
     dag.doc_md = markdown(pipeline)
     dag.deadline = deadlines(config)  # of which dag-factory knows nothing
-    # One word for the shell, or for JSON one value, of whatever they are given.
-    dag.user_defined_filters = {"shell_quote": shlex.quote, "as_json": as_json}
+    # One word for the shell, or for JSON one value, of whatever they are given; of a task instance, words for Spark.
+    dag.user_defined_filters = {"shell_quote": shlex.quote, "as_json": as_json, "spark_lineage": spark_lineage}
     return dag
 
 

@@ -61,6 +61,11 @@ def shell_quote(value: Any) -> str:
     return shlex.quote(str(value) if isinstance(value, RunValue) else value)
 
 
+def spark_lineage(_: object) -> str:
+    """What tells Spark which task has started it: nothing, as in an Airflow that sends no lineage."""
+    return ""
+
+
 class _Names(dict[str, Any]):
     """Values by name, read as attributes or keys; missing ones are unknown."""
 

@@ -149,7 +149,7 @@ def _length(value: Any) -> int:
 def environment() -> SandboxedEnvironment:
     """Jinja as in Airflow, with the filters that the operators add; undefined names are errors."""
     jinja = _Bounded(undefined=jinja2.StrictUndefined, extensions=["jinja2.ext.do"])
-    jinja.filters.update(stand_ins.FILTERS, shell_quote=stand_ins.shell_quote)
+    jinja.filters.update(stand_ins.FILTERS, shell_quote=stand_ins.shell_quote, spark_lineage=stand_ins.spark_lineage)
     jinja.globals[_TICK] = _CLOCK.tick
     return jinja
 

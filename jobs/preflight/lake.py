@@ -15,7 +15,7 @@ PROGRAM = Path(__file__).with_name("lake_program.py")
 SPARK_LIMIT = 6 * LIMIT_SECONDS  # a JVM must start there, and one request to a storage may be tried several times
 SUBMIT = """\
 file=$(mktemp --suffix=.py) && cat > "$file" && cd {project} &&
-spark-submit --driver-memory 512m --conf spark.log.level=OFF --conf 'spark.jars=jobs/spark/jars/*.jar' "$file" {paths}
+spark-submit --driver-memory 512m --conf spark.log.level=OFF --conf 'spark.jars=jobs/spark/jars*/*.jar' "$file" {paths}
 code=$?; rm -f "$file"; exit $code"""
 # A new file in the nearest folder that exists: what does not exist yet is for the job to make.
 WRITE = """\

@@ -45,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
     add_options(result)
     flow(
         result,
-        reads=[Data("lake", tables.table_path("{curated-path}", tables.CLICKS))],
+        reads=[Data("lake", tables.table_path("{curated-path}", name)) for name in (tables.CLICKS, tables.QUARANTINE)],
         writes=[Data("lake", tables.table_path("{mart-path}", name)) for name in tables.COLD_MARTS],
     )
     return result

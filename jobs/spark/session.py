@@ -48,9 +48,12 @@ SETTINGS = {
     "spark.sql.inMemoryColumnarStorage.compressed": "false",
     # Rows that a Python worker gets at once, which may be lines of a megabyte.
     "spark.sql.execution.arrow.maxBytesPerBatch": str(16 * 2**20),
+    # To openlineage-spark, where there is one, a file of a table is the table.
+    "spark.openlineage.dataset.removePath.pattern": r"(.*?)(?<remove>(/\w+=[^/]*)*/part-[^/]+)",
 }
 RUN: Final = "spark.tripclick.run"  # a setting of spark-submit: the run id of the DAG that starts the job
 _NOTE: Final = "spark.databricks.delta.commitInfo.userMetadata"  # of each commit that has no note of its own
+_JOB: Final = "spark.openlineage.appName"  # each run is one of the same job, whatever the application is called
 _SUBMITTED = "PYSPARK_GATEWAY_PORT"  # in the environment of a program started by spark-submit
 
 
@@ -68,7 +71,7 @@ def session(app_name: str, settings: Mapping[str, str] | None = None) -> SparkSe
     submitted = _submitted()
     run = submitted.get(RUN, "")
     builder = SparkSession.builder.appName(f"{app_name} {run}".strip())
-    wanted = {**SETTINGS, **({_NOTE: run} if run else {}), **(settings or {})}
+    wanted = {**SETTINGS, _JOB: app_name, **({_NOTE: run} if run else {}), **(settings or {})}
     if {**wanted, **submitted}.get("spark.master", "").startswith("local"):
         wanted["spark.authenticate"] = "true"  # a cluster's hosts have to be given its secret
     for name, value in wanted.items():

@@ -19,6 +19,7 @@ from requests.exceptions import RequestException
 
 from pipeline_config.docker_connection import engine_tls, engine_url, how_to_build
 from pipeline_config.operators.docker_client import ENGINE_ERRORS, UnprivilegedDockerClient
+from pipeline_config.operators.lineage import DeclaringData
 from pipeline_config.operators.shared import RenderingNamesVariables, missing_connections_fail
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def _installation() -> str:
     return f"{platform.node()} {url}" if is_local else url
 
 
-class DockerOperator(RenderingNamesVariables, AirflowDockerOperator):
+class DockerOperator(RenderingNamesVariables, DeclaringData, AirflowDockerOperator):
     """Runs a container on the engine of the connection `engine_conn_id` (Airflow's `docker_conn_id` is a registry's).
 
     `read_only_folders` of the engine's host are mounted at the same path, those that are not empty. The container is

@@ -6,20 +6,19 @@ import os
 import signal
 import subprocess
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowException
 
 from pipeline_config.job_contract import ENDS_WITH_STDIN
+from pipeline_config.operators.lineage import DeclaringData, root_around
 from pipeline_config.operators.shared import RenderingNamesVariables, fail_without_retries
-from pipeline_config.project import root_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
 
-class LocalProcessOperator(RenderingNamesVariables):
+class LocalProcessOperator(RenderingNamesVariables, DeclaringData):
     """Runs what a DockerOperator would run in a container as a local process, where there is no engine.
 
     `program` is what the image's entrypoint is; `command` the words after it. `engine_conn_id` is not used.
@@ -43,7 +42,7 @@ class LocalProcessOperator(RenderingNamesVariables):
         # No `with`: on a time-out it would wait for the process before `on_kill` can end that.
         process = self._process = subprocess.Popen(
             [*self.program, *self.command],
-            cwd=self._project(),
+            cwd=root_around(self),
             env=environment,
             stdin=pipe,
             stdout=pipe,
@@ -62,11 +61,6 @@ class LocalProcessOperator(RenderingNamesVariables):
         fail_without_retries(exit_code)
         if exit_code:
             raise AirflowException(f"the process ended with exit code {exit_code}; its last lines are above")
-
-    def _project(self) -> Path:
-        """The folder of the file that Airflow parsed, or the nearest above it, that has the jobs."""
-        dag = self.get_dag()
-        return root_of(Path(dag.fileloc).parent if dag else Path())
 
     def on_kill(self) -> None:
         """End the process, so that it can flush."""

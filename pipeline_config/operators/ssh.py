@@ -11,6 +11,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from paramiko import BadHostKeyException, SSHClient, SSHException
 
 from pipeline_config.connection_types import CONNECTION_TYPES
+from pipeline_config.operators.lineage import DeclaringData
 from pipeline_config.operators.shared import RenderingNamesVariables, fail_without_retries, missing_connections_fail
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 LONGEST_COMMAND = 131_071  # Linux: 128 KiB an argument, its end included
 
 
-class SSHOperator(RenderingNamesVariables, AirflowSSHOperator):
+class SSHOperator(RenderingNamesVariables, DeclaringData, AirflowSSHOperator):
     """Runs a job over SSH; `job_connections` reach it as PG… and AWS_… variables of the SSH channel.
 
     The server must accept them (`AcceptEnv PG* AWS_*`).

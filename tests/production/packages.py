@@ -1,4 +1,4 @@
-"""What production's Airflow has besides requirements.lock: Edge workers and Git bundles, by a lock file of its own.
+"""What production's Airflow has besides requirements.lock: Edge workers, Git bundles and lineage, locked on their own.
 
 `requirements.in` names them; they go to a folder that only this Airflow has on its path.
 """

@@ -64,7 +64,7 @@ def on_one_host(production: Production) -> None:
     mart = f"--mart-path={lake}/one_host"
     jobs = {"analytics_mart_etl": [f"--curated-path={lake}/curated_stream", mart], "load_postgres": [mart]}
     for job, options in jobs.items():
-        submit = "spark-submit --master 'local[2]' --driver-memory 1g --conf 'spark.jars=jobs/spark/jars/*.jar'"
+        submit = "spark-submit --master 'local[2]' --driver-memory 1g --conf 'spark.jars=jobs/spark/jars*/*.jar'"
         command = f"cd {REPOSITORY} && PYTHONPATH=. exec {submit} jobs/spark/{job}.py {' '.join(options)}"
         login = {**production.lake.key, **production.databases.connection, "PGDATABASE": ONE_HOST}
         done = production.ssh.run(command, login)

@@ -13,7 +13,7 @@ from pipeline_config.project import load_project
 PROJECT = load_project()
 PIPELINES = {pipeline.dag_id: pipeline for pipeline in PROJECT.pipelines}
 TOPIC = Data("topic", "tripclick.clicks")
-CLICKS = Data("lake", "S3_CURATED_STREAM_PATH/clicks")
+CLICKS, QUARANTINE = (Data("lake", f"S3_CURATED_STREAM_PATH/{name}") for name in ("clicks", "quarantine"))
 
 
 def changed(dag_id: str, **keys: Any) -> list[TaskFlow]:
@@ -42,10 +42,10 @@ def test_each_job_declares_what_it_reads_and_writes() -> None:
             (
                 "streaming_to_curated_stream",
                 (TOPIC, Data("lake", "S3_ARCHIVE_RAW_PATH/clicks")),
-                (CLICKS, Data("lake", "S3_CURATED_STREAM_PATH/quarantine")),
+                (CLICKS, QUARANTINE),
             )
         ],
-        "tripclick_analytics_mart_etl": [("etl_to_analytics_mart", (CLICKS,), mart)],
+        "tripclick_analytics_mart_etl": [("etl_to_analytics_mart", (CLICKS, QUARANTINE), mart)],
         "tripclick_load_postgres": [("load_to_postgres", mart, tuple(Data("postgresql", name) for name in COLD_MARTS))],
         "tripclick_analytics_mart_realtime": [
             (
