@@ -76,6 +76,7 @@ test-faults: install ## Kill servers and jobs at random moments, in full; FAULTS
 
 test-production: install ## Run production's parts on four network namespaces, as root: 20 minutes; PRODUCTION_HOME=folder keeps them running
 	@PRODUCTION=1 $(PYTHON) -m pytest tests/production
+	@echo "$$(date -u +%F), commit $$(git describe --always --dirty)" > tests/production/last_green.txt
 
 test-deploy: install ## Run deploy/site.yml twice on a fresh Debian in a folder, as root: ten minutes
 	@DEPLOY=1 $(PYTHON) -m pytest tests/deploy

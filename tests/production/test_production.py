@@ -19,9 +19,14 @@ from tests.production.parts import BRANCH
 from tests.production.production import MEMORY_LIMIT, Production
 from tests.reference import cold_tables
 
+LAST_GREEN = Path(__file__).with_name("last_green.txt")
+
 pytestmark = [
     pytest.mark.production,
-    pytest.mark.skipif(os.environ.get("PRODUCTION") != "1", reason="takes minutes: `make test-production` runs it"),
+    pytest.mark.skipif(
+        os.environ.get("PRODUCTION") != "1",
+        reason="takes minutes: `make test-production` runs it; last green: " + LAST_GREEN.read_text(encoding="ascii"),
+    ),
     pytest.mark.skipif(os.geteuid() != 0, reason="only root can make network namespaces and start a Docker engine"),
 ]
 

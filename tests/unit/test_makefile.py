@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from stack.settings import REPOSITORY
+from tests.production.test_production import LAST_GREEN
+from tests.production.test_production import pytestmark as of_production
 
 PROGRAMS = ("stack/install.sh", ".venv/bin/python", ".venv/bin/ruff", ".venv/bin/mypy")
 # Says what it was asked to do, and fails when that is FAILS.
@@ -33,11 +36,11 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def make_test(project: Path, fails: str) -> subprocess.CompletedProcess[str]:
-    """`make test` there, as if this one ran in no other."""
+def make(project: Path, fails: str, target: str = "test") -> subprocess.CompletedProcess[str]:
+    """`make` there, as if this one ran in no other."""
     outer = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS", "BESIDE"))}
     return subprocess.run(
-        ["make", "test"], cwd=project, env={**outer, "FAILS": fails}, capture_output=True, text=True, check=False
+        ["make", target], cwd=project, env={**outer, "FAILS": fails}, capture_output=True, text=True, check=False
     )
 
 
@@ -53,12 +56,22 @@ def make_test(project: Path, fails: str) -> subprocess.CompletedProcess[str]:
     ],
 )
 def test_what_runs_side_by_side_runs_to_its_end_and_fails_the_whole(project: Path, fails: str, code: int) -> None:
-    done = make_test(project, fails)
+    done = make(project, fails)
     assert done.returncode == code, done.stdout + done.stderr
     assert set(done.stdout.splitlines()) >= SAID
 
 
 def test_a_wrong_format_is_reported_before_any_test_runs(project: Path) -> None:
-    done = make_test(project, "ruff format --check --quiet .")
+    done = make(project, "ruff format --check --quiet .")
     assert done.returncode == 2
     assert "pytest" not in done.stdout
+
+
+def test_production_keeps_when_all_was_green_which_its_tests_tell_where_they_are_skipped(project: Path) -> None:
+    kept = project / LAST_GREEN.relative_to(REPOSITORY)
+    kept.parent.mkdir(parents=True)
+    assert make(project, "pytest tests/production", "test-production").returncode == 2
+    assert not kept.exists()
+    assert make(project, "nothing", "test-production").returncode == 0
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d, commit .*\n", kept.read_text(encoding="utf-8"))
+    assert any(LAST_GREEN.read_text(encoding="ascii") in mark.kwargs["reason"] for mark in of_production[1:])
