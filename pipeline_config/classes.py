@@ -139,10 +139,21 @@ def is_no_operator(path: str) -> bool:
     return all(is_no_operator(f"{module}.{base}") for base in bases)
 
 
-def may_be_code(path: str) -> bool:
-    """Whether a function may be importable by this path: its module exists."""
-    module = _split(path)[0]
-    return module.split(".")[0] in sys.stdlib_module_names or bool(module and has_module(module))
+def what_is_wrong_with_code(path: str) -> tuple[str, str]:
+    """Why no function can be imported by this path, and a hint; ("", "") if one can, or if nobody can know here."""
+    module, name = _split(path)
+    text = _text(module) if module and has_module(module) else None
+    if text is None:
+        known = module.split(".")[0] in sys.stdlib_module_names
+        return ("", "") if known else (f"there is no Python module {module!r}", WHERE_CODE_LIES)
+    if re.search(rf"\b{re.escape(name)}\b", text) or _ANY_NAME.search(text):
+        return "", ""
+    return f"{module} has no function {name!r}", did_you_mean(name, _FUNCTION.findall(text))
+
+
+WHERE_CODE_LIES = "put it where Python finds its modules, such as Airflow's plugins folder"
+_FUNCTION = re.compile(r"^(?:async )?def ([a-zA-Z]\w*)", re.MULTILINE)
+_ANY_NAME = re.compile(r"\b__getattr__\b|\bimport \*|\bglobals\(\)")
 
 
 def is_import_path(text: str) -> bool:

@@ -201,7 +201,7 @@ def _fill(document: Document) -> None:
         wrong = "must be a mapping of keys to values at the top" if node else "is empty"
         if node:
             document.places[()] = (*_place(node), *_place(node))
-        document.problems.append(document.problem((), wrong, "each schema in schemas/ lists its keys"))
+        document.problems.append(document.problem((), wrong, "`python -m pipeline_config explain` lists its keys"))
         return
     document.data = _Builder(document).build(node, ())
 

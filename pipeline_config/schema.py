@@ -37,7 +37,11 @@ ELSEWHERE = {
     "tooltip": "description",
     "doc_md": "description",
     **dict.fromkeys(("upstream", "upstream_tasks", "depends_on", "needs"), "dependencies"),
+    "task_group": "group",
     "sla": "deadline",
+    "email": "on_failure",
+    "expand": "for_each",
+    "choices": "enum",
     **dict.fromkeys(("user", "username"), "login"),
     **dict.fromkeys(("database", "dbname", "db"), "schema"),
 }
@@ -85,7 +89,7 @@ def check_schema(document: Document, name: str) -> Iterator[Problem]:
         misspelt = {(*error.absolute_path, key) for error in errors for key in _meant(error, missing)}
         for error in errors:
             path = tuple(error.absolute_path)
-            if error.validator == "required" and (*path, _missing(error)) in misspelt:
+            if any((*path, key) in misspelt for key in _absent(error)):
                 continue  # it is there, by another name
             if error.validator == "not" or not any(path[: len(place)] == place for place in misplaced):
                 yield from _explain(document, error, missing)
@@ -156,6 +160,12 @@ def _meant(error: jsonschema.ValidationError, missing: set[KeyPath]) -> set[str]
     """The keys that the unknown ones of a mapping are meant to be."""
     hints = _unknown(error, missing).values() if error.validator == "additionalProperties" else ()
     return {hint.split("'")[1] for hint in hints if hint.startswith("did you mean")}
+
+
+def _absent(error: jsonschema.ValidationError) -> list[str]:
+    """The keys of which one is missing."""
+    every = [error] if error.validator == "required" else error.context or ()
+    return [_missing(one) for one in every] if all(one.validator == "required" for one in every) else []
 
 
 def _missing(error: jsonschema.ValidationError) -> str:

@@ -338,7 +338,10 @@ def _words(text: str) -> dict[str, int]:
 def what_is_invalid(text: str, error: jinja2.TemplateSyntaxError) -> tuple[int, str, str]:
     """Where a template is invalid, message and hint."""
     end = next((end for begin, end in (("{{", "}}"), ("{%", "%}")) if text.count(begin) > text.count(end)), "")
-    return where_wrong(text, error), f"Jinja: {str(error.message).rstrip('.')}", end and f"close it with {end}"
+    hint = f"close it with {end}" if end else ""
+    if str(error.message).startswith("Encountered unknown tag"):
+        hint = "write {{ … }} for a value"
+    return where_wrong(text, error), f"Jinja: {str(error.message).rstrip('.')}", hint
 
 
 def where_wrong(text: str, error: jinja2.TemplateSyntaxError) -> int:

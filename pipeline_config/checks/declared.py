@@ -77,12 +77,18 @@ def _undeclared(context: Context, place: Place, text: str, reads: templates.Read
         for name, offset in getattr(reads, kind).items():
             is_known = name in getattr(context.project.catalog, kind, ())
             if name not in declared and (own or is_known or kind == "params"):  # else defaults.yaml is wrong
-                hint = f"add it to {kind}:"
-                if not is_known:
-                    near = did_you_mean(name, list(declared))
-                    missing = hint if kind == "params" else f"declare it in pipelines/catalog.yaml, and {hint}"
-                    hint = near if near.startswith("did you") else missing
-                yield place.within(text, offset, f"{word} {name} is used, but not declared", hint)
+                yield place.within(text, offset, f"{word} {name} is used, but not declared", _add(context, kind, name))
+
+
+def _add(context: Context, kind: str, name: str) -> str:
+    """The hint for a name that is used and not declared: declare it, or the declared one that it resembles."""
+    hint = f"add it to {kind}:"
+    if name in getattr(context.project.catalog, kind, ()):
+        return hint
+    near = did_you_mean(name, list(getattr(context.pipeline, kind)))
+    if near.startswith("did you"):
+        return near
+    return hint if kind == "params" else f"declare it in pipelines/catalog.yaml, and {hint}"
 
 
 def _no_json(context: Context, place: Place, text: str, reads: templates.Reads) -> Iterator[Problem]:
@@ -152,11 +158,11 @@ def declared(context: Context) -> Iterator[Problem]:
         if entry and entry.type != context.connection_type(task):
             continue  # `operators` says so
         if task.connection and task.connection not in pipeline.connections:
-            yield _undeclared_connection(task.at("connection"), task.connection)
+            yield _undeclared_connection(context, task.at("connection"), task.connection)
 
 
-def _undeclared_connection(place: Place, name: str) -> Problem:
-    return place.problem(f"connection {name} is used, but not declared", "add it to connections:")
+def _undeclared_connection(context: Context, place: Place, name: str) -> Problem:
+    return place.problem(f"connection {name} is used, but not declared", _add(context, "connections", name))
 
 
 def unused(context: Context) -> Iterator[Problem]:
@@ -197,7 +203,7 @@ def advanced_connections(context: Context) -> Iterator[Problem]:
     for task in context.pipeline.tasks:
         for name, value in _advanced(task):
             if "{" not in value and value not in context.pipeline.connections:
-                yield _undeclared_connection(task.at("advanced", name), value)
+                yield _undeclared_connection(context, task.at("advanced", name), value)
 
 
 def _advanced(task: Task) -> Iterator[tuple[str, str]]:

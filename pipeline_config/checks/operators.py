@@ -77,8 +77,8 @@ def _taken(place: Place, class_path: str, values: list[Value] | str) -> Iterator
         yield from _limited(place, argument, values)
     wrong = [value for value in values if not isinstance(values, str) and not _fits(value, wanted)]
     if wrong and isinstance(wrong[0], str) and "code" in wanted and classes.is_import_path(wrong[0]):
-        message = f"{argument}: there is no Python module {wrong[0].rpartition('.')[0]!r}"
-        yield place.problem(message, WHERE_CODE_LIES)
+        message, hint = classes.what_is_wrong_with_code(wrong[0])
+        yield place.problem(f"{argument}: {message}", hint)
     elif wrong:
         words = " or ".join(sorted(WORDS.get(one, OTHER_WORDS.get(one, "")) for one in wanted))
         yield place.problem(f"{argument}: must be {words}, is {kind(wrong[0])}", hint)
@@ -95,7 +95,6 @@ def _limited(place: Place, argument: str, values: list[Value]) -> Iterator[Probl
 
 WEIGHT_RULES = ("absolute", "downstream", "upstream")
 DURATION_AS_TEXT = "execution_delta"  # the one that dag-factory reads
-WHERE_CODE_LIES = "put it where Python finds its modules, such as Airflow's plugins folder"
 MINUTES_TYPES = frozenset({"number", "null"})
 CALLBACK = frozenset({"code", "object"})  # as dag-factory reads it
 OTHER_WORDS = {"duration": "a duration as text", "code": "the import path of a function"}
@@ -110,7 +109,7 @@ def _fits(value: Value, types: frozenset[str]) -> bool:
     if isinstance(value, int | float) and "number" in types:
         return True
     if isinstance(value, str) and types & OTHER_WORDS.keys():
-        return "code" not in types or classes.may_be_code(value)
+        return "code" not in types or not any(classes.what_is_wrong_with_code(value))
     return kind(value) in {WORDS[one] for one in types if one in WORDS}
 
 
