@@ -19,6 +19,10 @@ NAMED = $(if $(BESIDE),2>&1 | sed --unbuffered 's/^/$@ | /')
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+# What installs nothing: to check a file must not begin with a download.
+$(PYTHON):
+	@echo 'error: the Python packages are not installed: run `make install` first' >&2; exit 1
+
 install: ## Install what is missing: Debian packages (as root), Python packages, jars
 	@stack/install.sh
 
@@ -34,13 +38,13 @@ dashboards: install ## Install and start Superset with the dashboards, on the ma
 up: install ## Start the embedded servers and Airflow, with the data they had
 	@$(PYTHON) -m stack up
 
-down: ## Stop the embedded servers and Airflow
+down: | $(PYTHON) ## Stop the embedded servers and Airflow
 	@$(PYTHON) -m stack down
 
-status: ## Print what is running, and where
+status: | $(PYTHON) ## Print what is running, and where
 	@$(PYTHON) -m stack status
 
-validate: ## Report what is wrong in pipelines/, with line and column
+validate: | $(PYTHON) ## Report what is wrong in pipelines/, with line and column
 	@$(PYTHON) -m pipeline_config check
 
 check: lint types ## Check everything that needs no server: pipelines, format, lint, types
@@ -52,17 +56,17 @@ lint: install validate
 types: install
 	@.venv/bin/mypy $(NAMED)
 
-plan: ## Describe what the working tree changes against AGAINST=HEAD
+plan: | $(PYTHON) ## Describe what the working tree changes against AGAINST=HEAD
 	@$(PYTHON) -m pipeline_config plan --against $(AGAINST); test $$? -ne 1
 
 deploy: install ## Let Airflow run this commit, if it passes the check and the unit tests in a clone (TO=origin/deployed)
 	@$(PYTHON) -m pipeline_config deploy --to $(TO) \
 		--run 'ln -s $(CURDIR)/jobs/spark/jars jobs/spark/jars' --run 'python -m pytest tests/unit'
 
-preflight: ## Check that everything the pipelines use exists and responds, on the running stack
+preflight: | $(PYTHON) ## Check that everything the pipelines use exists and responds, on the running stack
 	@$(PYTHON) -m stack preflight
 
-format: ## Format the code and fix what the linter can fix
+format: | $(PYTHON) ## Format the code and fix what the linter can fix
 	@.venv/bin/ruff format .
 	@.venv/bin/ruff check --fix .
 

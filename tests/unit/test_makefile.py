@@ -67,6 +67,22 @@ def test_a_wrong_format_is_reported_before_any_test_runs(project: Path) -> None:
     assert "pytest" not in done.stdout
 
 
+@pytest.mark.parametrize("target", ["validate", "plan", "preflight", "status", "down", "format"])
+def test_before_make_install_a_target_says_what_is_missing(project: Path, target: str) -> None:
+    shutil.rmtree(project / ".venv")
+    done = make(project, "nothing", target)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: the Python packages are not installed: run `make install` first\n")
+
+
+def test_a_target_that_installs_uses_at_once_what_was_installed(project: Path) -> None:
+    (project / ".venv").rename(project / "downloaded")
+    (project / "stack/install.sh").write_text("#!/bin/sh\nmv downloaded .venv\n", encoding="ascii")
+    done = make(project, "nothing", "lint")
+    assert done.returncode == 0, done.stderr
+    assert ".venv/bin/python -m pipeline_config check" in done.stdout
+
+
 def test_production_keeps_when_all_was_green_which_its_tests_tell_where_they_are_skipped(project: Path) -> None:
     kept = project / LAST_GREEN.relative_to(REPOSITORY)
     kept.parent.mkdir(parents=True)
