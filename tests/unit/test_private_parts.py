@@ -1,17 +1,20 @@
 """Libraries of which more is used than they promise: after an upgrade somebody compares, and writes the version here.
 
 PySpark's, Py4J's and Delta's are in jobs/spark/test_jvm.py and test_delta_log.py, and their parts in one module each.
-Ruff (SLF001) lets no other module use a name that begins with `_`.
+argparse's are in pipeline_config/argparse_parts.py. Ruff (SLF001) lets no other module use a name that begins with `_`.
 """
 
 from __future__ import annotations
 
+import argparse
 import re
+import tomllib
 from importlib.metadata import version
 
 import pytest
 from docker import APIClient
 
+from pipeline_config import argparse_parts
 from pipeline_config.project import ROOT
 from stack.settings import SUPERSET_LOCK
 
@@ -55,6 +58,24 @@ def installed(library: str) -> str:
     """Its version, as it is here or, for Superset's own environment, as that is locked."""
     locked = re.search(rf"^{library}==(\S+)", SUPERSET_LOCK.read_text(encoding="utf-8"), re.MULTILINE)
     return locked[1] if locked and library == "apache-superset" else version(library)
+
+
+def test_what_is_used_of_argparse_is_what_each_supported_python_was_seen_to_have() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["requires-python"] == ">=3.11,<3.13", (
+        "compare Python's argparse.py, and then write the versions here: pipeline_config/argparse_parts.py: a parser's "
+        "_actions, _SubParsersAction and its choices, _get_formatter and HelpFormatter._expand_help, which fills in "
+        "%(default)s and fails for a lone percent sign"
+    )
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--days", type=int, default=7, help="how many, %(default)s by default")
+    parser.add_argument("--share", help="100 % of them")
+    mode = parser.add_subparsers().add_parser("batch")
+    assert [action.dest for action in argparse_parts.actions(parser)][:3] == ["help", "days", "share"]
+    assert argparse_parts.action_of(parser, "days").type is int
+    assert argparse_parts.modes(parser) == {"batch": mode}
+    assert argparse_parts.help_of(parser, "days") == "how many, 7 by default"
+    assert argparse_parts.help_of(parser, "share") == "100 % of them"
 
 
 @pytest.mark.parametrize("library", USED)
