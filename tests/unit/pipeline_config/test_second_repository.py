@@ -19,8 +19,9 @@ import pytest
 import yaml
 
 from pipeline_config.connection_types import ACCEPTED, CONNECTION_TYPES
+from pipeline_config.explain import reference
 from pipeline_config.job_contract import KINDS
-from pipeline_config.project import ROOT
+from pipeline_config.project import ROOT, load_project
 from pipeline_config.schema import schema_of
 from tests.airflow_process import AirflowProcess
 from tests.programs import program
@@ -85,6 +86,15 @@ def test_the_other_repository_has_no_line_of_tripclick() -> None:
     files = [path for path in BAKERY.rglob("*.*") if path.suffix in {".py", ".yaml"}]
     assert files
     assert not [path for path in files if "tripclick" in path.read_text(encoding="utf-8").lower()]
+
+
+def test_what_explain_shows_names_nothing_of_this_project() -> None:
+    project = load_project(ROOT)
+    tasks = [task for pipeline in project.pipelines for task in pipeline.tasks]
+    ours = {*(pipeline.dag_id for pipeline in project.pipelines), *project.catalog.pools, *project.catalog.connections}
+    ours |= {name for task in tasks for name in (task.task_id, task.job) if name} - {"start", "end"}
+    assert len(ours) > 20
+    assert ours & set(re.findall(r"\w+", reference())) == set()
 
 
 def test_each_type_of_connection_holds_data_of_a_kind_that_jobs_declare() -> None:
