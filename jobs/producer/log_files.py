@@ -136,11 +136,16 @@ def files_of(folder: Path, first: dt.date | None, last: dt.date) -> tuple[list[L
         if not folder.is_dir():
             raise JobError(f"no folder {folder}: --ingestion-path must name the log's folder on the producer's host")
         with os.scandir(folder) as entries:
-            names = {
-                entry.name: match for entry in entries if (match := _NAME.fullmatch(entry.name)) and entry.is_file()
+            names = {  # Path's is_file, unlike the entry's, takes a link to itself for no file
+                entry.name: match
+                for entry in entries
+                if (match := _NAME.fullmatch(entry.name)) and Path(entry).is_file()
             }
     except PermissionError as error:
         raise JobError(f"{folder} is not readable by uid {os.getuid()}: let others read it (chmod o+rx)") from error
+    except OSError as error:
+        wrong = f"{folder} cannot be read ({error.strerror})"
+        raise JobError(f"{wrong}: --ingestion-path must name the log's folder on the producer's host") from error
     found = {
         day: folder / name
         for name in sorted(names, key=lambda name: (len(names[name][1]), -len(name)))
@@ -197,7 +202,7 @@ def _plain(line: bytes) -> _Line | None:
         return None
     try:
         return _decode(line)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return None
 
 

@@ -79,6 +79,19 @@ def test_a_days_own_file_goes_before_its_months_and_a_plain_one_before_a_packed_
         assert batch(tmp_path).lines == [content], name
 
 
+def test_an_entry_that_leads_nowhere_hides_no_other_day(tmp_path: Path) -> None:
+    (tmp_path / f"{DAY}.json").write_bytes(line(at(1)))
+    (tmp_path / f"{NEXT}.json").symlink_to(f"{NEXT}.json")
+    files, missing = files_of(tmp_path, DAY, NEXT)
+    assert [file.path.name for file in files] == [f"{DAY}.json"]
+    assert missing == [(NEXT, NEXT)]
+
+
+def test_a_path_that_the_system_refuses_is_named(tmp_path: Path) -> None:
+    with pytest.raises(JobError, match=r"x{300} cannot be read \(.*too long.*--ingestion-path"):
+        files_of(tmp_path / ("x" * 300), DAY, DAY)
+
+
 def test_a_file_that_breaks_off_is_sent_as_far_as_it_goes(tmp_path: Path) -> None:
     content = [line(at(1), f"{n:024}") for n in range(5000)]
     packed = gzip.compress(b"\n".join(content))
@@ -144,6 +157,8 @@ ODD = [
     b'\xef\xbb\xbf{"DateCreated":"a","SessionId":"s"}',
     '{"DateCreated":"a","SessionId":"s"}'.encode("utf-16"),
     b'[{"DateCreated":"a","SessionId":"s"}]',
+    *(b'{"DateCreated":"a","SessionId":"s","n":%b%b}' % (b"[" * deep, b"]" * deep) for deep in (100, 1500)),
+    b'{"n":%b' % (b"[" * 4000),
     b"{}",
     b"",
 ]
