@@ -246,7 +246,10 @@ class _Builder:
             if key in result:
                 first = self.document.places[here][0]
                 self.document.places[here] = (*_place(key_node), *_place(value_node))
-                self._refuse(here, f"key {key!r} is duplicated", f"the first is on line {first}")
+                hint = f"the first is on line {first}"
+                if path and isinstance(path[-1], int) and key == next(iter(result)):
+                    hint += f"; write `- {key}` for the next item"
+                self._refuse(here, f"key {key!r} is duplicated", hint)
                 continue
             result[key] = self.build(value_node, here, key_node)
         return result

@@ -110,7 +110,7 @@ def _hint(line: str, message: str) -> str:
     if "\t" in line[: len(line) - len(line.lstrip())]:
         return "YAML is indented with spaces; replace the tab"
     if "expected ','" in message:
-        return "put a comma between two members"
+        return "put text that contains { in quotes" if "${" in line else "put a comma between two members"
     if "expected key" in message and _QUOTE_IN_QUOTES.search(line):
         return "a quote within single quotes is written twice; or use double quotes"
     if "mapping values are not allowed" in message:

@@ -70,6 +70,8 @@ def _cron(place: Place, text: str) -> Iterator[Problem]:
         hint = f"{len(CRON_FIELDS)}: {', '.join(CRON_FIELDS)}"
         if "://" in text:
             hint = f"write an asset as a list: [{text}]"
+        elif "#" in text:
+            hint = "put a space before the # of a comment"
         elif text.lower() == "none":
             hint = "write null for a DAG that runs only when it is triggered"
         yield place.problem(f"cron {text!r} has {plural(len(fields), 'field')}", hint)

@@ -198,6 +198,8 @@ def shared(project: Project) -> Iterator[Problem]:
         for name, change in environment.operators.items():
             if name in known:
                 whole = operator_of(project, name, project.environment(environment.name))
+                if not change.class_path and any(classes.what_is_wrong(whole.class_path)):
+                    continue  # it is reported where the class is
                 # Another class is given what the environments say that this one extends, too.
                 yield from _class(
                     replace(change, arguments=whole.arguments) if change.class_path else change, whole.class_path
