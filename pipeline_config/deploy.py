@@ -66,11 +66,11 @@ def deploy(branch: Branch, revision: str | None, tests: Sequence[str]) -> int:
     commit, before = commit_of(root, revision or "HEAD"), branch.fetch()
     if before and (theirs := _commits(root, commit, before)):
         if not _commits(root, before, commit):
-            print(f"{branch} has this commit already, and is at {_described(root, before)}")  # noqa: T201
+            print(f"{branch} already has this commit, and is at {_described(root, before)}")  # noqa: T201
             return 0
         raise CommandError(_not_contained(branch, theirs, revision or "HEAD"))
     if before == commit:
-        print(f"{branch} is at {_described(root, commit)} already")  # noqa: T201
+        print(f"{branch} is already at {_described(root, commit)}")  # noqa: T201
         return 0
     if failed := _failed(branch, commit, before, tests):
         stays = f"{branch} stays at {_described(root, before)}" if before else f"{branch} is not created"

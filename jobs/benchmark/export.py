@@ -102,7 +102,7 @@ class Benchmark:
         self._take("entries", ENTRIES, log.batches())
         if documents:
             self._take("listed", DOCUMENTS, listed(documents))
-        say("counts what was shown and clicked")
+        say("counts impressions and clicks")
         for statement in (_QUERIES, _LISTED if documents else _TITLED, _PAIRS, _TOPICS):
             self._database.execute(statement)
 

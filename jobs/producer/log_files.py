@@ -106,7 +106,7 @@ class LogFile:
             yield _stripped(lines)
         if self._is_growing(rest, file):
             self.end = taken - len(rest)
-            say(f"{self.path.name}: its last line has no line end yet; left for the next run")
+            say(f"{self.path.name}: its last line does not end with a newline yet; it is left for the next run")
         else:
             self.end = os.fstat(file.fileno()).st_size if self.path.suffix == ".gz" else taken
             yield _stripped([rest])

@@ -77,7 +77,7 @@ def send_new(
     known = days.keys() | {day for _, day, _ in given}
     if missing := gaps(known, min(known), last):
         say(f"warning: no log of {spans_text(missing)}: put it there, and the next run sends it")
-    say(f"sends what Kafka was not given yet of the log until {last}: {spans_text(spans_of(new)) or 'nothing'}")
+    say(f"sends the days up to {last} that are not in Kafka yet: {spans_text(spans_of(new)) or 'nothing'}")
     send_batch(sink, [days[day] for day in new], [], shift_weeks, until)
 
 
@@ -112,7 +112,7 @@ def _send_file(sink: Sink, file: LogFile, shift_ms: int, read: Counter[dt.date],
         due = _happened(lines, day, shift_ms, until) if until else len(lines)
         sink.send(lines[:due], shift_ms)
         if due < len(lines):
-            say(f"{day}: leaves what happens from {until:%Y-%m-%d %H:%M:%S} on to another run")
+            say(f"{day}: leaves clicks from {until:%Y-%m-%d %H:%M:%S} on to a later run")
             return
 
 

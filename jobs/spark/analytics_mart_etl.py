@@ -67,7 +67,7 @@ def in_full(mart: Mart, this: Run) -> None:
         lambda: behind_of(clicks, this.quarantined(mart.spark)),
         lambda: write_visits(mart, this, visits),
     )
-    say(f"reads {sum(counts.values()):,} clicks of {this.clicks.path}")
+    say(f"reads {sum(counts.values()):,} clicks from {this.clicks.path}")
     write_days(mart, this, packed(counts), mart.rows(SESSION_ANALYSIS), behind)
 
 

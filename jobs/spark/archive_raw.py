@@ -65,7 +65,7 @@ class ArchiveWriter:
         started = time.monotonic()
         spark, stream = batch.sparkSession, stream_of(batch)
         if batch_id <= batches(spark, self.path).get(stream, -1):
-            say(f"batch {batch_id}: is archived already")
+            say(f"batch {batch_id}: is already archived")
             return
         append = self._append_absent if self.overlap.is_possible(spark, stream) else self._append_all
         read, written = append(rows(batch), batch_id)

@@ -70,7 +70,7 @@ class HotStream:
         with connect() as connection:
             known = state_of(connection, table)
         if known and version <= known.version:
-            say(f"batch {version}: is in PostgreSQL already")
+            say(f"batch {version}: is already in PostgreSQL")
             return
         self.seen = None
         self.recent.clear()

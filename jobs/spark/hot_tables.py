@@ -91,7 +91,7 @@ def write(connection: psycopg.Connection[Any], batch: Batch, marts: Mapping[str,
     with connection.transaction():
         before = state_of(connection, batch.table)
         if not _claim(connection, batch):
-            return "which are in PostgreSQL already"
+            return "which are already in PostgreSQL"
         if batch.is_whole:
             _take_out(connection, snapshot, before, marts[TRAFFIC_MINUTE].rows)
         minutes = upsert_rows(connection, TRAFFIC_MINUTE, ["event_minute"], *marts[TRAFFIC_MINUTE])

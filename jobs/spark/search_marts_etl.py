@@ -73,7 +73,7 @@ def in_full(mart: Mart, this: Run) -> None:
     clicks = clicks_of(mart, this)
     write_searches(mart, this, searches_of(clicks, shuffle_like(clicks)))
     counts = count_by_month(mart.rows(SEARCHES_TABLE))
-    say(f"has {sum(counts.values()):,} searches of {this.clicks.path}")
+    say(f"found {sum(counts.values()):,} searches in {this.clicks.path}")
     write_days(mart, this, packed(counts))
     write_snapshots(mart, this)
 

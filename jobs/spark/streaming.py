@@ -96,7 +96,7 @@ def repeat(spark: SparkSession, work: Callable[[Stop], bool], limits: Limits) ->
                 break
             stop.wait(limits.interval_seconds - (time.monotonic() - started))
             if stop.time_is_over:
-                say(f"{limits.run_minutes:g} minutes are over")
+                say(f"ends after {limits.run_minutes:g} minutes, as --run-minutes says")
                 return
     if not caught_up:
         raise JobError(f"not caught up within {limits.run_minutes:g} min: run it again, it continues where it stopped")

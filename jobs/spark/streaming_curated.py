@@ -86,7 +86,7 @@ class CuratedWriter:
 
         started = time.monotonic()
         if batch_id <= batches(batch.sparkSession, self.clicks_path).get(stream_of(batch), -1):
-            say(f"batch {batch_id}: is in {self.clicks_path} already")
+            say(f"batch {batch_id}: is already in {self.clicks_path}")
             return
         checked = events.check(batch).persist(StorageLevel.DISK_ONLY)  # a backlog's batch does not fit into memory
         try:

@@ -126,7 +126,7 @@ def test_a_commit_pushed_past_the_check_is_reported_and_never_lost(
     git(here, "merge", "--quiet", "--strategy", "ours", "--message", "Without the quick fix", "origin/deployed")
     assert main(["deploy"]) == 0
     assert main(["deploy", ours]) == 0
-    assert "origin/deployed has this commit already" in capfd.readouterr().out
+    assert "origin/deployed already has this commit" in capfd.readouterr().out
     assert deployed(here) == git(here, "rev-parse", "HEAD")
 
 

@@ -249,7 +249,7 @@ def test_a_daily_run_sends_what_is_new_and_nothing_that_kafka_was_given(
     (log / f"{DAY}.json.gz").write_bytes(gzip.compress((log / f"{DAY}.json").read_bytes()))
     (log / f"{DAY}.json").unlink()
     said = produce(kafka, "--first-date=", "--last-date=2020-10-05")
-    assert f"sends what Kafka was not given yet of the log until 2020-10-05: {DAY} to {NEXT_DAY}\n" in said
+    assert f"sends the days up to 2020-10-05 that are not in Kafka yet: {DAY} to {NEXT_DAY}\n" in said
     assert "warning: no log of 2020-10-03 to 2020-10-05" in said
     assert sent(said) == len((log / f"{NEXT_DAY}.json").read_bytes().splitlines()), "packed, it is the same file"
     assert "2020-10-05: nothing\n" in produce(kafka, "--first-date=", "--last-date=2020-10-05")

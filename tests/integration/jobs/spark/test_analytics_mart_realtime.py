@@ -166,7 +166,7 @@ def test_what_runs_again_writes_nothing(
     send(click(at(400), "b"), click(at(30.5), "burst", 99))
     before = rows()
     run(tmp_path)
-    assert "batch 1: is in PostgreSQL already" in capsys.readouterr().out
+    assert "batch 1: is already in PostgreSQL" in capsys.readouterr().out
     of_a_stream = {"txnAppId": "a stream", "txnVersion": "1"}  # a version of the table without new clicks
     frame(spark, []).write.format("delta").options(**of_a_stream).mode("append").save(
         str(tmp_path / "curated" / CLICKS)

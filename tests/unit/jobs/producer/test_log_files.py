@@ -113,7 +113,10 @@ def test_a_line_that_is_being_written_waits_and_one_that_was_left_half_is_sent(
     path.write_bytes(whole + b"\n" + half[:30])
     recorder = batch(tmp_path)
     assert (recorder.lines, recorder.ended) == ([whole], [len(whole) + 1])
-    assert f"{path.name}: its last line has no line end yet; left for the next run" in capsys.readouterr().out
+    assert (
+        f"{path.name}: its last line does not end with a newline yet; it is left for the next run"
+        in capsys.readouterr().out
+    )
     path.write_bytes(whole + b"\n" + half)
     assert batch(tmp_path).lines == [whole, half], "it is a whole object, though without a line end"
     path.write_bytes(whole + b"\n" + half[:30])

@@ -91,12 +91,10 @@ def test_a_daily_run_sends_every_day_that_kafka_was_never_given_and_says_which(
     files[days[0]].unlink()  # long ago, by the log's rotation
     assert sent_by_a_daily_run(tmp_path, recorder, days[5]) == [line(at(1, day=day)) for day in (*days[2:4], days[5])]
     said = capsys.readouterr().out
-    assert (
-        "sends what Kafka was not given yet of the log until 2020-10-06: 2020-10-03 to 2020-10-04, 2020-10-06\n" in said
-    )
+    assert "sends the days up to 2020-10-06 that are not in Kafka yet: 2020-10-03 to 2020-10-04, 2020-10-06\n" in said
     assert "warning: no log of 2020-10-05: put it there, and the next run sends it\n" in said
     assert sent_by_a_daily_run(tmp_path, recorder, days[5]) == []
-    assert "until 2020-10-06: nothing\n" in capsys.readouterr().out
+    assert "not in Kafka yet: nothing\n" in capsys.readouterr().out
     files[days[4]].write_bytes(line(at(2)))
     assert sent_by_a_daily_run(tmp_path, recorder, days[5]) == [line(at(2))], "it came late"
 
@@ -138,7 +136,7 @@ def test_a_run_until_a_moment_leaves_the_rest_and_the_next_one_goes_on_there(
     send_batch(recorder, *files_of(tmp_path, DAY, NEXT), 3, until)
     assert recorder.lines == [*content[DAY], *content[NEXT][:2]]
     assert len(recorder.ended) == 1, "Kafka was not given the second day"
-    assert "2020-10-02: leaves what happens from 2020-10-23 05:00:00 on to another run\n" in capsys.readouterr().out
+    assert "2020-10-02: leaves clicks from 2020-10-23 05:00:00 on to a later run\n" in capsys.readouterr().out
     going_on = Recorder(already=2)
     send_batch(going_on, *files_of(tmp_path, NEXT, NEXT), 3, until + dt.timedelta(minutes=1))
     assert (going_on.lines, going_on.ended) == ([content[NEXT][2]], [])
