@@ -37,5 +37,5 @@ def spans_of(days: Iterable[dt.date]) -> list[Span]:
 
 
 def spans_text(spans: Iterable[Span]) -> str:
-    """Days for a message."""
+    """The days as a message names them: `2020-10-01 to 2020-10-03, 2020-10-05`."""
     return ", ".join(f"{first}" if first == last else f"{first} to {last}" for first, last in spans)

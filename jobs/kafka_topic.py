@@ -71,7 +71,7 @@ def lacking(has: Mapping[str, str], declared: Mapping[str, str]) -> dict[str, st
 
 
 def pairs(settings: Mapping[str, str], between: str = ", ") -> str:
-    """Settings on one line."""
+    """The settings on one line: `name=value, name=value`."""
     return between.join(f"{name}={value}" for name, value in settings.items())
 
 

@@ -46,7 +46,7 @@ class Branch:
         return f"{self.remote}/{self.name}"
 
     def fetch(self) -> str | None:
-        """Its commit on the remote, fetched; None if there is no such branch. Raises CommandError."""
+        """Fetch the branch, and return its commit; None if there is no such branch. Raises CommandError."""
         reference = f"refs/heads/{self.name}"
         if not _remotely(self.root, "ls-remote", self.remote, reference):
             return None

@@ -49,7 +49,7 @@ class Place:
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Placed:
-    """What has a place."""
+    """A part of a file, which knows where it is."""
 
     place: Place
 
@@ -64,7 +64,7 @@ class Placed:
 
     @classmethod
     def keys(cls) -> list[str]:
-        """The keys that it may have."""
+        """The keys that it may have in a file."""
         return [name for name in cls.__dataclass_fields__ if name != "place"]
 
     def given(self, keys: Iterable[str] | None = None) -> dict[str, Any]:
@@ -167,7 +167,7 @@ class Deadline(Placed):
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Pipeline(DagSettings):
-    """One DAG."""
+    """A pipeline's file: one DAG."""
 
     dag_id: str
     description: str
@@ -256,7 +256,7 @@ class Command(Placed):
 
     @property
     def kind(self) -> str:
-        """The key that it has."""
+        """Which of its two keys it has: `shell` or `argv`."""
         return "shell" if self.argv is None else "argv"
 
     def module_of(self, job: str) -> str:
@@ -266,7 +266,7 @@ class Command(Placed):
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Defaults(Placed):
-    """defaults.yaml."""
+    """The contents of defaults.yaml: what all pipelines share."""
 
     dag: DagSettings
     default_args: DefaultArgs
@@ -321,7 +321,7 @@ class Environment(Placed):
 
     @property
     def name(self) -> str:
-        """Its file's name."""
+        """The name of the environment, which is that of its file."""
         return PurePosixPath(self.place.document.file).stem
 
 
@@ -344,7 +344,7 @@ class Pool(Placed):
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Catalog(Placed):
-    """catalog.yaml."""
+    """The contents of catalog.yaml: every variable, connection and pool that pipelines may name."""
 
     variables: Mapping[str, Entry]
     connections: Mapping[str, Entry]

@@ -35,7 +35,7 @@ class RefusedError(Exception):
 
 
 class NoParserError(Exception):
-    """The module is no job."""
+    """The module is not a job: it has no parser."""
 
 
 @cache

@@ -57,11 +57,11 @@ class Airflow(Server):
         return self.address, AIRFLOW_USER, self.home.secret("airflow_password", 12)
 
     def process_names(self) -> tuple[str, ...]:
-        """Its four processes."""
+        """The names of its four processes."""
         return tuple(self.roles)
 
     def commands(self) -> dict[str, Sequence[str]]:
-        """The four processes."""
+        """The command line of each of the four processes."""
         return {name: [*_airflow(), *role] for name, role in self.roles.items()}
 
     def environment(self) -> dict[str, str]:

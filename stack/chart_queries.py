@@ -24,7 +24,7 @@ def named(params: Mapping[str, Any], *keys: str) -> list[str]:
 
 
 def columns_of(params: Mapping[str, Any]) -> list[str]:
-    """A chart's columns."""
+    """The names of the columns that a chart shows, from its params."""
     return named(params, *_COLUMNS)
 
 

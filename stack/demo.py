@@ -107,7 +107,7 @@ class Memory:
         return memory
 
     def save(self, stack: Stack) -> None:
-        """Keep it."""
+        """Write it into the stack's folder."""
         _memory_file(stack).write_text(json.dumps(asdict(self)), encoding="utf-8")
 
     def days(self, now: dt.datetime, count: int = 1) -> Days:
@@ -139,7 +139,7 @@ class Days:
 
     @property
     def coming(self) -> dt.date:
-        """The day after it."""
+        """The log's day for tomorrow."""
         return self.last + dt.timedelta(days=1)
 
     @property

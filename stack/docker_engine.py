@@ -90,7 +90,7 @@ class DockerEngine(Server):
         self._run_folder.mkdir(mode=OWNERS_ALONE, parents=True, exist_ok=True)
 
     def probe(self) -> bool:
-        """It answers a ping."""
+        """Whether the engine answers a ping."""
         return _answers(self.address)
 
     def stop(self) -> None:

@@ -40,7 +40,7 @@ class KafkaBroker(Server):
         return f"{self.host}:{self.home.port('kafka')}"
 
     def commands(self) -> dict[str, Sequence[str]]:
-        """The broker."""
+        """The broker's command line."""
         return {self.name: [*self._java("512m"), "kafka.Kafka", str(self._settings)]}
 
     def prepare(self) -> None:

@@ -39,7 +39,7 @@ class Server(ABC):
     @property
     @abstractmethod
     def address(self) -> str:
-        """Where clients find it."""
+        """The address at which clients reach the server."""
 
     @abstractmethod
     def commands(self) -> dict[str, Sequence[str]]:
@@ -70,7 +70,7 @@ class Server(ABC):
         return (self.name,)
 
     def daemons(self) -> list[Daemon]:
-        """Its processes, running or not."""
+        """The processes of the server, running or not."""
         return [Daemon(self.home.pid_file(name), self.home.log(name)) for name in self.process_names()]
 
     def is_running(self) -> bool:

@@ -42,7 +42,7 @@ class Superset(Server):
         return self.address, user, self.home.secret(f"superset_{user}_password", 12)
 
     def environment(self) -> dict[str, str]:
-        """Its settings and secrets; nothing of another Python."""
+        """The environment with its settings and secrets, and nothing of another Python."""
         mine = super().environment().items()
         outer = {name: value for name, value in mine if not name.startswith(("PYTHON", "SUPERSET"))}
         return {
@@ -77,7 +77,7 @@ class Superset(Server):
             self._stamp.write_text(self._fingerprint(), encoding="ascii")
 
     def probe(self) -> bool:
-        """Its health page."""
+        """Whether its health page answers."""
         with open_directly(f"{self.address}/health", timeout=5) as answer:
             return bool(answer.read() == b"OK")
 

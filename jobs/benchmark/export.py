@@ -87,14 +87,14 @@ class Benchmark:
     """A DuckDB in `work`, and the files in `folder` below it. Nothing but `folder` outlives the context."""
 
     def __init__(self, work: Path, memory_mb: int) -> None:
-        """Open it."""
+        """Create the database, which may use `memory_mb`."""
         self.folder = work / "benchmark"
         limits = {"memory_limit": f"{memory_mb}MB", "temp_directory": str(work / "spill"), "threads": "1"}
         self._database = duckdb.connect(work / "log.duckdb", config={**limits, "preserve_insertion_order": "false"})
         self._database.execute(f"SET enable_progress_bar = {sys.stdout.isatty()}")
 
     def close(self) -> None:
-        """Close it."""
+        """Close the database."""
         self._database.close()
 
     def read(self, log: Log, documents: Path | None) -> None:

@@ -73,14 +73,14 @@ def scrape(cluster: Cluster, lake: Lake) -> str:
 
 
 class Handler(BaseHTTPRequestHandler):
-    """GET /metrics."""
+    """Answers GET /metrics with the metrics of this moment, in Prometheus's text format."""
 
     def __init__(self, metrics: Callable[[], str], *args: Any) -> None:
         self._metrics = metrics
         super().__init__(*args)
 
     def do_GET(self) -> None:
-        """Answer."""
+        """Answer with the metrics, or with 404."""
         if self.path != "/metrics":
             self.send_error(HTTPStatus.NOT_FOUND)
             return
@@ -92,7 +92,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def log_message(self, *_: Any) -> None:
-        """Nothing for each scrape."""
+        """Log nothing: there is a request every few seconds."""
 
 
 def run(options: argparse.Namespace) -> None:

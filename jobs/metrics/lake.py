@@ -31,7 +31,7 @@ class Paths(NamedTuple):
 
     @property
     def clicks(self) -> str:
-        """The curated table."""
+        """The folder of the curated table."""
         return tables.table_path(self.curated, tables.CLICKS)
 
     @property

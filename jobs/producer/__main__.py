@@ -53,7 +53,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _add_declared(mode: argparse.ArgumentParser) -> None:
-    """The topics' settings."""
+    """Add the options that declare the topics' settings."""
     default = Declared()
     for option, value, says in (
         ("--replication", default.replication, "replicas of the topics"),

@@ -58,7 +58,7 @@ class LogFile:
 
     @property
     def stem(self) -> str:
-        """Its name, the same whether compressed or not."""
+        """The name of the file, the same whether compressed or not."""
         return self.path.name.removesuffix(".gz")
 
     def blocks(self) -> Iterator[tuple[dt.date, list[bytes]]]:

@@ -75,7 +75,7 @@ class Progress:
     """
 
     def __init__(self, file: LogFile, shift_ms: int, topic_id: str) -> None:
-        """Nothing acknowledged yet."""
+        """Begin with no line acknowledged."""
         self.file, self.shift_ms, self.topic_id = file, shift_ms, topic_id
         self.key = f"{file.stem}, {spans_text([(file.days[0], file.days[-1])])}, {shift_ms} ms"
         self.lines = self.too_long = self.unnoted = 0
@@ -84,7 +84,7 @@ class Progress:
         self.ends: dict[int, tuple[int, int, str]] = {}
 
     def add(self, block: Block) -> None:
-        """The next lines and their places, as far as the broker reports them: not for lines that it already had."""
+        """Add the next lines, with their offsets if the broker reports them: not for lines that it already had."""
         self.lines += block.count
         self.too_long += block.too_long
         self.unnoted += block.count
@@ -98,7 +98,7 @@ class Progress:
                 self.ends[partition] = (begin, end, event_id(last.value() or b"", self.shift_ms))
 
     def value(self) -> bytes:
-        """What is stored in Kafka."""
+        """The progress as the JSON that is stored in Kafka."""
         names = {
             "file": self.file.stem,
             "days": [str(self.file.days[0]), str(self.file.days[-1])],
@@ -241,7 +241,7 @@ def bounds(consumer: Consumer, partition: TopicPartition) -> tuple[int, int]:
 
 
 def _offset(record: Message) -> int:
-    """Below 0 if unknown."""
+    """The record's offset; below 0 if unknown."""
     offset = record.offset()
     return -1 if offset is None else offset
 

@@ -43,7 +43,7 @@ class Sink(Protocol):
         """End that file, which has this size in bytes."""
 
     def send(self, lines: Sequence[bytes], shift_ms: int) -> None:
-        """Take lines."""
+        """Send these lines as they are, each with `shift_ms` in a header."""
 
     def wait(self, seconds: float) -> None:
         """Wait for so many seconds."""

@@ -38,7 +38,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def etl_session(name: str) -> SparkSession:
-    """An ETL's session."""
+    """The Spark session of an ETL; `name` is the job's."""
     return session(
         name,
         {

@@ -56,7 +56,7 @@ def compute(clicks: RecentClicks, snapshot: dt.datetime) -> dict[str, Rows]:
 
 
 def rows(clicks: RecentClicks, query: str) -> Rows:
-    """The query's result."""
+    """The result of the SQL `query` on recent and touched: its columns and rows, moments in UTC."""
     found = clicks.sql(query)
     columns = [name for name, *_ in found.description or ()]
     return Rows(columns, [tuple(map(_in_utc, row)) for row in found.fetchall()])

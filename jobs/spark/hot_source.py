@@ -41,7 +41,7 @@ class Arrival:
 
     @property
     def count(self) -> int:
-        """How many clicks."""
+        """How many clicks have arrived."""
         return sum(self.by_hour.values())
 
     def since(self, start: dt.datetime) -> Iterator[pa.Table]:

@@ -127,7 +127,7 @@ class Lease:
 
     @property
     def loss(self) -> JobError:
-        """The error to raise then."""
+        """The error to raise when the lease is lost."""
         return JobError(f"{self.name}: another job may be writing it, since this one hung for too long; run it again")
 
     def release(self) -> None:

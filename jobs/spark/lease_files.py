@@ -17,7 +17,7 @@ class Files(Protocol):
     """A folder of files that are never changed. Errors are OSErrors."""
 
     def names(self) -> list[str]:
-        """Their names; none if there is no folder."""
+        """The names of the files; none if there is no folder."""
 
     def read(self, name: str) -> bytes | None:
         """The content; None if there is no such file."""

@@ -45,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Load the search marts."""
+    """Replace the search tables of PostgreSQL by those of the lake, in one transaction."""
     with connect() as connection:
         load_mart(connection, "load_search_marts", tables.table_path(options.mart_path, tables.SEARCH), options, LOAD)
 

@@ -49,7 +49,7 @@ class Group:
 
     @property
     def in_lake(self) -> tuple[str, ...]:
-        """All of them."""
+        """The names of all tables of the group, those that only the lake has first."""
         return (*self.inner, *self.names)
 
 
@@ -68,14 +68,14 @@ class TableVersion:
 
     @classmethod
     def newest(cls, spark: SparkSession, path: str) -> TableVersion | None:
-        """Of now; None when there is no table."""
+        """The newest version of the table in this folder; None if there is no table."""
         if not is_table(spark, path):
             return None
         table = newest(spark, path)
         return cls(path, table.table_id, table.version, table.notes_changes)
 
     def rows(self, spark: SparkSession) -> DataFrame:
-        """Its rows."""
+        """The rows of the table at this version, with its columns and MART_PARTITION."""
         return spark.read.format("delta").option("versionAsOf", self.version).load(self.path)
 
     def changes(self, spark: SparkSession, since: TableVersion) -> DataFrame:
@@ -141,11 +141,11 @@ class Mart:
         self._last = last
 
     def continuing(self, last: Written) -> Mart:
-        """This mart, each of whose tables is written only while it still is as `last` found it."""
+        """This mart, which writes a table only if nobody has changed it since `last` was read."""
         return Mart(self.spark, self.root, self.group, last)
 
     def written(self) -> Written:
-        """What is there now; JobError if tables are missing, or not of one complete run."""
+        """What the last complete run wrote; JobError if tables are missing, or not all of the same run."""
         marts = {name: self._version(name) for name in self.group.in_lake}
         writes = [self._writes(mart) for mart in marts.values()]
         newest = [next(commits, None) for commits in writes]
@@ -168,12 +168,12 @@ class Mart:
         return (commit for commit in commits(self.spark, mart.path, mart.version) if commit.operation not in _UPKEEP)
 
     def rows(self, table: Table) -> DataFrame:
-        """A table as it is when they are read."""
+        """The rows of a table, with the columns that PostgreSQL's has; of its newest version when they are read."""
         rows = self.spark.read.format("delta").load(tables.table_path(self.root, table.name))
         return rows.drop(tables.MART_PARTITION)
 
     def months(self, table: Table) -> set[int]:
-        """The months that have rows of a table by day."""
+        """The months (see month_parts) of which a table by day has rows."""
         names = partitions(self.spark, tables.table_path(self.root, table.name), tables.MART_PARTITION)
         return {month_of(dt.date.fromisoformat(f"{name}-01")) for name in names}
 
@@ -213,7 +213,7 @@ class Mart:
 
 
 def in_months(rows: DataFrame, months: Collection[int]) -> DataFrame:
-    """Those of the rows of a table in the lake that are of these months (see month_parts)."""
+    """The rows of these months (see month_parts), without MART_PARTITION; `rows` are those of a table in the lake."""
     return rows.where(_of_months(months)).drop(tables.MART_PARTITION)
 
 

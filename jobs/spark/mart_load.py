@@ -77,11 +77,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 class Rows(Protocol):
-    """A table of the mart."""
+    """The rows of a table of the mart, wherever they are."""
 
     @property
     def columns(self) -> Sequence[str]:
-        """Their names."""
+        """The names of the columns, in the order of `csv`."""
 
     def csv(self, days: Collection[dt.date] | None) -> Iterable[bytes]:
         """The rows of these days, or all rows, for `postgres.copy_rows`."""
@@ -95,7 +95,7 @@ class LakeRows:
 
     @property
     def columns(self) -> Sequence[str]:
-        """Their names."""
+        """The names of the columns, in the order of `csv`."""
         return [name for name in self.rows.columns if name != tables.MART_PARTITION]
 
     def csv(self, days: Collection[dt.date] | None) -> Iterable[bytes]:

@@ -62,7 +62,7 @@ def excerpt(value: bytes | None) -> str:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Do what --action says."""
+    """Count, list, replay or remove, as --action says. JobError if there is no quarantine, or an option is missing."""
     if options.action == "remove" and not (options.place and options.by and options.reason and options.archive_path):
         raise JobError("--action remove needs --place, --by, --reason and --archive-path")
 

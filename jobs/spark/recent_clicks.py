@@ -53,13 +53,13 @@ class RecentClicks:
         self._folder.cleanup()
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Empty both tables."""
         columns = ", ".join(f"{name} {kind}" for name, kind in COLUMNS.items())
         self._database.execute(f"CREATE OR REPLACE TABLE recent ({columns})")
         self.clear_touched()
 
     def clear_touched(self) -> None:
-        """Forget what was touched."""
+        """Empty `touched`."""
         self._database.execute("CREATE OR REPLACE TABLE touched (session_id VARCHAR, minute BIGINT)")
 
     def add(self, batch: pa.Table) -> int:
@@ -73,7 +73,7 @@ class RecentClicks:
         return len(batch)
 
     def touch(self, start: int, end: int) -> None:
-        """Touch what has clicks with event_ts in [start, end)."""
+        """Add to `touched` the sessions and minutes of the clicks with event_ts in [start, end)."""
         touched = f"SELECT DISTINCT session_id, event_ts // {MINUTE} FROM recent WHERE event_ts >= ? AND event_ts < ?"
         self._database.execute(f"INSERT INTO touched {touched}", [start, end])
 

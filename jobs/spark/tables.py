@@ -105,5 +105,5 @@ def table_path(root: str, table: str) -> str:
 
 
 def sql_name(path: str) -> str:
-    """A table by its folder."""
+    """The Delta table in this folder, as SQL names it."""
     return f"delta.`{path.replace('`', '``')}`"

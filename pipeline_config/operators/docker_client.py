@@ -85,7 +85,7 @@ class UnprivilegedDockerClient(APIClient):  # type: ignore[misc]  # docker-py ha
         return container
 
     def attach(self, *args: Any, **kwargs: Any) -> CancellableStream:
-        """Its output."""
+        """The output of the container."""
         self._output = super().attach(*args, **kwargs)
         return self._output
 

@@ -58,7 +58,7 @@ class Settings:
     pools: frozenset[str] | None = None
 
     def variable(self, name: str) -> str:
-        """Its value; Failure if there is none."""
+        """The value of a variable; Failure if there is none."""
         value = self.variables.get(name, "").strip()
         if not value:
             raise Failure(f"no value in {self.source}", f"set it there, or as AIRFLOW_VAR_{name}")
