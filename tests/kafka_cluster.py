@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import ClassVar
 
 from stack.home import Home
@@ -34,3 +35,9 @@ class Follower(KafkaBroker):
         meta = (self._first.home.folder("kafka") / "data" / "meta.properties").read_text(encoding="utf-8")
         ids: list[str] = re.findall(r"cluster\.id=(\S+)", meta)
         return ids[0]
+
+
+def three_brokers(folder: Path) -> list[KafkaBroker]:
+    """The first one, which is also the controller, and two followers, to be started in this order."""
+    first = KafkaBroker(Home(folder / "1", any_port=True))
+    return [first, *(Follower(Home(folder / str(number), any_port=True), first, number) for number in (2, 3))]

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
-import subprocess
 import threading
 import urllib.error
 from functools import partial
@@ -136,18 +134,10 @@ def test_the_rules_limits_are_the_projects() -> None:
         for group in yaml.safe_load((MONITORING / "rules.yml").read_text(encoding="utf-8"))["groups"]
         for rule in group["rules"]
     }
-    (daily,) = (each for each in load_project().pipelines if each.dag_id == "tripclick_daily_pipeline")
-    minute, hour, *_ = str(daily.schedule).split()
-    assert minute == "0"
-    assert rules["DailyRunLate"].endswith(f"+ {hour} * 3600")
+    schedules = {each.dag_id: str(each.schedule) for each in load_project().pipelines}
+    for alert, dag_id in {"DailyRunLate": "daily_pipeline", "SearchRunLate": "search_quality"}.items():
+        minute, hour, *_ = schedules[f"tripclick_{dag_id}"].split()
+        assert minute == "0"
+        assert rules[alert].endswith(f"+ {hour} * 3600")
     assert f"quarantined >= {MIN_BAD_RECORDS} and" in rules["ManyQuarantined"]
     assert rules["ManyQuarantined"].endswith(f"> {curated_parser().get_default('max_bad_share')}")
-
-
-def test_each_alert_fires_within_two_minutes_and_none_on_a_quiet_day() -> None:
-    promtool = shutil.which("promtool")
-    if not promtool:
-        pytest.skip("no promtool: `apt-get download prometheus`, `dpkg -x` it, and put its usr/bin on the PATH")
-    for command in (["check", "config", "prometheus.yml"], ["test", "rules", "rules_test.yml"]):
-        done = subprocess.run([promtool, *command], cwd=MONITORING, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
