@@ -297,10 +297,18 @@ def _not_to_be_read(chain: list[str], words: dict[str, int]) -> Iterator[Unreada
 
 def unquoted_params(text: str) -> Iterator[tuple[str, int]]:
     """Each param that a shell text contains unquoted, `{{ params.day }}`, and its place."""
-    if "params" in text:
-        for output in _parsed(text).find_all(nodes.Output):
-            for name in {name for node in output.nodes for name in _unquoted(node)}:
-                yield name, _words(text).get(name, 0)
+    for name in sorted(_all_unquoted(text)) if "params" in text else ():
+        expressions = [part for part in _PARTS.finditer(text) if name in part[0] and part[0].startswith("{{")]
+        part = next((part for part in expressions if name in _all_unquoted(part[0])), None)
+        yield name, part.start() + _words(part[0])[name] if part else 0
+
+
+def _all_unquoted(text: str) -> set[str]:
+    try:
+        outputs = _parsed(text).find_all(nodes.Output)
+    except jinja2.TemplateSyntaxError:
+        return set()  # an expression within a raw block
+    return {name for output in outputs for node in output.nodes for name in _unquoted(node)}
 
 
 def _unquoted(node: nodes.Node | None) -> Iterator[str]:
