@@ -102,7 +102,7 @@ def test_java_starts_from_the_archive(machine: Machine) -> None:
 
 
 @pytest.mark.usefixtures("played")
-def test_the_units_are_right(machine: Machine) -> None:
+def test_systemd_accepts_the_units(machine: Machine) -> None:
     done = machine.run("systemd-analyze verify /etc/systemd/system/tripclick-*")
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 

@@ -299,7 +299,9 @@ def test_the_report_of_one_day(dashboard: Dashboard, superset: Stack) -> None:
         ),
     ],
 )
-def test_from_a_row_to_its_days(dashboard: Dashboard, superset: Stack, table: str, column: str, query: str) -> None:
+def test_a_click_on_a_row_shows_its_days(
+    dashboard: Dashboard, superset: Stack, table: str, column: str, query: str
+) -> None:
     dashboard.open("report")
     item = dashboard.answers[table][1][column]
     series = dashboard.answers["report_chosen"][0].keys()
@@ -455,7 +457,7 @@ def test_a_title_is_text_whatever_html_it_holds(dashboard: Dashboard) -> None:
 
 
 @pytest.mark.parametrize("user", [VIEWER], indirect=True)
-def test_readable_on_a_phone(dashboard: Dashboard) -> None:
+def test_the_charts_fit_the_width_of_a_phone(dashboard: Dashboard) -> None:
     dashboard.page.set_viewport_size({"width": PHONE, "height": 6000})
     dashboard.open("now")
     holder = "[data-test=dashboard-component-chart-holder]:has([data-test=chart-grid-component])"
@@ -469,7 +471,7 @@ def test_readable_on_a_phone(dashboard: Dashboard) -> None:
         assert box["x"] + box["width"] <= PHONE
 
 
-def test_set_up_again_changes_nothing(superset: Stack) -> None:
+def test_setting_up_superset_again_changes_nothing(superset: Stack) -> None:
     def assets() -> str:
         folder = superset.home.folder("superset")
         database = f"file:{folder / 'superset.db'}?mode=ro"

@@ -97,7 +97,7 @@ def nothing_is_left(stack: Stack, api: AirflowApi, engine: DockerClient, pytestc
         say(f"  no process after {ssh:.1f} s, no container after {container:.1f} s at most")
 
 
-def test_marked_failed(
+def test_a_task_marked_failed_leaves_no_process_behind(
     runs: list[Any], stack: Stack, api: AirflowApi, engine: DockerClient, pytestconfig: pytest.Config
 ) -> None:
     for run in runs:
@@ -125,14 +125,14 @@ def short_limit(project: Path, api: AirflowApi) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("short_limit")
-def test_timed_out(
+def test_a_task_that_timed_out_leaves_no_process_behind(
     runs: list[Any], stack: Stack, api: AirflowApi, engine: DockerClient, pytestconfig: pytest.Config
 ) -> None:
     api.wait(lambda: {instance(api, run)["state"] for run in runs} == {"up_for_retry"}, "their time is over", 120)
     nothing_is_left(stack, api, engine, pytestconfig)
 
 
-def test_worker_killed(
+def test_a_task_whose_worker_was_killed_leaves_no_process_behind(
     runs: list[Any], stack: Stack, api: AirflowApi, engine: DockerClient, pytestconfig: pytest.Config
 ) -> None:
     """Nobody is there who could stop anything: the SSH session ends with its client, the container with its stdin."""

@@ -136,7 +136,7 @@ class Feed:
 
 
 @pytest.mark.parametrize("when", FAULTS)
-def test_killed_drivers_lose_and_double_nothing(
+def test_killed_drivers_lose_and_duplicate_nothing(
     spark: SparkSession, chain: Chain, log: list[bytes], when: str, chance: random.Random, tell: Tell
 ) -> None:
     faults = FAULTS[when].copy()
@@ -199,7 +199,7 @@ def kill(chain: Chain, feed: Feed, job: str, lengths: dict[str, float], chance: 
 
 
 @IN_FULL  # in short tests/integration/jobs/spark/test_lease.py has it, of the curated stream
-def test_of_two_at_once_the_second_is_refused(chain: Chain, log: list[bytes], tell: Tell) -> None:
+def test_a_second_driver_at_the_same_time_is_refused(chain: Chain, log: list[bytes], tell: Tell) -> None:
     chain.send(log[:500])
     writers = [CURATED, ARCHIVE, ETL, HOT]
     for job in writers:
@@ -214,7 +214,7 @@ def test_of_two_at_once_the_second_is_refused(chain: Chain, log: list[bytes], te
 
 @IN_FULL
 @pytest.mark.parametrize("job", STOPS)
-def test_a_driver_that_stops_at_a_commit_point_until_another_took_over_loses_and_doubles_nothing(
+def test_a_driver_that_stops_at_a_commit_until_another_took_over_loses_and_duplicates_nothing(
     spark: SparkSession, chain_anywhere: Chain, log: list[bytes], monkeypatch: pytest.MonkeyPatch, tell: Tell, job: str
 ) -> None:
     monkeypatch.setattr(lease, "EXPIRES_S", 3.0)  # of the one that waits; the stopped one renews nothing anyway
@@ -302,7 +302,9 @@ def test_a_retry_while_the_first_try_hangs_is_refused_and_works_once_that_is_kil
 
 
 @IN_FULL
-def test_the_same_again_changes_nothing(spark: SparkSession, chain: Chain, log: list[bytes], tell: Tell) -> None:
+def test_running_all_jobs_again_changes_nothing(
+    spark: SparkSession, chain: Chain, log: list[bytes], tell: Tell
+) -> None:
     chain.send(log[:2000])
     found = []
     for _ in range(1 + AGAIN):

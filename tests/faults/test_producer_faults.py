@@ -81,7 +81,7 @@ def check(records: list[Any], log: Path, weeks: range) -> None:
         assert sessions(of_shift) == in_order
 
 
-def test_a_producer_that_is_killed_goes_on_where_it_was(
+def test_a_killed_producer_continues_where_it_was(
     mortal_kafka: KafkaBroker, log: Path, topic: str, chance: random.Random, tell: Tell
 ) -> None:
     kafka, happened = mortal_kafka.address, Counter[str]()
@@ -123,7 +123,7 @@ def complete(kafka: str, log: Path, topic: str) -> int:
     return len(records) - len(lines_of(log))
 
 
-def test_a_broker_that_is_killed_loses_and_doubles_nothing(
+def test_a_killed_broker_loses_and_duplicates_nothing(
     mortal_kafka: KafkaBroker, log: Path, topic: str, chance: random.Random, tell: Tell
 ) -> None:
     waits: list[float] = []

@@ -94,7 +94,7 @@ def test_postgresql_killed_while_the_hot_stream_works(
 
 
 @IN_FULL
-def test_a_broker_that_is_killed_while_a_producer_and_two_streams_work_loses_and_doubles_nothing(
+def test_a_broker_killed_while_a_producer_and_two_streams_work_loses_and_duplicates_nothing(
     spark: SparkSession, chain: Chain, lines: list[bytes], tmp_path: Path, chance: random.Random, tell: Tell
 ) -> None:
     kafka, happened, waits = chain.kafka.address, Counter[str](), [0.0]

@@ -56,7 +56,7 @@ def topic() -> str:
     return f"faults.{uuid.uuid4().hex}"
 
 
-def test_one_broker_less_is_nothing_and_two_less_stop_the_writes_and_lose_nothing(
+def test_losing_one_of_three_brokers_changes_nothing_and_losing_two_stops_writes_without_loss(
     cluster: list[KafkaBroker],
     log: Path,  # noqa: F811
     topic: str,

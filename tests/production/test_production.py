@@ -37,7 +37,7 @@ ONE_HOST = "tripclick_one_host"  # a database of marts beside production's
 BROKEN = "mart/tripclick_analytics_mart_etl.yaml"
 
 
-def test_a_host_lets_in_to_what_others_need_alone(production: Production) -> None:
+def test_a_host_accepts_only_the_connections_that_others_need(production: Production) -> None:
     names = {
         "af": ["airflow", "git"],
         "web": ["docker", "kafka-controller"],

@@ -62,5 +62,5 @@ def test_planted_fault_is_found(kind: str, plant: Plant) -> None:
         assert harness.first_broken(kind, range(LIMIT)), f"not in {LIMIT:,} stories"
 
 
-def test_there_are_twenty_of_them() -> None:
+def test_there_are_twenty_planted_faults() -> None:
     assert len(EACH) >= 20

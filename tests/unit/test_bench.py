@@ -36,7 +36,9 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         (Reach("seconds", 90), Cost(91), Cost(1), 91, False),
     ],
 )
-def test_a_reach(lab: Lab, reach: Reach, product: Cost, ceiling: Cost, figure: float, reached: bool) -> None:
+def test_whether_a_row_reaches_its_ceiling(
+    lab: Lab, reach: Reach, product: Cost, ceiling: Cost, figure: float, reached: bool
+) -> None:
     row = Row("a row", "stage", lambda _: product, lambda _: ceiling, reach)
     (result,) = measure([row], lab, runs=1)
     assert (result.ratio, result.reached) == (figure, reached)

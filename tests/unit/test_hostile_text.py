@@ -34,7 +34,9 @@ def programs(tmp_path: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("pipeline", PROJECT.pipelines, ids=lambda one: one.dag_id)
-def test_in_variables_and_params_of_a_command(pipeline: Pipeline, programs: dict[str, str]) -> None:
+def test_hostile_text_in_variables_and_params_stays_one_word_of_a_command(
+    pipeline: Pipeline, programs: dict[str, str]
+) -> None:
     compiled = compile_pipeline(PROJECT, pipeline, PROJECT.environment("production"))[pipeline.dag_id]["tasks"]
     for task in pipeline.tasks:
         if not task.job:
@@ -56,7 +58,7 @@ def test_in_variables_and_params_of_a_command(pipeline: Pipeline, programs: dict
 
 
 @pytest.mark.parametrize("text", TEXTS)
-def test_in_the_fields_of_the_log(text: str) -> None:
+def test_hostile_text_in_the_logs_fields_is_kept_or_quarantined(text: str) -> None:
     raw = line(Title=text, Url=text, DOI=text, Keywords=text, ClinicalAreas=text)
     click = check(raw, b"0", KAFKA_MS)
     if len(text) > MAX_TEXT:

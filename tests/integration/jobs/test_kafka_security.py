@@ -258,7 +258,7 @@ def errors_of(done: subprocess.CompletedProcess[str]) -> list[str]:
     return [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("error: ")]
 
 
-def test_the_jobs_get_in_with_certificate_and_login_and_nobody_sees_the_password(
+def test_the_jobs_log_in_with_certificate_and_password_and_nobody_sees_the_password(
     broker: SecureBroker, log: Path, topic: str, tmp_path: Path
 ) -> None:
     folder = broker.client(tmp_path / "client")
@@ -286,7 +286,7 @@ def test_the_jobs_get_in_with_certificate_and_login_and_nobody_sees_the_password
     assert secrets.found([*said, *samples.places(), *written, *logs]) == []
 
 
-def test_who_has_not_all_of_it_is_refused_in_one_line(
+def test_a_client_without_certificate_or_login_is_refused_in_one_line(
     broker: SecureBroker, log: Path, topic: str, spark: SparkSession, tmp_path: Path
 ) -> None:
     other = tmp_path / "other"

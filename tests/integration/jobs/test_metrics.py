@@ -104,7 +104,7 @@ def test_metrics_of_running_servers(
     assert os.environ["PGPASSWORD"] not in said
 
 
-def test_a_lake_on_s3(s3: S3Service, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_metrics_of_a_lake_on_s3(s3: S3Service, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {**s3.key, "AWS_ENDPOINT_URL": s3.address}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(of_lake, "_s3", cache(of_lake._s3.__wrapped__))

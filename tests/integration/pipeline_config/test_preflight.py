@@ -181,7 +181,7 @@ def failed(outcomes: dict[str, dict[str, Any]]) -> dict[str, str]:
 Run = Callable[..., tuple[int, dict[str, dict[str, Any]]]]
 
 
-def test_all_is_there(run: Run) -> None:
+def test_preflight_finds_everything_that_is_there(run: Run) -> None:
     code, outcomes = run()
     assert failed(outcomes) == {}
     assert code == 0
@@ -270,7 +270,7 @@ def test_each_thing_that_is_wrong_is_named_with_its_fix(
         assert all(part in found[what] for part in parts), found[what]
 
 
-def test_another_host_key_missing_rights_and_a_missing_folder(
+def test_a_changed_host_key_missing_rights_and_a_missing_folder_are_named(
     run: Run, stack: Stack, connections: Connections, stranger: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connections["spark_ssh"]["extra"]["host_key"] = stranger.with_suffix(".pub").read_text()

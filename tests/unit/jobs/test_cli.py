@@ -84,7 +84,7 @@ def test_a_progress_line_has_its_time(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 @pytest.mark.parametrize("moment", ["at its start", "at work", "before it could be read"])
-def test_a_job_that_is_to_end_with_stdin_does(moment: str) -> None:
+def test_a_job_told_to_end_with_its_stdin_does(moment: str) -> None:
     environment = {**os.environ, cli.ENDS_WITH_STDIN: "true"}
     pipe = subprocess.PIPE
     closed = ["sh", "-c", 'exec "$@" <&-', "sh"] if moment == "before it could be read" else []
@@ -97,7 +97,7 @@ def test_a_job_that_is_to_end_with_stdin_does(moment: str) -> None:
     assert (job.returncode, said.decode()) == (TERMINATED, "error: terminated by a signal before it had finished\n")
 
 
-def test_a_signal_waits_for_the_end_of_what_is_undivided() -> None:
+def test_a_signal_waits_until_an_indivisible_step_has_ended() -> None:
     done: list[str] = []
 
     def run(_: argparse.Namespace) -> None:

@@ -22,20 +22,20 @@ def kept(value: bytes | None, shift: bytes | None = b"0") -> Click:
 
 
 @pytest.mark.parametrize("case", QUARANTINED)
-def test_refused(case: str) -> None:
+def test_an_invalid_line_is_refused_with_its_reason(case: str) -> None:
     value, reason = QUARANTINED[case]
     assert check(value, b"0", KAFKA_MS) == reason
 
 
 @pytest.mark.parametrize("case", KEPT)
-def test_kept(case: str) -> None:
+def test_a_valid_line_becomes_this_click(case: str) -> None:
     value, expected = KEPT[case]
     click = kept(value)
     found = click._asdict() | {"clinical_areas": list(click.clinical_areas)}
     assert {name: found[name] for name in expected} == expected
 
 
-def test_times_and_identity() -> None:
+def test_a_shift_moves_the_event_time_and_gives_another_identity() -> None:
     click = kept(PLAIN, b"604800000")
     assert (click.source_ms, click.event_ms) == (SOURCE_MS, SOURCE_MS + 604_800_000)
     assert click.event_id == event_id(PLAIN, 604_800_000)
@@ -59,13 +59,13 @@ BOUNDS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("case", BOUNDS)
-def test_bounds(case: str) -> None:
+def test_each_limit_is_kept_and_one_more_is_refused(case: str) -> None:
     within, beyond, reason = BOUNDS[case]
     kept(line(**within))
     assert check(line(**beyond), b"0", KAFKA_MS) == reason
 
 
-def test_no_clock_of_kafka_lets_a_date_through_that_no_table_takes() -> None:
+def test_no_date_that_a_table_refuses_passes_the_contract_whatever_kafkas_clock() -> None:
     last = 4_102_444_799_999  # in 2099
     for ms, shift, expected in ((last, b"0", Click), (last + 1, b"0", str), (last, b"1", str)):
         assert isinstance(check(line(DateCreated=f"/Date({ms})/"), shift, 2**62), expected)
@@ -91,7 +91,7 @@ FAULT_17 = {  # a JSON Schema and the lake said different things
 
 
 @pytest.mark.parametrize("spelt", FAULT_17)
-def test_document_ids_as_they_are_spelt(spelt: str) -> None:
+def test_document_ids_are_read_however_they_are_spelt(spelt: str) -> None:
     found = check(PLAIN.replace(b'"DocumentId": 42', spelt.encode()), b"0", KAFKA_MS)
     assert (found if isinstance(found, str) else found.document_id) == FAULT_17[spelt]
 

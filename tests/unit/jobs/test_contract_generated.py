@@ -13,7 +13,7 @@ from tests.clicks import REASONS
 from tests.contract_lines import KAFKA_MS
 
 
-def test_dirty_day(tmp_path: Path) -> None:
+def test_a_dirty_days_lines_are_refused_as_its_truth_says(tmp_path: Path) -> None:
     day = dt.date(2013, 1, 2)
     write_day(tmp_path, day, scale=1, seed=1, dirty=True)
     lines = (tmp_path / f"{day}.json").read_bytes().removesuffix(b"\n").split(b"\n")

@@ -76,7 +76,7 @@ def short(found: Click | str) -> Any:
 
 
 @pytest.mark.parametrize("name", LINES)
-def test_lines(name: str) -> None:
+def test_each_line_has_the_golden_result(name: str) -> None:
     found = check(LINES[name], b"0", KAFKA_MS)
     assert short(found) == ON_PURPOSE.get(name, BEFORE[name])
     if isinstance(found, Click):
@@ -88,7 +88,7 @@ def test_the_list_of_differences_is_right() -> None:
     assert not [name for name, now in ON_PURPOSE.items() if now == BEFORE[name]]
 
 
-def test_generated_days(tmp_path: Path) -> None:
+def test_generated_days_have_the_golden_results(tmp_path: Path) -> None:
     lines: list[bytes] = []
     for day in (dt.date(2013, 1, 2), dt.date(2020, 10, 20)):
         write_day(tmp_path, day, scale=1, seed=1, dirty=True)

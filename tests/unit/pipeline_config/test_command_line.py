@@ -15,7 +15,7 @@ from pipeline_config.__main__ import main
 from pipeline_config.project import ROOT
 
 
-def test_check_says_one_line_when_all_is_well(capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_prints_one_line_if_there_is_no_problem(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check"]) == 0
     assert capsys.readouterr().out == "9 pipelines, no problem\n"
 

@@ -56,14 +56,14 @@ def parts(schema: Any) -> Iterator[dict[str, Any]]:
         yield from parts(inner)
 
 
-def test_each_schema_is_one(project: Project) -> None:
+def test_each_editor_schema_is_a_valid_json_schema(project: Project) -> None:
     bare = dataclasses.replace(project.defaults_file, data={**project.defaults_file.data, "notifiers": {}})
     for schema in editor_schema.generated(dataclasses.replace(project, defaults_file=bare)).values():
         jsonschema.Draft7Validator.check_schema(schema)
         assert not [part for part in parts(schema) if part.get("enum") == []], "which editors refuse"
 
 
-def test_every_file_is_right(project: Project, schemas: dict[str, Any]) -> None:
+def test_every_pipeline_fits_its_editor_schema(project: Project, schemas: dict[str, Any]) -> None:
     assert len(project.pipelines) == len(project.pipeline_files) > 9
     for document in project.pipeline_files:
         assert refusals(schemas, f"pipelines/{document.data['dag_id']}", document.data) == [], document.file

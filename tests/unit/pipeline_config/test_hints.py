@@ -125,7 +125,7 @@ MOST_STEPS = 20
 
 
 @pytest.mark.parametrize("case", [path for path in cases("invalid") if path.is_file()], ids=lambda case: case.stem)
-def test_who_follows_the_hints_has_a_better_file(case: Path) -> None:
+def test_following_the_hints_leaves_fewer_problems(case: Path) -> None:
     """Each that is followed takes its problem away; at their end no other name is as wrong in its place."""
     document = read(case, CASES / "invalid")
     found, followed = checked(document), dict[str, str]()

@@ -285,7 +285,7 @@ def test_a_job_that_crashes_python_is_one_problem_of_its_dag(root: Path, command
 
 
 @pytest.mark.parametrize("accident", ACCIDENTS)
-def test_an_accident_takes_no_other_dag_away(root: Path, load: Callable[[Path], Loaded], accident: str) -> None:
+def test_an_unexpected_error_removes_no_other_dag(root: Path, load: Callable[[Path], Loaded], accident: str) -> None:
     happens, left, problem = ACCIDENTS[accident]
     happens(root)
     first = load(root)
@@ -295,7 +295,7 @@ def test_an_accident_takes_no_other_dag_away(root: Path, load: Callable[[Path], 
     assert load(root) == first, "what is remembered is the same"
 
 
-def test_a_class_that_is_misspelt_for_all_is_one_line(root: Path, load: Callable[[Path], Loaded]) -> None:
+def test_a_class_misspelt_in_the_defaults_is_one_problem(root: Path, load: Callable[[Path], Loaded]) -> None:
     edit(root, "pipelines/defaults.yaml", "ssh.SSHOperator", "ssh.SSHOperater")
     dags, (problem,), tracebacks = load(root)
     assert "has no class 'SSHOperater'" in problem
@@ -358,7 +358,7 @@ def test_a_change_of_code_that_keeps_its_size_and_time_is_seen(root: Path) -> No
     assert cache._key(root, contents) != key
 
 
-def test_the_memory_lies_where_it_is_wanted(
+def test_the_cache_is_written_where_its_variable_says(
     root: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = tmp_path_factory.mktemp("memory") / "of" / "pipelines"
@@ -368,7 +368,7 @@ def test_the_memory_lies_where_it_is_wanted(
     assert not (root / "__pycache__").exists()
 
 
-def test_what_is_no_file_is_not_waited_for(
+def test_a_pipe_among_the_files_is_not_waited_for(
     root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (root / "odd_jobs").mkdir()

@@ -117,7 +117,7 @@ def test_assets_start_a_dag_by_any_or_all_of_them_and_a_clock_beside_them(built:
     }
 
 
-def test_groups_lie_in_groups(built: dict[str, Any]) -> None:
+def test_groups_may_be_nested(built: dict[str, Any]) -> None:
     assert built["nested"] == {
         "clicks": [],
         "marts.hot_marts.list_hot": ["clicks"],

@@ -66,7 +66,7 @@ def test_nothing_can_be_changed_but_in_a_copy(pipeline: Pipeline) -> None:
     assert dataclasses.replace(pipeline.tasks[0], pool="other").place is pipeline.tasks[0].place
 
 
-def test_given_is_what_the_file_has(pipeline: Pipeline) -> None:
+def test_given_has_only_the_keys_of_the_file(pipeline: Pipeline) -> None:
     assert pipeline.tasks[1].given(("outlets", "pool")) == {"outlets": []}
     assert pipeline.given(DagSettings.keys()) == {}
 

@@ -92,7 +92,7 @@ def compiled(dag_id: str, environment: str = "production") -> dict[str, Any]:
     return config
 
 
-def test_there_are_these_nine_and_the_check_finds_nothing() -> None:
+def test_the_nine_pipelines_pass_the_check() -> None:
     assert {pipeline.dag_id for pipeline in PROJECT.pipelines} == TABLE.keys()
     assert check(PROJECT) == []
 

@@ -60,7 +60,7 @@ def restore(root: Path) -> None:
     shutil.copytree(ROOT / "pipelines", root / "pipelines", dirs_exist_ok=True)
 
 
-def test_nothing_changes(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_working_tree_without_a_change_has_an_empty_plan(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     edit(root, DAILY, "# midnight in Korea", "# in Korea it is midnight then")
     (root / "pipelines/load").mkdir()
     git(root, "mv", f"pipelines/{LOAD}", "pipelines/load/tripclick_load_postgres.yaml")
@@ -180,7 +180,7 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("case", CHANGES)
-def test_change_in_words(case: str, root: Path) -> None:
+def test_each_kind_of_change_is_described_in_words(case: str, root: Path) -> None:
     (file, old, new), expected = CHANGES[case]
     edit(root, file, old, new)
     assert plan(root, "HEAD") == expected

@@ -197,7 +197,7 @@ def test_without_a_docker_engine_none_is_asked_for() -> None:
 
 
 @pytest.mark.parametrize("lake", ["s3a://bucket/lake", "/data/lake"])
-def test_nothing_is_all_right_that_could_not_be_asked(lake: str) -> None:
+def test_what_could_not_be_asked_is_not_reported_as_right(lake: str) -> None:
     needs = Needs(projects=["HERE"], paths=["LAKE"], postgres=["gold"], aws=["s3"])
     connections = {"spark": Connection("127.0.0.1", 1, login="me"), "s3": Connection(login="key", password="word")}
     settings = Settings({"HERE": "/opt/here", "LAKE": lake}, connections, "Airflow")

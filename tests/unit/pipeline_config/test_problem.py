@@ -20,7 +20,7 @@ def test_check_shows_place_line_and_caret(broken: Path, capsys: pytest.CaptureFi
 
 
 @pytest.mark.parametrize(("no_color", "bold"), [("", True), ("1", False)])
-def test_colour_is_for_terminals_and_no_color_is_heard(
+def test_colour_is_only_for_terminals_and_no_color_turns_it_off(
     broken: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, no_color: str, bold: bool
 ) -> None:
     assert main(["check", "--root", str(broken)]) == 1

@@ -12,7 +12,7 @@ from pipeline_config.errors import UnknownEnvironmentError
 from pipeline_config.project import load_project
 
 
-def test_without_the_environment_that_airflow_uses_nothing_is_right(
+def test_a_missing_environment_that_airflow_uses_is_an_error(
     broken: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = broken / "pipelines/mart/tripclick_load_postgres.yaml"

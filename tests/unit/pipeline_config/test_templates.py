@@ -110,7 +110,7 @@ def test_fields_of_a_connection_that_are_not_secret_can_be_read() -> None:
 
 
 @pytest.mark.parametrize("text", ENDLESS)
-def test_what_would_never_end_is_ended(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_template_that_would_never_end_is_stopped(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(templates, "MAX_SECONDS", 0.01)
     with pytest.raises(RenderError, match="it takes longer than"):
         render(text, {}, {})

@@ -76,9 +76,7 @@ def limit(kafka: str, topic: str, size: int) -> None:
         admin.close()
 
 
-def test_what_is_acknowledged_is_sent_again_only_on_purpose(
-    kafka: str, log: Path, topic: str, produce: Produce
-) -> None:
+def test_acknowledged_lines_are_sent_again_only_on_request(kafka: str, log: Path, topic: str, produce: Produce) -> None:
     lines = len(lines_of(log))
     assert sent(produce(kafka)) == lines
     said = produce(kafka)
@@ -124,7 +122,7 @@ def test_a_run_ended_by_a_signal_leaves_exactly_the_rest(kafka: str, log: Path, 
     assert Counter(record.value for record in records) == Counter(lines_of(log))
 
 
-def test_an_error_leaves_exactly_the_rest_too(kafka: str, log: Path, topic: str) -> None:
+def test_a_run_ended_by_an_error_leaves_exactly_the_rest(kafka: str, log: Path, topic: str) -> None:
     (file, *_), _ = files_of(log, arguments.day(DAY), arguments.day(DAY))
     for number in range(3):
         with suppress(ZeroDivisionError), Sender(kafka, topic, Declared()) as sender:
@@ -186,7 +184,7 @@ def _lose_the_end(broker: KafkaBroker, topic: str) -> None:
     segment.write_bytes(segment.read_bytes()[:-20])
 
 
-def test_a_line_too_long_for_kafka_is_red_each_time_and_all_others_are_sent_once(
+def test_a_line_too_long_for_kafka_fails_each_run_and_all_others_are_sent_once(
     kafka: str, log: Path, topic: str, produce: Produce, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = log / f"{DAY}.json"
@@ -255,7 +253,7 @@ def test_a_daily_run_sends_what_is_new_and_nothing_that_kafka_was_given(
     assert "2020-10-05: nothing\n" in produce(kafka, "--first-date=", "--last-date=2020-10-05")
 
 
-def test_progress_that_cannot_be_kept_is_red(
+def test_a_run_that_cannot_store_its_progress_fails(
     kafka: str, topic: str, produce: Produce, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sender_module, "DELIVERY_SECONDS", 3)

@@ -184,7 +184,7 @@ def test_a_replay_sends_each_click_at_its_moment(kafka: str, topic: str, tmp_pat
     assert statistics.median(late) < 20, "also on a busy machine"
 
 
-def test_a_replay_ends_green_when_its_time_is_over(kafka: str, log: Path, topic: str) -> None:
+def test_a_replay_succeeds_when_its_time_is_over(kafka: str, log: Path, topic: str) -> None:
     started = time.monotonic()
     done = produce("realtime", kafka, log, topic, "--speed=600", "--run-minutes=0.05")
     assert (done.returncode, done.stderr) == (0, "")
@@ -219,7 +219,7 @@ def test_an_unknown_broker_is_one_line_within_30_seconds(log: Path, topic: str) 
 
 
 @pytest.mark.parametrize("brokers", ["no-such-host.invalid:9092", "127.0.0.1:port", ""])
-def test_an_address_that_is_none_is_one_line(brokers: str, topic: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_broker_address_is_one_line(brokers: str, topic: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(topics_module, "CONNECT_SECONDS", 1)
     with pytest.raises(JobError, match="no Kafka broker answers at"):
         Sender(brokers, topic, Declared())
@@ -250,7 +250,7 @@ def test_the_topics_are_created_as_they_are_declared(
     assert TOPIC == "tripclick.clicks"
 
 
-def test_what_a_topic_has_less_than_declared_is_set_and_said(
+def test_a_topics_lower_settings_are_raised_and_reported(
     kafka: str, topic: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     make_topic(kafka, topic, PARTITIONS, {"retention.ms": "3600000"})
@@ -277,7 +277,7 @@ def make_topic(kafka: str, topic: str, partitions: int, configs: dict[str, str] 
         admin.close()
 
 
-def test_what_only_a_person_can_give_a_topic_is_refused_with_the_command(kafka: str, topic: str) -> None:
+def test_a_topic_that_only_a_person_can_correct_is_refused_with_the_command(kafka: str, topic: str) -> None:
     make_topic(kafka, topic, PARTITIONS, {"cleanup.policy": "compact", "message.timestamp.type": "LogAppendTime"})
     with pytest.raises(NonRetryableError) as refused:
         Sender(kafka, topic, Declared(replication=2))
@@ -289,7 +289,7 @@ def test_what_only_a_person_can_give_a_topic_is_refused_with_the_command(kafka: 
     )
 
 
-def test_a_topic_that_keeps_them_otherwise_is_used_and_reported(
+def test_a_topic_with_another_retention_is_used_and_reported(
     kafka: str, topic: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     more = {"retention.ms": "-1", "retention.bytes": "1000000", "message.timestamp.type": "LogAppendTime"}
@@ -334,7 +334,7 @@ def test_a_batch_sends_some_thousand_lines_a_second_in_bounded_memory(
     assert rate > 1500, "on a machine that other tests use too; alone it is several times as much"
 
 
-def test_a_broker_that_restarts_costs_no_line_and_doubles_none(mortal_kafka: KafkaBroker, topic: str) -> None:
+def test_a_broker_that_restarts_loses_and_duplicates_no_line(mortal_kafka: KafkaBroker, topic: str) -> None:
     lines = [json.dumps({"SessionId": f"s{n % 50}", "n": n}).encode() for n in range(3000)]
     with Sender(mortal_kafka.address, topic, Declared()) as sender:
         for line in lines[:1500]:

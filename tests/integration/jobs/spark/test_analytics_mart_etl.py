@@ -79,7 +79,7 @@ def small(small_once: Path, tmp_path: Path) -> Path:
     return shutil.copytree(small_once, tmp_path, dirs_exist_ok=True)
 
 
-def test_every_cell_of_dirty_logs_that_spark_submit_loads(
+def test_every_cell_is_right_for_dirty_logs_loaded_by_spark_submit(
     spark: SparkSession, tmp_path: Path, spark_submit: Submit
 ) -> None:
     for day in DAYS:
@@ -96,7 +96,7 @@ def test_every_cell_of_dirty_logs_that_spark_submit_loads(
         assert not list(different(rows, expected[table])), table
 
 
-def test_every_cell_of_clean_logs(spark: SparkSession, tmp_path: Path) -> None:
+def test_every_cell_is_right_for_clean_logs(spark: SparkSession, tmp_path: Path) -> None:
     for day in DAYS[-3:]:
         write_day(tmp_path / "logs", day, scale=1, seed=6)
     append_logs(spark, sorted((tmp_path / "logs").glob("*.json")), tmp_path / "curated")
@@ -182,7 +182,7 @@ def test_the_reader_reads_the_marts_and_does_nothing_else(small: Path, postgres_
                 connection.execute(statement.encode())
 
 
-def test_an_empty_mart_changes_nothing(spark: SparkSession, small: Path) -> None:
+def test_an_empty_mart_is_refused_and_changes_nothing(spark: SparkSession, small: Path) -> None:
     load(small)
     before = cold_rows()
     complete = mart_load.read_marts(spark, str(small / "mart"), load_postgres.LOAD)
@@ -314,9 +314,7 @@ def test_a_mart_that_is_written_meanwhile_is_read_as_it_was(spark: SparkSession,
     assert rows_of("SELECT sum(total_events)::int FROM daily_traffic") == [(3,)]
 
 
-def test_each_table_is_asked_once_how_it_is(
-    spark: SparkSession, small_once: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_each_tables_state_is_read_once(spark: SparkSession, small_once: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked, snapshot = list[str](), delta_log._snapshot
 
     def counted(spark: SparkSession, path: str) -> Any:
@@ -401,7 +399,7 @@ def test_readers_meet_the_old_tables_or_the_new_ones(spark: SparkSession, small:
     assert reader.slowest < 0.5  # no reader waits for a lock
 
 
-def test_two_loads_at_once(spark: SparkSession, small: Path) -> None:
+def test_two_loads_at_once_both_succeed(spark: SparkSession, small: Path) -> None:
     load(small)
     before = cold_rows()
     complete = mart_load.read_marts(spark, str(small / "mart"), load_postgres.LOAD)

@@ -319,7 +319,9 @@ def test_clicks_that_are_taken_out_are_out_of_minutes_and_clock(
         assert rows_of(f"SELECT DISTINCT snapshot_ts FROM {table} ORDER BY 1") == [(at(60),), (at(240),)]
 
 
-def test_generated_logs(spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_cell_of_the_hot_tables_of_generated_logs(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Every cell of every minute, snapshot and finding is the reference's.
 
     Two dirty days come in the order of their lines, cut anywhere, some clicks twice; the job dies in each batch after

@@ -38,7 +38,7 @@ def minutes(clicks: dict[dt.datetime, int]) -> None:
     insert("mart_realtime_traffic_minute", columns, [(minute, count, 1, 1) for minute, count in clicks.items()])
 
 
-def test_every_chart_has_nothing_of_nothing() -> None:
+def test_every_chart_is_empty_on_empty_tables() -> None:
     found = {name: rows for name, query in CHARTS.items() if (rows := rows_of(query))}
     assert found == {"now_anomalous": [(0,)], "now_newest": [(None,)]}
 

@@ -126,7 +126,7 @@ def test_each_way_in_which_a_click_changes_other_rows(
     same_as_in_full()
 
 
-def test_after_a_run_that_was_killed_between_two_commits(
+def test_a_run_after_one_that_was_killed_between_two_commits_computes_in_full(
     spark: SparkSession,
     tmp_path: Path,
     etl: Etl,
@@ -155,7 +155,9 @@ def test_after_a_run_that_was_killed_between_two_commits(
     same_as_in_full()
 
 
-def test_random_arrivals(spark: SparkSession, tmp_path: Path, etl: Etl, same_as_in_full: Callable[[], None]) -> None:
+def test_random_arrivals_give_the_same_tables_as_a_run_in_full(
+    spark: SparkSession, tmp_path: Path, etl: Etl, same_as_in_full: Callable[[], None]
+) -> None:
     seed = int(os.environ.get("ARRIVALS_SEED", str(secrets.randbelow(10**6))))
     print(f"ARRIVALS_SEED={seed}")  # noqa: T201  (seen when it fails)
     chance = random.Random(seed)  # noqa: S311

@@ -116,7 +116,7 @@ def test_the_owner_analyzes_for_the_login_and_for_nobody_else(
         reader.execute(f"SELECT {ANALYZE}".encode())
 
 
-def test_a_database_whose_login_owns_all_is_carried_over(
+def test_a_database_whose_login_owns_everything_is_migrated(
     postgres_server: PostgreSql, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name = f"old_{uuid.uuid4().hex}"
@@ -222,7 +222,7 @@ NOT_READING = """
 """
 
 
-def test_who_reads_dashboards_does_nothing_besides_whatever_it_sets(
+def test_the_dashboards_reader_can_only_read_whatever_it_sets(
     login: psycopg.Connection[Any], postgres_server: PostgreSql
 ) -> None:
     migrate(login)
@@ -326,7 +326,7 @@ def test_a_migration_that_fails_in_the_middle_leaves_nothing(
         ("cold", None, "1 minute", None, None),
     ],
 )
-def test_freshness_in_words(
+def test_the_freshness_view_says_in_words_how_old_a_table_is(
     login: psycopg.Connection[Any], table: str, click: str | None, written: str, age_text: str, state: str
 ) -> None:
     migrate(login)

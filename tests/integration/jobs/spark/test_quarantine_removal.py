@@ -176,7 +176,7 @@ def test_a_click_is_moved_with_its_bytes_and_comes_back_by_a_replay(
 
 
 @pytest.mark.parametrize("text", ["t", "t/0", "t/0/x", "t'/0/1", "/0/1", "t/-1/0"])
-def test_place_misspelt(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_misspelt_place_is_refused(text: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         quarantine.parser().parse_args(["--curated-path", "x", "--place", text])
     assert "is not a valid place: write it as tripclick.clicks/0/4711" in capsys.readouterr().err

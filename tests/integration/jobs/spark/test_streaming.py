@@ -322,9 +322,7 @@ def test_zombie_whose_lease_was_taken_over_commits_nothing(lake: Lake, tmp_path:
     assert lake.rows("quarantine") == []
 
 
-def test_many_small_files_are_put_together(
-    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_many_small_files_are_compacted(spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = str(tmp_path / "table")
     shuffle_like(spark.range(1))  # as the job's own session has it, not as a long history before this test wanted it
     spark.range(100).repartition(4).write.format("delta").save(path)
@@ -397,7 +395,7 @@ def test_lost_curated_stream_is_rebuilt_from_the_archive(lake: Lake, tmp_path: P
     assert [row.value for row in lake.rows("quarantine")] == [BROKEN]
 
 
-def test_archive_of_another_topic_and_no_archive(lake: Lake, tmp_path: Path) -> None:
+def test_archive_of_another_topic_or_none_is_refused(lake: Lake, tmp_path: Path) -> None:
     with pytest.raises(JobError, match="run archive_raw first"):
         archived_records(lake.spark, str(tmp_path / "archive"), lake.topic)
     lake.send([line(1)])

@@ -61,7 +61,7 @@ def test_all_lines_of_a_days_file_are_sent_whatever_their_date(tmp_path: Path) -
     assert batch(tmp_path).lines == content
 
 
-def test_of_a_months_file_the_asked_days_are_sent_and_no_line_is_lost(tmp_path: Path) -> None:
+def test_a_months_file_is_sent_for_the_requested_days_without_losing_a_line(tmp_path: Path) -> None:
     other_month = [line(dt.datetime(1, 1, 1, tzinfo=dt.UTC)), line(at(1, day=dt.date(3000, 1, 1)))]
     first, second = [b"broken", line(at(23)), *other_month], [line(at(0, day=NEXT)), b"broken too"]
     with gzip.open(tmp_path / "2020-10.json.gz", "wb") as file:
@@ -79,7 +79,7 @@ def test_a_days_own_file_goes_before_its_months_and_a_plain_one_before_a_packed_
         assert batch(tmp_path).lines == [content], name
 
 
-def test_an_entry_that_leads_nowhere_hides_no_other_day(tmp_path: Path) -> None:
+def test_a_broken_link_in_the_logs_folder_hides_no_other_day(tmp_path: Path) -> None:
     (tmp_path / f"{DAY}.json").write_bytes(line(at(1)))
     (tmp_path / f"{NEXT}.json").symlink_to(f"{NEXT}.json")
     files, missing = files_of(tmp_path, DAY, NEXT)
@@ -106,7 +106,7 @@ def test_a_file_that_breaks_off_is_sent_as_far_as_it_goes(tmp_path: Path) -> Non
         send_realtime(Recorder(clock), files_of(tmp_path, DAY, DAY)[0], 60, 3600, clock=clock.time)
 
 
-def test_a_line_that_is_being_written_waits_and_one_that_was_left_half_is_sent(
+def test_a_line_that_is_being_written_waits_and_an_old_unfinished_one_is_sent(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path, whole, half = tmp_path / f"{DAY}.json", line(at(1)), line(at(2))

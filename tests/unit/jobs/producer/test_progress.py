@@ -28,10 +28,10 @@ class _Fails:
 @pytest.mark.parametrize(
     "code", [KafkaError._DESTROY_BROKER, KafkaError._TRANSPORT, KafkaError.NOT_LEADER_FOR_PARTITION]
 )
-def test_a_broker_that_goes_is_not_the_end(code: int) -> None:
+def test_a_lost_broker_is_asked_again(code: int) -> None:
     assert bounds(cast("Consumer", _Fails(code)), PARTITION) == (2, 7)
 
 
-def test_a_refused_login_is() -> None:
+def test_a_refused_login_is_an_error() -> None:
     with pytest.raises(KafkaException, match="_AUTHENTICATION"):
         bounds(cast("Consumer", _Fails(KafkaError._AUTHENTICATION)), PARTITION)

@@ -124,7 +124,7 @@ def test_a_broken_file_is_an_error_once_and_no_daily_run_reads_it_again_as_it_is
     assert len(recorder.ended) == 1
 
 
-def test_a_run_until_a_moment_leaves_the_rest_and_the_next_one_goes_on_there(
+def test_a_run_until_a_moment_leaves_the_rest_and_the_next_one_continues_there(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     content = {day: [line(at(hour, day=day)) for hour in (1, 5, 9)] for day in (DAY, NEXT)}
@@ -145,7 +145,7 @@ def test_a_run_until_a_moment_leaves_the_rest_and_the_next_one_goes_on_there(
     assert daily.lines == content[DAY][:1]
 
 
-def test_a_replay_goes_on_with_the_shift_that_it_is_given(tmp_path: Path) -> None:
+def test_a_replay_continues_with_the_given_shift(tmp_path: Path) -> None:
     """At speed 1 it would lead to this Thursday; a week less, and all is due at once."""
     clock = Clock()
     recorder = Recorder(clock)
@@ -180,12 +180,12 @@ def test_at_speed_1_a_click_is_sent_at_its_event_ts_and_earlier_ones_at_once(tmp
     assert recorder.finished == 1
 
 
-def test_faster_the_replay_starts_with_its_first_click(tmp_path: Path) -> None:
+def test_above_speed_1_a_replay_starts_with_its_first_click(tmp_path: Path) -> None:
     assert replay(tmp_path, [line(at(10)), line(at(10, 10)), line(at(11))], speed=60).seconds == [0, 10, 60]
     assert replay(tmp_path, [line(at(10)), line(at(10, 10))], speed=0.5).seconds == [0, 1200]
 
 
-def test_a_replay_ends_in_time_with_all_stored(tmp_path: Path) -> None:
+def test_a_replay_ends_in_time_and_everything_sent_is_stored(tmp_path: Path) -> None:
     content = [line(at(12, minute, MONDAY)) for minute in range(0, 60, 10)]
     recorder = replay(tmp_path, content, run_seconds=1500, day=MONDAY)
     assert recorder.seconds == [0, 600, 1200]
@@ -195,7 +195,7 @@ def test_a_replay_ends_in_time_with_all_stored(tmp_path: Path) -> None:
     assert len(replay(tmp_path, past, run_seconds=60, step=1).lines) < 61, "also while it sends what is due at once"
 
 
-def test_defective_dates_are_nothing_to_wait_for(tmp_path: Path) -> None:
+def test_a_replay_does_not_wait_for_lines_with_invalid_dates(tmp_path: Path) -> None:
     odd = [
         b"broken",
         line(at(9, day=DAY - dt.timedelta(days=2))),
@@ -220,7 +220,7 @@ def test_lines_that_are_already_sent_are_left_out_and_their_days_are_not_empty(t
         assert recorder.finished == 1
 
 
-def test_a_replay_goes_on_with_the_first_click_that_is_not_sent(tmp_path: Path) -> None:
+def test_a_replay_continues_with_the_first_click_that_was_not_sent(tmp_path: Path) -> None:
     content = [line(at(10)), line(at(11)), line(at(12)), line(at(12, 30))]
     (tmp_path / f"{DAY}.json").write_bytes(b"\n".join(content))
     clock = Clock()

@@ -15,6 +15,6 @@ def test_micro_batches_every_five_minutes_at_most(minutes: str) -> None:
         parser().parse_args(["--curated-path", "c", "--checkpoint-path", "p", "--interval-minutes", minutes])
 
 
-def test_defaults() -> None:
+def test_options_have_these_defaults() -> None:
     options = parser().parse_args(["--curated-path", "c", "--checkpoint-path", "p", "--until-caught-up", "True"])
     assert (options.interval_minutes, options.run_minutes, options.until_caught_up) == (5.0, 60.0, True)

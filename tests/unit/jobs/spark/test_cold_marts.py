@@ -128,7 +128,7 @@ def test_peak_hour_is_the_earliest_of_several() -> None:
     assert columns(found, "total_events", "peak_hour") == [(len(hours), peak) for hours, peak in days]
 
 
-def test_days_are_counted_each_on_its_own() -> None:
+def test_each_day_is_counted_on_its_own() -> None:
     clicks = [click(at(0), "a", 1), click(at(1), "b", 1), click(at(2), "b", 2), click(at(days=1), "a", 2)]
     found = rows("daily_traffic", clicks)
     assert columns(found, "event_date", "total_events", "unique_sessions", "unique_documents") == [
@@ -261,7 +261,7 @@ def test_shares_of_a_day() -> None:
     assert day == (3, 1 / 5, 3 / 5, 1 / 2, 3 / 4)
 
 
-def test_changes_are_null_without_a_day_to_compare_with() -> None:
+def test_a_days_change_is_null_without_a_day_to_compare_with() -> None:
     counts = {0: 4, 1: 5, 7: 2, 9: 3}  # clicks by day
     clicks = [click(at(number, days=day), f"s{number}") for day, count in counts.items() for number in range(count)]
     expected = [(None, None), (25.0, None), (None, -50.0), (None, None)]
@@ -324,7 +324,7 @@ def test_the_quality_of_a_day() -> None:
     assert columns(found, *names) == [(7, 1, 2, 6), (1, 0, 0, 1)]
 
 
-def test_equal_offsets_of_a_topic_that_was_recreated_are_other_places() -> None:
+def test_the_same_offset_of_a_recreated_topic_is_another_place() -> None:
     def came(offset: int, sent_at: dt.datetime) -> dict[str, Any]:
         return {"topic": "t", "partition": 0, "offset": offset, "kafka_ts": sent_at}
 

@@ -42,7 +42,7 @@ def checked(both: DataFrame) -> Checked:
 
 
 @pytest.mark.parametrize("case", HEADERS)
-def test_shift(checked: Checked, case: str) -> None:
+def test_a_header_shifts_the_click_or_quarantines_it(checked: Checked, case: str) -> None:
     row, expected = checked[case], HEADERS[case][1]
     if isinstance(row, str) or isinstance(expected, str):
         assert row == expected

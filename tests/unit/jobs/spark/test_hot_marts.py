@@ -154,7 +154,7 @@ def test_long_activity_counts_from_the_visits_start(recent: RecentClicks) -> Non
     ]
 
 
-def test_the_same_document_and_not_others(recent: RecentClicks) -> None:
+def test_ten_clicks_on_one_document_are_an_anomaly_and_clicks_on_others_do_not_count(recent: RecentClicks) -> None:
     others = [(-300 + number * 7.5, 100 + number) for number in range(20)]
     same = [(-400 + number * 20, 1) for number in range(10)]
     assert findings(recent, "same_document_10m", [*others, *same]) == [
@@ -171,7 +171,7 @@ def test_only_what_a_batch_touches_is_due(recent: RecentClicks) -> None:
     assert hot_marts.compute(recent, at(180))[TRAFFIC_MINUTE].rows == [(at(0), 3, 2, 1, 0, False)]
 
 
-def test_what_is_dated_ahead_waits_for_its_time(recent: RecentClicks) -> None:
+def test_a_click_dated_ahead_counts_once_its_time_has_come(recent: RecentClicks) -> None:
     add(recent, [click(at(0), "a"), click(at(600), "b")])
     recent.clear_touched()
     add(recent, [click(at(60), "c")])
@@ -181,7 +181,7 @@ def test_what_is_dated_ahead_waits_for_its_time(recent: RecentClicks) -> None:
     assert hot_marts.compute(recent, at(660))[TRAFFIC_MINUTE].rows == [(at(600), 1, 1, 1, 0, False)]
 
 
-def test_more_clicks_than_the_memory_holds_are_said_to_be() -> None:
+def test_more_clicks_than_memory_holds_are_an_error_that_names_the_option() -> None:
     many = [click(at(number), f"s{number}", title="T" * 1000) for number in range(30_000)]
     with RecentClicks(memory_mb=20) as recent:
         add(recent, many)
@@ -189,7 +189,7 @@ def test_more_clicks_than_the_memory_holds_are_said_to_be() -> None:
             hot_marts.compute(recent, at(len(many)))
 
 
-def test_what_is_older_than_the_horizon_is_forgotten(recent: RecentClicks) -> None:
+def test_clicks_older_than_the_horizon_are_dropped(recent: RecentClicks) -> None:
     add(recent, [click(at(0), "a"), click(at(1), "b")])
     recent.drop_before(micros(at(1)))
     assert recent.sql("SELECT session_id FROM recent").fetchall() == [("b",)]

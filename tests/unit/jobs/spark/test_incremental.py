@@ -34,13 +34,13 @@ def written(last: Run, hours_ago: float = 1) -> Written:
 
 
 @pytest.mark.parametrize("reason", REASONS)
-def test_what_a_run_cannot_go_on_from(reason: str) -> None:
+def test_what_an_incremental_run_cannot_continue_from(reason: str) -> None:
     refuse(written(LAST), replace(LAST, run_id="b", clicks=replace(CLICKS, version=9)))
     with pytest.raises(JobError, match=reason):
         refuse(written(REASONS[reason]), LAST)
 
 
-def test_a_run_of_long_ago_is_none_to_go_on_from() -> None:
+def test_an_old_run_is_not_continued_from() -> None:
     refuse(written(LAST, 7 * 24 - 1), LAST)
     with pytest.raises(JobError, match="7 days ago"):
         refuse(written(LAST, 7 * 24 + 1), LAST)

@@ -74,7 +74,7 @@ def test_of_many_that_race_one_wins_and_the_others_hear_its_name(
 
 @pytest.mark.usefixtures("soon")
 @pytest.mark.parametrize("clock_differs_s", [0, 3600, -3600])
-def test_holder_of_another_host_is_refused_by_name_until_it_renews_no_more(
+def test_lease_of_another_host_is_refused_with_its_holder_until_it_is_not_renewed(
     files: LocalFiles, monkeypatch: pytest.MonkeyPatch, clock_differs_s: float
 ) -> None:
     holder = lease_in(files, "holder", elsewhere=True)
@@ -141,7 +141,7 @@ def test_process_of_another_host_or_with_a_pid_used_again_is_told_apart(tmp_path
     lease_in(again).take()
 
 
-def test_given_back_lease_is_free_and_leaves_one_small_file(files: LocalFiles, tmp_path: Path) -> None:
+def test_released_lease_is_free_and_leaves_one_small_file(files: LocalFiles, tmp_path: Path) -> None:
     for _ in range(3):
         lease = lease_in(files)
         lease.take()
@@ -167,7 +167,7 @@ def test_zombie_is_fenced(files: LocalFiles, monkeypatch: pytest.MonkeyPatch) ->
     check_that_a_zombie_is_fenced(files, monkeypatch)
 
 
-def test_who_loses_it_learns_that_at_the_next_renewal(files: LocalFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lost_lease_is_noticed_at_the_next_renewal(files: LocalFiles, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease_module, "RENEW_S", 0.01)
     told = threading.Event()
     holder = lease_in(files, "holder")
@@ -179,7 +179,7 @@ def test_who_loses_it_learns_that_at_the_next_renewal(files: LocalFiles, monkeyp
     assert holder.is_lost
 
 
-def test_one_that_slept_over_many_renewals_does_not_take_an_old_number(
+def test_holder_that_slept_through_many_renewals_does_not_take_an_old_number(
     files: LocalFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lease_module, "RENEW_S", 0.0)

@@ -36,13 +36,15 @@ def test_queries_read_the_ones_before_them_and_the_schema_says_the_types() -> No
     assert rows_of(run(batches())) == []
 
 
-def test_a_small_table_is_seen_whole() -> None:
+def test_a_small_table_is_read_as_a_whole() -> None:
     known = pa.table({"a": [2, 3]})
     run = compute({"matches": "SELECT a FROM input JOIN known USING (a)"}, {"a": "bigint"}, {"known": known})
     assert rows_of(run(batches(1, 2))) == [{"a": 2}]
 
 
-def test_what_memory_does_not_hold_goes_to_sparks_local_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_does_not_fit_into_memory_is_written_to_sparks_local_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(partition_sql, "MEMORY", "64MB")
     monkeypatch.setenv("SPARK_LOCAL_DIRS", f"{tmp_path},/elsewhere")
     run = compute(

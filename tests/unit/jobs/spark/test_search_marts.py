@@ -102,7 +102,7 @@ def logs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Rows, list[reference
     return clicks, [search for visit in visits for search in reference_search.searches_in(visit)]
 
 
-def test_every_cell_of_dirty_clicks_in_any_order_and_any_split(
+def test_every_cell_is_right_for_dirty_clicks_in_any_order_and_any_split(
     logs: tuple[Rows, list[reference_search.Search]],
 ) -> None:
     clicks, seen = list(logs[0]), logs[1]

@@ -38,10 +38,10 @@ LONG = "a1B2" * 12  # put together here: no file should hold what looks like one
         "비밀번호: " + "hunter2",
     ],
 )
-def test_each_form_is_found(text: str) -> None:
+def test_each_form_of_secret_is_found(text: str) -> None:
     assert "***" in masked(text)
 
 
-def test_what_has_no_such_form_is_not() -> None:
+def test_text_without_the_form_of_a_secret_is_not_reported() -> None:
     text = "schedule: null  # through the night\ntimezone: Asia/Seoul\nto: me@example.org\nuntil-caught-up: true\n"
     assert masked(text) == text
