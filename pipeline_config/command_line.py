@@ -252,8 +252,8 @@ def _new(options: argparse.Namespace) -> int:
     from pipeline_config.new import new, new_job
 
     root = options.root
-    if options.name is not None:
-        if options.dag != "job" or options.job or options.schedule or options.folder:
+    if options.name is not None or options.dag == "job":
+        if options.name is None or options.dag != "job" or options.job or options.schedule or options.folder:
             raise CommandError("write `new DAG` for a pipeline, or `new job NAME` for a job")
         path = new_job(load_project(root), options.name)
         print(f"{path}: change it, then `{_called()} new DAG --job {path.stem}`")  # noqa: T201

@@ -101,6 +101,7 @@ def test_a_new_job_and_a_pipeline_for_it_pass_the_checks(
     [
         (["dag", "--job", "load_postgre"], "there is no job 'load_postgre'; did you mean 'load_postgres'?"),
         (["jop", "count_clicks"], "write `new DAG` for a pipeline, or `new job NAME` for a job"),
+        (["job"], "write `new DAG` for a pipeline, or `new job NAME` for a job"),
         (["job", "count_clicks", "--folder", "mart"], "write `new DAG` for a pipeline"),
         (["job", "Count"], "'Count' cannot be a job's name"),
         (["job", "class"], "'class' cannot be a job's name"),
