@@ -13,11 +13,11 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline_config.checks import check, check_again
 from pipeline_config.checks.context import name_of
@@ -28,6 +28,9 @@ from pipeline_config.parsers import in_child_first
 from pipeline_config.problem import Problem
 from pipeline_config.project import PLACEHOLDER, Project, active_environment, contents_of, load_project
 from pipeline_config.reader import Content, Document
+
+if TYPE_CHECKING:
+    from pipeline_config.schema import Schema
 
 OURS = Path(__file__).parent
 ENDINGS = (".py", ".json")
@@ -116,43 +119,51 @@ def _brought_up(
         return project, check_again(project, again, others, dict.fromkeys(steady, names)), True
 
 
+class _Seen(NamedTuple):
+    """What the checks of other pipelines read of one: its name, its params (None if it is broken), what it triggers."""
+
+    name: str
+    params: Mapping[str, Schema] | None
+    triggers: list[str]
+
+
 def _to_check(project: Project, changed: set[str], before: list[Document]) -> tuple[frozenset[str], list[Document]]:
     """The DAGs of which others see a change; the pipelines that have changed, and those that depend on them.
 
     They do so by a name, by what they trigger, or by an option.
     """
-    now = [document for document in project.pipeline_files if document.file in changed]
-    others = [document for document in project.pipeline_files if document.file not in changed]
-    old, new = list(map(_seen, before)), list(map(_seen, now))
-    names = frozenset(name for name, *_ in [*old, *new] if old != new)
-    differing = _variables(before) ^ _variables(now)
-    options = {option for option, _ in differing - _variables(others)} if differing else set()
-    return names, [
-        document
-        for document in project.pipeline_files
-        if document.file in changed
-        or (names and (_seen(document)[0] in names or any(_seen(document)[2])))
-        or (options and not options.isdisjoint(_options(document)))
-    ]
+    was = {document.file: Pipeline.of(Place(document), document.data) for document in before if not document.problems}
+    now = {pipeline.file: pipeline for pipeline in project.pipelines}
+    files = {document.file: document for document in project.pipeline_files}
+    old = [_seen(document, was.get(document.file)) for document in before]
+    new = [_seen(document, now.get(file)) for file, document in files.items() if file in changed]
+    names = frozenset(one.name for one in [*old, *new] if old != new)
+    depending = set(changed)
+    if names:
+        seen = {file: _seen(document, now.get(file)) for file, document in files.items()}
+        depending |= {file for file, one in seen.items() if one.name in names or one.triggers}
+    if differing := _variables(was.values()) ^ _variables(now[file] for file in now.keys() & changed):
+        others = _variables(now[file] for file in now.keys() - changed)
+        options = {option for option, _ in differing - others}
+        depending |= {file for file, pipeline in now.items() if not options.isdisjoint(_options(pipeline))}
+    return names, [document for file, document in files.items() if file in depending]
 
 
-def _variables(documents: list[Document]) -> set[tuple[str, str]]:
+def _variables(pipelines: Iterable[Pipeline]) -> set[tuple[str, str]]:
     """The variables that tasks pass to options: elsewhere a constant must have the form of such a variable."""
-    pipelines = [Pipeline.of(Place(document), document.data) for document in documents if not document.problems]
     return {(option, name) for pipeline in pipelines for _, option, name in variables_of_options(pipeline)}
 
 
-def _options(document: Document) -> set[str]:
-    tasks = [] if document.problems else document.data["tasks"]
-    return {option for task in tasks for option in task.get("arguments", {})}
+def _options(pipeline: Pipeline) -> set[str]:
+    return {option for task in pipeline.tasks for option in task.arguments}
 
 
-def _seen(document: Document) -> tuple[str, Any, list[str | None]]:
-    """What the checks of other pipelines read of one: its name, its params, and what it triggers."""
-    if document.problems:
-        return name_of(document), None, []
-    data = document.data
-    return name_of(document), data.get("params", {}), [task.get("trigger_dag_id") for task in data["tasks"]]
+def _seen(document: Document, pipeline: Pipeline | None) -> _Seen:
+    if pipeline is None:
+        return _Seen(name_of(document), None, [])
+    return _Seen(
+        pipeline.dag_id, pipeline.params, [task.trigger_dag_id for task in pipeline.tasks if task.trigger_dag_id]
+    )
 
 
 def _problems(records: list[dict[str, Any]]) -> list[Problem]:
