@@ -139,18 +139,19 @@ def test_days_are_trusted_when_hot_and_cold_agree_and_the_log_is_there() -> None
     ]
 
 
-def test_the_change_of_an_area_compares_only_days_that_have_a_week_before() -> None:
+def test_areas_by_clicks_compared_on_days_that_have_a_week_before_and_unknown_last() -> None:
     today = dt.datetime.now(dt.UTC).date()
     ago = {days: today - dt.timedelta(days=days) for days in (1, 2, 8)}
     columns = "event_date, total_events, unique_sessions, unique_documents, peak_hour"
     insert("daily_traffic", columns, [(day, 1, 1, 1, 1) for day in ago.values()])
     rows = [(ago[1], "Surgery", 30), (ago[2], "Surgery", 50), (ago[8], "Surgery", 20), (ago[8], "Urology", 5)]
-    rows.append((ago[2], "Dentistry", 20))
+    rows += [(ago[2], "Dentistry", 20), (ago[2], "Unknown", 100)]
     columns = "event_date, clinical_area, weighted_clicks, search_count, unique_sessions"
     insert("clinical_areas", columns, [(*row, 1, 1) for row in rows])
     days = of_charts((str(ago[2]), str(today)))
     assert rows_of(days["report_areas"]) == [
-        ("Surgery", 80, 0.8, "+50%"),
-        ("Dentistry", 20, 0.2, "no base"),
+        ("Surgery", 80, 0.4, "+50%"),
+        ("Dentistry", 20, 0.1, "no base"),
         ("Urology", 0, 0.0, "-100%"),
+        ("Unknown", 100, 0.5, "no base"),
     ]
