@@ -1,4 +1,4 @@
-"""Curated stream → analytics mart: the four cold tables, recomputed in full from every curated click.
+"""Curated stream → analytics mart: the cold tables, from every curated click or from what has changed.
 
 With --incremental only the months that changed clicks affect are recomputed, with identical tables, bit for bit.
 If it cannot continue from the last run, it computes in full and logs the reason.

@@ -1,4 +1,4 @@
-"""Curated stream → search marts: what people search for, recomputed in full from every curated click.
+"""Curated stream → search marts: what people search for, from every click or from what has changed.
 
 With --incremental only the months that changed clicks affect are recomputed, with identical tables, bit for bit.
 If it cannot continue from the last run, it computes in full and logs the reason.

@@ -1,8 +1,8 @@
-"""nDCG@10 of each search's result page, by earlier clicks: whether what was clicked before stands first.
+"""nDCG@10 of each search's result page, by earlier clicks: how high it ranks what was clicked before.
 
 A document's gain is its grade (jobs.grading) of the query in EARLIER_DAYS, or 0 when it was not shown twice there; the
-ideal order is that of the same page. As trec_eval has it: gains are not exponents. A document that a page has twice is
-its first place.
+ideal order is that of the same page. As trec_eval has it: gains are not exponents. A document that a page has twice
+counts at its first place.
 """
 
 from __future__ import annotations
