@@ -198,9 +198,9 @@ def _code(root: Path, shared: str) -> dict[str, str]:
     `jobs.spark.{job}`. Python itself imports no change of which size and time say nothing; to read all files would take
     a tenth of the loader's time.
     """
-    packages = sorted({*_PACKAGE.findall(shared)}.intersection(_names(root)))
-    folders = (_states(root / top) for top in (OURS, *packages))
-    return dict(itertools.chain(_states(root, whole=False), *folders))
+    packages = {*_PACKAGE.findall(shared)}.intersection(_names(root))
+    folders = {OURS, *(root / package for package in packages)}  # this package may be one of them
+    return dict(itertools.chain(_states(root, whole=False), *map(_states, folders)))
 
 
 def _states(folder: Path | str, *, whole: bool = True) -> Iterator[tuple[str, str]]:
