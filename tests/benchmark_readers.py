@@ -25,7 +25,7 @@ class OnDisk:
         return str(self._path)
 
     def stream(self) -> AbstractContextManager[IO[bytes]]:
-        """Its bytes."""
+        """The file, opened to read its bytes."""
         return self._path.open("rb")
 
 

@@ -21,7 +21,7 @@ _SPARK = Path(pyspark.__file__).parent
 
 
 class SparkCluster(Server):
-    """Its executors know PySpark and this Python's packages, and nothing of the repository."""
+    """A standalone cluster whose executors have PySpark and this Python's packages, and nothing of the repository."""
 
     name = "spark"
     ports = ("spark", "spark-web", *(f"{worker}{what}" for worker in WORKERS for what in ("", "-web")))

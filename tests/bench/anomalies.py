@@ -88,7 +88,7 @@ def _line(rule: str, found: set[str], truth: dict[str, Truth]) -> bool:
 
 
 def say(line: str) -> None:
-    """Print."""
+    """Print the line at once."""
     print(line, flush=True)  # noqa: T201
 
 

@@ -119,7 +119,7 @@ def above_page(query: str, number: int) -> float:
 
 
 def say(line: str) -> None:
-    """Print."""
+    """Print the line at once."""
     print(line, flush=True)  # noqa: T201
 
 

@@ -140,7 +140,7 @@ def main() -> int:
 
 
 def say(line: str) -> None:
-    """Print."""
+    """Print the line at once."""
     print(line, flush=True)  # noqa: T201
 
 

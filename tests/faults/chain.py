@@ -84,7 +84,7 @@ class Driver:
 
     @property
     def said(self) -> str:
-        """Its lines so far."""
+        """What the job has logged so far."""
         return self.log.read_text(encoding="utf-8", errors="replace")
 
     def works(self, limit: float = LIMIT_SECONDS, sign: str = " read") -> bool:
@@ -127,7 +127,7 @@ class Driver:
             os.killpg(self.process.pid, number)
 
     def wait(self, limit: float = LIMIT_SECONDS) -> int:
-        """Its exit code."""
+        """Wait for its end; returns the exit code."""
         return self.process.wait(limit)
 
     @property

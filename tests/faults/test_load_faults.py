@@ -55,7 +55,7 @@ class Rows:
     rows: Sequence[tuple[object, ...]]
 
     def csv(self, days: Collection[dt.date] | None) -> Iterator[bytes]:
-        """All rows."""
+        """All rows as CSV, whatever the days."""
         assert days is None
         for row in self.rows:
             yield (",".join(map(str, row)) + "\n").encode()

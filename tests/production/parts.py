@@ -245,7 +245,7 @@ class GitServer(Server):
 
     @property
     def repository(self) -> Path:
-        """Its folder, which the developers push to."""
+        """The folder of the repository to which developers push."""
         return self.home.folder("git") / "project.git"
 
 
@@ -327,12 +327,12 @@ class EdgeWorker(Server):
         return {**self._central.environment(), "AIRFLOW_HOME": str(self._folder)}
 
     def commands(self) -> dict[str, Sequence[str]]:
-        """The worker."""
+        """The command line of the Edge worker."""
         words = ["--queues", ",".join(self._queues), "--concurrency", "6", "--edge-hostname", self.name]
         return {self.name: [sys.executable, "-P", "-m", "airflow", "edge", "worker", *words]}
 
     def prepare(self) -> None:
-        """Its settings; nothing is left of one that was killed."""
+        """Write the worker's settings, and delete what a killed worker left."""
         parser = configparser.ConfigParser(interpolation=None)
         parser.read_dict(self._central.edge(self._folder))
         with (self._folder / "airflow.cfg").open("w", encoding="utf-8") as file:

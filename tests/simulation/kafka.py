@@ -54,7 +54,7 @@ class EndOfPartition:
 
 @dataclass
 class Log:
-    """A partition."""
+    """The log of one partition: its records by offset."""
 
     records: dict[int, Record] = field(default_factory=dict)
     begin: int = 0
@@ -84,7 +84,7 @@ class Kafka:
         return self.logs.setdefault((topic, partition), Log())
 
     def new_producer(self) -> int:
-        """Its id."""
+        """The id of a new producer."""
         self._producers += 1
         return self._producers
 
@@ -169,7 +169,7 @@ class Producer:
         return done
 
     def flush(self, seconds: float) -> int:
-        """The same."""
+        """Poll, and return how many records are still open."""
         self.poll(seconds if self._open else 0)
         return self._open
 

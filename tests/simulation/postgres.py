@@ -97,7 +97,7 @@ class Connection:
         self.server.after_commit(self.server.world.task.process)
 
     def execute(self, statement: str | bytes, values: Any = ()) -> Result:
-        """A statement."""
+        """Run one of the statements that the jobs use."""
         text = statement.decode() if isinstance(statement, bytes) else statement
         if text.split()[0] == "LOCK":
             self.ask("LOCK", Result)

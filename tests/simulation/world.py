@@ -59,7 +59,7 @@ class Process:
 
 
 class Task:
-    """A thread."""
+    """What is a thread in a real process: it runs until it waits."""
 
     __slots__ = ("_function", "greenlet", "process", "ticket")
 

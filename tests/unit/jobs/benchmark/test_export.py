@@ -37,7 +37,7 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(log: Path, out: Path, *options: str) -> None:
-    """The command."""
+    """Run the command on these folders."""
     words = [f"--ingestion-path={log}", f"--out={out}", f"--held-out={HELD_OUT}", *options]
     benchmark.run(benchmark.parser().parse_args(words))
 

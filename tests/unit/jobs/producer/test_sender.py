@@ -36,11 +36,11 @@ class Report:
         return int(self._value[:1])
 
     def offset(self) -> int:
-        """Its place there."""
+        """The offset, as a broker reports it."""
         return self._offset
 
     def value(self) -> bytes:
-        """The line."""
+        """The line that was sent."""
         return self._value
 
 
@@ -91,7 +91,7 @@ class Journal:
     """Knows of no file."""
 
     def progress(self, file: LogFile, shift_ms: int) -> Progress:
-        """Its beginning."""
+        """The progress of a file of which no line was sent."""
         return Progress(file, shift_ms, "id")
 
     def close(self) -> None:

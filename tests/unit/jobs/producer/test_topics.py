@@ -23,13 +23,13 @@ class Admin:
         self.settings, self.answer = settings, answer
 
     def describe_topics(self, topics: list[str]) -> list[dict[str, Any]]:
-        """All there."""
+        """Topics that exist, each with its partitions and one replica."""
         count = 1 if topics[0].endswith(".progress") else PARTITIONS
         partitions = [{"partition_index": number, "replica_nodes": [2]} for number in range(count)]
         return [{"name": topics[0], "error_code": 0, "topic_id": "id", "partitions": partitions}]
 
     def describe_cluster(self) -> dict[str, Any]:
-        """Its brokers."""
+        """The brokers of the cluster."""
         return {"brokers": [{"broker_id": number} for number in (3, 1, 2)]}
 
     def describe_configs(self, resources: list[Any], **_: object) -> dict[str, Any]:
@@ -38,7 +38,7 @@ class Admin:
         return {"topic": {resources[0].name: settings}}
 
     def alter_configs(self, resources: list[Any]) -> dict[str, Any]:
-        """Refused."""
+        """Refuse, with the given answer."""
         return {"topic": {resources[0].name: self.answer}}
 
 

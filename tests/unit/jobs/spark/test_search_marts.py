@@ -243,7 +243,7 @@ def test_an_interval_needs_two_visits_and_stays_within_0_and_1() -> None:
 
 
 def classified_rows(clicks: Sequence[dict[str, Any]]) -> Rows:
-    """The searches."""
+    """The searches of these clicks, each with the class of its query."""
     found = searches(clicks)
     seen = found.append_column("is_earlier", pa.array([False] * len(found)))
     rows: Rows = found_in(seen, CLASSIFIED, CLASSIFIED_COLUMNS).to_pylist()
