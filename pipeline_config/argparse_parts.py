@@ -10,6 +10,12 @@ def actions(parser: argparse.ArgumentParser) -> list[argparse.Action]:
     return parser._actions
 
 
+def options(parser: argparse.ArgumentParser) -> list[str]:
+    """The long options of a parser without their dashes."""
+    names = [text[2:] for action in parser._actions for text in action.option_strings if text.startswith("--")]
+    return [name for name in names if name != "help"]
+
+
 def action_of(parser: argparse.ArgumentParser, option: str) -> argparse.Action:
     """The option of this name, without its dashes."""
     return next(action for action in parser._actions if f"--{option}" in action.option_strings)

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from pipeline_config import parsers
+from pipeline_config import argparse_parts, parsers
 from pipeline_config.connection_types import TAKES
 from pipeline_config.for_job import help_of, jobs_of
 from pipeline_config.model import Pipeline
@@ -177,7 +177,7 @@ def _by_command(project: Project) -> list[Schema]:
         own = {job: parser for job, (its_command, parser) in jobs.items() if its_command == command}
         rules.append(_if({"job": _names(own)}, command=command))
         for job, parser in own.items():
-            options = {option: _option(parser, option) for option in parsers.options(parser)}
+            options = {option: _option(parser, option) for option in argparse_parts.options(parser)}
             lists = {option: {"type": "array", "items": schema} for option, schema in options.items()}
             then = {
                 "arguments": {"properties": options, "additionalProperties": False},

@@ -101,7 +101,7 @@ def _arguments(project: Project, parser: argparse.ArgumentParser) -> tuple[dict[
     """
     arguments: dict[str, str] = {}
     params: dict[str, Schema] = {}
-    for option in parsers.options(parser):
+    for option in argparse_parts.options(parser):
         action = argparse_parts.action_of(parser, option)
         if action.nargs == 0:
             continue  # takes no value
@@ -125,7 +125,7 @@ def _arguments(project: Project, parser: argparse.ArgumentParser) -> tuple[dict[
 
 def _unsafe_choices(parser: argparse.ArgumentParser, arguments: dict[str, str]) -> list[str]:
     """The optional choices, if not all options are given: another one than the job's default may need those."""
-    every = {option: argparse_parts.action_of(parser, option) for option in parsers.options(parser)}
+    every = {option: argparse_parts.action_of(parser, option) for option in argparse_parts.options(parser)}
     if all(option in arguments or action.nargs == 0 for option, action in every.items()):
         return []
     return [option for option in arguments if every[option].choices and not every[option].required]

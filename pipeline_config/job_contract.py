@@ -12,8 +12,11 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
+
+from pipeline_config.argparse_parts import options
 
 USAGE = 2  # argparse's, for an invalid command line
 NON_RETRYABLE = 65  # sysexits.h: the input is wrong
@@ -43,13 +46,22 @@ def flow_of(parser: argparse.ArgumentParser) -> Flow:
         return Flow()
     if not isinstance(declared, Mapping) or declared.keys() - {*Flow._fields}:
         raise ValueError(f"flow: must be a mapping of {' and '.join(Flow._fields)}, is {declared!r}")
-    return Flow(*(tuple(_data(key, declared.get(key, ()))) for key in Flow._fields))
+    known = options(parser)
+    return Flow(*(tuple(_data(key, declared.get(key, ()), known)) for key in Flow._fields))
 
 
-def _data(key: str, declared: Any) -> Iterable[Data]:
+def _data(key: str, declared: Any, known: list[str]) -> Iterable[Data]:
     for pair in declared:
         match pair:
             case (str(kind), str(name)) if kind in KINDS:
+                for option in _OPTION.findall(name):
+                    if option not in known:
+                        raise ValueError(
+                            f"flow: {key}: {name!r} names the option {option!r}, which the job does not have"
+                        )
                 yield Data(kind, name)
             case _:
                 raise ValueError(f"flow: {key}: {pair!r} is not a pair of a kind ({', '.join(KINDS)}) and a name")
+
+
+_OPTION = re.compile(r"\{([^{}]*)\}")

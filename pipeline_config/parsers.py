@@ -156,12 +156,6 @@ def jobs(module: str) -> dict[str, argparse.ArgumentParser]:
     return {name: parser for name, parser in own.items() if parser}
 
 
-def options(parser: argparse.ArgumentParser) -> list[str]:
-    """The long options of a parser without their dashes."""
-    names = [text[2:] for action in actions(parser) for text in action.option_strings if text.startswith("--")]
-    return [name for name in names if name != "help"]
-
-
 def parse(parser: argparse.ArgumentParser, words: list[str], unknown: Collection[str] = ()) -> None:
     """Parse without the process ending; raises RefusedError with argparse's message, or with what a `type=` raised.
 

@@ -55,7 +55,7 @@ def _job_arguments(context: Context, task: Task, template: Command) -> Iterator[
         hint = did_you_mean(job, list(argparse_parts.modes(parser)))
         yield task.at("job").problem(f"there is no job {job!r}", hint)
         return
-    options = parsers.options(own)
+    options = argparse_parts.options(own)
     given: tuple[tuple[str, Values], ...] = (("arguments", task.arguments), ("for_each", task.for_each))
     unknown = [(key, name) for key, values in given for name in values if name not in options]
     for key, name in unknown:

@@ -8,7 +8,7 @@ from typing import Any
 
 import jinja2
 
-from pipeline_config import parsers, templates
+from pipeline_config import argparse_parts, parsers, templates
 from pipeline_config.checks.context import Context
 from pipeline_config.checks.operators import TIME_LIMIT, time_limits
 from pipeline_config.model import Task, Values
@@ -36,7 +36,7 @@ def bounds(context: Context) -> Iterator[Problem]:
         template = context.project.defaults.commands.get(task.command or "")
         parser = parsers.job_parser(template.module_of(task.job)) if template else ""
         own = None if isinstance(parser, str) else parsers.own_parser(parser, task.job)
-        if own is None or option not in parsers.options(own):
+        if own is None or option not in argparse_parts.options(own):
             continue  # reported elsewhere
         for value in _probes(context.pipeline.params[name]):
             if why := parsers.refusal(own, option, str(value)):

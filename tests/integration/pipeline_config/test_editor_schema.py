@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from pipeline_config import editor_schema
+from pipeline_config.argparse_parts import options
 from pipeline_config.for_job import jobs_of
-from pipeline_config.parsers import options
 from pipeline_config.project import ROOT, load_project
 from pipeline_config.reader import Document
 from pipeline_config.schema import check_schema

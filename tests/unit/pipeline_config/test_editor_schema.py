@@ -18,8 +18,8 @@ from referencing import Registry, Resource
 
 from pipeline_config import editor_schema
 from pipeline_config.__main__ import main
+from pipeline_config.argparse_parts import options
 from pipeline_config.for_job import help_of, jobs_of
-from pipeline_config.parsers import options
 from pipeline_config.project import ROOT, Project, load_project
 
 STREAM = "tripclick_streaming_curated"

@@ -23,6 +23,8 @@ def test_jobs_and_operators_agree() -> None:
 def test_a_flow_is_plain_data_that_any_parser_can_carry() -> None:
     parser = argparse.ArgumentParser()
     assert flow_of(parser) == Flow()
+    parser.add_argument("--path")
+    parser.add_argument("--out")
     parser.set_defaults(flow={"reads": [["log", "{path}"]], "writes": [("lake", "{out}/a"), ("asset", "s3://a")]})
     assert flow_of(parser) == Flow((Data("log", "{path}"),), (Data("lake", "{out}/a"), Data("asset", "s3://a")))
 
@@ -34,6 +36,7 @@ def test_a_flow_is_plain_data_that_any_parser_can_carry() -> None:
         ({"read": []}, "must be a mapping of reads and writes"),
         ({"reads": [("tabel", "a")]}, "reads: ('tabel', 'a') is not a pair of a kind (log, topic,"),
         ({"writes": ["lake"]}, "writes: 'lake' is not a pair"),
+        ({"reads": [("lake", "{mart_path}/a")]}, "reads: '{mart_path}/a' names the option 'mart_path', which the job"),
     ],
 )
 def test_what_cannot_be_read_of_it_is_reported_of_the_job(
