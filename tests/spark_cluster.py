@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -61,6 +62,17 @@ class SparkCluster(Server):
         """How many cores each worker has given to executors, by the worker's id; of those that the master hears."""
         workers = self._state()["workers"]
         return {worker["id"]: worker["coresused"] for worker in workers if worker["state"] == "ALIVE"}
+
+    def kill_one(self) -> None:
+        """End a worker and its executors by signal 9."""
+        self.daemons()[-1].stop(signal.SIGKILL, self.stop_limit)
+
+    def start_missing(self) -> None:
+        """Start what does not run, as systemd would; the master and the other worker go on."""
+        for daemon, command in zip(self.daemons(), self.commands().values(), strict=True):
+            if not daemon.pid:
+                daemon.start([*self.within, *command], self.environment())
+        self._wait_until_ready()
 
     def _listening(self, what: str, port: str) -> list[str]:
         places = {"--host": self.host, "--port": self.home.port(port), "--webui-port": self.home.port(f"{port}-web")}

@@ -49,6 +49,7 @@ CURATED, ARCHIVE, ETL, LOAD, HOT = JOBS = (
     "load_postgres",
     "analytics_mart_realtime",
 )
+SEARCH_ETL, SEARCH_LOAD = SEARCH_JOBS = ("search_marts_etl", "load_search_marts")
 LIMIT_SECONDS = 300
 # By the order in which all records came: Kafka keeps it within a partition only, the reference knows of one.
 OF_ARRIVAL = {"late_count", "quarantined_count"}
@@ -57,6 +58,7 @@ LAKE = [
     *(f"curated/{name}" for name in (tables.CLICKS, tables.QUARANTINE)),
     *(f"mart/{name}" for name in tables.COLD_MARTS),
 ]
+SEARCH_LAKE = [f"mart/{tables.SEARCH}/{name}" for name in (tables.SEARCHES, *tables.SEARCH_MARTS)]
 OF_THE_CLOCK = ("updated_at", "detected_ts", "quarantined_ts")
 
 
@@ -140,12 +142,14 @@ class Driver:
 
 
 @contextmanager
-def driving(words: Sequence[str], log: Path, environment: Mapping[str, str]) -> Iterator[Driver]:
-    """driver.py by spark-submit with these words; it does not outlive the block."""
+def driving(
+    words: Sequence[str], log: Path, environment: Mapping[str, str], settings: Mapping[str, str] | None = None
+) -> Iterator[Driver]:
+    """driver.py by spark-submit with these words and settings of Spark; it does not outlive the block."""
     with (
         log.open("wb") as file,
         subprocess.Popen(
-            [*spark_submit.command("tests/faults/driver.py"), *words],
+            [*spark_submit.command("tests/faults/driver.py", settings), *words],
             cwd=REPOSITORY,
             env={**spark_submit.environment(), **environment},
             stdout=file,
@@ -223,15 +227,22 @@ class Chain:
             ETL: [*curated, *mart],
             LOAD: mart,
             HOT: [*curated, *checkpoint, *caught_up],
+            SEARCH_ETL: [*curated, *mart],
+            SEARCH_LOAD: mart,
         }[job]
 
     def start(
-        self, job: str, *driver: str, options: Sequence[str] = (), environment: Mapping[str, str] | None = None
+        self,
+        job: str,
+        *driver: str,
+        options: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+        settings: Mapping[str, str] | None = None,
     ) -> AbstractContextManager[Driver]:
         """The job by spark-submit, with options of driver.py and more of its own; it does not outlive the block."""
         words = [job, *driver, "--", *self.arguments(job), *options]
         log = self.root / f"{job}.{uuid.uuid4().hex}.log"
-        return driving(words, log, {**self.environment, **self.way, **(environment or {})})
+        return driving(words, log, {**self.environment, **self.way, **(environment or {})}, settings)
 
     def run(self, job: str) -> None:
         """The job to its end, in the Spark session of this process: that costs no start."""
@@ -317,14 +328,14 @@ class Chain:
     def contents(self, spark: SparkSession) -> dict[str, str]:
         """A hash of the rows of every table there is, in the lake and in PostgreSQL, but for what a clock wrote."""
         found = {}
-        for table in LAKE:
+        for table in (*LAKE, *SEARCH_LAKE):
             if not is_table(spark, f"{self.lake}/{table}"):
                 continue
             rows = spark.read.format("delta").load(f"{self.lake}/{table}").drop(*OF_THE_CLOCK)
             found[table] = digest(rows.select(*sorted(rows.columns)).collect())
         without = f"'{{{','.join(OF_THE_CLOCK)}}}'::text[]"
         there = self.rows("SELECT tablename FROM pg_tables WHERE schemaname = current_schema()")
-        for table in {*tables.COLD_MARTS, *tables.HOT_MARTS} & {name for (name,) in there}:
+        for table in {*tables.COLD_MARTS, *tables.HOT_MARTS, *tables.SEARCH_MARTS} & {name for (name,) in there}:
             found[table] = digest(self.rows(f"SELECT (to_jsonb({table}) - {without})::text FROM {table}"))
         return found
 

@@ -6,7 +6,6 @@ import configparser
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -188,17 +187,6 @@ class Workers(SparkCluster):
 
     cores = 3
     memory_each = "2g"
-
-    def kill_one(self) -> None:
-        """End a worker and its executors by signal 9."""
-        self.daemons()[-1].stop(signal.SIGKILL, self.stop_limit)
-
-    def start_missing(self) -> None:
-        """Start what does not run, as systemd would; the master and the other worker go on."""
-        for daemon, command in zip(self.daemons(), self.commands().values(), strict=True):
-            if not daemon.pid:
-                daemon.start([*self.within, *command], self.environment())
-        self._wait_until_ready()
 
 
 class SparkServer(SshServer):
