@@ -59,7 +59,7 @@ LAKE = [
     *(f"mart/{name}" for name in tables.COLD_MARTS),
 ]
 SEARCH_LAKE = [f"mart/{tables.SEARCH}/{name}" for name in (tables.SEARCHES, *tables.SEARCH_MARTS)]
-OF_THE_CLOCK = ("updated_at", "detected_ts", "quarantined_ts")
+OF_THE_CLOCK = ("updated_at", "written_at", "detected_ts", "quarantined_ts")
 
 
 def session_of(line: bytes) -> bytes:
