@@ -15,7 +15,7 @@ if __name__ == "__main__":
 from pipeline_config.command_line import main
 from pipeline_config.parsers import in_child_first
 
-__all__ = ["main"]
+__all__ = ["main", "program"]
 
 CRASHES = {signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSEGV}
 
@@ -36,8 +36,13 @@ def crashed() -> bool:
     return True
 
 
-if __name__ == "__main__":
+def program() -> int:
+    """The command line as a process: should a job's import crash Python, that is a problem of the job."""
     with nullcontext() if sys.argv[1:2] == ["check"] and not crashed() else in_child_first():
-        code = main()
+        return main()
+
+
+if __name__ == "__main__":
+    code = program()
     gc.freeze()  # nor at its end, which would take another tenth
     sys.exit(code)

@@ -124,10 +124,12 @@ def main(arguments: list[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # also on a terminal that only knows ASCII
     if not faulthandler.is_enabled():
-        faulthandler.enable(STDERR)  # a job whose import crashes the process is named, with its line
+        faulthandler.enable(STDERR)  # what crashes the process is named, with its line
     options = parser().parse_args(arguments)
     try:
         options.root = options.root.resolve()
+        if options.run not in (_explain, _new):
+            _require_pipelines(options.root)
         importable(options.root)
         result: int = options.run(options)
         if sys.stdout:  # closed by who called: None
@@ -139,6 +141,11 @@ def main(arguments: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
     return result
+
+
+def _require_pipelines(root: Path) -> None:
+    if not (root / "pipelines").exists():
+        raise CommandError(f"{root} has no pipelines/, nor has a folder around it: go there, or name it with --root")
 
 
 def _check(options: argparse.Namespace) -> int:

@@ -70,6 +70,8 @@ def _cron(place: Place, text: str) -> Iterator[Problem]:
         hint = f"{len(CRON_FIELDS)}: {', '.join(CRON_FIELDS)}"
         if "://" in text:
             hint = f"write an asset as a list: [{text}]"
+        elif f"@{text}" in PRESETS:
+            hint = f"did you mean '@{text}'?"
         elif "#" in text:
             hint = "put a space before the # of a comment"
         elif text.lower() == "none":

@@ -43,9 +43,10 @@ def active(project: Project) -> Iterator[Problem]:
     name = active_environment()
     if name not in project.environment_files:
         file = f"pipelines/environments/{name}.yaml"
-        there = ", ".join(sorted(project.environment_files)) or "none"
+        there = ", ".join(sorted(project.environment_files))
         message = "the environment that Airflow uses does not exist"
-        yield Problem(file, 1, 1, "", message, f"set PIPELINE_ENVIRONMENT to one of: {there}")
+        hint = f"set PIPELINE_ENVIRONMENT to one of: {there}" if there else "write this file"
+        yield Problem(file, 1, 1, "", message, hint)
 
 
 def examples(project: Project) -> Iterator[Problem]:

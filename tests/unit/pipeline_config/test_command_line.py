@@ -41,12 +41,21 @@ def test_one_file_is_counted_in_the_singular(tmp_path: Path, capsys: pytest.Capt
     path = tmp_path / "pipelines/mart/tripclick_load_postgres.yaml"
     path.write_text(path.read_text().replace("schedule: null", "schedule: daily"))
     assert main(["check", "--root", str(tmp_path)]) == 1
-    assert "cron 'daily' has 1 field (" in capsys.readouterr().out
+    assert "cron 'daily' has 1 field (did you mean '@daily'?)" in capsys.readouterr().out
     path.write_text(path.read_text().replace("schedule: daily", "schedule: null"))
     assert main(["check", "--root", str(tmp_path)]) == 0
     assert "\n1 pipeline, no problem" in capsys.readouterr().out
     assert main(["fmt", "--root", str(tmp_path), str(path)]) == 0
     assert capsys.readouterr().out == "1 file, all formatted\n"
+
+
+@pytest.mark.parametrize("command", ["check", "fmt", "graph", "plan"])
+def test_a_folder_without_pipelines_is_a_usage_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    assert main([command, "--root", str(tmp_path)]) == 2
+    words = f"error: {tmp_path} has no pipelines/, nor has a folder around it: go there, or name it with --root\n"
+    assert capsys.readouterr().err == words
 
 
 def test_a_warning_is_shown_and_refuses_nothing(broken: Path, capsys: pytest.CaptureFixture[str]) -> None:

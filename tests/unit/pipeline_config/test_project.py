@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,12 @@ def test_a_missing_environment_that_airflow_uses_is_an_error(
     assert missing in capsys.readouterr().err
     monkeypatch.setenv("PIPELINE_ENVIRONMENT", "local")
     assert main(["check", "--root", str(broken)]) == 0
+    capsys.readouterr()
+    shutil.rmtree(broken / "pipelines/environments")
+    assert main(["check", "--root", str(broken)]) == 1
+    assert (
+        "local.yaml:1:1: the environment that Airflow uses does not exist (write this file)" in capsys.readouterr().out
+    )
 
 
 def test_unknown_environment_names_those_there_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
