@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import json
+import os
 import subprocess
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 
 from stack.errors import StackError
 
@@ -17,7 +21,9 @@ def main() -> int:
         "status": _status,
         "install": _install,
         "install-for-tests": _install_for_tests,
+        "install-airflow": _install_airflow,
         "install-spark-server": _install_spark_server,
+        "import-settings": _import_settings,
         "demo": _demo,
         "live": _live,
         "dashboards": _dashboards,
@@ -74,10 +80,32 @@ def _install_for_tests() -> int:
     return 0
 
 
+def _install_airflow() -> int:
+    from stack.installer import install_airflow
+
+    install_airflow()
+    return 0
+
+
 def _install_spark_server() -> int:
     from stack.installer import install_spark_server
 
     install_spark_server()
+    return 0
+
+
+def _import_settings() -> int:
+    """Of an Airflow set up by deploy/site.yml; the connections' secrets come by standard input, as JSON."""
+    from stack.airflow_import import import_settings
+
+    def run(what: str, command: Sequence[str]) -> None:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise StackError(f"`{what} …` failed:\n{(done.stdout + done.stderr)[-1500:]}")
+
+    environment, home = os.environ["PIPELINE_ENVIRONMENT"], Path(os.environ["AIRFLOW_HOME"])
+    if import_settings(environment, json.load(sys.stdin), home, run):
+        print("Airflow's variables, pools and connections: imported")  # noqa: T201
     return 0
 
 

@@ -8,7 +8,6 @@ import hashlib
 import http.client
 import json
 import os
-import shutil
 import sqlite3
 import subprocess
 import sys
@@ -17,13 +16,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ClassVar
 
+from stack.airflow_import import STAMP, airflow_commands, import_settings
 from stack.errors import StackError
 from stack.home import write_private
 from stack.server import Server
 from stack.settings import AIRFLOW_USER, REPOSITORY
 
 HEALTH = ("metadatabase", "scheduler", "triggerer", "dag_processor")
-_COMMANDS = Path(__file__).with_name("airflow_commands.py")
 
 
 class Airflow(Server):
@@ -92,31 +91,10 @@ class Airflow(Server):
             self._done("migrated", version("apache-airflow"))
 
     def import_settings(self, secrets: Mapping[str, Mapping[str, Any]]) -> None:
-        """Give Airflow the environment's variables, pools and connections, and `secrets` (fields by connection id).
-
-        Only if they have changed, so that edits in Airflow's UI stay.
-        """
-        folder = self._folder / "import"
-        shutil.rmtree(folder, ignore_errors=True)  # left from an earlier start
-        writer = [sys.executable, "-m", "pipeline_config", "import-airflow", "--environment", self.pipeline_environment]
-        self._run("pipeline_config import-airflow", [*writer, "--output", str(folder)])
-        connections = json.loads((folder / "connections.json").read_text(encoding="utf-8"))
-        for name, fields in secrets.items():
-            if name in connections:
-                connections[name] |= fields
-        private = folder / "connections-with-secrets.json"
-        write_private(private, json.dumps(connections, sort_keys=True))
-        files = (folder / "variables.json", folder / "pools.json", private)
-        content = "".join(path.read_text(encoding="utf-8") for path in files)
-        fingerprint = hashlib.sha256(content.encode()).hexdigest()
-        if self._changed("imported", fingerprint):
-            self.run_commands(
-                ["variables", "import", str(folder / "variables.json")],
-                ["pools", "import", str(folder / "pools.json")],
-                ["connections", "import", "--overwrite", str(private)],
-            )
-            self._done("imported", fingerprint)
-        private.unlink()
+        """Give Airflow the environment's settings, with `secrets` (fields by connection id), if they have changed."""
+        if not self._has_database():
+            (self._folder / STAMP).unlink(missing_ok=True)
+        import_settings(self.pipeline_environment, secrets, self._folder, self._run)
 
     def start(self) -> None:
         """Start; restart if it runs in another pipeline environment."""
@@ -137,8 +115,7 @@ class Airflow(Server):
 
     def run_commands(self, *commands: Sequence[str]) -> None:
         """Run Airflow commands on this Airflow, one after the other until one fails."""
-        what = " && ".join(f"airflow {' '.join(words[:2])}" for words in commands)
-        self._run(what, [sys.executable, "-P", str(_COMMANDS), json.dumps(commands)])
+        self._run(*airflow_commands(*commands))
 
     @property
     def _folder(self) -> Path:

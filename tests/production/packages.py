@@ -1,6 +1,6 @@
-"""What production's Airflow has besides requirements.lock: Edge workers, Git bundles and lineage, locked on their own.
+"""What production's Airflow has besides requirements.lock, by deploy/airflow.lock: Edge workers, Git bundles, lineage.
 
-`requirements.in` names them; they go to a folder that only this Airflow has on its path.
+They go to a folder that only this Airflow has on its path.
 """
 
 from __future__ import annotations
@@ -10,20 +10,20 @@ import sys
 from pathlib import Path
 
 from stack.install_step import alone, fingerprint, is_stamped, run
+from stack.installer import AIRFLOW_LOCK
 from stack.settings import REPOSITORY
 
-LOCK = Path(__file__).with_name("requirements.lock")
 FOLDER = REPOSITORY / ".venv-production"
 
 
 def install_packages() -> Path:
     """Make the folder contain exactly what the lock file lists; returns it."""
-    stamp, wanted = FOLDER / "requirements.stamp", fingerprint(LOCK, sys.version)
-    with alone(LOCK):
+    stamp, wanted = FOLDER / "requirements.stamp", fingerprint(AIRFLOW_LOCK, sys.version)
+    with alone(AIRFLOW_LOCK):
         if not is_stamped(stamp, wanted):
             shutil.rmtree(FOLDER, ignore_errors=True)
             options = ["--no-compile", "--no-deps", "--require-hashes", "--disable-pip-version-check"]
-            pip = [sys.executable, "-m", "pip", "install", *options, f"--target={FOLDER}", "-r", str(LOCK)]
-            run("Packages of production's Airflow", pip, "Collecting ", of=LOCK.read_text().count("=="))
+            pip = [sys.executable, "-m", "pip", "install", *options, f"--target={FOLDER}", "-r", str(AIRFLOW_LOCK)]
+            run("Packages of production's Airflow", pip, "Collecting ", of=AIRFLOW_LOCK.read_text().count("=="))
             stamp.write_text(wanted, encoding="ascii")
     return FOLDER

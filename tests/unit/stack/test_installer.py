@@ -61,6 +61,22 @@ def test_of_two_that_want_the_same_environment_one_makes_it_and_the_other_waits(
     assert ran == ["Test environment venv", "Test packages"]
 
 
+def test_an_environment_of_two_lock_files_is_made_again_when_either_has_changed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    ran: list[str] = []
+    folder, locks = tmp_path / "venv", [tmp_path / "a", tmp_path / "b"]
+    folder.mkdir()
+    monkeypatch.setattr(installer, "run", lambda what, *_, **__: ran.append(what))
+    for changed in (None, locks[1], locks[0]):
+        for lock in locks:
+            lock.write_text("a==2" if lock == changed else "a==1", encoding="ascii")
+        ran.clear()
+        for _ in range(2):
+            installer._install_environment("Test", folder, *locks)
+        assert len(ran) == 2, changed
+
+
 def test_an_installation_fails_when_one_of_its_parts_does(monkeypatch: pytest.MonkeyPatch) -> None:
     def fails() -> None:
         raise StackError("no jars")
