@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 import subprocess
 import uuid
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import pytest
 
 from jobs.generator.__main__ import write_day
 from jobs.spark import analytics_mart_etl, streaming_curated
+from jobs.spark.jvm import jvm_of
 from jobs.spark.session import RUN
 from jobs.spark.tables import CLICKS, COLD_MARTS, QUARANTINE
 from stack import spark_start
@@ -47,6 +49,17 @@ def topic(kafka: str, tmp_path: Path) -> str:
     name = f"test.{uuid.uuid4().hex}"
     subprocess.run(command("batch", kafka, tmp_path / "log", name), cwd=REPOSITORY, check=True, capture_output=True)
     return name
+
+
+def test_spark_knows_the_settings_that_operations_names(spark: SparkSession) -> None:
+    jvm = jvm_of(spark)
+    for module in ("deploy.k8s.Config$", "deploy.yarn.config.package$"):
+        jvm.java.lang.Class.forName(f"org.apache.spark.{module}")  # which registers its settings
+    page = (REPOSITORY / "docs/operations.md").read_text(encoding="utf-8")
+    named = re.findall(r"^(spark\.\S+) ", page.partition("### Spark on YARN or Kubernetes")[2], re.MULTILINE)
+    known = {name for name in named if jvm.org.apache.spark.internal.config.ConfigEntry.findEntry(name)}
+    assert len(named) > 10
+    assert set(named) - known == set()
 
 
 def chain(kafka: str, topic: str, root: Path) -> dict[str, list[str]]:
