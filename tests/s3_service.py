@@ -43,7 +43,7 @@ class S3Service(Server):
 
     @property
     def spark_defaults(self) -> str:
-        """The lines of spark-defaults.conf that lead Spark to it, as docs/operations.md has them."""
+        """The lines of spark-defaults.conf that lead Spark to it, as docs/servers.md has them."""
         return f"spark.hadoop.fs.s3a.endpoint {self.address}\nspark.hadoop.fs.s3a.path.style.access true\n"
 
     def spark_environment(self, folder: Path) -> dict[str, str]:

@@ -92,7 +92,7 @@ def test_an_installation_fails_when_one_of_its_parts_does(monkeypatch: pytest.Mo
 
 
 def test_the_documents_build_the_image_on_a_base_that_its_digest_names() -> None:
-    page = (REPOSITORY / "docs" / "operations.md").read_text(encoding="utf-8")
+    page = (REPOSITORY / "docs" / "servers.md").read_text(encoding="utf-8")
     builds = re.findall(r"^ *docker build (?:.*\\\n)*.*", page, re.MULTILINE)
     assert builds
     for build in builds:

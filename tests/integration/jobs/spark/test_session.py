@@ -51,12 +51,12 @@ def topic(kafka: str, tmp_path: Path) -> str:
     return name
 
 
-def test_spark_knows_the_settings_that_operations_names(spark: SparkSession) -> None:
+def test_spark_knows_the_settings_that_the_page_of_servers_names(spark: SparkSession) -> None:
     jvm = jvm_of(spark)
     for module in ("deploy.k8s.Config$", "deploy.yarn.config.package$"):
         jvm.java.lang.Class.forName(f"org.apache.spark.{module}")  # which registers its settings
-    page = (REPOSITORY / "docs/operations.md").read_text(encoding="utf-8")
-    named = re.findall(r"^(spark\.\S+) ", page.partition("### Spark on YARN or Kubernetes")[2], re.MULTILINE)
+    page = (REPOSITORY / "docs/servers.md").read_text(encoding="utf-8")
+    named = re.findall(r"^(spark\.\S+) ", page.partition("## Spark on YARN or Kubernetes")[2], re.MULTILINE)
     known = {name for name in named if jvm.org.apache.spark.internal.config.ConfigEntry.findEntry(name)}
     assert len(named) > 10
     assert set(named) - known == set()
