@@ -135,7 +135,7 @@ def test_a_task_that_timed_out_leaves_no_process_behind(
 def test_a_task_whose_worker_was_killed_leaves_no_process_behind(
     runs: list[Any], stack: Stack, api: AirflowApi, engine: DockerClient, pytestconfig: pytest.Config
 ) -> None:
-    """Nobody is there who could stop anything: the SSH session ends with its client, the container with its stdin."""
+    """Without a worker nobody stops them: the SSH session ends with its client, the container with its stdin."""
     for run in runs:
         _kill_worker(instance(api, run)["id"])
     nothing_is_left(stack, api, engine, pytestconfig)

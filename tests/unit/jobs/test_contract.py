@@ -135,6 +135,6 @@ def seconds(value: bytes) -> float:
 
 @pytest.mark.parametrize("what", GROWING)
 def test_time_is_linear_in_each_field(what: str) -> None:
-    """Sixteen times the length takes some sixteen times as long; by the square it would be 256, each time."""
+    """Sixteen times the length takes about sixteen times as long; quadratic time would be 256 times as long."""
     short, long = GROWING[what](12_500), GROWING[what](200_000)
     assert any(seconds(long) < 80 * seconds(short) + 0.02 for _ in range(10))

@@ -126,7 +126,7 @@ MOST_STEPS = 20
 
 @pytest.mark.parametrize("case", [path for path in cases("invalid") if path.is_file()], ids=lambda case: case.stem)
 def test_following_the_hints_leaves_fewer_problems(case: Path) -> None:
-    """Each that is followed takes its problem away; at their end no other name is as wrong in its place."""
+    """Following a hint removes its problem, and no other name that is as wrong takes its place."""
     document = read(case, CASES / "invalid")
     found, followed = checked(document), dict[str, str]()
     while (todo := _first(found)) and document.data is not None:

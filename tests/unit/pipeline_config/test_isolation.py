@@ -318,7 +318,7 @@ def test_a_pipeline_that_triggers_a_broken_one_is_not_blamed(root: Path) -> None
 
 
 def test_an_edit_between_the_key_and_the_reading_is_not_remembered(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is remembered under a file's content was read from that content."""
+    """What the cache keeps for a file's content was read from that content."""
     path = root / LOAD
     before = path.read_text(encoding="utf-8")
     load = load_project

@@ -322,7 +322,7 @@ def test_clicks_that_are_taken_out_are_out_of_minutes_and_clock(
 def test_every_cell_of_the_hot_tables_of_generated_logs(
     spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every cell of every minute, snapshot and finding is the reference's.
+    """Every cell of every minute, snapshot and finding equals that of the reference.
 
     Two dirty days come in the order of their lines, cut anywhere, some clicks twice; the job dies in each batch after
     another step, the last one after the transaction.

@@ -52,7 +52,7 @@ def sessions_with(folder: Path, day: dt.date, word: str) -> int:
 
 
 def test_without_a_story_the_bytes_are_what_they_always_were(tmp_path: Path) -> None:
-    """The null model of all findings: who changes it on purpose changes these two sums."""
+    """The null model of all findings: if you change it on purpose, change these two sums."""
     found = []
     for dirty in (False, True):
         write_day(tmp_path, dt.date(2020, 10, 1), 0.1, 1, dirty=dirty)
