@@ -60,6 +60,14 @@ def page(stack: Stack, api: AirflowApi, browser: Browser) -> Iterator[Page]:  # 
         yield page
 
 
+def test_every_dag_is_in_the_list(api: AirflowApi, page: Page) -> None:
+    page.evaluate("() => localStorage.setItem('dags_list_display', '\"table\"')")
+    page.goto(f"{api.url}/dags")
+    for path in (REPOSITORY / "pipelines").glob("*/tripclick_*.yaml"):
+        page.get_by_role("link", name=path.stem, exact=True).first.wait_for()
+    screenshot(page, "airflow.png")
+
+
 @pytest.fixture
 def broken(project: Path, api: AirflowApi) -> Iterator[None]:
     """One file with a misspelt key, and one whose DAG cannot be built; fixed afterwards."""
