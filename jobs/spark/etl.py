@@ -22,7 +22,7 @@ from jobs.spark.upkeep import KEEP_REPLACED_HOURS
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from pyspark.sql import DataFrame, SparkSession
 
@@ -37,15 +37,18 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--incremental", type=true_or_false, default=False, help=days)
 
 
-def etl_session(name: str) -> SparkSession:
-    """The Spark session of an ETL; `name` is the job's."""
+def etl_session(name: str, settings: Mapping[str, str] | None = None) -> SparkSession:
+    """The Spark session of an ETL; `name` is the job's, and so are `settings`."""
     return session(
         name,
         {
             # The number of parts is known in advance: planning again after each shuffle adds nothing.
             "spark.sql.adaptive.enabled": "false",
+            # INT96, the default, takes longer and more space.
+            "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
             # A table that was empty and stays so is of the new run, too.
             "spark.databricks.delta.skipRecordingEmptyCommits": "false",
+            **(settings or {}),
         },
     )
 

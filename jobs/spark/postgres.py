@@ -85,7 +85,7 @@ def _rows(file: pa.Buffer, columns: Sequence[str], days: Collection[dt.date] | N
     import pyarrow as pa
     from pyarrow import compute, parquet
 
-    # Spark's timestamps are UTC, with microseconds; the type that it writes them as says neither.
+    # Spark's timestamps are UTC, with microseconds; INT96, in files of earlier versions, says neither.
     content = parquet.ParquetFile(pa.BufferReader(file), coerce_int96_timestamp_unit="us")
     for batch in content.iter_batches(ROWS_A_CHUNK, columns=list(columns)):
         rows = batch.select(columns)

@@ -21,7 +21,7 @@ CLASSES: Final = {
 SHARED_DAYS: Final = 364
 WEEK: Final = 7
 
-_NOT_OF_DAYS: Final = ("search_no", "last_click_ts", "page", "documents", "areas")
+_NOT_OF_DAYS: Final = ("search_no", "last_click_ts", "page", "documents", "areas", "next_query")
 # A search as the rows of a day see it.
 CLASSIFIED_COLUMNS: Final = {
     **{name: kind for name, kind in SEARCHES_COLUMNS.items() if name not in _NOT_OF_DAYS},

@@ -30,12 +30,12 @@ GROUP BY ALL
 SELECT event_date, rank,
     coalesce(sum(searches) FILTER (rank > 0 AND shown >= rank), 0) AS shown,
     coalesce(sum(searches) FILTER (
-        CASE WHEN rank = 0 THEN best_rank IS NULL ELSE list_contains(ranks, rank) END
+        CASE WHEN rank = 0 THEN best_rank IS NULL ELSE ranks >> rank & 1 = 1 END
     ), 0) AS clicked,
     coalesce(sum(searches) FILTER (best_rank = rank), 0) AS best,
     coalesce(sum(searches) FILTER (first_rank = rank), 0) AS first_clicked,
     coalesce(sum(searches) FILTER (
-        rank > 0 AND list_max(ranks) > rank AND NOT list_contains(ranks, rank)
+        rank > 0 AND ranks >> rank > 1 AND ranks >> rank & 1 = 0
     ), 0) AS skipped
 FROM patterns
 CROSS JOIN (SELECT unnest(range({PLACES + 1}))::int AS rank)
@@ -47,7 +47,7 @@ GROUP BY event_date, rank
 SELECT event_date, query_class, session_id, visit_no,
     count(*) AS searches,
     sum(clicks) AS clicks,
-    count(next_query) AS refined,
+    count(kind) AS refined,
     count(best_rank) AS n,
     count(*) FILTER (best_rank = 1) AS f,
     count(*) FILTER (best_rank <= 3) AS top_3,
@@ -126,7 +126,7 @@ SELECT event_date,
     count(*) FILTER (best_rank = 1) AS first_result,
     count(*) FILTER (best_rank <= 10) AS top_10,
     {reciprocal_sum("best_rank")} AS rr_sum,
-    count(next_query) AS refined,
+    count(kind) AS refined,
     min(query_class) FILTER (is_shared) AS query_class,
     min(week_before) FILTER (is_shared) AS week_before
 FROM searches
@@ -145,7 +145,7 @@ FROM asked
     # -- query_change_days
     QUERY_CHANGE_DAYS.name: f"""
 SELECT event_date, kind,
-    count(next_query) AS changes,
+    count(session_id) AS changes,
     {CHANGE_SUMS}
 FROM dates
 CROSS JOIN (SELECT unnest({list(KINDS)}) AS kind)

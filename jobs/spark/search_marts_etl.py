@@ -47,6 +47,8 @@ DEFINING: Final = (
     "jobs.spark.tables",
     "jobs.spark.visits",
 )
+# To look for documents that repeat takes longer than to write them.
+_SETTINGS: Final = {f"parquet.enable.dictionary#{column}.list.element": "false" for column in ("page", "documents")}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -64,7 +66,7 @@ def parser() -> argparse.ArgumentParser:
 def run(options: argparse.Namespace) -> None:
     """Bring all tables up to the current clicks; their commits carry the same note."""
     root = tables.table_path(options.mart_path, tables.SEARCH)
-    mart = Mart(etl_session("search_marts_etl"), root, SEARCH)
+    mart = Mart(etl_session("search_marts_etl", _SETTINGS), root, SEARCH)
     bring_up_to_date(mart, options, definitions(DEFINING, columns_search.SEARCH), in_full, apply_changes)
 
 

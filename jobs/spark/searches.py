@@ -26,7 +26,7 @@ SEARCHES_COLUMNS: Final = {
     "clicks": "bigint",
     "best_rank": "int",  # null when no result page is known
     "first_rank": "int",  # of the first click whose place is known
-    "ranks": "array<int>",
+    "ranks": "int",  # of the clicks, as bits: 1 << rank
     "shown": "int",  # documents of that click's page
     "page": "array<bigint>",
     "documents": "array<bigint>",  # that were clicked, each once
@@ -70,7 +70,7 @@ SELECT session_id, visit_no, search_no,
     count(*) AS clicks,
     min(click_rank) AS best_rank,
     arg_min(click_rank, (event_ts, event_id)) FILTER (click_rank IS NOT NULL) AS first_rank,
-    list_sort(list(DISTINCT click_rank) FILTER (click_rank IS NOT NULL)) AS ranks,
+    bit_or(1 << click_rank) AS ranks,
     arg_min(id, (event_ts, event_id)) FILTER (click_rank IS NOT NULL) AS id,
     list_sort(list(DISTINCT document_id)) AS documents,
     list_sort(list_distinct(flatten(list(clinical_areas) FILTER (clinical_areas IS NOT NULL)))) AS areas
