@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from pyarrow.parquet import ParquetFile
 
 from jobs.errors import JobError
 from jobs.generator.__main__ import write_day
@@ -85,12 +86,21 @@ def test_every_cell_after_any_arrivals_and_the_same_bytes_as_in_full(
     for table in SEARCH.in_lake:
         ours, right = (lake_rows(spark, tmp_path / mart, table) for mart in ("mart", "full"))
         assert not list(different(ours, right)), table
+    assert not with_dictionary(tmp_path / "full/search/searches") & {"page.list.element", "documents.list.element"}
     assert len(analysts.queries("postgresql")) == 9
     with as_owner() as owner:
         analysts.refuse_without_answer(owner, "postgresql")
         owner.execute("UPDATE hourly_traffic SET clicks = clicks + 1 WHERE hour = 3")
     with pytest.raises(JobError, match=r"not hold the same clicks \(hourly_traffic .*run search_marts_etl again"):
         run(load_search_marts)
+
+
+def with_dictionary(table: Path) -> set[str]:
+    """The columns of a table's first file whose values are looked up in a dictionary."""
+    first = next(table.glob("*/*.parquet"))
+    rows = ParquetFile(first).metadata.row_group(0)
+    columns = (rows.column(number) for number in range(rows.num_columns))
+    return {column.path_in_schema for column in columns if column.has_dictionary_page}
 
 
 def lake_rows(spark: SparkSession, mart: Path, table: str) -> list[tuple[Any, ...]]:
