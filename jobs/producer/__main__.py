@@ -72,12 +72,13 @@ def run(options: argparse.Namespace) -> None:
     if catch_up and options.again:
         raise NonRetryableError("--again without --first-date would send the whole log: give the first day")
     files, missing = files_of(options.ingestion_path, options.first_date, options.last_date)
-    if options.mode == "batch":
-        replay.check_shift(files[-1].days[-1], options.shift_weeks, dt.datetime.now(dt.UTC).date())
-    elif missing:
+    if options.mode == "realtime" and missing:
         raise JobError(
             f"no log of {spans_text(missing)} in {options.ingestion_path}: put it there, or replay other days"
         )
+    if options.shift_weeks is not None:
+        speed = options.speed if options.mode == "realtime" else 1
+        replay.check_shift(files[-1].days[-1], options.shift_weeks, dt.datetime.now(dt.UTC).date(), speed)
     # kafka-python logs every connection attempt; the JobError says it once, in plain words.
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
     security = kafka_security.read(options.kafka_security_path)

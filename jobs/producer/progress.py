@@ -247,6 +247,9 @@ def _offset(record: Message) -> int:
 
 
 def _identity(record: Message) -> str:
-    """The event_id of a click in Kafka."""
-    headers = dict(record.headers() or ())
-    return event_id(record.value() or b"", int(headers.get(SHIFT_HEADER) or b"0"))
+    """The event_id of a click in Kafka; empty for a record that this producer did not write."""
+    shift = dict(record.headers() or ()).get(SHIFT_HEADER) or b"0"
+    try:
+        return event_id(record.value() or b"", int(shift))
+    except ValueError:
+        return ""

@@ -12,6 +12,7 @@ from functools import cache
 from typing import Protocol
 
 from jobs.console import say
+from jobs.contract import MIN_TS
 from jobs.days import Span, gaps, spans_of, spans_text
 from jobs.errors import BrokenFileError, JobError, LogFileError, NonRetryableError
 from jobs.event import MAX_EVENT_AHEAD
@@ -55,12 +56,24 @@ class Sink(Protocol):
         """Flush and print the totals."""
 
 
-def check_shift(last: dt.date, shift_weeks: int, today: dt.date) -> None:
-    """Raise JobError when the shift leads further into the future than the contract allows."""
-    if last.toordinal() + 7 * shift_weeks > (today + MAX_EVENT_AHEAD).toordinal():
+def check_shift(last: dt.date, shift_weeks: int, today: dt.date, speed: float = 1) -> None:
+    """Raise JobError when the shift leads out of what the contract allows, or a replay's clicks ahead of now.
+
+    At speed 1 a replay's clicks wait for their time; at another speed they do not, so the last day must be over.
+    """
+    moved, moves = last.toordinal() + 7 * shift_weeks, f"--shift-weeks {shift_weeks} moves {last}"
+    if moved > (today + MAX_EVENT_AHEAD).toordinal():
         raise NonRetryableError(
-            f"--shift-weeks {shift_weeks} moves {last} more than {MAX_EVENT_AHEAD.days} days ahead of today, {today}, "
+            f"{moves} more than {MAX_EVENT_AHEAD.days} days ahead of today, {today}, "
             "where every click would go to quarantine: shift less"
+        )
+    if speed != 1 and moved >= today.toordinal():
+        raise NonRetryableError(
+            f"{moves} to today, {today}, or later, and at speed {speed:g} no click waits for its time: shift less"
+        )
+    if moved < MIN_TS.toordinal():
+        raise NonRetryableError(
+            f"{moves} to before {MIN_TS.date()}, where every click would go to quarantine: shift less far back"
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,18 @@ def test_a_replay_with_a_day_missing_is_refused_at_once(tmp_path: Path) -> None:
     options = ["realtime", "--kafka-brokers=127.0.0.1:1", f"--ingestion-path={tmp_path}"]
     with pytest.raises(JobError, match="no log of 2020-10-02 to 2020-10-03 in"):
         producer.run(producer.parser().parse_args([*options, f"--first-date={DAY}", "--last-date=2020-10-03"]))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [(["--shift-weeks=2000"], "more than 31 days ahead"), (["--shift-weeks=4", "--speed=60"], "ahead|or later")],
+)
+def test_a_replay_with_a_shift_ahead_is_refused_at_once(options: list[str], message: str, tmp_path: Path) -> None:
+    today = dt.datetime.now(dt.UTC).date()
+    (tmp_path / f"{today}.json").write_bytes(line(at(1)))
+    given = ["realtime", "--kafka-brokers=127.0.0.1:1", f"--ingestion-path={tmp_path}"]
+    with pytest.raises(JobError, match=message):
+        producer.run(producer.parser().parse_args([*given, f"--first-date={today}", f"--last-date={today}", *options]))
 
 
 def test_options_are_refused_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,13 +1,14 @@
-"""Offsets are asked for again while the brokers change, and not for what no broker changes."""
+"""Offsets are asked for again while the brokers change; a record of somebody else is not ours, whatever it holds."""
 
 from __future__ import annotations
 
 from typing import cast
 
 import pytest
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from jobs.producer.progress import bounds
+from jobs.event import SHIFT_HEADER, event_id
+from jobs.producer.progress import _identity, bounds
 
 PARTITION = TopicPartition("topic", 0)
 
@@ -35,3 +36,22 @@ def test_a_lost_broker_is_asked_again(code: int) -> None:
 def test_a_refused_login_is_an_error() -> None:
     with pytest.raises(KafkaException, match="_AUTHENTICATION"):
         bounds(cast("Consumer", _Fails(KafkaError._AUTHENTICATION)), PARTITION)
+
+
+class _Record:
+    """A record with this header."""
+
+    def __init__(self, shift: bytes | None) -> None:
+        self._shift = shift
+
+    def value(self) -> bytes:
+        return b"line"
+
+    def headers(self) -> list[tuple[str, bytes | None]]:
+        return [(SHIFT_HEADER, self._shift)]
+
+
+@pytest.mark.parametrize("shift", [b"x", b"\xff", b"9" * 5000])
+def test_a_record_whose_shift_is_no_number_is_none_of_ours(shift: bytes) -> None:
+    assert _identity(cast("Message", _Record(shift))) == ""
+    assert _identity(cast("Message", _Record(b"5"))) == event_id(b"line", 5)

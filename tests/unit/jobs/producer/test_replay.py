@@ -170,6 +170,20 @@ def test_a_shift_within_31_days_from_today_is_taken() -> None:
             check_shift(DAY, weeks, DAY)
 
 
+def test_a_shift_to_before_the_contracts_first_day_is_refused() -> None:
+    check_shift(dt.date(2000, 1, 8), -1, DAY)
+    for last, weeks in ((dt.date(2000, 1, 7), -1), (DAY, -(10**13))):
+        with pytest.raises(JobError, match=f"--shift-weeks {weeks} moves {last} to before 2000-01-01"):
+            check_shift(last, weeks, DAY)
+
+
+def test_faster_than_the_clock_no_click_is_sent_ahead_of_now() -> None:
+    check_shift(DAY, 1, DAY + dt.timedelta(days=8), 60)
+    check_shift(DAY, 1, DAY + dt.timedelta(days=7), 1)
+    with pytest.raises(JobError, match=r"--shift-weeks 1 moves 2020-10-01 to today, 2020-10-08, or later, and at sp"):
+        check_shift(DAY, 1, DAY + dt.timedelta(days=7), 60)
+
+
 def test_at_speed_1_a_click_is_sent_at_its_event_ts_and_earlier_ones_at_once(tmp_path: Path) -> None:
     content = [line(moment) for moment in (at(10), at(11, 59), at(12, 1), at(12, 30))]
     monday = [line(moment) for moment in (at(h, m, MONDAY) for h, m in ((10, 0), (11, 59), (12, 1), (12, 30)))]
