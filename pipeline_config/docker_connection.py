@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from docker.tls import TLSConfig
@@ -49,8 +50,8 @@ class Plaintext(Tls):
 def engine_tls(url: str, extra: Mapping[str, Any]) -> Tls:
     """For docker-py's clients: Plaintext if the connection names no file.
 
-    ValueError when only some of the three are named, or the URL is plaintext and the extra does not say that this is
-    meant; docker-py's TLSParameterError when a file is not there.
+    ValueError when only some of the three are named, one of them is not a file here, or the URL is plaintext and the
+    extra does not say that this is meant.
     """
     given = _given(extra)
     if not given:
@@ -62,6 +63,8 @@ def engine_tls(url: str, extra: Mapping[str, Any]) -> Tls:
         return Plaintext()
     if missing := [name for name in TLS_EXTRAS if name not in given]:
         raise ValueError(f"TLS needs {', '.join(missing)} too: add it to the connection's extra")
+    if gone := [f"{name} {extra[name]}" for name in TLS_EXTRAS if not Path(str(extra[name])).is_file()]:
+        raise ValueError(f"there is no such file on this host: {', '.join(gone)}; put it there, or correct the extra")
     authority, certificate, key = (str(extra[name]) for name in TLS_EXTRAS)
     return Tls(client_cert=(certificate, key), ca_cert=authority, verify=True)
 

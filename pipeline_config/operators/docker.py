@@ -13,7 +13,7 @@ from airflow.providers.docker.operators.docker import DockerOperator as AirflowD
 from airflow.sdk import BaseHook
 from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
-from docker.errors import APIError, TLSParameterError
+from docker.errors import APIError
 from docker.types import Mount
 from requests.exceptions import RequestException
 
@@ -110,7 +110,7 @@ class DockerOperator(RenderingNamesVariables, DeclaringData, AirflowDockerOperat
     def _failure(self, error: Exception) -> AirflowException:
         """What to raise instead; AirflowFailException where a retry would fail like this one."""
         text = str(getattr(error, "explanation", None) or error)
-        is_final = isinstance(error, ValueError | TLSParameterError) and not isinstance(error, RequestException)
+        is_final = isinstance(error, ValueError) and not isinstance(error, RequestException)
         if "no space left" in text.lower():
             hint = "the engine's disk is full; free some with `docker system prune`"
         elif "source path does not exist" in text:

@@ -212,6 +212,7 @@ def test_an_engine_by_tls_lets_in_who_has_a_certificate_and_nobody_else(
         )
         assert str(words).startswith(f"{kind} error: Docker engine {engine.tls_address}"), (case, words)
     assert "TLS needs tls_client_key too" in said["a key is missing"]
+    assert "no such file on this host: tls_client_cert /nowhere.pem" in said["no such file"]
 
 
 def test_an_engine_is_reached_by_ssh_once_its_host_key_is_known(

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from pipeline_config.connection_types import TLS_EXTRAS
+from pipeline_config.docker_connection import engine_tls
 from pipeline_config.project import ROOT
 from tests.airflow_process import AirflowProcess
 from tests.airflow_project import run
@@ -27,6 +31,14 @@ def test_what_docker_refuses_is_one_line_that_says_what_to_do(airflow: AirflowPr
         assert line.startswith(f"{kind} error: Docker engine ")
         assert words in line
         assert hint in line
+
+
+def test_a_certificate_that_is_not_on_this_host_is_named(tmp_path: Path) -> None:
+    files = {name: tmp_path / name for name in TLS_EXTRAS}
+    files["tls_ca_cert"].touch()
+    files["tls_client_key"].touch()
+    with pytest.raises(ValueError, match=f"no such file on this host: tls_client_cert {tmp_path}/tls_client_cert; "):
+        engine_tls("tcp://engine:2376", {name: str(path) for name, path in files.items()})
 
 
 def test_a_connection_to_an_engine_that_is_gone_ends_within_minutes(airflow: AirflowProcess) -> None:
