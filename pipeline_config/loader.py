@@ -9,10 +9,13 @@ found, so that people see it and the valid DAGs stay: `raise_problems(load(__fil
 
 from __future__ import annotations
 
+import gc
 import logging
 import re
 import shlex
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -53,13 +56,26 @@ def load(file: str | Path) -> Loaded:
     try:
         root = root_of(Path(file).parent)
         importable(root)
-        load_into(loaded, *load_checked(root))
+        with _without_collections():
+            load_into(loaded, *load_checked(root))
         _rename(loaded.dags, Path(file))
     except KeyboardInterrupt:
         raise
     except BaseException:  # noqa: BLE001 (see the module's docstring)
         loaded.problems.append(f"pipelines: cannot be loaded\n{traceback.format_exc()}")
     return loaded
+
+
+@contextmanager
+def _without_collections() -> Iterator[None]:
+    """Python looks for no garbage: there is little, and each look goes through all of Airflow's objects."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _rename(dags: dict[str, DAG], file: Path) -> None:
