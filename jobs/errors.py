@@ -23,7 +23,7 @@ class LogFileError(JobError):
     """A file that cannot be read to its end; the lines before that are valid."""
 
 
-class BrokenFileError(LogFileError):
+class BrokenFileError(NonRetryableError, LogFileError):
     """One whose content is broken: reading it again does not help."""
 
 

@@ -101,7 +101,8 @@ def send_batch(
 
     With `until`, the first line of a file that happens then or later, and all behind it, are left to another run.
     """
-    wrong = [f"{spans_text(missing)} has no file"] if missing else []
+    wrong = [f"{spans_text(missing)} has no file"] if missing else []  # it may still arrive
+    may_pass = len(wrong)  # how many of these a retry may find gone
     for file in files:
         read = Counter(dict.fromkeys(file.days, 0))
         try:
@@ -110,13 +111,15 @@ def send_batch(
             wrong.append(str(error))
             if isinstance(error, BrokenFileError):  # nothing more can be read from it
                 sink.end_file(file.end)
+            else:
+                may_pass += 1
+        else:
+            wrong += _empty_days(file, read)
         for day, count in sorted(read.items()):
             say(f"{day}: read {count} lines of {file.path.name}; {sink.acknowledged} sent and acknowledged in all")
-        wrong += _empty_days(file, read)
     sink.finish(sum(len(file.days) for file in files))
     if wrong:
-        # A missing file may still arrive.
-        kind = JobError if missing and len(wrong) == 1 else NonRetryableError
+        kind = JobError if may_pass == len(wrong) else NonRetryableError
         raise kind(f"{'; '.join(wrong)}: the rest is in Kafka; fix this, then send these days again")
 
 

@@ -55,6 +55,23 @@ def test_what_is_wrong_with_days_is_reported_after_the_others_are_sent(tmp_path:
     assert recorder.finished is not None
 
 
+def test_a_storage_that_fails_may_be_tried_again_and_a_broken_file_not(tmp_path: Path) -> None:
+    (tmp_path / f"{DAY}.json.gz").write_bytes(b"this is no gzip")
+    (tmp_path / f"{NEXT}.json").write_bytes(line(at(1)))
+    (broken, lost), _ = files_of(tmp_path, DAY, NEXT)
+    lost.path.unlink()  # as a mounted folder that has gone away
+    with pytest.raises(JobError) as raised:
+        send_batch(Recorder(), [lost], [], 0)
+    assert raised.type is JobError
+    assert "No such file" in str(raised.value)
+    assert "has no line" not in str(raised.value), "which nobody knows"
+    for files in ([broken], [lost, broken]):
+        with pytest.raises(NonRetryableError, match="cannot be read"):
+            send_batch(Recorder(), files, [], 0)
+    with pytest.raises(NonRetryableError):
+        send_realtime(Recorder(), [broken], 60, 3600)
+
+
 def test_a_range_of_all_days_sends_what_there_is_and_names_the_rest_in_spans(tmp_path: Path) -> None:
     for name in (f"{DAY}.json", "2020-10-03.json.gz", "2020-13.json", "2020-10-32.json", "0000-01.json", "x.json"):
         content = line(at(1))
