@@ -49,6 +49,7 @@ PIPELINE_CHECKS: tuple[Callable[[Context], Iterator[Problem]], ...] = (
     declared.params,
     declared.template_reads,
     declared.rendered,
+    declared.invisible_characters,
     declared.shell_variables,
     declared.unquoted_params,
     declared.declared,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -123,6 +124,14 @@ class Context:
         """The type of connection that a task's operator takes."""
         operator = self.operator(task)
         return operator.connection_type if operator else None
+
+
+def invisible(text: str) -> Iterator[tuple[int, str]]:
+    """The place and the name of the first character that nobody sees; line ends are meant."""
+    for offset, letter in enumerate(text):
+        if not letter.isprintable() and letter != "\n":
+            yield offset, f"{unicodedata.name(letter, 'control character').lower()} (U+{ord(letter):04X})"
+            return
 
 
 def texts(value: Any, place: Place) -> Iterator[tuple[Place, str]]:

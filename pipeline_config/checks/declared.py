@@ -10,7 +10,7 @@ import jinja2
 
 from pipeline_config import stand_ins, templates
 from pipeline_config.checks.commands import example
-from pipeline_config.checks.context import Context, texts
+from pipeline_config.checks.context import Context, invisible, texts
 from pipeline_config.connection_types import FOR_JOBS, is_remote_shell
 from pipeline_config.errors import RenderError, RunValueError
 from pipeline_config.model import Place, Task
@@ -108,6 +108,13 @@ def _past_the_param(context: Context, place: Place, text: str) -> Iterator[Probl
 
 
 _CONF = re.compile(r"\bdag_run\.conf(?:\.|\[['\"])(?P<name>\w+)(?:['\"]\])?")
+
+
+def invisible_characters(context: Context) -> Iterator[Problem]:
+    """Warnings: what a task passes on contains a character that nobody sees, such as a no-break space."""
+    for place, text, own in context.templates:
+        for offset, odd in invisible(text.replace("\t", " ")) if own and not text.isprintable() else ():
+            yield place.within(text, offset, f"a {odd} is invisible", "remove it, or write a space", "warning")
 
 
 def shell_variables(context: Context) -> Iterator[Problem]:

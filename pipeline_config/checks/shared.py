@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-import unicodedata
 from collections.abc import Iterator, Mapping
 
 from pipeline_config import classes, templates
-from pipeline_config.checks.context import FORMS, HOSTS, texts
+from pipeline_config.checks.context import FORMS, HOSTS, invisible, texts
 from pipeline_config.checks.dag import zone
 from pipeline_config.checks.declared import SHELL_ARGUMENTS
 from pipeline_config.connection_types import CONNECTION_TYPES
@@ -126,11 +125,9 @@ def _invisible(environment: Environment) -> Iterator[Problem]:
     """No value or address contains an invisible character."""
     data, file = environment.place.document.data, environment.place
     for place, text in texts({key: data.get(key) for key in FILLED_IN}, file):
-        odd = next((letter for letter in text.replace("\n", "") if not letter.isprintable()), None)
-        if odd:
-            name = unicodedata.name(odd, "control character").lower()
-            message = f"{place.path[1]} holds a {name} (U+{ord(odd):04X}), which is invisible"
-            yield place.within(text, text.index(odd), message, "remove it, or write a space")
+        for offset, odd in invisible(text):
+            message = f"{place.path[1]} holds a {odd}, which is invisible"
+            yield place.within(text, offset, message, "remove it, or write a space")
 
 
 FILLED_IN = ("variables", "connections")  # of an environment
