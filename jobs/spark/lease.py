@@ -48,7 +48,7 @@ class State:
         """Read a file of any version of this code; a corrupt one stands for a holder that must be waited for."""
         try:
             return msgspec.json.decode(content, type=cls)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, RecursionError):
             return cls()
 
     def is_free(self) -> bool:
@@ -205,7 +205,7 @@ def _runs_here(process: str) -> bool | None:
         return None
     try:
         return _start(int(words[2])) == words[3]
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # the second if it ends while its file is read
         return False
 
 

@@ -105,6 +105,7 @@ def test_living_holder_of_this_host_keeps_it_however_long_it_hangs(files: LocalF
 def test_states_of_other_versions_are_read_as_far_as_they_are_known() -> None:
     assert State.of(b'{"holder": "next release", "comment": "new"}') == State(holder="next release")
     assert State.of(b'{"token": "') == State.of(b"5") == State.of(b'{"process": 5}') == State()
+    assert State.of(b'{"comment": %b' % (b"[" * 5000)) == State()
     assert not State().is_free()
 
 
@@ -118,6 +119,16 @@ def test_storage_that_fails_after_a_renewal_costs_no_lease(files: LocalFiles, mo
         with pytest.raises(OSError, match="no answer"):
             holder.fence()
     holder.fence()
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError, ProcessLookupError])
+def test_a_holder_that_ends_while_it_is_looked_at_is_gone(
+    monkeypatch: pytest.MonkeyPatch, error: type[OSError]
+) -> None:
+    state = state_of("job", os.getpid())
+    monkeypatch.setattr(lease_module, "_identity", lambda _: state.process)
+    monkeypatch.setattr(lease_module, "_start", lambda _: (_ for _ in ()).throw(error()))
+    assert state.is_free()
 
 
 def test_killed_holder_of_this_host_is_followed_at_once(files: LocalFiles) -> None:
