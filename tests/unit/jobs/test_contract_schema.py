@@ -6,7 +6,8 @@ import datetime as dt
 import json
 import random
 from collections import Counter
-from decimal import Decimal
+from contextlib import suppress
+from decimal import Decimal, InvalidOperation
 from typing import Any, NoReturn
 
 import jsonschema
@@ -24,6 +25,15 @@ SCHEMA = json.loads((ROOT / "schemas/event.schema.json").read_text(encoding="utf
 JSON_TEXTS = (
     *("null", "true", "0", "-1", "1", "42.0", "4.5", "1e3", "1E-2", "9007199254740993.0", "9223372036854775807"),
     *("9223372036854775808", "9223372036854775807.0", "1e400", "1e-400", "NaN", "-Infinity", "042", "[]", "{}"),
+    *(
+        "9" * 1000,
+        "9" * 1001,
+        f"1.{'0' * 998}",
+        f"1.{'0' * 999}",
+        f"1{'0' * 900}e-900",
+        f"1e{'9' * 30}",
+        f"1e-{'9' * 30}",
+    ),
     *('""', '" "', '"\\u0000"', '"x"', '"&nbsp;"', '"&#32; "', '"\\ud800"', '"\\u00a0\\u0085"', '"\\u2003\\u200b"'),
     *('"/Date(946684800000)/"', '"/Date(946684799999)/"', '"/Date(4102444799999)/"', '"/Date(4102444800000)/"'),
     *('"/Date(000946684800000)/"', '"/Date(0000946684800000)/"', '"/Date(-1)/"', '"/Date(1357004977650+0100)/"'),
@@ -58,7 +68,11 @@ def fits(line: bytes) -> bool:
         raise ValueError(word)
 
     def number(digits: str) -> Decimal:
-        return Decimal(digits) if len(digits) <= MAX_NUMBER else refuse(digits)
+        if len(digits) > MAX_NUMBER:
+            refuse(digits)
+        with suppress(InvalidOperation):  # the exponent has more digits than Decimal takes: no integer in range
+            return Decimal(digits)
+        return Decimal("0.5")
 
     around = " \t\r\n\x0b\x0c\ufeff"
     try:
