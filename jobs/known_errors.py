@@ -38,6 +38,24 @@ INFRASTRUCTURE_ERRORS = (
     Known(
         "terminating connection due to administrator command", "PostgreSQL was stopped: run it again when it answers"
     ),
+    Known(
+        "canceling statement due to ",
+        "PostgreSQL cancelled a statement, by the login's statement_timeout or lock_timeout or on somebody's request: "
+        "raise its timeouts if they are too short for a load, and run it again; the transaction was rolled back",
+    ),
+    Known(
+        "in a read-only transaction",
+        "PostgreSQL takes no writes, as a standby does: see that the connection names the primary, and run it again",
+    ),
+    Known(
+        "deadlock detected",
+        "another session locked the same tables of PostgreSQL: run it again; the transaction was rolled back",
+    ),
+    Known(
+        "permission denied for ",
+        "PostgreSQL denies the login what the job needs: run the preflight check, which says what to grant",
+        NonRetryableError,
+    ),
     Known("the database system is ", "PostgreSQL is starting or stopping: run it again when it answers"),
     Known(
         "InvalidAccessKeyId",

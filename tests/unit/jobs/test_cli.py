@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
+import psycopg
 import pytest
 
 from jobs import cli
@@ -57,6 +58,23 @@ def test_an_error_that_no_retry_fixes_has_its_own_exit_code(capsys: pytest.Captu
 def test_what_comes_from_outside_is_one_line_too(capsys: pytest.CaptureFixture[str], known: Known) -> None:
     assert end(OSError(f"cannot go on: {known.sign}\n\tat a.b.C(D.java:1)")) == known.kind.exit_code
     assert capsys.readouterr() == ("", f"error: {known.message}\n")
+
+
+@pytest.mark.parametrize(
+    ("said", "advice", "exit_code"),
+    [
+        ("canceling statement due to statement timeout", "raise its timeouts", 1),
+        ("canceling statement due to lock timeout\nCONTEXT:  while locking a tuple", "raise its timeouts", 1),
+        ("cannot execute INSERT in a read-only transaction", "names the primary", 1),
+        ("deadlock detected\nDETAIL:  Process 7 waits for ShareLock", "run it again", 1),
+        ("permission denied for table daily_traffic", "preflight", NON_RETRYABLE),
+    ],
+)
+def test_what_postgresql_refuses_is_one_line(
+    capsys: pytest.CaptureFixture[str], said: str, advice: str, exit_code: int
+) -> None:
+    assert end(psycopg.errors.DatabaseError(said)) == exit_code
+    assert advice in capsys.readouterr().err
 
 
 def test_other_exceptions_keep_their_traceback() -> None:
