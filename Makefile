@@ -9,7 +9,7 @@ export DAYS SCALE STORY SUPERSET
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 LAKE := tests/faults $(wildcard $(patsubst %,tests/integration/jobs/spark/test_%.py, \
-	analytics_mart_etl analytics_mart_realtime delta_log incremental lease quarantine streaming))
+	analytics_mart_etl analytics_mart_realtime delta_log incremental lease quarantine streaming upgrade))
 # Targets that run in parallel begin each of their lines with their name.
 NAMED = $(if $(BESIDE),2>&1 | sed --unbuffered 's/^/$@ | /')
 
