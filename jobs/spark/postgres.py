@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from psycopg import sql
     from pyspark.sql import SparkSession
 
-HUNG_MS: Final = 10 * 60 * 1000  # the longest that a job hanging in a transaction blocks others
+HUNG_MS: Final = 10 * 60 * 1000  # that a job hanging between two statements of a transaction blocks others
 NEEDED: Final = ("PGHOST", "PGDATABASE", "PGUSER")
 ROWS_A_CHUNK: Final = 10_000
 _COMPRESSION: Final = "lz4"  # of a chunk on its way
