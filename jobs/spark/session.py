@@ -28,9 +28,6 @@ COMMITS = {
     "spark.delta.logStore.file.impl": "tripclick.LinkLogStore",
 }
 FIXED = {**CELLS, **COMMITS}
-# What a stream's run has read so far: the offsets before its first batch, and those after its last one.
-READ_FROM: Final = "spark.tripclick.read_from"
-READ_TO: Final = "spark.tripclick.read_to"
 # Jars, master, memory and S3 access are set by the spark-submit command and the host, never by the code.
 SETTINGS = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
@@ -53,7 +50,6 @@ SETTINGS = {
     "spark.sql.execution.arrow.maxBytesPerBatch": str(16 * 2**20),
     # To openlineage-spark, where there is one, a file of a table is the table.
     "spark.openlineage.dataset.removePath.pattern": r"(.*?)(?<remove>(/\w+=[^/]*)*/part-[^/]+)",
-    "spark.openlineage.capturedProperties": f"spark.master,spark.app.name,{READ_FROM},{READ_TO}",
 }
 RUN: Final = "spark.tripclick.run"  # a setting of spark-submit: the run id of the DAG that starts the job
 _NOTE: Final = "spark.databricks.delta.commitInfo.userMetadata"  # of each commit that has no note of its own

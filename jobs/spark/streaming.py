@@ -15,11 +15,9 @@ from jobs.errors import JobError, NonRetryableError, Terminated
 from jobs.known_errors import Known, infrastructure_error, recognised
 from jobs.spark.jvm import signals_in_jvm
 from jobs.spark.one_writer import fence
-from jobs.spark.session import READ_FROM, READ_TO
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
-    from pyspark.sql.streaming.query import StreamingQuery
 
 WriteBatch = Callable[["DataFrame", int], None]
 SIGNALS = ("TERM", "HUP")  # HUP: the terminal of an SSH task goes away
@@ -125,25 +123,15 @@ def _round(stream: DataFrame, write: WriteBatch, checkpoint: str, stop: Stop) ->
 
     writer = stream.writeStream.foreachBatch(guarded).option("checkpointLocation", checkpoint)
     query = writer.trigger(availableNow=True).start()
-    caught_up = True
     try:
         query.awaitTermination()
     except StreamingQueryException as error:
         if not raised:
             raise _explained(error, checkpoint) from error
-        if not isinstance(raised[0], StopBetweenBatches):
-            raise raised[0] from None
-        caught_up = False
-    _tell_offsets(stream.sparkSession, query)
-    return caught_up
-
-
-def _tell_offsets(spark: SparkSession, query: StreamingQuery) -> None:
-    """Put what has been read where openlineage-spark takes it from."""
-    read = [progress.sources[0] for progress in query.recentProgress if progress.numInputRows]
-    if read:
-        spark.conf.set(READ_FROM, spark.conf.get(READ_FROM, "") or read[0].startOffset)
-        spark.conf.set(READ_TO, read[-1].endOffset)
+        if isinstance(raised[0], StopBetweenBatches):
+            return False
+        raise raised[0] from None
+    return True
 
 
 def _explained(error: Exception, checkpoint: str) -> Exception:

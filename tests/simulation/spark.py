@@ -335,10 +335,6 @@ class Stream:
     def start(self) -> Stream:
         return self
 
-    @property
-    def recentProgress(self) -> list[Any]:
-        return []
-
     def awaitTermination(self) -> None:
         try:
             self._run()

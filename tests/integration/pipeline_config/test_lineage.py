@@ -83,7 +83,6 @@ class Event:
     parent: str
     root: str
     run_id: str  # the DAG's, as Airflow's events have it
-    properties: dict[str, str]  # Spark's
     text: str
     reads: frozenset[str]
     writes: frozenset[str]
@@ -95,10 +94,9 @@ class Event:
         parent = facets.get("parent", {})
         above, root = (facet.get("run", {}).get("runId", "") for facet in (parent, parent.get("root", parent)))
         run_id = facets.get("airflow", {}).get("dagRun", {}).get("run_id", "")
-        properties = facets.get("spark_properties", {}).get("properties", {})
         reads, writes = (frozenset(f"{one['namespace']} {one['name']}" for one in event[key]) for key in KEYS)
         job, run = event["job"]["name"], event["run"]["runId"]
-        return cls(job, run, above, root, run_id, properties, json.dumps(event), reads, writes)
+        return cls(job, run, above, root, run_id, json.dumps(event), reads, writes)
 
 
 def events(file: Path) -> list[Event]:
@@ -162,9 +160,6 @@ def test_both_sides_tell_of_the_same_data_back_to_the_log(stack: Stack) -> None:
     for run, task in tasks.items():
         application = applications[run]
         told = [event for event in by_spark if event.parent in {application.run, run}]
-        if application.job == "streaming_curated":
-            offsets = json.loads(application.properties["spark.tripclick.read_to"])
-            assert (sum(offsets[TOPIC].values()), application.properties["spark.tripclick.read_from"]) == (20, "null")
         assert {event.root for event in told} == {task.parent}
         assert all(task.run_id in event.text for event in told)
         reads, writes = (frozenset(chain(*names)) for names in ((e.reads for e in told), (e.writes for e in told)))
