@@ -20,11 +20,10 @@ from jobs.event import PARTITIONS, event_id
 from jobs.kafka_topic import Declared
 from jobs.producer.replay import WEEK_MS
 from jobs.producer.sender import Sender
-from stack.home import Home
 from stack.kafka_broker import KafkaBroker
 from tests.faults.conftest import IN_FULL, Tell, kill
 from tests.faults.test_producer_faults import log  # noqa: F401  (a fixture)
-from tests.kafka_cluster import Follower
+from tests.kafka_cluster import three_brokers
 from tests.kafka_runs import consumer, lines_of, producing, records_of, stored, wait_for_more
 
 # kafka-python leaves the socket of a refused connection to the garbage collector, which complains.
@@ -37,10 +36,8 @@ STARTS_SECONDS = 60
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[KafkaBroker]]:
-    """The first one, which is also the controller, and two followers."""
-    folder = tmp_path_factory.mktemp("cluster")
-    first = KafkaBroker(Home(folder / "1", any_port=True))
-    brokers = [first, *(Follower(Home(folder / str(number), any_port=True), first, number) for number in (2, 3))]
+    """Three, running."""
+    brokers = three_brokers(tmp_path_factory.mktemp("cluster"))
     try:
         for broker in brokers:
             broker.start()
