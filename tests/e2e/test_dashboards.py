@@ -39,7 +39,10 @@ TITLES_OF = {
     for slug in SLUGS
 }
 # What three days without a story may be too few for.
-MAY_BE_EMPTY = {"now_anomalies", "report_trending", "quality_verdicts", "quality_documents", "quality_changes"}
+MAY_BE_EMPTY = {
+    *("now_anomalies", "report_trending"),
+    *("quality_agreement", "quality_verdicts", "quality_documents", "quality_changes"),
+}
 LIMIT_MS = 120_000
 PHONE = 390
 
