@@ -88,7 +88,8 @@ def machine(ansible: Future[Path], tmp_path_factory: pytest.TempPathFactory) -> 
     """A new one, made while Ansible is installed; DEPLOY_ROOT keeps it for the next time."""
     assert ansible
     folder = tmp_path_factory.mktemp("machine")
-    root = Path(os.environ.get("DEPLOY_ROOT") or folder / "root")
+    kept = os.environ.get("DEPLOY_ROOT")
+    root = Path(kept or folder / "root")
     if not (root / "etc/debian_version").exists():
         include = f"--include={','.join(PACKAGES)}"
         subprocess.run(["mmdebstrap", "--variant=minbase", include, "bookworm", str(root)], check=True)
@@ -104,6 +105,8 @@ def machine(ansible: Future[Path], tmp_path_factory: pytest.TempPathFactory) -> 
             process.wait()
             for hierarchy in ("systemd", "unified"):
                 _remove_control_groups(Path("/sys/fs/cgroup", hierarchy, groups))
+            if not kept:
+                subprocess.run(["rm", "--recursive", "--force", "--one-file-system", str(root)], check=True)
 
 
 def _prepare(machine: Machine) -> None:
