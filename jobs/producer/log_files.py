@@ -102,7 +102,8 @@ class LogFile:
         while chunk := file.read1(READ_BYTES):
             taken += len(chunk)
             *lines, rest = (rest + chunk).split(b"\n")
-            rest = rest[: MAX_LINE_BYTES + 2]  # of an overlong line, with its possible "\r"
+            if len(rest) > MAX_LINE_BYTES + 2:  # with the possible "\r" of one that is not overlong
+                rest = rest[: MAX_LINE_BYTES + 1] + b"."  # so that a "\r" at the cut does not look like a line end
             yield _stripped(lines)
         if self._is_growing(rest, file):
             self.end = taken - len(rest)
@@ -118,10 +119,8 @@ class LogFile:
 
 
 def _stripped(lines: list[bytes]) -> list[bytes]:
-    """Without line ends, blank lines, and the excess of the first line, which earlier reads may have begun."""
-    if lines:
-        lines[0] = lines[0].rstrip(b"\r")[: MAX_LINE_BYTES + 1]
-    return [line.rstrip(b"\r") for line in lines if line and not line.isspace()]
+    """Without line ends, blank lines, and the excess of an overlong line."""
+    return [line.rstrip(b"\r")[: MAX_LINE_BYTES + 1] for line in lines if line and not line.isspace()]
 
 
 def files_of(folder: Path, first: dt.date | None, last: dt.date) -> tuple[list[LogFile], list[Span]]:

@@ -166,7 +166,7 @@ class Journal:
 
     def given(self, shift_ms: int) -> set[tuple[str, dt.date, int]]:
         """Complete days that Kafka was given, even if it has dropped them: a file's stem, a day, the file's size."""
-        notes = [json.loads(value) for value in self._kept.values() if value]
+        notes = [_note(value) for value in self._kept.values()]
         return {
             (note["file"], day, note["file_end"])
             for note in notes
@@ -180,10 +180,9 @@ class Journal:
         Raises KafkaException, and LogFileError when the file cannot be read as far as it was sent.
         """
         new = Progress(file, shift_ms, self._topic_id)
-        if (value := self._kept.get(new.key.encode())) is None:
+        if not (kept := _note(self._kept.get(new.key.encode()))):
             return new
         found = Progress(file, shift_ms, self._topic_id)
-        kept: dict[str, Any] = json.loads(value)
         wrong = self._recreated(kept) or ("" if self._catch_up else self._dropped(kept))
         if not wrong and not found.take_over(kept, file):
             wrong = "the file is not the one that was sent"
@@ -238,6 +237,15 @@ def bounds(consumer: Consumer, partition: TopicPartition) -> tuple[int, int]:
             if error.args[0].code() not in CHANGING or time.monotonic() > deadline:
                 raise
             time.sleep(0.1)
+
+
+def _note(value: bytes | None) -> dict[str, Any]:
+    """What a record of the progress topic says; empty if no producer of ours wrote it."""
+    try:
+        note = json.loads(value or b"{}")
+    except (ValueError, RecursionError):
+        return {}
+    return note if isinstance(note, dict) and "topic_id" in note else {}
 
 
 def _offset(record: Message) -> int:

@@ -8,18 +8,19 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from jobs.arguments import positive_float, true_or_false
 from jobs.console import say
-from jobs.errors import NonRetryableError
+from jobs.errors import JobError, NonRetryableError
 from jobs.spark import tables
 from jobs.spark.mart import Mart, in_months
 from jobs.spark.migrations import migrate
 from jobs.spark.month_parts import month_of
-from jobs.spark.postgres import as_csv, copy_rows
+from jobs.spark.postgres import as_csv, copy_rows, holders
 from jobs.spark.session import run_of, session
 
 if TYPE_CHECKING:
@@ -153,9 +154,7 @@ def replace(
     JobError: a run older than the one that PostgreSQL has, unless `in_full`; a mart that is empty, much smaller than
     what is there, or whose tables disagree on the clicks; then nothing changes.
     """
-    with connection.transaction():
-        # A second load waits here; readers do not.
-        connection.execute(f"LOCK TABLE {', '.join(complete.tables)} IN SHARE ROW EXCLUSIVE MODE".encode())
+    with _alone(connection, complete.tables):
         days = None if in_full else _days_to_load(connection, complete)
         say("loads all days" if days is None else f"loads what has changed: {len(days)} days of clicks")
         for table, rows in complete.tables.items():
@@ -166,6 +165,23 @@ def replace(
             connection.execute(_NOTE, (table, now, complete.run_id, complete.ended, complete.loaded_by))
         _refuse_a_contradiction(connection, complete.load)
         connection.execute(f"SELECT {complete.load.analyze}".encode())
+
+
+@contextmanager
+def _alone(connection: psycopg.Connection[Any], names: Collection[str]) -> Iterator[None]:
+    """A transaction for whose end a second load waits; readers do not. JobError: the load before this one hangs."""
+    import psycopg
+
+    try:
+        with connection.transaction():
+            connection.execute(f"LOCK TABLE {', '.join(names)} IN SHARE ROW EXCLUSIVE MODE".encode())
+            yield
+    except psycopg.errors.LockNotAvailable:
+        raise JobError(
+            f"another load did not end while this one waited for it: {holders(connection, names, readers=False)} "
+            "of PostgreSQL: end it, or if its host hangs, its session (pg_terminate_backend), and run this one again; "
+            "nothing has changed"
+        ) from None
 
 
 def _days_to_load(connection: psycopg.Connection[Any], complete: Complete) -> Collection[dt.date] | None:

@@ -13,6 +13,7 @@ from jobs.errors import JobError, NonRetryableError
 from jobs.spark import dictionary
 from jobs.spark.columns_hot import BATCHES
 from jobs.spark.columns_views import LOAD_HISTORY, LOADS, MISSING_DAYS, VIEWS
+from jobs.spark.postgres import holders
 from jobs.spark.tables import (
     ANOMALY_SESSIONS,
     CLINICAL_TREND,
@@ -67,12 +68,6 @@ _APPLIED: Final = f"""
     INSERT INTO {HISTORY} (version, checksum) VALUES (%s, %s)
     ON CONFLICT (version) DO UPDATE SET checksum = excluded.checksum
 """
-_HOLDERS: Final = """
-    SELECT string_agg(DISTINCT format('%%s (%%s, %%s)', pid, usename, application_name), ', ')
-    FROM pg_locks JOIN pg_stat_activity USING (pid) JOIN pg_class ON pg_class.oid = relation
-    WHERE granted AND pid <> pg_backend_pid() AND relnamespace = current_schema()::regnamespace
-    AND relname = ANY(%s)
-"""
 _BEFORE_A_STATEMENT: Final = re.compile(r"(--.*|\s+)*")
 
 
@@ -97,10 +92,10 @@ def migrate(connection: psycopg.Connection[Any]) -> None:
             describe(connection)
             grant(connection)
     except psycopg.errors.LockNotAvailable as error:
-        holders = connection.execute(_HOLDERS, (_ours(),)).fetchall()[0][0] or "a session that has ended"
         raise JobError(
             f"PostgreSQL: {error.diag.message_primary}: a table of the marts was not free within {LOCK_TIMEOUT}, it is "
-            f"in use by {holders}: let that transaction end and run it again; nothing has changed"
+            f"in use by {holders(connection, _ours(), readers=True)}: let that transaction end and run it again; "
+            "nothing has changed"
         ) from None
 
 

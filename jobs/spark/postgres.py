@@ -20,10 +20,16 @@ if TYPE_CHECKING:
     from psycopg import sql
     from pyspark.sql import SparkSession
 
-HUNG_MS: Final = 10 * 60 * 1000  # that a job hanging between two statements of a transaction blocks others
+HUNG_MS: Final = 10 * 60 * 1000  # that a job hanging between two statements blocks others, and that one waits
 NEEDED: Final = ("PGHOST", "PGDATABASE", "PGUSER")
 ROWS_A_CHUNK: Final = 10_000
 _COMPRESSION: Final = "lz4"  # of a chunk on its way
+_HOLDERS: Final = """
+    SELECT string_agg(DISTINCT format('%%s (%%s, %%s)', pid, usename, application_name), ', ')
+    FROM pg_locks JOIN pg_stat_activity USING (pid) JOIN pg_class ON pg_class.oid = relation
+    WHERE granted AND pid <> pg_backend_pid() AND relnamespace = current_schema()::regnamespace
+    AND relname = ANY(%s) AND (%s OR mode NOT IN ('AccessShareLock', 'RowShareLock'))
+"""
 
 
 def connect() -> psycopg.Connection[Any]:
@@ -39,13 +45,20 @@ def connect() -> psycopg.Connection[Any]:
             f"{', '.join(missing)} not set: declare the PostgreSQL connection in the pipeline's YAML, "
             "and let the Spark server's sshd accept it (AcceptEnv PG*); or set PGSERVICE there"
         )
-    options = f"{os.environ.get('PGOPTIONS', '')} -c idle_in_transaction_session_timeout={HUNG_MS}"
+    limits = (f"-c {name}={HUNG_MS}" for name in ("idle_in_transaction_session_timeout", "lock_timeout"))
+    options = " ".join([os.environ.get("PGOPTIONS", ""), *limits])
     try:
         return psycopg.connect("", autocommit=True, connect_timeout=10, application_name="tripclick", options=options)
     except psycopg.OperationalError as error:
         why = str(error).strip().splitlines()[0]
         wrong = f"PostgreSQL: {why}; check the connection and the server"
         raise infrastructure_error(error) or JobError(wrong) from None
+
+
+def holders(connection: psycopg.Connection[Any], tables: Collection[str], *, readers: bool) -> str:
+    """Which sessions use these tables, those that only read them as well or not: `pid (login, application)`."""
+    ((found,),) = connection.execute(_HOLDERS, (list(tables), readers))
+    return found or "a session that has ended"
 
 
 def as_csv(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import shutil
 import tempfile
 from pathlib import Path
 from types import TracebackType
@@ -24,19 +27,23 @@ COLUMNS: Final = {
     "clinical_areas": "VARCHAR[]",
 }
 MINUTE: Final = 60_000_000  # of event_ts
+_PREFIX: Final = "tripclick_hot_"  # of the database's folder
 
 
 class RecentClicks:
     """A DuckDB with the tables `recent` (COLUMNS; key event_id) and `touched` (session_id, minute since 1970).
 
-    `touched` is what clicks have arrived for since the last `clear_touched`. Nothing here outlives the process.
+    `touched` is what clicks have arrived for since the last `clear_touched`. Nothing here outlives the process, but for
+    one that was killed: the next one deletes what it left.
     """
 
     def __init__(self, memory_mb: int = MEMORY_MB) -> None:
         import duckdb
 
         self._memory_mb = memory_mb
-        self._folder = tempfile.TemporaryDirectory(prefix="tripclick_hot_")
+        _delete_abandoned()
+        self._folder = tempfile.TemporaryDirectory(prefix=_PREFIX)
+        self._lock = _locked(Path(self._folder.name))
         self._database = duckdb.connect(Path(self._folder.name) / "clicks.duckdb")
         self._database.execute(
             f"SET memory_limit = '{memory_mb}MB'; SET preserve_insertion_order = false; SET threads = 2"
@@ -51,6 +58,8 @@ class RecentClicks:
     ) -> None:
         self._database.close()
         self._folder.cleanup()
+        if self._lock is not None:
+            os.close(self._lock)
 
     def clear(self) -> None:
         """Empty both tables."""
@@ -90,3 +99,26 @@ class RecentClicks:
         except duckdb.OutOfMemoryException:
             wanted = f"the clicks of 48 hours need more than {self._memory_mb:,} MB: raise --memory-mb"
             raise JobError(wanted) from None
+
+
+def _locked(folder: Path) -> int | None:
+    """An open folder, locked until it is closed or the process ends; None: another process has it, or it is gone."""
+    try:
+        opened = os.open(folder, os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(opened)
+        return None
+    return opened
+
+
+def _delete_abandoned() -> None:
+    """Delete the folders of this user's processes that were killed."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        if (opened := _locked(folder)) is not None:
+            if os.fstat(opened).st_uid == os.getuid():
+                shutil.rmtree(folder, ignore_errors=True)
+            os.close(opened)

@@ -199,3 +199,18 @@ def test_a_job_that_hangs_within_a_transaction_holds_its_tables_for_a_while_only
         other.execute("INSERT INTO mart_loads (table_name, row_count) VALUES ('daily_traffic', 7)")
         with pytest.raises(psycopg.errors.IdleInTransactionSessionTimeout):
             hung.execute("SELECT 1")
+
+
+def test_a_load_that_waits_for_one_that_hangs_in_a_copy_says_for_whom(
+    lakes: Lakes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load(lakes.other)
+    monkeypatch.setattr(postgres, "HUNG_MS", 300)
+    with psycopg.connect("", application_name="hung") as hung, psycopg.connect("", application_name="reader") as reader:
+        reader.execute("SELECT FROM daily_traffic")
+        hung.execute("LOCK TABLE daily_traffic IN SHARE ROW EXCLUSIVE MODE")
+        with hung.cursor() as cursor, cursor.copy("COPY daily_traffic FROM STDIN"):
+            named = rf"it: {hung.info.backend_pid} \(\w+, hung\) of PostgreSQL: end it"
+            with pytest.raises(JobError, match=named):
+                load(lakes.other)
+    load(lakes.other)

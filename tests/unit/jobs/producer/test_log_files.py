@@ -55,6 +55,15 @@ def test_a_line_without_end_is_cut_in_bounded_memory_and_the_rest_sent(tmp_path:
     assert most < 10 * MAX_LINE_BYTES
 
 
+@pytest.mark.parametrize(
+    "start", [b"x" * MAX_LINE_BYTES + b"\r\r", b" " * (MAX_LINE_BYTES + 1), b"x" * MAX_LINE_BYTES + b"\r"]
+)
+def test_an_overlong_line_stays_one_wherever_it_is_cut(tmp_path: Path, start: bytes) -> None:
+    (tmp_path / f"{DAY}.json").write_bytes(start + b"y" * (2 * READ_BYTES) + b"\r\n" + line(at(2)))
+    long, last = batch(tmp_path).lines
+    assert (len(long), last) == (MAX_LINE_BYTES + 1, line(at(2)))
+
+
 def test_all_lines_of_a_days_file_are_sent_whatever_their_date(tmp_path: Path) -> None:
     content = [line(at(1)), line(at(1, day=MONDAY)), line(dt.datetime(1, 1, 1, tzinfo=dt.UTC)), b"{}"]
     (tmp_path / f"{DAY}.json").write_bytes(b"\n".join(content))

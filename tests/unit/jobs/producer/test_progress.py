@@ -8,7 +8,7 @@ import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from jobs.event import SHIFT_HEADER, event_id
-from jobs.producer.progress import _identity, bounds
+from jobs.producer.progress import _identity, _note, bounds
 
 PARTITION = TopicPartition("topic", 0)
 
@@ -55,3 +55,9 @@ class _Record:
 def test_a_record_whose_shift_is_no_number_is_none_of_ours(shift: bytes) -> None:
     assert _identity(cast("Message", _Record(shift))) == ""
     assert _identity(cast("Message", _Record(b"5"))) == event_id(b"line", 5)
+
+
+@pytest.mark.parametrize("value", [None, b"", b"{", b"[1]", b"\xff", b"[" * 100_000, b'{"lines": 1}'])
+def test_what_no_producer_of_ours_noted_is_no_progress(value: bytes | None) -> None:
+    assert _note(value) == {}
+    assert _note(b'{"topic_id": "t"}') == {"topic_id": "t"}

@@ -88,7 +88,7 @@ def test_the_definitions_are_those_of_all_modules_that_the_rows_are_made_by(
     makers: set[str], defining: tuple[str, ...]
 ) -> None:
     around = {f"jobs.{name}" for name in ("arguments", "cli", "console", "errors")}
-    around |= {f"jobs.spark.{name}" for name in ("delta_log", "etl", "one_writer", "session", "upkeep")}
+    around |= {f"jobs.spark.{name}" for name in ("delta_log", "etl", "one_writer", "session", "upkeep", "writer")}
     known = {"jobs.spark.columns", "jobs.spark.columns_cold", "jobs.spark.columns_search"}  # by what they hold
     found, left = set[str](), makers
     while left:
