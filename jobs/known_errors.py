@@ -11,50 +11,53 @@ from jobs.errors import JobError, NonRetryableError
 
 @dataclass(frozen=True)
 class Known:
-    """An error recognized by its words, and what a job reports instead."""
+    """An error recognized by its words or its code, and what a job reports instead."""
 
     sign: str
     message: str
     kind: type[JobError] = JobError
 
 
-# What any job may meet on its host and its servers: the operating system, a JVM, PostgreSQL, S3.
-INFRASTRUCTURE_ERRORS = (
+_FULL = "a disk is full, this host's or PostgreSQL's: free space and run it again; what was written stays valid"
+_STOPPED = "PostgreSQL was stopped, or ended the session: run it again when it answers"
+_CANCELLED = (
+    "PostgreSQL cancelled a statement, by the login's statement_timeout or lock_timeout or on somebody's request: "
+    "raise its timeouts if they are too short for a load, and run it again; the transaction was rolled back"
+)
+# What PostgreSQL reports within a session, by SQLSTATE: the text of these errors may quote anybody's rows.
+POSTGRESQL_ERRORS = (
     Known(
-        "No space left on device",
-        "a disk is full, this host's or PostgreSQL's: free space and run it again; what was written stays valid",
+        "25006",
+        "PostgreSQL takes no writes, as a standby does: see that the connection names the primary, and run it again",
     ),
+    Known(
+        "25P03",
+        "the job hung within a transaction until PostgreSQL ended it: run it again; the transaction was rolled back",
+    ),
+    Known(
+        "40P01",
+        "another session locked the same tables of PostgreSQL: run it again; the transaction was rolled back",
+    ),
+    Known(
+        "42501",
+        "PostgreSQL denies the login what the job needs: run the preflight check, which says what to grant",
+        NonRetryableError,
+    ),
+    Known("53100", _FULL),
+    Known("55P03", _CANCELLED),
+    Known("57014", _CANCELLED),
+    Known("57P01", _STOPPED),
+    Known("57P02", _STOPPED),
+)
+# What any job may meet on its host and its servers: the operating system, a JVM, a connection to PostgreSQL, S3.
+INFRASTRUCTURE_ERRORS = (
+    Known("No space left on device", _FULL),
     Known(
         "could not write init file",
         "PostgreSQL's disk is full: free space and run it again; what was written stays valid",
     ),
     Known(
         "server closed the connection unexpectedly", "PostgreSQL closed the connection: run it again when it answers"
-    ),
-    Known(
-        "terminating connection due to unexpected postmaster exit",
-        "PostgreSQL closed the connection: run it again when it answers",
-    ),
-    Known(
-        "terminating connection due to administrator command", "PostgreSQL was stopped: run it again when it answers"
-    ),
-    Known(
-        "canceling statement due to ",
-        "PostgreSQL cancelled a statement, by the login's statement_timeout or lock_timeout or on somebody's request: "
-        "raise its timeouts if they are too short for a load, and run it again; the transaction was rolled back",
-    ),
-    Known(
-        "in a read-only transaction",
-        "PostgreSQL takes no writes, as a standby does: see that the connection names the primary, and run it again",
-    ),
-    Known(
-        "deadlock detected",
-        "another session locked the same tables of PostgreSQL: run it again; the transaction was rolled back",
-    ),
-    Known(
-        "permission denied for ",
-        "PostgreSQL denies the login what the job needs: run the preflight check, which says what to grant",
-        NonRetryableError,
     ),
     Known("the database system is ", "PostgreSQL is starting or stopping: run it again when it answers"),
     Known(
@@ -94,6 +97,8 @@ INFRASTRUCTURE_ERRORS = (
 
 def infrastructure_error(error: Exception) -> JobError | None:
     """What to raise instead of an exception from outside; None for any other."""
+    if state := getattr(error, "sqlstate", None):
+        return next((known.kind(known.message) for known in POSTGRESQL_ERRORS if known.sign == state), None)
     return recognised(error, INFRASTRUCTURE_ERRORS)
 
 

@@ -61,20 +61,28 @@ def test_what_comes_from_outside_is_one_line_too(capsys: pytest.CaptureFixture[s
 
 
 @pytest.mark.parametrize(
-    ("said", "advice", "exit_code"),
+    ("state", "advice", "exit_code"),
     [
-        ("canceling statement due to statement timeout", "raise its timeouts", 1),
-        ("canceling statement due to lock timeout\nCONTEXT:  while locking a tuple", "raise its timeouts", 1),
-        ("cannot execute INSERT in a read-only transaction", "names the primary", 1),
-        ("deadlock detected\nDETAIL:  Process 7 waits for ShareLock", "run it again", 1),
-        ("permission denied for table daily_traffic", "preflight", NON_RETRYABLE),
+        ("25006", "names the primary", 1),
+        ("25P03", "the job hung", 1),
+        ("40P01", "run it again", 1),
+        ("42501", "preflight", NON_RETRYABLE),
+        ("53100", "disk is full", 1),
+        ("55P03", "raise its timeouts", 1),
+        ("57014", "raise its timeouts", 1),
+        ("57P01", "when it answers", 1),
     ],
 )
 def test_what_postgresql_refuses_is_one_line(
-    capsys: pytest.CaptureFixture[str], said: str, advice: str, exit_code: int
+    capsys: pytest.CaptureFixture[str], state: str, advice: str, exit_code: int
 ) -> None:
-    assert end(psycopg.errors.DatabaseError(said)) == exit_code
+    assert end(psycopg.errors.lookup(state)("COPY t, line 1: InvalidAccessKeyId")) == exit_code
     assert advice in capsys.readouterr().err
+
+
+def test_a_row_that_an_error_quotes_explains_nothing() -> None:
+    with pytest.raises(psycopg.errors.InvalidTextRepresentation):
+        end(psycopg.errors.InvalidTextRepresentation("COPY t, line 1: InvalidAccessKeyId"))
 
 
 def test_other_exceptions_keep_their_traceback() -> None:
