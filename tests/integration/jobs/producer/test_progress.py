@@ -250,7 +250,9 @@ def test_a_daily_run_sends_what_is_new_and_nothing_that_kafka_was_given(
     assert f"sends the days up to 2020-10-05 that are not in Kafka yet: {DAY} to {NEXT_DAY}\n" in said
     assert "warning: no log of 2020-10-03 to 2020-10-05" in said
     assert sent(said) == len((log / f"{NEXT_DAY}.json").read_bytes().splitlines()), "packed, it is the same file"
-    assert "2020-10-05: nothing\n" in produce(kafka, "--first-date=", "--last-date=2020-10-05")
+    assert "2020-10-05 that are not in Kafka yet: nothing\n" in produce(
+        kafka, "--first-date=", "--last-date=2020-10-05"
+    )
 
 
 def test_a_run_that_cannot_store_its_progress_fails(
