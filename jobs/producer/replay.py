@@ -101,26 +101,26 @@ def send_batch(
 
     With `until`, the first line of a file that happens then or later, and all behind it, are left to another run.
     """
-    wrong = [f"{spans_text(missing)} has no file"] if missing else []  # it may still arrive
-    may_pass = len(wrong)  # how many of these a retry may find gone
+    wrong: list[JobError] = []
+    if missing:  # it may still arrive
+        wrong.append(JobError(f"{spans_text(missing)} has no file"))
     for file in files:
         read = Counter(dict.fromkeys(file.days, 0))
         try:
             _send_file(sink, file, shift_weeks * WEEK_MS, read, until)
         except LogFileError as error:
-            wrong.append(str(error))
+            wrong.append(error)
             if isinstance(error, BrokenFileError):  # nothing more can be read from it
                 sink.end_file(file.end)
-            else:
-                may_pass += 1
         else:
-            wrong += _empty_days(file, read)
+            wrong += map(NonRetryableError, _empty_days(file, read))
         for day, count in sorted(read.items()):
             say(f"{day}: read {count} lines of {file.path.name}; {sink.acknowledged} sent and acknowledged in all")
     sink.finish(sum(len(file.days) for file in files))
     if wrong:
-        kind = JobError if may_pass == len(wrong) else NonRetryableError
-        raise kind(f"{'; '.join(wrong)}: the rest is in Kafka; fix this, then send these days again")
+        is_final = any(isinstance(error, NonRetryableError) for error in wrong)
+        kind = NonRetryableError if is_final else JobError
+        raise kind(f"{'; '.join(map(str, wrong))}: the rest is in Kafka; fix this, then send these days again")
 
 
 def _send_file(sink: Sink, file: LogFile, shift_ms: int, read: Counter[dt.date], until: dt.datetime | None) -> None:

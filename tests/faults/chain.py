@@ -10,7 +10,7 @@ import signal
 import subprocess
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,39 +89,33 @@ class Driver:
         """What the job has logged so far."""
         return self.log.read_text(encoding="utf-8", errors="replace")
 
-    def works(self, limit: float = LIMIT_SECONDS, sign: str = " read") -> bool:
-        """Wait for `sign`, as a rule the first progress line of its reading; False when it ended before."""
+    def waits_for(self, is_so: Callable[[], bool], limit: float = LIMIT_SECONDS) -> bool:
+        """Wait until it is so; False when the job ended before."""
         deadline = time.monotonic() + limit
-        while sign not in self.said:
+        while not is_so():
             if self.process.poll() is not None:
                 return False
             assert time.monotonic() < deadline, self.said
             time.sleep(0.02)
         return True
+
+    def works(self, sign: str = " read") -> bool:
+        """Wait for `sign`, as a rule the first progress line of its reading; False when it ended before."""
+        return self.waits_for(lambda: sign in self.said)
 
     @property
     def batches(self) -> list[float]:
         """The seconds of each batch that it has read."""
         return [float(seconds) for seconds in re.findall(r"batch \d+: read .* took ([0-9.]+) s", self.said)]
 
-    def is_stopped(self, limit: float = LIMIT_SECONDS) -> None:
+    def is_stopped(self) -> None:
         """Wait until signal 19 has stopped it."""
         stat = Path(f"/proc/{self.process.pid}/stat")
-        deadline = time.monotonic() + limit
-        while stat.read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "T":
-            assert self.process.poll() is None, self.said
-            assert time.monotonic() < deadline, self.said
-            time.sleep(0.02)
+        assert self.waits_for(lambda: stat.read_text(encoding="utf-8").rpartition(")")[2].split()[0] == "T"), self.said
 
     def reads_on(self, before: int, limit: float = LIMIT_SECONDS) -> bool:
         """Wait until it has read more batches than before; False when it ended first."""
-        deadline = time.monotonic() + limit
-        while len(self.batches) <= before:
-            if self.process.poll() is not None:
-                return False
-            assert time.monotonic() < deadline, self.said
-            time.sleep(0.02)
-        return True
+        return self.waits_for(lambda: len(self.batches) > before, limit)
 
     def end(self, number: signal.Signals = signal.SIGKILL) -> None:
         """A signal to the JVM and the interpreter."""

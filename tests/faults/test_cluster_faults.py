@@ -15,7 +15,7 @@ from jobs.generator.__main__ import write_day
 from stack import spark_start
 from stack.home import Home
 from tests import spark_submit
-from tests.faults.chain import JOBS, LAKE, LIMIT_SECONDS, SEARCH_JOBS, SEARCH_LAKE, Chain, Driver
+from tests.faults.chain import JOBS, LAKE, SEARCH_JOBS, SEARCH_LAKE, Chain
 from tests.faults.conftest import IN_FULL, SPARK_FAULTS, Tell
 from tests.kafka_runs import lines_of
 from tests.server_fixtures import running
@@ -35,17 +35,6 @@ def cluster(stack_home: Home) -> Iterator[SparkCluster]:
     yield from running(SparkCluster(stack_home))
 
 
-def has_executors(cluster: SparkCluster, driver: Driver) -> bool:
-    """Wait until the job runs on both workers; False when it ended before."""
-    deadline = time.monotonic() + LIMIT_SECONDS
-    while not all(cluster.executors().values()):
-        if driver.process.poll() is not None:
-            return False
-        assert time.monotonic() < deadline, driver.said
-        time.sleep(0.1)
-    return True
-
-
 @IN_FULL
 def test_a_worker_killed_in_each_job_changes_nothing(
     spark: SparkSession, chain: Chain, cluster: SparkCluster, tmp_path: Path, chance: random.Random, tell: Tell
@@ -57,7 +46,7 @@ def test_a_worker_killed_in_each_job_changes_nothing(
     size = {"spark.master": cluster.address, "spark.executor.memory": "512m"}
     for job in (*JOBS, *SEARCH_JOBS):
         with chain.start(job, settings={**executors, **size, **spark_submit.INTERPRETED}) as driver:
-            assert has_executors(cluster, driver), driver.said
+            assert driver.waits_for(lambda: all(cluster.executors().values())), driver.said
             time.sleep(chance.uniform(0, LATER_SECONDS))
             cluster.kill_one()
             assert driver.process.poll() is None, f"{job} had ended before the kill"
