@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from stack.home import write_private
+from stack.install_step import is_stamped
 
 _COMMANDS = Path(__file__).with_name("airflow_commands.py")
 STAMP = "imported.stamp"
@@ -36,7 +37,7 @@ def import_settings(environment: str, secrets: Mapping[str, Mapping[str, Any]], 
     files = (folder / "variables.json", folder / "pools.json", private)
     content = "".join(path.read_text(encoding="utf-8") for path in files)
     fingerprint = hashlib.sha256(content.encode()).hexdigest()
-    changed = not stamp.exists() or stamp.read_text(encoding="ascii") != fingerprint
+    changed = not is_stamped(stamp, fingerprint)
     if changed:
         commands = (
             ["variables", "import", str(folder / "variables.json")],

@@ -19,6 +19,7 @@ from typing import Any, ClassVar
 from stack.airflow_import import STAMP, airflow_commands, import_settings
 from stack.errors import StackError
 from stack.home import write_private
+from stack.install_step import is_stamped
 from stack.server import Server
 from stack.settings import AIRFLOW_USER, REPOSITORY
 
@@ -173,8 +174,7 @@ class Airflow(Server):
         }
 
     def _changed(self, what: str, value: str) -> bool:
-        stamp = self._folder / f"{what}.stamp"
-        return not self._has_database() or not stamp.exists() or stamp.read_text(encoding="utf-8") != value
+        return not self._has_database() or not is_stamped(self._folder / f"{what}.stamp", value)
 
     def _run(self, what: str, command: Sequence[str]) -> None:
         done = subprocess.run(

@@ -62,4 +62,4 @@ def fingerprint(path: Path, *more: str) -> str:
 
 
 def is_stamped(stamp: Path, wanted: str) -> bool:
-    return stamp.exists() and stamp.read_text(encoding="ascii") == wanted
+    return stamp.exists() and stamp.read_text(encoding="utf-8") == wanted

@@ -11,6 +11,7 @@ from typing import ClassVar
 
 from stack.errors import StackError
 from stack.home import Home, write_private
+from stack.install_step import is_stamped
 from stack.postgresql import PostgreSql
 from stack.server import Server, open_directly
 from stack.settings import DASHBOARDS, DATABASE, HOST, SUPERSET_LOCK, SUPERSET_VENV
@@ -90,7 +91,7 @@ class Superset(Server):
         return self._folder / "set-up.stamp"
 
     def _is_set_up(self) -> bool:
-        return self._stamp.exists() and self._stamp.read_text(encoding="ascii") == self._fingerprint()
+        return is_stamped(self._stamp, self._fingerprint())
 
     def _fingerprint(self) -> str:
         """A digest of all that the set-up depends on."""
