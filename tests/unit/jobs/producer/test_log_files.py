@@ -59,7 +59,10 @@ def test_a_line_without_end_is_cut_in_bounded_memory_and_the_rest_sent(tmp_path:
     "start", [b"x" * MAX_LINE_BYTES + b"\r\r", b" " * (MAX_LINE_BYTES + 1), b"x" * MAX_LINE_BYTES + b"\r"]
 )
 def test_an_overlong_line_stays_one_wherever_it_is_cut(tmp_path: Path, start: bytes) -> None:
-    (tmp_path / f"{DAY}.json").write_bytes(start + b"y" * (2 * READ_BYTES) + b"\r\n" + line(at(2)))
+    cut = (start + b"y" * READ_BYTES)[
+        : MAX_LINE_BYTES + READ_BYTES
+    ]  # what is read when the line is known to be too long
+    (tmp_path / f"{DAY}.json").write_bytes(cut + b"\r\n" + line(at(2)))
     long, last = batch(tmp_path).lines
     assert (len(long), last) == (MAX_LINE_BYTES + 1, line(at(2)))
 
