@@ -17,6 +17,8 @@ from jobs.spark.tally import FOLDER as TALLY_FOLDER
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from jobs.metrics.kafka import Ends
+
 ANSWER_SECONDS: Final = 5
 STREAMS: Final = (streaming_curated.NAME, archive_raw.NAME)  # whose checkpoints have Kafka's offsets
 
@@ -53,8 +55,8 @@ class Lake:
         self.paths, self.topic = paths, topic
         self._tally: dict[str, dict[str, Any]] = {}
 
-    def ask(self, ends: Mapping[str, int], hot_version: int | None) -> Iterator[Sample]:
-        """The samples; `ends` are Kafka's end offsets by partition, `hot_version` is what the hot tables have."""
+    def ask(self, ends: Mapping[str, Ends], hot_version: int | None) -> Iterator[Sample]:
+        """The samples; `ends` are Kafka's offsets by partition, `hot_version` is what the hot tables have."""
         for stream in STREAMS:
             yield from self._stream(stream, ends)
         yield from self._quarantined()
@@ -63,7 +65,7 @@ class Lake:
         if hot_version is not None:
             yield sample("tripclick_hot_behind_seconds", self._waiting_since(hot_version))
 
-    def _stream(self, stream: str, ends: Mapping[str, int]) -> Iterator[Sample]:
+    def _stream(self, stream: str, ends: Mapping[str, Ends]) -> Iterator[Sample]:
         """Of a stream's last complete batch: what offsets/N plans has been read once commits/N is there."""
         folder = tables.table_path(self.paths.checkpoint, stream)
         complete = {int(name): when for name, when in _files(f"{folder}/commits").items() if name.isdecimal()}
@@ -80,9 +82,10 @@ class Lake:
         for partition, offset in read.items():
             labels = {"stream": stream, "partition": partition}
             yield sample("tripclick_stream_read_offset", offset, **labels)
-        for partition, end in ends.items():
-            lag = max(0, end - read.get(partition, 0))
-            yield sample("tripclick_stream_lag_records", lag, stream=stream, partition=partition)
+        for partition, there in ends.items():
+            for metric, end in (("lag", there.end), ("overdue", there.overdue)):
+                unread = max(0, end - read.get(partition, 0))
+                yield sample(f"tripclick_stream_{metric}_records", unread, stream=stream, partition=partition)
 
     def _quarantined(self) -> Iterator[Sample]:
         folder = f"{self.paths.clicks}/{TALLY_FOLDER}"

@@ -11,6 +11,7 @@ METRICS: Final = {
     "tripclick_replicas_short": "Partitions of a topic that have fewer in-sync replicas than replicas",
     "tripclick_stream_read_offset": "Records of a partition that a stream has read, up to its last complete batch",
     "tripclick_stream_lag_records": "Records of a partition that a stream has not read",
+    "tripclick_stream_overdue_records": "Those of them that came more than 27 hours ago",
     "tripclick_stream_batch_seconds": "How long a stream's last complete micro-batch took",
     "tripclick_stream_batch_end_timestamp_seconds": "When it was complete",
     "tripclick_records_read": "Records that the curated stream has read since its last successful run",

@@ -1,4 +1,4 @@
-"""Twelve incidents on a running Prometheus: each alert fires within two minutes, and none while all is well."""
+"""Thirteen incidents on a running Prometheus: each alert fires within two minutes, and none while all is well."""
 
 from __future__ import annotations
 
@@ -13,13 +13,16 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from kafka import KafkaAdminClient, KafkaProducer
+from kafka.admin import ConfigResource, ConfigResourceType
 
 from jobs.event import PARTITIONS, TOPIC
 from jobs.kafka_topic import Declared
+from jobs.metrics.kafka import OVERDUE_HOURS
 from jobs.metrics.lake import Paths
 from jobs.producer.sender import Sender
+from jobs.spark import archive_raw, streaming_curated
 from jobs.spark.migrations import migrate
-from jobs.spark.streaming_curated import NAME
 from jobs.spark.tally import FOLDER as TALLY
 from stack.home import Home
 from stack.kafka_broker import KafkaBroker
@@ -127,12 +130,12 @@ class Scene:
         actions = [{"commitInfo": {"timestamp": round(when * 1000)}}, {"add": {"dataChange": True}}]
         write(self.clicks / f"_delta_log/{version:020}.json", "\n".join(map(json.dumps, actions)))
 
-    def read(self, batch: int, offset: int, when: float) -> None:
-        """A micro-batch of the curated stream that ended then, with this offset of each partition."""
-        offsets = {TOPIC: {str(partition): offset for partition in range(PARTITIONS)}}
-        stream = self.lake / "checkpoint" / NAME
-        write(stream / f"offsets/{batch}", f"v1\n{{}}\n{json.dumps(offsets)}", when - 5)
-        write(stream / f"commits/{batch}", "v1\n{}", when)
+    def read_nothing(self, name: str, when: float) -> None:
+        """The first micro-batch of a stream, which ended then."""
+        offsets = {TOPIC: {str(partition): 0 for partition in range(PARTITIONS)}}
+        stream = self.lake / "checkpoint" / name
+        write(stream / "offsets/0", f"v1\n{{}}\n{json.dumps(offsets)}", when - 5)
+        write(stream / "commits/0", "v1\n{}", when)
 
     def tally(self, batch: int, read: int, bad: int) -> None:
         """What a micro-batch has counted."""
@@ -197,7 +200,8 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
             "INSERT INTO mart_realtime_batches VALUES ('table', 0, now())",
         )
         scene.commit(0, time.time())
-        scene.read(0, 0, time.time() - LIMIT_PASSED)  # nothing has come since
+        for stream in (streaming_curated.NAME, archive_raw.NAME):
+            scene.read_nothing(stream, time.time() - LIMIT_PASSED)  # nothing has come since
         scene.tally(0, 1000, 49)
         with Sender(addresses, TOPIC, DECLARED):
             pass
@@ -219,12 +223,22 @@ def test_each_alert_fires_within_two_minutes_of_its_incident_and_none_before(sce
             sender.send([b"{}"] * 10, 0)
             sender.finish(10)
 
+    def came_long_ago() -> None:
+        """A record, by a timestamp that the topic does not take otherwise."""
+        admin = KafkaAdminClient(bootstrap_servers=addresses)
+        admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, TOPIC, {"message.timestamp.type": "CreateTime"})])
+        admin.close()
+        producer = KafkaProducer(bootstrap_servers=addresses, acks="all")
+        producer.send(TOPIC, b"{}", timestamp_ms=round((time.time() - (OVERDUE_HOURS + 1) * 3600) * 1000))
+        producer.close()
+
     long_ago = "UPDATE mart_loads SET loaded_at = now() - interval '2 days' WHERE table_name = "
     postgres_of = scene.metrics.address
     scene.fire(
         tell,
         {
             "the hot stream has died": lambda: scene.commit(1, time.time() - LIMIT_PASSED),
+            "the raw archive has not been written since yesterday": came_long_ago,
             "the curated stream has died while clicks come": send,
             "the daily run has failed": lambda: scene.execute(f"{long_ago} 'daily_traffic'"),
             "the search marts' run has failed": lambda: scene.execute(f"{long_ago} 'hourly_traffic'"),
@@ -237,6 +251,7 @@ def test_each_alert_fires_within_two_minutes_of_its_incident_and_none_before(sce
         },
         ("HotTablesStale", postgres_of),
         ("CuratedStreamStalled", ""),
+        ("RawArchiveLate", ""),
         ("DailyRunLate", postgres_of),
         ("SearchRunLate", postgres_of),
         ("ManyQuarantined", postgres_of),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import time
+import uuid
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -12,11 +14,13 @@ from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
+from kafka import KafkaAdminClient, KafkaProducer
+from kafka.admin import NewTopic
 
 from jobs.kafka_security import PLAINTEXT
 from jobs.metrics import lake as of_lake
 from jobs.metrics.__main__ import scrape
-from jobs.metrics.kafka import Cluster
+from jobs.metrics.kafka import OVERDUE_HOURS, Cluster, Ends
 from jobs.metrics.lake import Lake as Files
 from jobs.metrics.lake import Paths
 from jobs.spark.delta_log import newest
@@ -82,6 +86,7 @@ def test_metrics_of_running_servers(
         values = found(lake, kafka)
     lag = [values[f'stream_lag_records{{stream="streaming_curated",partition="{number}"}}'] for number in range(3)]
     assert lag == [1, 1, 0]
+    assert values['stream_overdue_records{stream="streaming_curated",partition="0"}'] == 0
     assert values['stream_read_offset{stream="streaming_curated",partition="0"}'] == 2
     assert 0 < values['stream_batch_seconds{stream="streaming_curated"}'] < 60
     assert (values["records_read"], values["records_quarantined"]) == (5, 1)
@@ -104,6 +109,20 @@ def test_metrics_of_running_servers(
     assert os.environ["PGPASSWORD"] not in said
 
 
+def test_records_that_came_long_ago_are_overdue(kafka: str) -> None:
+    topic = f"metrics.{uuid.uuid4().hex}"
+    admin = KafkaAdminClient(bootstrap_servers=kafka)
+    admin.create_topics([NewTopic(topic, 3, 1)])  # whose records' timestamps are the producer's
+    admin.close()
+    producer = KafkaProducer(bootstrap_servers=kafka, acks="all")
+    now = time.time()
+    for partition, hours in ((0, OVERDUE_HOURS + 1), (0, OVERDUE_HOURS - 1), (1, OVERDUE_HOURS + 1)):
+        producer.send(topic, b"{}", partition=partition, timestamp_ms=round((now - hours * 3600) * 1000))
+    producer.close()
+    _, ends = Cluster(kafka, PLAINTEXT, topic).ask()
+    assert ends == {"0": Ends(2, 1), "1": Ends(1, 1), "2": Ends(0, 0)}
+
+
 def test_metrics_of_a_lake_on_s3(s3: S3Service, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {**s3.key, "AWS_ENDPOINT_URL": s3.address}.items():
         monkeypatch.setenv(name, value)
@@ -119,7 +138,7 @@ def test_metrics_of_a_lake_on_s3(s3: S3Service, monkeypatch: pytest.MonkeyPatch)
         for key, content in files.items():
             client.put_object(Bucket=BUCKET, Key=key, Body=content.encode())
     roots = [f"s3a://{BUCKET}/metrics/{name}" for name in ("curated", "archive", "mart", "checkpoint")]
-    samples = list(Files(Paths(*roots), "t").ask({"0": 12}, 5))
+    samples = list(Files(Paths(*roots), "t").ask({"0": Ends(12, 11)}, 5))
     values = {(sample.name.removeprefix("tripclick_"), *sample.labels.values()): sample.value for sample in samples}
     assert values["stream_lag_records", "streaming_curated", "0"] == 2
     assert values["lease_renewed_timestamp_seconds", "analytics_mart", "etl r2"] == 17

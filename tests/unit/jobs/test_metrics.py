@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from jobs.metrics.__main__ import Handler
+from jobs.metrics.kafka import OVERDUE_HOURS, Ends
 from jobs.metrics.lake import Lake, Paths
 from jobs.metrics.sample import METRICS, sample, text
 from jobs.spark.streaming_curated import MIN_BAD_RECORDS
@@ -63,18 +64,21 @@ def lake(root: Path) -> Lake:
     return Lake(Paths(*folders), "t")
 
 
-def told(root: Path, ends: dict[str, int], hot_version: int | None = None) -> list[str]:
+def told(root: Path, ends: dict[str, Ends], hot_version: int | None = None) -> list[str]:
     """The lines of values."""
     return [line for line in text(lake(root).ask(ends, hot_version)).splitlines() if not line.startswith("#")]
 
 
 def test_a_batch_that_is_only_planned_is_not_read(root: Path) -> None:
-    found = told(root, {"0": 12, "1": 4, "2": 3})  # asked before the batch ended
+    ends = {"0": Ends(12, 11), "1": Ends(4, 4), "2": Ends(3, 0)}  # asked before the batch ended
+    found = told(root, ends)
     assert [line for line in found if "lag" in line] == [
         'tripclick_stream_lag_records{stream="streaming_curated",partition="0"} 2',
         'tripclick_stream_lag_records{stream="streaming_curated",partition="1"} 0',
         'tripclick_stream_lag_records{stream="streaming_curated",partition="2"} 3',
     ]
+    overdue = [line.rpartition(" ")[2] for line in found if "overdue" in line]
+    assert overdue == ["1", "0", "0"]
     assert 'tripclick_stream_read_offset{stream="streaming_curated",partition="0"} 10' in found
     assert 'tripclick_stream_batch_seconds{stream="streaming_curated"} 7.5' in found
     assert f'tripclick_stream_batch_end_timestamp_seconds{{stream="streaming_curated"}} {NEWEST}' in found
@@ -95,7 +99,7 @@ def test_clicks_wait_for_the_hot_tables_and_compacted_files_do_not(root: Path, m
 
 
 def test_a_lake_that_is_not_there_yet_has_no_metric_of_a_stream(tmp_path: Path) -> None:
-    assert told(tmp_path, {"0": 1}) == ["tripclick_records_read 0", "tripclick_records_quarantined 0"]
+    assert told(tmp_path, {"0": Ends(1, 1)}) == ["tripclick_records_read 0", "tripclick_records_quarantined 0"]
 
 
 def test_the_text_keeps_a_metrics_samples_together_and_escapes_labels() -> None:
@@ -129,15 +133,14 @@ def test_each_rule_asks_for_metrics_that_there_are() -> None:
 
 
 def test_the_rules_limits_are_the_projects() -> None:
-    rules = {
-        rule["alert"]: rule["expr"]
-        for group in yaml.safe_load((MONITORING / "rules.yml").read_text(encoding="utf-8"))["groups"]
-        for rule in group["rules"]
-    }
+    text = (MONITORING / "rules.yml").read_text(encoding="utf-8")
+    rules = {rule["alert"]: rule["expr"] for group in yaml.safe_load(text)["groups"] for rule in group["rules"]}
     schedules = {each.dag_id: str(each.schedule) for each in load_project().pipelines}
     for alert, dag_id in {"DailyRunLate": "daily_pipeline", "SearchRunLate": "search_quality"}.items():
         minute, hour, *_ = schedules[f"tripclick_{dag_id}"].split()
         assert minute == "0"
         assert rules[alert].endswith(f"+ {hour} * 3600")
+    for where in (text, METRICS["tripclick_stream_overdue_records"]):
+        assert f"more than {OVERDUE_HOURS} hours" in where
     assert f"quarantined >= {MIN_BAD_RECORDS} and" in rules["ManyQuarantined"]
     assert rules["ManyQuarantined"].endswith(f"> {curated_parser().get_default('max_bad_share')}")
