@@ -9,10 +9,10 @@ import pyarrow.compute as pc
 
 from jobs.spark.columns import schema
 from jobs.spark.columns_search import QUERY_CHANGES, QUERY_DOCUMENTS
-from jobs.spark.partition_sql import MART, compute
+from jobs.spark.partition_sql import compute
 from jobs.spark.search_classes import CLASSIFIED, CLASSIFIED_COLUMNS
-from jobs.spark.search_days import BY_DAY, DAYS_OF_ALL
-from jobs.spark.search_snapshots import COUNTED_COLUMNS, DOCUMENTS, OF_QUERIES, SNAPSHOTS
+from jobs.spark.search_days import BY_DAY, DAYS
+from jobs.spark.search_snapshots import COUNTED_COLUMNS, DOCUMENTS, OF_QUERIES
 
 
 def found_in(
@@ -23,23 +23,23 @@ def found_in(
     return pa.Table.from_batches(compute(queries, columns, small)(iter(batches)))
 
 
-def search_days(searches: pa.Table) -> pa.Table:
-    """The rows of all search marts by day, and of which each is; `searches` has is_earlier."""
+def search_days(searches: pa.Table) -> dict[str, pa.Table]:
+    """The rows of each search mart by day; `searches` has is_earlier."""
     classified = found_in(searches, CLASSIFIED, CLASSIFIED_COLUMNS)
-    return found_in(classified, DAYS_OF_ALL, {MART: "string", **schema(*BY_DAY)})
+    return {table.name: found_in(classified, {**DAYS, "rows": f"FROM {table.name}"}, schema(table)) for table in BY_DAY}
 
 
-def search_snapshots(searches: pa.Table, days: pa.Table) -> dict[str, pa.Table]:
+def search_snapshots(searches: pa.Table, days: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
     """The rows of query_changes and query_documents, of less than a year; `days` has click_positions. No titles."""
     small = {
-        "positions": days.filter(pc.equal(days[MART], "click_positions")).select(["rank", "clicked", "shown"]),
+        "positions": days["click_positions"].select(["rank", "clicked", "shown"]),
         "newest": pa.table({"event_date": [pc.max(searches["event_date"]).as_py()]}),
     }
     asked = searches.filter(pc.is_valid(searches["query"]))
-    counted = found_in(asked, OF_QUERIES, {MART: "string", **COUNTED_COLUMNS, **schema(QUERY_CHANGES)}, small)
-    changes, documents = (counted.filter(pc.equal(counted[MART], mart)) for mart in SNAPSHOTS)
-    titled = documents.select(list(COUNTED_COLUMNS)).append_column("title", pa.nulls(len(documents), pa.string()))
+    changes = {**OF_QUERIES, "rows": f"FROM {QUERY_CHANGES.name}"}
+    documents = found_in(asked, OF_QUERIES, COUNTED_COLUMNS, small)
+    titled = documents.append_column("title", pa.nulls(len(documents), pa.string()))
     return {
-        QUERY_CHANGES.name: changes.select(list(schema(QUERY_CHANGES))),
+        QUERY_CHANGES.name: found_in(asked, changes, schema(QUERY_CHANGES), small),
         QUERY_DOCUMENTS.name: found_in(titled, DOCUMENTS, schema(QUERY_DOCUMENTS)),
     }

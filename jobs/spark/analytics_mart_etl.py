@@ -13,7 +13,7 @@ from typing import Final
 from jobs.cli import Data, flow, main
 from jobs.console import say
 from jobs.spark import tables
-from jobs.spark.cold_writer import behind_of, visits_of, write_days, write_visits
+from jobs.spark.cold_writer import CLICKS_A_PART, behind_of, visits_of, write_days, write_visits
 from jobs.spark.columns_cold import COLD, SESSION_ANALYSIS
 from jobs.spark.etl import add_options, bring_up_to_date, clicks_of, definitions, etl_session
 from jobs.spark.incremental import apply_changes
@@ -68,7 +68,7 @@ def in_full(mart: Mart, this: Run) -> None:
         lambda: write_visits(mart, this, visits),
     )
     say(f"reads {sum(counts.values()):,} clicks from {this.clicks.path}")
-    write_days(mart, this, packed(counts), mart.rows(SESSION_ANALYSIS), behind)
+    write_days(mart, this, packed(counts, CLICKS_A_PART), mart.rows(SESSION_ANALYSIS), behind)
 
 
 if __name__ == "__main__":

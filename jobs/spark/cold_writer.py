@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from jobs.spark.mart import Mart, Run
 
+CLICKS_A_PART: Final = 100_000
 # What the marts need of a click; the rest of the curated stream is not even read.
 _OF_SESSIONS: Final = (
     *("session_id", "event_id", "event_ts", *tables.PLACE, "document_id", "clinical_areas", "query", "click_rank"),

@@ -10,9 +10,9 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from pyspark.sql import Column, DataFrame
 
-CLICKS_A_PART: Final = 100_000
 PART: Final = "part"
 
 
@@ -40,12 +40,12 @@ def count_by_month(clicks: DataFrame) -> dict[int, int]:
     return {month: count for month, count in counted}  # noqa: C416  (Rows)
 
 
-def packed(clicks: Mapping[int, int]) -> dict[int, int]:
-    """The part of each month: consecutive months, until they have enough clicks."""
+def packed(clicks: Mapping[int, int], enough: int) -> dict[int, int]:
+    """The part of each month: consecutive months, as long as they have no more than enough clicks."""
     parts: dict[int, int] = {}
     part = size = 0
     for month, count in sorted(clicks.items()):
-        if size and size + count > CLICKS_A_PART:
+        if size and size + count > enough:
             part, size = part + 1, 0
         parts[month] = part
         size += count
@@ -58,6 +58,19 @@ def with_days_before(months: Collection[int], days_back: int) -> Iterator[dt.dat
         days = days_of(month)
         yield from (days[0] - dt.timedelta(days=back) for back in range(1, days_back + 1))
         yield from days
+
+
+def days_in_parts(parts: Mapping[int, int], days_back: int) -> pa.Table:
+    """The days of each part, and so many before each of its months (`is_earlier`): event_date, part, is_earlier."""
+    import pyarrow as pa
+
+    found = {(day, part): False for month, part in parts.items() for day in days_of(month)}
+    for month, part in parts.items():
+        for day in with_days_before([month], days_back):
+            found.setdefault((day, part), True)
+    columns = pa.schema({"event_date": pa.date32(), PART: pa.int32(), "is_earlier": pa.bool_()})
+    rows = ((day, part, is_earlier) for (day, part), is_earlier in found.items())
+    return pa.Table.from_pylist([dict(zip(columns.names, row, strict=True)) for row in rows], columns)
 
 
 def in_parts(clicks: DataFrame, parts: Mapping[int, int], days_back: int) -> DataFrame:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from jobs.spark.columns import schema
 from jobs.spark.columns_search import (
     CLICK_POSITIONS,
     HOURLY_TRAFFIC,
@@ -11,7 +12,7 @@ from jobs.spark.columns_search import (
     QUERY_CHANGE_DAYS,
     SEARCH_QUALITY,
 )
-from jobs.spark.partition_sql import union
+from jobs.spark.partition_sql import statement
 from jobs.spark.searches import CHANGE_SUMS, KINDS, PLACES, WHOLE, reciprocal_sum
 
 _Z: Final = 1.96  # of the normal distribution: 95 % lie between
@@ -166,7 +167,4 @@ GROUP BY event_date, hour
 """,
 }
 BY_DAY: Final = (CLICK_POSITIONS, SEARCH_QUALITY, POPULAR_QUERIES, QUERY_CHANGE_DAYS, HOURLY_TRAFFIC)
-DAYS_OF_ALL: Final = {
-    **DAYS,
-    "all_marts": union(BY_DAY),
-}
+ROWS_BY_DAY: Final = {table.name: statement(DAYS, schema(table), table.name) for table in BY_DAY}

@@ -17,11 +17,18 @@ from jobs.console import say
 from jobs.spark import columns_search, tables
 from jobs.spark.changed_visits import Visits, interpret
 from jobs.spark.etl import add_options, bring_up_to_date, clicks_of, definitions, etl_session
-from jobs.spark.mart import SEARCH, Mart
+from jobs.spark.mart import SEARCH, Mart, by_month
 from jobs.spark.month_parts import count_by_month, month_of, packed
 from jobs.spark.search_marts import AFFECTED, touched
-from jobs.spark.search_writer import SEARCHES_TABLE, searches_of, write_days, write_searches, write_snapshots
-from jobs.spark.session import shuffle_like
+from jobs.spark.search_writer import (
+    CLICKS_A_PART,
+    SEARCHES_TABLE,
+    found_before,
+    found_in_clicks,
+    searches_of,
+    write_days,
+    write_snapshots,
+)
 
 if TYPE_CHECKING:
     from jobs.spark.mart import Run, Written
@@ -47,8 +54,9 @@ DEFINING: Final = (
     "jobs.spark.tables",
     "jobs.spark.visits",
 )
-# To look for documents that repeat takes longer than to write them.
-_SETTINGS: Final = {f"parquet.enable.dictionary#{column}.list.element": "false" for column in ("page", "documents")}
+# To look for values that repeat takes longer than to write them.
+_HARDLY_REPEAT: Final = ("page.list.element", "documents.list.element", "session_id", "first_click_ts", "last_click_ts")
+_SETTINGS: Final = {f"parquet.enable.dictionary#{column}": "false" for column in _HARDLY_REPEAT}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -73,10 +81,11 @@ def run(options: argparse.Namespace) -> None:
 def in_full(mart: Mart, this: Run) -> None:
     """Compute all rows from all clicks."""
     clicks = clicks_of(mart, this)
-    write_searches(mart, this, searches_of(clicks, shuffle_like(clicks)))
-    counts = count_by_month(mart.rows(SEARCHES_TABLE))
-    say(f"found {sum(counts.values()):,} searches in {this.clicks.path}")
-    write_days(mart, this, packed(counts))
+    counts = count_by_month(clicks)
+    say(f"reads {sum(counts.values()):,} clicks from {this.clicks.path}")
+    searches = found_in_clicks(clicks, packed(counts, CLICKS_A_PART))
+    mart.write(SEARCHES_TABLE, searches.by_month, this)
+    write_days(mart, this, searches)
     write_snapshots(mart, this)
 
 
@@ -94,10 +103,10 @@ def apply_changes(mart: Mart, this: Run, last: Written) -> None:
         return
     this = replace(this, days=[str(day) for day in sorted(visits.days)])
     changed = {month_of(day) for day in visits.days}
-    write_searches(mart, this, visits.of(changed), changed)
+    mart.write(SEARCHES_TABLE, by_month(visits.of(changed)), this, changed)
     affected = {month_of(day) for name in AFFECTED for day in touched(name, visits.days) or ()}
     months = changed | affected & mart.months(SEARCHES_TABLE)
-    write_days(mart, this, {month: part for part, month in enumerate(sorted(months))}, months)
+    write_days(mart, this, found_before(mart, {month: part for part, month in enumerate(sorted(months))}), months)
     write_snapshots(mart, this)
 
 

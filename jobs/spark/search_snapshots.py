@@ -6,8 +6,9 @@ from typing import Final
 
 from jobs.grading import DCTR_CODE, DCTR_DOCS
 from jobs.spark import tables
+from jobs.spark.columns import schema
 from jobs.spark.columns_search import QUERY_CHANGES, QUERY_DOCUMENTS
-from jobs.spark.partition_sql import MART
+from jobs.spark.partition_sql import statement
 from jobs.spark.searches import CHANGE_SUMS
 
 SNAPSHOTS: Final = (tables.QUERY_CHANGES, tables.QUERY_DOCUMENTS)
@@ -76,11 +77,7 @@ JOIN places USING (rank)
 CROSS JOIN newest
 GROUP BY newest.event_date, query, document_id
 """,
-    "snapshots": f"""
-SELECT '{QUERY_CHANGES.name}' AS {MART}, * FROM {QUERY_CHANGES.name}
-UNION ALL BY NAME
-SELECT '{QUERY_DOCUMENTS.name}' AS {MART}, seen.*, pages AS searches FROM seen JOIN asked USING (query)
-""",
+    "listed": "SELECT seen.*, pages AS searches FROM seen JOIN asked USING (query)",
 }
 # What is counted of a query's document, of all of them at once.
 COUNTED_COLUMNS: Final = {
@@ -93,6 +90,10 @@ COUNTED_COLUMNS: Final = {
     "avg_rank": "double",
     "best_rank_shown": "int",
     "expected": "double",
+}
+ROWS_OF_QUERIES: Final = {
+    QUERY_CHANGES.name: statement(OF_QUERIES, schema(QUERY_CHANGES), QUERY_CHANGES.name),
+    QUERY_DOCUMENTS.name: statement(OF_QUERIES, COUNTED_COLUMNS, "listed"),
 }
 
 
@@ -141,5 +142,6 @@ SELECT tails.*, q_more, q_less,
     END AS verdict
 FROM tails
 LEFT JOIN tested USING (query, document_id)
+ORDER BY query, document_id
 """,
 }

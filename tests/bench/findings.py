@@ -23,7 +23,6 @@ from jobs.generator.story import Story
 from jobs.spark.columns import schema
 from jobs.spark.columns_search import QUERY_DOCUMENTS, SEARCH_QUALITY, TRENDING
 from jobs.spark.contract_arrow import checked
-from jobs.spark.partition_sql import MART
 from jobs.spark.search_trends import TRENDS
 from jobs.spark.searches import SEARCHES, SEARCHES_COLUMNS
 from jobs.spark.tables import CLICKS_COLUMNS
@@ -134,7 +133,7 @@ def found_in_log(plot: Story | None) -> Found:
     trends = found_in(searches, TRENDS, schema(TRENDING))
     days = search_days(searches)
     documents = search_snapshots(searches, days)[QUERY_DOCUMENTS.name]
-    quality = days.filter((pc.field(MART) == SEARCH_QUALITY.name) & (pc.field("query_class") == "all"))
+    quality = days[SEARCH_QUALITY.name].filter(pc.field("query_class") == "all")
     return Found(
         trends.filter(trends["is_significant"]).to_pylist(),
         documents.filter(pc.is_valid(documents["verdict"])).to_pylist(),

@@ -79,7 +79,7 @@ def rows_by_spark(spark: SparkSession, clicks: Sequence[dict[str, Any]]) -> dict
     """The rows of the marts by day, as tasks of a month each compute them."""
     curated = frame(spark, clicks)
     behind = behind_of(curated, spark.createDataFrame([], QUARANTINE_SCHEMA))
-    found = days_of(curated, packed(count_by_month(curated)), visits_of(curated), behind).collect()
+    found = days_of(curated, packed(count_by_month(curated), 1), visits_of(curated), behind).collect()
     return {
         table.name: in_order(table.name, [row.asDict() for row in found if row[MART] == table.name]) for table in BY_DAY
     }
@@ -271,10 +271,7 @@ def test_a_days_change_is_null_without_a_day_to_compare_with() -> None:
         assert [row["wow_pct"] for row in rows(mart, clicks)] == week
 
 
-def test_months_of_two_tasks_are_compared_over_their_border(
-    spark: SparkSession, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(month_parts, "CLICKS_A_PART", 1)
+def test_months_of_two_tasks_are_compared_over_their_border(spark: SparkSession) -> None:
     counts = {-4: 4, -3: 6, 3: 5}  # 30 April, 1 May, 7 May
     clicks = [click(at(number, days=day), f"s{number}") for day, count in counts.items() for number in range(count)]
     clicks += [clicks[0] | {"topic": "again"}]
@@ -286,11 +283,22 @@ def test_months_of_two_tasks_are_compared_over_their_border(
 
 
 def test_months_are_packed_until_they_are_worth_a_task() -> None:
-    assert month_parts.packed({1: 60_000, 2: 40_000, 3: 1, 12: 250_000, 13: 7}) == {1: 0, 2: 0, 3: 1, 12: 2, 13: 3}
+    assert packed({1: 60, 2: 40, 3: 1, 12: 250, 13: 7}, 100) == {1: 0, 2: 0, 3: 1, 12: 2, 13: 3}
     may = month_parts.month_of(at().date())
     assert (month_parts.days_of(may)[0], month_parts.days_of(may)[-1]) == (dt.date(2026, 5, 1), dt.date(2026, 5, 31))
     assert min(month_parts.with_days_before([may], 7)) == dt.date(2026, 4, 24)
     assert len(set(month_parts.with_days_before([may], 7))) == 7 + 31
+
+
+def test_a_day_is_of_one_part_and_looked_back_at_by_others() -> None:
+    may = month_parts.month_of(at().date())
+    found = month_parts.days_in_parts({may: 0, may + 1: 0, may + 2: 1, may + 5: 1}, 40).to_pylist()
+    of_parts = [[(row["event_date"], row["is_earlier"]) for row in found if row["part"] == part] for part in (0, 1)]
+    assert [len(days) for days in of_parts] == [40 + 31 + 30, 40 + 31 + 40 + 31]
+    assert [len(dict(days)) for days in of_parts] == [40 + 31 + 30, 40 + 31 + 40 + 31], "each day once"
+    own = [{day for day, is_earlier in days if not is_earlier} for days in of_parts]
+    assert own[0] == {*month_parts.days_of(may), *month_parts.days_of(may + 1)}
+    assert own[1] == {*month_parts.days_of(may + 2), *month_parts.days_of(may + 5)}
 
 
 def test_time_grows_with_a_sessions_clicks_and_a_clicks_areas_not_with_their_square() -> None:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from jobs.spark import partition_sql
-from jobs.spark.partition_sql import by_partition, compute
+from jobs.spark.partition_sql import batches_of, by_partition, compute, in_batches
 from tests.clicks import at, click, frame
 
 if TYPE_CHECKING:
@@ -62,3 +62,19 @@ def test_times_are_microseconds_in_sql(spark: SparkSession) -> None:
     queries = {"first": "SELECT min(event_ts) AS event_ts, max(event_date) AS event_date FROM input"}
     found = by_partition(clicks.coalesce(1), queries, {"event_date": "date", "event_ts": "timestamp"})
     assert found.toArrow().to_pylist() == [{"event_date": at().date(), "event_ts": at(0.123)}]
+
+
+def test_results_go_on_in_batches_each_row_to_its_task_or_where_it_is(spark: SparkSession) -> None:
+    numbers = spark.range(100_000).repartition(2)
+    queries = {"each": "SELECT id, id // 1000 AS thousand FROM input"}
+    results = {"by_thousand": "SELECT *, thousand % 3 AS part FROM each", "few": "FROM each WHERE id < 5"}
+    bundles = in_batches(numbers, queries, results).persist()
+    assert bundles.count() < 20, "not a row each"
+    ids = {"of": "SELECT count(*) AS n, list_sort(list(DISTINCT thousand % 3)) AS parts FROM input"}
+    found = by_partition(batches_of(bundles, "by_thousand", 3), ids, {"n": "int", "parts": "array<int>"})
+    assert sorted(map(tuple, found.collect())) == [(33_000, [1]), (33_000, [2]), (34_000, [0])]
+    few = by_partition(batches_of(bundles, "few"), {"of": "SELECT id FROM input"}, {"id": "int"})
+    assert sorted(few.toArrow()["id"].to_pylist()) == [0, 1, 2, 3, 4]
+    again = in_batches(batches_of(bundles, "few"), {}, {"none": "FROM input WHERE id > 5"})
+    assert by_partition(batches_of(again, "none", 1), {"of": "SELECT id FROM input"}, {"id": "int"}).collect() == []
+    bundles.unpersist()

@@ -6,7 +6,7 @@ import datetime as dt
 import hashlib
 import random
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from itertools import permutations
 from types import ModuleType
@@ -22,7 +22,6 @@ from jobs.spark.cold_marts import SESSIONS
 from jobs.spark.columns import schema
 from jobs.spark.columns_cold import SESSION_ANALYSIS
 from jobs.spark.columns_search import TRENDING
-from jobs.spark.partition_sql import MART
 from jobs.spark.search_classes import CLASSIFIED, CLASSIFIED_COLUMNS
 from jobs.spark.search_days import BY_DAY
 from jobs.spark.search_marts import touched
@@ -42,13 +41,13 @@ def searches(clicks: Sequence[dict[str, Any]]) -> pa.Table:
     return found_in(arrived(clicks, CLICKS_COLUMNS), SEARCHES, SEARCHES_COLUMNS)
 
 
-def by_day(found: pa.Table, is_earlier: Sequence[bool] | None = None) -> pa.Table:
+def by_day(found: pa.Table, is_earlier: Sequence[bool] | None = None) -> dict[str, pa.Table]:
     """The rows of all marts by day, of searches that one task sees."""
     seen = found.append_column("is_earlier", pa.array(is_earlier or [False] * len(found), pa.bool_()))
     return search_days(seen)
 
 
-def of_queries(found: pa.Table, days: pa.Table) -> dict[str, Rows]:
+def of_queries(found: pa.Table, days: Mapping[str, pa.Table]) -> dict[str, Rows]:
     """The rows of the tables without days, of searches of less than a year that one task sees; nothing has a title."""
     return {mart: rows.to_pylist() for mart, rows in search_snapshots(found, days).items()}
 
@@ -60,11 +59,9 @@ def trends(found: pa.Table) -> Rows:
     return rows
 
 
-def rows_of(mart: str, found: pa.Table) -> Rows:
+def rows_of(mart: str, found: Mapping[str, pa.Table]) -> Rows:
     (table,) = (table for table in columns_search.SEARCH if table.name == mart)
-    names = [column.name for column in table.columns]
-    of_mart = [{name: row[name] for name in names} for row in found.to_pylist() if row[MART] == mart]
-    return sorted(of_mart, key=lambda row: [str(row[name]).zfill(3) for name in table.key])
+    return sorted(found[mart].to_pylist(), key=lambda row: [str(row[name]).zfill(3) for name in table.key])
 
 
 def rows(mart: str, clicks: Sequence[dict[str, Any]]) -> Rows:
@@ -411,7 +408,7 @@ def test_what_is_only_looked_back_at_makes_no_rows() -> None:
     seen = searches([*asked(*["q"] * 6, session="early", days=-20), *asked("q")])
     is_earlier = [day != at().date() for day in seen["event_date"].to_pylist()]
     found = by_day(seen, is_earlier)
-    assert set(found["event_date"].to_pylist()) == {at().date()}
+    assert {day for rows in found.values() for day in rows["event_date"].to_pylist()} == {at().date()}
     assert [row["query_class"] for row in rows_of("search_quality", found)] == ["all", "torso"]
 
 
