@@ -23,6 +23,7 @@ def main() -> int:
         "install-for-tests": _install_for_tests,
         "install-airflow": _install_airflow,
         "install-spark-server": _install_spark_server,
+        "install-lineage": _install_lineage,
         "import-settings": _import_settings,
         "demo": _demo,
         "live": _live,
@@ -91,6 +92,13 @@ def _install_spark_server() -> int:
     from stack.installer import install_spark_server
 
     install_spark_server()
+    return 0
+
+
+def _install_lineage() -> int:
+    from stack.installer import install_lineage
+
+    install_lineage()
     return 0
 
 

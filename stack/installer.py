@@ -44,6 +44,11 @@ def install_spark_server() -> None:
     archive_classes("Spark", "stack.spark_start", SPARK_CLASSES, lock, VENV / "bin" / "python")
 
 
+def install_lineage() -> None:
+    """Install what Spark sends its lineage with, where somebody wants it."""
+    install_jars(SPARK / "lineage" / "pom.xml", SPARK / "jars-lineage")
+
+
 def install_airflow() -> None:
     """Install what a host with a process of production's Airflow needs; see deploy/airflow.yml."""
     _install_environment("Python", VENV, LOCK, AIRFLOW_LOCK)

@@ -233,7 +233,7 @@ def test_airflow_has_the_dags_of_the_branch_and_runs_them_on_the_cluster(
     machine: Machine, api: AirflowApi, commit: str, ports: dict[str, int]
 ) -> None:
     assert api.import_errors() == []
-    submit = f"spark-submit --master spark://{HOST}:{ports['spark']} --conf 'spark.jars=jobs/spark/jars/*.jar'"
+    submit = f"spark-submit --master spark://{HOST}:{ports['spark']} --conf 'spark.jars=jobs/spark/jars*/*.jar'"
     writes = f"rm -rf {LAKE} && cd /opt/tripclick && {submit} tests/deploy/writes_clicks.py {LAKE}/curated_stream"
     done = machine.run(writes, "spark")
     assert done.returncode == 0, done.stdout + done.stderr
