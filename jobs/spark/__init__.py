@@ -5,6 +5,7 @@ Tasks of pipelines/ name the jobs in backticks; the other modules are their part
 1. Kafka → lake: `archive_raw` keeps every record as it came; `streaming_curated` makes clicks of the valid ones and
    quarantines the others. Read streaming (their loop of micro-batches), then
    kafka_required, kafka_records   what must be there in Kafka; its records as a stream
+   kafka_lineage                   which of its offsets were read, for who wants to know
    events, contract_arrow          a record → a click, or the reason why it is none (jobs/contract.py decides)
    overlap, writer, tally          each record once in its table; how many were bad
 2. Lake → marts in the lake: `analytics_mart_etl` (the cold tables) and `search_marts_etl` (the search tables). Read etl

@@ -14,6 +14,7 @@ from jobs.console import say
 from jobs.event import TOPIC
 from jobs.spark import tables
 from jobs.spark.delta_log import batches, commits
+from jobs.spark.kafka_lineage import offsets_told
 from jobs.spark.kafka_records import records
 from jobs.spark.kafka_required import require_broker, require_same_topic, require_topic
 from jobs.spark.one_writer import one_writer
@@ -104,7 +105,8 @@ def run(options: argparse.Namespace) -> None:
         require_same_topic(spark, options.topic, topic_id, checkpoint)
         say(f"reads {options.topic} of {options.kafka_brokers}, writes {path}")
         stream = records(spark, options.kafka_brokers, options.topic, security)
-        run_rounds(stream, writer, checkpoint, Limits(), writer.overlap.note_end)
+        with offsets_told(spark, options.kafka_brokers, options.topic, checkpoint):
+            run_rounds(stream, writer, checkpoint, Limits(), writer.overlap.note_end)
         if writer.written:
             compact(spark, path)
     say(f"this run: read {writer.read:,}, archived {writer.written:,}")

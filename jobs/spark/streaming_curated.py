@@ -21,6 +21,7 @@ from jobs.errors import NonRetryableError
 from jobs.event import TOPIC
 from jobs.spark import tables
 from jobs.spark.delta_log import batches, is_table, next_version
+from jobs.spark.kafka_lineage import offsets_told
 from jobs.spark.kafka_records import archived_records, records
 from jobs.spark.kafka_required import require_broker, require_same_topic, require_topic
 from jobs.spark.one_writer import one_writer
@@ -173,7 +174,8 @@ def run(options: argparse.Namespace) -> None:
         say(f"reads {source}, writes {clicks_path}")
         limits = Limits(options.run_minutes, options.interval_seconds, options.until_caught_up)
         try:
-            run_rounds(stream, writer, checkpoint, limits, writer.overlap.note_end)
+            with offsets_told(spark, options.kafka_brokers, options.topic, checkpoint):
+                run_rounds(stream, writer, checkpoint, limits, writer.overlap.note_end)
             for path in (clicks_path, quarantine_path) if writer.seen.read else ():
                 compact(spark, path)
         finally:
