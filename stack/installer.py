@@ -20,7 +20,7 @@ from stack.jars import archive_classes, install_all_jars, install_jars
 from stack.settings import REPOSITORY, SPARK_CLASSES, SPARK_JARS, SUPERSET_LOCK, SUPERSET_VENV, VENV
 
 LOCK = REPOSITORY / "requirements.lock"
-AIRFLOW_LOCK = REPOSITORY / "deploy" / "airflow.lock"  # what production's Airflow has besides
+AIRFLOW_LOCK = REPOSITORY / "deploy" / "airflow.lock"
 SPARK = REPOSITORY / "jobs" / "spark"
 EDITOR = REPOSITORY / "tests" / "editor"
 # Chromium without windows: it renders the same pages with half the work.
@@ -51,7 +51,7 @@ def install_lineage() -> None:
 
 def install_airflow() -> None:
     """Install what a host with a process of production's Airflow needs; see deploy/airflow.yml."""
-    _install_environment("Python", VENV, LOCK, AIRFLOW_LOCK)
+    _install_environment("Python", VENV, AIRFLOW_LOCK)
 
 
 def install_for_tests() -> None:
@@ -94,17 +94,15 @@ def install_python() -> None:
     _install_environment("Python", VENV, LOCK)
 
 
-def _install_environment(what: str, folder: Path, lock: Path, *more_locks: Path) -> None:
+def _install_environment(what: str, folder: Path, lock: Path) -> None:
     stamp = folder / "requirements.stamp"
-    more = [path.read_text(encoding="utf-8") for path in more_locks]
-    wanted = fingerprint(lock, *more, sys.version)
+    wanted = fingerprint(lock, sys.version)
     with alone(lock):
         if is_stamped(stamp, wanted):
             return
         run(f"{what} environment {folder.name}", [sys.executable, "-m", "venv", "--clear", str(folder)])
-        count = "".join([lock.read_text(encoding="utf-8"), *more]).count("==")
+        count = lock.read_text(encoding="utf-8").count("==")
         # Modules are compiled when they are first imported: most never are.
         pip = [str(folder / "bin" / "pip"), "install", "--no-compile", "--no-deps", "--require-hashes"]
-        locks = [f"--requirement={path}" for path in (lock, *more_locks)]
-        run(f"{what} packages", [*pip, *locks], "Collecting ", of=count)
+        run(f"{what} packages", [*pip, "-r", str(lock)], "Collecting ", of=count)
         stamp.write_text(wanted, encoding="ascii")

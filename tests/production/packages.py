@@ -1,7 +1,4 @@
-"""What production's Airflow has besides requirements.lock, by deploy/airflow.lock: Edge workers, Git bundles, lineage.
-
-They go to a folder that only this Airflow has on its path.
-"""
+"""The packages of production's Airflow, by deploy/airflow.lock, in a folder that only this Airflow has on its path."""
 
 from __future__ import annotations
 

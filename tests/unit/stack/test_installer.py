@@ -61,22 +61,6 @@ def test_of_two_that_want_the_same_environment_one_makes_it_and_the_other_waits(
     assert ran == ["Test environment venv", "Test packages"]
 
 
-def test_an_environment_of_two_lock_files_is_made_again_when_either_has_changed(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    ran: list[str] = []
-    folder, locks = tmp_path / "venv", [tmp_path / "a", tmp_path / "b"]
-    folder.mkdir()
-    monkeypatch.setattr(installer, "run", lambda what, *_, **__: ran.append(what))
-    for changed in (None, locks[1], locks[0]):
-        for lock in locks:
-            lock.write_text("a==2" if lock == changed else "a==1", encoding="ascii")
-        ran.clear()
-        for _ in range(2):
-            installer._install_environment("Test", folder, *locks)
-        assert len(ran) == 2, changed
-
-
 def test_an_installation_fails_when_one_of_its_parts_does(monkeypatch: pytest.MonkeyPatch) -> None:
     def fails() -> None:
         raise StackError("no jars")
@@ -99,10 +83,21 @@ def test_the_documents_build_the_image_on_a_base_that_its_digest_names() -> None
         assert re.search(r"BASE_IMAGE=\S+@sha256:[0-9a-f]{64} ", build), build
 
 
-def test_the_spark_servers_packages_are_those_of_the_whole_lock_file() -> None:
-    ours, whole = (
-        dict(re.findall(r"(?ms)^([\w.\[\]-]+)==(.*?)(?=^\w|\Z)", lock.read_text(encoding="ascii")))
-        for lock in (installer.SPARK / "requirements.lock", installer.LOCK)
-    )
-    assert ours.keys() >= {"pyspark", *PACKAGES}
-    assert {name: whole[name] for name in ours} == ours
+@pytest.mark.parametrize(
+    ("lock", "needed"),
+    [
+        (installer.SPARK / "requirements.lock", {"pyspark", *PACKAGES}),
+        (installer.AIRFLOW_LOCK, {"apache-airflow", "dag-factory", "confluent-kafka"}),
+    ],
+    ids=["Spark server", "Airflow"],
+)
+def test_a_hosts_packages_are_as_in_the_whole_lock_file(lock: Path, needed: set[str]) -> None:
+    ours, whole = packages(lock), packages(installer.LOCK)
+    both = ours.keys() & whole.keys()
+    assert both >= needed
+    assert {name: ours[name] for name in both} == {name: whole[name] for name in both}
+
+
+def packages(lock: Path) -> dict[str, str]:
+    """Version and hashes, by name."""
+    return dict(re.findall(r"(?ms)^([\w.\[\]-]+)==(.*?)(?=^\w|\Z)", lock.read_text(encoding="ascii")))
