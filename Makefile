@@ -82,7 +82,7 @@ test-production: install ## Run production's parts on four network namespaces, a
 	@PRODUCTION=1 $(PYTHON) -m pytest tests/production
 	@echo "$$(date -u +%F), commit $$(git describe --always --dirty)" > tests/production/last_green.txt
 
-test-deploy: install ## Run deploy/site.yml twice on a fresh Debian in a folder, as root: ten minutes
+test-deploy: install ## As root, run deploy/site.yml twice on a fresh Debian in a folder, and deploy/compose.yaml: 20 minutes
 	@DEPLOY=1 $(PYTHON) -m pytest tests/deploy
 
 bench-config: install ## Time the check and the loader against check-jsonschema, hand-written DAGs and dag-factory

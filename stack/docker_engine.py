@@ -30,6 +30,7 @@ class DockerEngine(Server):
     name = "docker"
     start_limit: ClassVar[float] = 60.0
     stop_limit: ClassVar[float] = 40.0  # it stops its containers first
+    network: ClassVar[Sequence[str]] = ("--bridge=none", "--iptables=false", "--ip6tables=false")
 
     @property
     def address(self) -> str:
@@ -79,10 +80,9 @@ class DockerEngine(Server):
             "exec-root": self._run_folder,
             "pidfile": folder / "dockerd.pid",
         }
-        network = ["--bridge=none", "--iptables=false", "--ip6tables=false"]
         options = [f"--{name}={path}" for name, path in paths.items()]
         where = [f"--host={self.address}", "--group=root"]
-        return {self.name: ["dockerd", *where, *options, *network, "--log-level=warn"]}
+        return {self.name: ["dockerd", *where, *options, *self.network, "--log-level=warn"]}
 
     def prepare(self) -> None:
         """Delete the pid file of a killed engine: the next one would refuse to start."""

@@ -6,10 +6,10 @@ import subprocess
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Network, ip_address
 
 BRIDGE = "production0"
-NETWORK = ip_network("10.98.7.0/24")
+NETWORK = IPv4Network("10.98.7.0/24")
 
 
 @dataclass(frozen=True)
@@ -18,11 +18,12 @@ class Host:
 
     name: str
     address: str
+    bridge: str
 
     @property
     def namespace(self) -> str:
         """As `ip netns list` has it."""
-        return f"{BRIDGE}-{self.name}"
+        return f"{self.bridge}-{self.name}"
 
     @property
     def within(self) -> tuple[str, ...]:
@@ -42,41 +43,43 @@ class Host:
 
 
 @contextmanager
-def network(names: Sequence[str], *, keep: bool = False) -> Iterator[dict[str, Host]]:
+def network(
+    names: Sequence[str], *, keep: bool = False, bridge: str = BRIDGE, addresses: IPv4Network = NETWORK
+) -> Iterator[dict[str, Host]]:
     """Hosts of these names. With `keep` they are left for the next time, which then finds them."""
-    first, *others = (str(address) for address in NETWORK.hosts())
-    hosts = {name: Host(name, address) for name, address in zip(names, others, strict=False)}
+    first, *others = (str(address) for address in addresses.hosts())
+    hosts = {name: Host(name, address, bridge) for name, address in zip(names, others, strict=False)}
     if not all(_exists(host) for host in hosts.values()):
-        _remove(hosts.values())
-        _ip("link", "add", BRIDGE, "type", "bridge")
-        _ip("address", "add", f"{first}/{NETWORK.prefixlen}", "dev", BRIDGE)
-        _ip("link", "set", BRIDGE, "up")
+        _remove(hosts.values(), bridge)
+        _ip("link", "add", bridge, "type", "bridge")
+        _ip("address", "add", f"{first}/{addresses.prefixlen}", "dev", bridge)
+        _ip("link", "set", bridge, "up")
         for host in hosts.values():
-            _add(host)
+            _add(host, addresses.prefixlen)
     try:
         yield hosts
     finally:
         if not keep:
-            _remove(hosts.values())
+            _remove(hosts.values(), bridge)
 
 
-def _add(host: Host) -> None:
+def _add(host: Host, prefix: int) -> None:
     ours = f"p-{host.name}"
     _ip("netns", "add", host.namespace)
     _ip("link", "add", "eth0", "netns", host.namespace, "type", "veth", "peer", "name", ours)
-    _ip("link", "set", ours, "master", BRIDGE, "up")
-    _ip("-n", host.namespace, "address", "add", f"{host.address}/{NETWORK.prefixlen}", "dev", "eth0")
+    _ip("link", "set", ours, "master", host.bridge, "up")
+    _ip("-n", host.namespace, "address", "add", f"{host.address}/{prefix}", "dev", "eth0")
     for device in ("lo", "eth0"):
         _ip("-n", host.namespace, "link", "set", device, "up")
 
 
-def _remove(hosts: Iterable[Host]) -> None:
+def _remove(hosts: Iterable[Host], bridge: str) -> None:
     """Also what a killed run has left."""
     for host in hosts:
         if _exists(host):
             _ip("netns", "delete", host.namespace)
-    if subprocess.run(["ip", "link", "show", BRIDGE], capture_output=True, check=False).returncode == 0:
-        _ip("link", "delete", BRIDGE)
+    if subprocess.run(["ip", "link", "show", bridge], capture_output=True, check=False).returncode == 0:
+        _ip("link", "delete", bridge)
 
 
 def _exists(host: Host) -> bool:

@@ -25,7 +25,7 @@ from stack.server import Server
 from stack.sshd import SshServer
 from tests.certificates import make_certificates
 from tests.kafka_cluster import Follower
-from tests.production.hosts import NETWORK, Host
+from tests.production.hosts import Host
 from tests.s3_service import S3Service
 from tests.spark_cluster import SparkCluster
 from tests.tls_engine import TlsEngine
@@ -140,7 +140,7 @@ class Databases(PostgreSql):
         """Create the data folder; its users may come from the network."""
         super().prepare()
         rules = self._data / "pg_hba.conf"
-        rule = f"host all all {NETWORK} scram-sha-256\n"
+        rule = "host all all samenet scram-sha-256\n"
         text = rules.read_text(encoding="ascii")
         if rule not in text:
             rules.write_text(text + rule, encoding="ascii")
@@ -240,14 +240,14 @@ class GitServer(Server):
 class Central(Airflow):
     """Airflow's four roles, on PostgreSQL, with Edge workers and the DAGs of a Git bundle."""
 
-    packages: Path  # what the lock file of these tests adds
+    packages: Path  # those of deploy/airflow.lock
 
     def __init__(self, home: Home, databases: Databases, git: GitServer) -> None:
         super().__init__(home)
         self._databases, self._git = databases, git
 
     def environment(self) -> dict[str, str]:
-        """With the added packages; the DAGs come with the bundle."""
+        """With these packages; the DAGs come with the bundle."""
         return {**super().environment(), "PYTHONPATH": str(self.packages)}
 
     def edge(self, folder: Path) -> Settings:
