@@ -11,14 +11,16 @@ import os
 import sysconfig
 import tempfile
 
-from jobs.spark.jvm import gateway_of
+from jobs.spark.delta_log import CHANGE_FEED
+from jobs.spark.jvm import gateway_of, map_in_arrow
 from jobs.spark.session import session
 from stack.machine import java_home
 from stack.settings import HOST, SPARK_CLASSES, SPARK_JARS
 
 # Spark jobs of seconds on two cores mostly start up; the first compiler and the serial collector halve that.
 # The first compiler's own limit of code is 48 MB, and what a long test session compiles beyond it is interpreted.
-_JVM = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:ReservedCodeCacheSize=240m"
+# From 21 MB of classes on, Java would collect the whole heap for each third more; a job loads 40.
+_JVM = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:ReservedCodeCacheSize=240m -XX:MetaspaceSize=128m"
 # Java says on stdout, a task's log, which archive it could not use; it works without.
 SILENT = "-Xlog:cds*=off"
 
@@ -44,7 +46,7 @@ def jars() -> str:
 
 
 def make_archive() -> None:
-    """Archive the classes loaded by a small job that writes and reads a Delta table."""
+    """Archive the classes loaded by a small job that does what jobs do: Delta tables in and out, Python in between."""
     os.environ.update(JAVA_HOME=str(java_home()), SPARK_LOCAL_IP=HOST)
     unfinished = SPARK_CLASSES.with_suffix(".part")
     spark = session(
@@ -52,8 +54,16 @@ def make_archive() -> None:
         {"spark.master": "local[2]", "spark.jars": jars(), **settings(f"ArchiveClassesAtExit={unfinished}")},
     )
     with tempfile.TemporaryDirectory() as folder:
-        spark.range(8).selectExpr("id", "id % 3 AS part").write.format("delta").save(f"{folder}/table")
-        spark.read.format("delta").load(f"{folder}/table").groupBy("part").count().collect()
+        table, columns = f"{folder}/table", {"id": "bigint", "part": "bigint", "words": "array<string>"}
+        rows = spark.range(8).selectExpr("id", "id % 3 AS part", "array('word') AS words")
+        rows.write.format("delta").partitionBy("part").option(CHANGE_FEED, "true").save(table)
+        found = spark.read.format("delta").load(table)
+        found.groupBy("part").count().collect()
+        mapped = map_in_arrow(found.repartition("part"), lambda batches: batches, columns).persist()
+        few = spark.createDataFrame(found.select("id").toArrow())
+        ones = mapped.where("part = 1").join(few, on="id", how="left_semi").sortWithinPartitions("id")
+        ones.write.format("delta").mode("overwrite").option("replaceWhere", "part = 1").save(table)
+        spark.read.format("delta").option("readChangeFeed", "true").option("startingVersion", 0).load(table).toArrow()
         gateway = gateway_of(spark)
         spark.stop()
         gateway.proc.stdin.close()  # ends the JVM, which then writes the archive
