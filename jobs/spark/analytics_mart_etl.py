@@ -11,14 +11,13 @@ import sys
 from typing import Final
 
 from jobs.cli import Data, flow, main
-from jobs.console import say
 from jobs.spark import tables
 from jobs.spark.cold_writer import CLICKS_A_PART, behind_of, visits_of, write_days, write_visits
 from jobs.spark.columns_cold import COLD, SESSION_ANALYSIS
 from jobs.spark.etl import add_options, bring_up_to_date, clicks_of, definitions, etl_session
 from jobs.spark.incremental import apply_changes
 from jobs.spark.mart import Mart, Run
-from jobs.spark.month_parts import count_by_month, packed
+from jobs.spark.month_parts import packed
 from jobs.spark.session import shuffle_like, side_by_side
 
 # What defines the marts' rows: if it changes, an incremental run computes in full.
@@ -38,6 +37,13 @@ DEFINING: Final = (
     "jobs.spark.visits",
 )
 
+# A batch for Python is so many clicks, whose texts the contract bounds: to bound its bytes as well, Spark would add up
+# all columns after each row.
+_BATCHES: Final = {
+    "spark.sql.execution.arrow.maxRecordsPerBatch": "2000",
+    "spark.sql.execution.arrow.maxBytesPerBatch": str(2**31 - 1),
+}
+
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
@@ -53,21 +59,19 @@ def parser() -> argparse.ArgumentParser:
 
 def run(options: argparse.Namespace) -> None:
     """Bring all tables up to the current clicks; their commits carry the same note."""
-    mart = Mart(etl_session("analytics_mart_etl"), options.mart_path)
+    mart = Mart(etl_session("analytics_mart_etl", _BATCHES), options.mart_path)
     bring_up_to_date(mart, options, definitions(DEFINING, COLD), in_full, apply_changes)
 
 
 def in_full(mart: Mart, this: Run) -> None:
     """Compute all rows from all clicks."""
-    clicks = clicks_of(mart, this)
+    clicks, counts = clicks_of(mart, this)
     visits = visits_of(clicks, shuffle_like(clicks))
-    counts, behind, _ = side_by_side(
+    behind, _ = side_by_side(
         mart.spark,
-        lambda: count_by_month(clicks),
         lambda: behind_of(clicks, this.quarantined(mart.spark)),
         lambda: write_visits(mart, this, visits),
     )
-    say(f"reads {sum(counts.values()):,} clicks from {this.clicks.path}")
     write_days(mart, this, packed(counts, CLICKS_A_PART), mart.rows(SESSION_ANALYSIS), behind)
 
 

@@ -7,6 +7,7 @@ import datetime as dt
 import hashlib
 import inspect
 import uuid
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -16,8 +17,9 @@ from jobs.errors import JobError
 from jobs.spark import tables
 from jobs.spark.columns import Table, schema
 from jobs.spark.mart import Mart, Run, TableVersion
+from jobs.spark.month_parts import count_by_month
 from jobs.spark.one_writer import one_writer
-from jobs.spark.session import CELLS, run_of, session
+from jobs.spark.session import CELLS, run_of, session, side_by_side
 from jobs.spark.upkeep import KEEP_REPLACED_HOURS
 
 if TYPE_CHECKING:
@@ -75,11 +77,10 @@ def bring_up_to_date(
 
 def run_of_now(spark: SparkSession, curated_path: str, definitions: str) -> Run:
     """A run that reads the current clicks; JobError if there is no curated stream."""
-    path = tables.table_path(curated_path, tables.CLICKS)
-    clicks = TableVersion.newest(spark, path)
+    paths = [tables.table_path(curated_path, name) for name in (tables.CLICKS, tables.QUARANTINE)]
+    clicks, quarantine = side_by_side(spark, *(partial(TableVersion.newest, spark, path) for path in paths))
     if not clicks:
-        raise JobError(f"there is no curated stream in {path}: run streaming_curated first")
-    quarantine = TableVersion.newest(spark, tables.table_path(curated_path, tables.QUARANTINE))
+        raise JobError(f"there is no curated stream in {paths[0]}: run streaming_curated first")
     # A run of the DAG whose task was cleared is another run of the ETL.
     return Run(f"{run_of(spark)} {uuid.uuid4().hex}".strip(), definitions, clicks, quarantine)
 
@@ -130,9 +131,11 @@ def refuse(written: Written, this: Run) -> None:
         raise JobError(f"the last run is {ago.days} days ago, and files that were new then may have been deleted")
 
 
-def clicks_of(mart: Mart, this: Run) -> DataFrame:
-    """The clicks that a run reads; JobError if there are none."""
+def clicks_of(mart: Mart, this: Run) -> tuple[DataFrame, dict[int, int]]:
+    """The clicks that a run reads, and their number per month; JobError if there are none."""
     clicks = this.clicks.rows(mart.spark)
-    if clicks.isEmpty():
+    counts = count_by_month(clicks)
+    if not counts:
         raise JobError(f"no click in {this.clicks.path}: run a producer and streaming_curated first")
-    return clicks
+    say(f"reads {sum(counts.values()):,} clicks from {this.clicks.path}")
+    return clicks, counts

@@ -18,7 +18,7 @@ from jobs.spark import columns_search, tables
 from jobs.spark.changed_visits import Visits, interpret
 from jobs.spark.etl import add_options, bring_up_to_date, clicks_of, definitions, etl_session
 from jobs.spark.mart import SEARCH, Mart, by_month
-from jobs.spark.month_parts import count_by_month, month_of, packed
+from jobs.spark.month_parts import month_of, packed
 from jobs.spark.search_marts import AFFECTED, touched
 from jobs.spark.search_writer import (
     CLICKS_A_PART,
@@ -80,9 +80,7 @@ def run(options: argparse.Namespace) -> None:
 
 def in_full(mart: Mart, this: Run) -> None:
     """Compute all rows from all clicks."""
-    clicks = clicks_of(mart, this)
-    counts = count_by_month(clicks)
-    say(f"reads {sum(counts.values()):,} clicks from {this.clicks.path}")
+    clicks, counts = clicks_of(mart, this)
     searches = found_in_clicks(clicks, packed(counts, CLICKS_A_PART))
     mart.write(SEARCHES_TABLE, searches.by_month, this)
     write_days(mart, this, searches)
