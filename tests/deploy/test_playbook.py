@@ -31,6 +31,17 @@ PASSWORD = "it's \\ a $ecret"
 WITHIN = " a $ecret"  # however a file quotes it
 LAKE = "/var/lib/tripclick/lake"
 ETL, LOAD = "tripclick_analytics_mart_etl", "tripclick_load_postgres"
+TOLD = "/var/lib/airflow/told"
+NOTIFIER = {"class": "tests.programs.tells_a_file.Tell", "arguments": {"file": TOLD, "line": "{{ run_id }} is late"}}
+LATE = """\
+dag_id: late
+description: Has missed its deadline when it starts with a date that is over
+schedule: "0 15 * * *"
+deadline: {by: "15:30", notify: [late]}
+tasks:
+  - task_id: start
+    operator: EmptyOperator
+"""
 AIRFLOW = [f"airflow-{name}.service" for name in ("api-server", "dag-processor", "edge", "scheduler", "triggerer")]
 GROUPS = ("postgresql", "spark_server", "spark_worker", "docker_host", "airflow", "edge_worker")
 
@@ -63,7 +74,7 @@ def environment(ports: dict[str, int]) -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def commit(machine: Machine, ports: dict[str, int], tmp_path_factory: pytest.TempPathFactory) -> str:
-    """What the branch `deployed` of the machine's Git server has: this commit, and an environment file."""
+    """What the branch `deployed` of the machine's Git server has: this commit, an environment file, a late DAG."""
     project = tmp_path_factory.mktemp("project")
     server = machine.root / "srv/tripclick.git"
     shutil.rmtree(server, ignore_errors=True)
@@ -72,7 +83,11 @@ def commit(machine: Machine, ports: dict[str, int], tmp_path_factory: pytest.Tem
         return subprocess.run(["git", *words], cwd=project, check=True, capture_output=True, text=True).stdout
 
     git("clone", "--quiet", str(REPOSITORY), ".")
-    (project / "pipelines/environments/machine.yaml").write_text(yaml.safe_dump(environment(ports)), encoding="utf-8")
+    pipelines = project / "pipelines"
+    (pipelines / "environments/machine.yaml").write_text(yaml.safe_dump(environment(ports)), encoding="utf-8")
+    (pipelines / "late.yaml").write_text(LATE, encoding="utf-8")
+    with (pipelines / "defaults.yaml").open("a", encoding="utf-8") as file:
+        file.write(yaml.safe_dump({"notifiers": {"late": NOTIFIER}}))
     git("add", "--all")
     git("-c", "user.name=tests", "-c", "user.email=tests@localhost", "commit", "--quiet", "-m", "For one machine")
     git("clone", "--quiet", "--bare", ".", str(server))
@@ -165,6 +180,14 @@ def played(
     return said
 
 
+def test_the_example_has_the_groups_and_the_names_of_this_inventory(inventory: dict[str, Any]) -> None:
+    example = yaml.safe_load((REPOSITORY / "deploy/hosts.example.yml").read_text(encoding="utf-8"))["all"]
+    groups = example["children"]
+    assert groups.keys() == inventory.keys()
+    named = set(example["vars"]).union(*(group.get("vars", {}) for group in groups.values()))
+    assert named <= inventory["airflow"]["vars"].keys()
+
+
 def test_the_second_time_nothing_is_changed(played: list[str]) -> None:
     first, second = (re.search(r"^machine .* changed=(\d+)", said, re.MULTILINE) for said in played)
     assert first
@@ -211,6 +234,14 @@ def test_systemd_accepts_the_units_and_runs_them_now_and_after_a_boot(machine: M
         assert machine.told(f"systemctl {asked} {' '.join(units)}").split() == [answer] * len(units)
 
 
+@pytest.mark.usefixtures("api")
+def test_what_it_runs_listens_where_it_is_told_to_and_nowhere_else(machine: Machine, ports: dict[str, int]) -> None:
+    sockets = machine.told("ss --no-header --tcp --listening --numeric --processes").splitlines()
+    addresses = [line.split()[3].rpartition(":") for line in sockets if "users:" in line]  # the others are not its own
+    assert {str(port) for port in ports.values()} < {port for _, _, port in addresses}
+    assert {host.removeprefix("[::ffff:").rstrip("]") for host, _, _ in addresses} == {HOST}
+
+
 def sql(machine: Machine, role: str, password: str, statement: str) -> str:
     """What PostgreSQL says to a role that logs in through TLS."""
     environment = {"PGPASSWORD": password, "PGSSLMODE": "require"}
@@ -225,7 +256,8 @@ def api(played: list[str], ports: dict[str, int]) -> AirflowApi:
     """A login on the Airflow that the playbook has started, once it has the DAGs."""
     assert played
     api = AirflowApi(f"http://{HOST}:{ports['airflow']}", "admin", PASSWORD)
-    api.wait(lambda: len(api.dags()) == len(list((REPOSITORY / "pipelines").rglob("tripclick_*.yaml"))), "DAGs", 120)
+    ours = {file.stem for file in (REPOSITORY / "pipelines").rglob("tripclick_*.yaml")}
+    api.wait(lambda: set(api.dags()) == {*ours, "late"}, "DAGs", 120)
     return api
 
 
@@ -243,6 +275,15 @@ def test_airflow_has_the_dags_of_the_branch_and_runs_them_on_the_cluster(
         assert api.dag(dag)["bundle_version"] == commit
     assert sql(machine, "tripclick_reader", PASSWORD * 2, "SELECT sum(total_events) FROM daily_traffic") == "3\n"
     assert "Registering app" in machine.told("journalctl -u spark-master")
+
+
+def test_an_edge_worker_tells_of_a_missed_deadline(machine: Machine, api: AirflowApi) -> None:
+    api.call("PATCH", "dags/late", {"is_paused": False})
+    run = {"dag_run_id": "of_a_day", "logical_date": "2024-05-05T15:00:00Z"}
+    api.call("POST", "dags/late/dagRuns", run)
+    api.wait(lambda: machine.run(f"test -s {TOLD}").returncode == 0, "the notifier is called", 120)
+    assert machine.told(f"cat {TOLD}") == "of_a_day is late\n"
+    assert "LATE late, run of_a_day" in machine.told("grep -rh 'LATE late' /var/lib/airflow/logs")
 
 
 def test_databases_are_backed_up_and_restored(machine: Machine, api: AirflowApi) -> None:
