@@ -79,8 +79,8 @@ test-faults: install ## Kill servers and jobs at random moments, in full; FAULTS
 	@FAULTS=full $(PYTHON) -m pytest -m faults
 
 test-production: install ## Run production's parts on four network namespaces, as root: 20 minutes; PRODUCTION_HOME=folder keeps them running
-	@PRODUCTION=1 $(PYTHON) -m pytest tests/production
-	@echo "$$(date -u +%F), commit $$(git describe --always --dirty)" > tests/production/last_green.txt
+	@commit=$$(git describe --always --dirty); PRODUCTION=1 $(PYTHON) -m pytest tests/production && \
+		echo "$$(date -u +%F), commit $$commit" > tests/production/last_green.txt
 
 test-deploy: install ## As root, run deploy/site.yml twice on a fresh Debian in a folder, and deploy/compose.yaml: 20 minutes
 	@DEPLOY=1 $(PYTHON) -m pytest tests/deploy

@@ -44,14 +44,18 @@ def _assets(condition: str | dict[str, Any]) -> Asset | AssetAny | AssetAll:
 
 
 def deadlines(config: dict[str, Any]) -> list[DeadlineAlert] | None:
-    """Airflow's alerts for `deadline`; they run where tasks run, since the triggerer has no DAGs folder."""
+    """Airflow's alerts for `deadline`.
+
+    LocalExecutor runs them, whatever runs the tasks: the triggerer has no DAGs folder, and EdgeExecutor's table
+    (provider 5.1.0) has no room for them, which on PostgreSQL ends the scheduler again and again.
+    """
     own = config.get("deadline", {})
     ends = {}
     if "after" in own:
         ends[f"by {own['by']}"] = DeadlineReference.DAGRUN_LOGICAL_DATE, own["after"]
     if "within" in own:
         ends[f"within {own['within'].total_seconds() / 60:g} min"] = DeadlineReference.DAGRUN_QUEUED_AT, own["within"]
-    callback = SyncCallback(MISSED, {"notifiers": own.get("notifiers", [])})
+    callback = SyncCallback(MISSED, {"notifiers": own.get("notifiers", [])}, "LocalExecutor")
     return [DeadlineAlert(reference, time, callback, name) for name, (reference, time) in ends.items()] or None
 
 

@@ -277,7 +277,7 @@ def test_airflow_has_the_dags_of_the_branch_and_runs_them_on_the_cluster(
     assert "Registering app" in machine.told("journalctl -u spark-master")
 
 
-def test_an_edge_worker_tells_of_a_missed_deadline(machine: Machine, api: AirflowApi) -> None:
+def test_a_missed_deadline_is_told(machine: Machine, api: AirflowApi) -> None:
     api.call("PATCH", "dags/late", {"is_paused": False})
     run = {"dag_run_id": "of_a_day", "logical_date": "2024-05-05T15:00:00Z"}
     api.call("POST", "dags/late/dagRuns", run)

@@ -259,7 +259,7 @@ class Central(Airflow):
         }
         return {
             "core": {
-                "executor": "airflow.providers.edge3.executors.EdgeExecutor",
+                "executor": "airflow.providers.edge3.executors.EdgeExecutor,LocalExecutor",
                 "execution_api_server_url": f"{self.address}/execution/",
                 "load_examples": "False",
             },

@@ -133,9 +133,9 @@ def test_airflow_and_postgresql_killed_while_a_job_runs_change_nothing(
     api.wait(lambda: any(production.cluster.executors().values()), "the job is at work", 120)
     for server in (production.central, production.databases):
         kill(server)
-    for server in (production.databases, production.central, *production.workers.values()):
-        if not server.is_running():  # as systemd would
-            server.start()
+    for part in production.parts:
+        if not part.is_running():  # as systemd would
+            part.start()
     with capsys.disabled():
         follow(api, [(ETL[0], run_id)], "The ETL, Airflow and PostgreSQL killed meanwhile")
         follow(api, [(LOAD, api.trigger(LOAD, {"in_full": True}))], "The load")
