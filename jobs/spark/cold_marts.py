@@ -12,9 +12,9 @@ from typing import Final
 from jobs.event import UNKNOWN_AREA
 from jobs.spark import tables
 from jobs.spark.anomaly_rules import ANOMALOUS, TIMED
-from jobs.spark.columns import Table
+from jobs.spark.columns import Table, schema
 from jobs.spark.columns_cold import CLINICAL_AREAS, DAILY_TRAFFIC, POPULAR_DOCUMENTS, SESSION_ANALYSIS
-from jobs.spark.partition_sql import union
+from jobs.spark.partition_sql import MART, cast, union
 from jobs.spark.visits import in_visits
 
 LATE_MS: Final = 10 * 60 * 1000  # less than that is only out of order
@@ -330,4 +330,7 @@ BY_DAY: Final = (DAILY_TRAFFIC, CLINICAL_AREAS, POPULAR_DOCUMENTS)
 DAYS_OF_ALL: Final = {
     **DAYS,
     "all_marts": union(BY_DAY),
+}
+ROWS_BY_DAY: Final = {
+    table.name: f"SELECT {cast(schema(table))} FROM all_marts WHERE {MART} = '{table.name}'" for table in BY_DAY
 }

@@ -11,6 +11,7 @@ from jobs.spark.cold_marts import (
     BY_DAY,
     DAYS_OF_ALL,
     MOST_DAYS_BACK,
+    ROWS_BY_DAY,
     SESSIONS,
     VISITED,
 )
@@ -18,7 +19,7 @@ from jobs.spark.columns import schema
 from jobs.spark.columns_cold import SESSION_ANALYSIS
 from jobs.spark.mart import by_month
 from jobs.spark.month_parts import in_parts, with_days_before
-from jobs.spark.partition_sql import MART, by_partition, in_driver
+from jobs.spark.partition_sql import by_partition, in_batches, in_driver
 from jobs.spark.session import side_by_side
 
 if TYPE_CHECKING:
@@ -65,15 +66,14 @@ def behind_of(clicks: DataFrame, quarantine: DataFrame) -> pa.Table:
 
 
 def days_of(clicks: DataFrame, parts: Mapping[int, int], visits: DataFrame, behind: pa.Table) -> DataFrame:
-    """The rows of the three tables by day, of the months in `parts` (see month_parts), and of which table each is.
+    """The rows of the three tables by day, of the months in `parts` (see month_parts), in batches.
 
     `clicks` are those of these months and of the days before them, `visits` rows of session_analysis of these months,
     `behind` what behind_of finds.
     """
     began = visits.select("event_date", "is_bounce", "session_duration_sec")
     small = {"visited": in_driver(began, VISITED, VISITED_COLUMNS), "behind": behind}
-    columns = {MART: "string", **schema(*BY_DAY)}
-    return by_partition(in_parts(clicks.select(*_OF_DAYS), parts, MOST_DAYS_BACK), DAYS_OF_ALL, columns, small)
+    return in_batches(in_parts(clicks.select(*_OF_DAYS), parts, MOST_DAYS_BACK), DAYS_OF_ALL, ROWS_BY_DAY, small)
 
 
 def write_visits(mart: Mart, run: Run, visits: DataFrame, months: Collection[int] | None = None) -> None:

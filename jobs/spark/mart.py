@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import chain, islice
@@ -21,7 +21,7 @@ from jobs.spark.columns import schema
 from jobs.spark.delta_log import commits, is_table, newest, next_version, partitions
 from jobs.spark.month_parts import month_of
 from jobs.spark.one_writer import fence
-from jobs.spark.partition_sql import MART
+from jobs.spark.partition_sql import INPUT, batches_of, by_partition
 from jobs.spark.upkeep import compact, vacuum
 from jobs.spark.writer import as_version, require_written
 
@@ -185,8 +185,7 @@ class Mart:
         started = time.monotonic()
         path, month = tables.table_path(self.root, table.name), tables.MART_PARTITION
         # One folder and one file per month: few files in all, and a changed day rewrites few rows.
-        day = "event_date" if "event_date" in rows.columns else "as_of"
-        rows = rows.withColumn(month, _month(day)).sortWithinPartitions(month, *table.key)
+        rows = rows.withColumn(month, _month(_day(table))).sortWithinPartitions(month, *table.key)
         place = ("overwriteSchema", "true") if months is None else ("replaceWhere", _of_months(months))
         writer = rows.write.format("delta").mode("overwrite").option(*place).partitionBy(month)
         found = self._last and self._last.marts[table.name].version
@@ -197,11 +196,12 @@ class Mart:
         say(f"wrote {table.name} to {path}, took {time.monotonic() - started:.1f} s")
 
     def writes(
-        self, of: Iterable[Table], rows: DataFrame, run: Run, months: Collection[int] | None = None
+        self, of: Iterable[Table], batches: DataFrame, run: Run, months: Collection[int] | None = None
     ) -> list[Callable[[], None]]:
-        """The write of each of these tables, whose rows MART tells apart, to be run side by side."""
-        parts = ((table, rows.where(rows[MART] == table.name).select(*schema(table))) for table in of)
-        return [partial(self.write, table, part, run, months) for table, part in parts]
+        """The write of each of these tables, whose rows `batches` has, to be run side by side."""
+        return [
+            partial(self.write, table, in_order(table, batches_of(batches, table.name)), run, months) for table in of
+        ]
 
     def keep_tidy(self) -> None:
         """From time to time compact small files if there are many, and delete files replaced long ago."""
@@ -215,6 +215,16 @@ class Mart:
 def in_months(rows: DataFrame, months: Collection[int]) -> DataFrame:
     """The rows of these months (see month_parts), without MART_PARTITION; `rows` are those of a table in the lake."""
     return rows.where(_of_months(months)).drop(tables.MART_PARTITION)
+
+
+def in_order(table: Table, batches: DataFrame, columns: Mapping[str, str] | None = None) -> DataFrame:
+    """A partition's rows as the table's files have them: Spark sorts in no time what is in order."""
+    order = ", ".join([f"date_trunc('month', {_day(table)})", *(f"{name} NULLS FIRST" for name in table.key)])
+    return by_partition(batches, {"ordered": f"FROM {INPUT} ORDER BY {order}"}, columns or schema(table))
+
+
+def _day(table: Table) -> str:
+    return "as_of" if "as_of" in schema(table) else "event_date"
 
 
 def by_month(rows: DataFrame) -> DataFrame:

@@ -189,9 +189,13 @@ def union(of: Sequence[Table]) -> str:
 
 def statement(queries: Queries, schema: Mapping[str, str], result: str = "") -> str:
     """The queries as one statement that selects the result of one, by default the last, as the columns of `schema`."""
+    return f"{_named(queries)}\nSELECT {cast(schema)} FROM {result or list(queries)[-1]}"
+
+
+def cast(schema: Mapping[str, str]) -> str:
+    """The columns of `schema`, as a SELECT has them."""
     types = {name: _LIST.sub(r"\1[]", kind) for name, kind in schema.items()}
-    columns = ", ".join(f'"{name}"::{kind} AS "{name}"' for name, kind in types.items())
-    return f"{_named(queries)}\nSELECT {columns} FROM {result or list(queries)[-1]}"
+    return ", ".join(f'"{name}"::{kind} AS "{name}"' for name, kind in types.items())
 
 
 def _named(queries: Queries) -> str:

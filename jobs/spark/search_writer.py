@@ -9,15 +9,14 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from jobs.spark import tables
 from jobs.spark.columns import Table, schema
 from jobs.spark.columns_search import CLICK_POSITIONS, QUERY_CHANGES, QUERY_DOCUMENTS, TRENDING
-from jobs.spark.mart import in_months
-from jobs.spark.month_parts import PART, days_in_parts, days_of, month_of
-from jobs.spark.partition_sql import INPUT, batches_of, by_partition, in_batches
+from jobs.spark.mart import in_months, in_order
+from jobs.spark.month_parts import days_in_parts, days_of, month_of
+from jobs.spark.partition_sql import INPUT, PART, batches_of, by_partition, in_batches
 from jobs.spark.search_classes import CLASSIFIED, CLASSIFIED_COLUMNS
 from jobs.spark.search_days import BY_DAY, ROWS_BY_DAY
 from jobs.spark.search_marts import AFFECTED, DAYS_BACK
@@ -61,7 +60,7 @@ class Found:
     @property
     def by_month(self) -> DataFrame:
         """The searches (SEARCHES_COLUMNS), each month in one partition and in order."""
-        return by_partition(self._in_parts(_BY_MONTH), {"sorted": _in_order(SEARCHES_TABLE)}, SEARCHES_COLUMNS)
+        return in_order(SEARCHES_TABLE, self._in_parts(_BY_MONTH), SEARCHES_COLUMNS)
 
     @property
     def by_query(self) -> DataFrame:
@@ -129,20 +128,12 @@ def write_days(mart: Mart, run: Run, searches: Found, months: Collection[int] | 
     days = {"days": days_in_parts(searches.parts, 0)}
     found = batches_of(in_batches(searches.by_query, CLASSIFIED, {result: of_days}, days), result, parts)
     rows = in_batches(found, {}, ROWS_BY_DAY).persist(StorageLevel.DISK_ONLY)
-    of_tables = {
-        table: by_partition(batches_of(rows, table.name), {"sorted": _in_order(table)}, schema(table))
-        for table in BY_DAY
-    }
     trends = by_partition(searches.for_trends, TRENDS, schema(TRENDING))
-    writes = {**of_tables, TRENDING: trends}
-    side_by_side(mart.spark, *(partial(mart.write, table, rows, run, months) for table, rows in writes.items()))
-
-
-def _in_order(table: Table) -> str:
-    """The rows of a partition as the mart's files have them: Spark sorts in no time what is in order."""
-    day = "as_of" if any(column.name == "as_of" for column in table.columns) else "event_date"
-    order = [f"date_trunc('month', {day})", *(f"{name} NULLS FIRST" for name in table.key)]
-    return f"FROM {INPUT} ORDER BY {', '.join(order)}"
+    side_by_side(
+        mart.spark,
+        *mart.writes(BY_DAY, rows, run, months),
+        lambda: mart.write(TRENDING, trends, run, months),
+    )
 
 
 def write_snapshots(mart: Mart, run: Run) -> None:
@@ -160,8 +151,7 @@ def write_snapshots(mart: Mart, run: Run) -> None:
 
     found = of_queries(in_window(searches), in_window(mart.rows(CLICK_POSITIONS)), newest)
     found = found.persist(StorageLevel.DISK_ONLY)
-    changes = batches_of(found, QUERY_CHANGES.name).coalesce(1)
-    changes = by_partition(changes, {"sorted": _in_order(QUERY_CHANGES)}, schema(QUERY_CHANGES))
+    changes = in_order(QUERY_CHANGES, batches_of(found, QUERY_CHANGES.name).coalesce(1))
     documents = by_partition(batches_of(found, QUERY_DOCUMENTS.name), {"found": f"FROM {INPUT}"}, COUNTED_COLUMNS)
     titled = documents.join(titles_of(run.clicks.rows(mart.spark), first, newest), on="document_id", how="left")
     tested = by_partition(titled.coalesce(1), DOCUMENTS, schema(QUERY_DOCUMENTS))

@@ -17,7 +17,7 @@ from jobs.spark.cold_writer import BEHIND_COLUMNS, VISITED_COLUMNS, behind_of, d
 from jobs.spark.columns import schema
 from jobs.spark.columns_cold import COLD, SESSION_ANALYSIS
 from jobs.spark.month_parts import count_by_month, packed
-from jobs.spark.partition_sql import MART
+from jobs.spark.partition_sql import MART, batches_of, by_partition
 from jobs.spark.tables import CLICKS_COLUMNS, PLACE, QUARANTINE_SCHEMA
 from tests.clicks import at, click, frame
 from tests.one_task import found_in
@@ -79,10 +79,12 @@ def rows_by_spark(spark: SparkSession, clicks: Sequence[dict[str, Any]]) -> dict
     """The rows of the marts by day, as tasks of a month each compute them."""
     curated = frame(spark, clicks)
     behind = behind_of(curated, spark.createDataFrame([], QUARANTINE_SCHEMA))
-    found = days_of(curated, packed(count_by_month(curated), 1), visits_of(curated), behind).collect()
-    return {
-        table.name: in_order(table.name, [row.asDict() for row in found if row[MART] == table.name]) for table in BY_DAY
+    found = days_of(curated, packed(count_by_month(curated), 1), visits_of(curated), behind)
+    by_table = {
+        table.name: by_partition(batches_of(found, table.name), {"rows": "FROM input"}, schema(table))
+        for table in BY_DAY
     }
+    return {name: in_order(name, rows.toArrow().to_pylist()) for name, rows in by_table.items()}
 
 
 def in_order(mart: str, found: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -9,6 +9,8 @@ from jobs.spark.columns import SPARK_TYPES
 from jobs.spark.columns_cold import COLD, SESSION_ANALYSIS
 from jobs.spark.columns_search import SEARCH
 from jobs.spark.dictionary import TABLES, markdown
+from jobs.spark.mart import in_order
+from jobs.spark.partition_sql import batches_of
 from jobs.spark.tables import COLD_MARTS, HOT_MARTS, QUARANTINE_SCHEMA, SEARCH_MARTS
 from stack.settings import REPOSITORY
 from tests import reference, reference_search
@@ -54,5 +56,5 @@ def test_the_marts_have_these_columns_and_types(spark: SparkSession) -> None:
     visits = visits_of(none)
     by_day = days_of(none, {0: 0}, visits, behind_of(none, spark.createDataFrame([], QUARANTINE_SCHEMA)))
     for table in COLD:
-        rows = visits if table is SESSION_ANALYSIS else by_day.select(*(column.name for column in table.columns))
+        rows = visits if table is SESSION_ANALYSIS else in_order(table, batches_of(by_day, table.name))
         assert rows.dtypes == [(column.name, SPARK_TYPES[column.type]) for column in table.columns]
