@@ -275,6 +275,8 @@ def test_airflow_has_the_dags_of_the_branch_and_runs_them_on_the_cluster(
         assert api.dag(dag)["bundle_version"] == commit
     assert sql(machine, "tripclick_reader", PASSWORD * 2, "SELECT sum(total_events) FROM daily_traffic") == "3\n"
     assert "Registering app" in machine.told("journalctl -u spark-master")
+    said = machine.told("grep -rhF 'wrote daily_traffic' /var/lib/airflow/logs").splitlines()
+    assert len(said) == 1, said  # the worker and the API server have the same files
 
 
 def test_a_missed_deadline_is_told(machine: Machine, api: AirflowApi) -> None:

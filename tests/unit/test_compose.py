@@ -49,7 +49,9 @@ def test_its_settings_are_those_of_the_playbook() -> None:
     edge, scheduler = (services()[name]["environment"] for name in ("edge", "scheduler"))
     url, repository = edge["AIRFLOW__API__BASE_URL"], "https://git.example.org/tripclick.git"
     parser = configparser.ConfigParser(interpolation=None)
-    parser.read_string(str(template("airflow.cfg", airflow_url=url, repository=repository, version="deployed")))
+    parser.read_string(
+        str(template("airflow.cfg", airflow_url=url, repository=repository, version="deployed", group_names=""))
+    )
     playbooks = {
         f"AIRFLOW__{section}__{option}".upper(): value
         for section in parser.sections()
