@@ -185,7 +185,7 @@ class Mart:
         started = time.monotonic()
         path, month = tables.table_path(self.root, table.name), tables.MART_PARTITION
         # One folder and one file per month: few files in all, and a changed day rewrites few rows.
-        rows = rows.withColumn(month, _month(_day(table))).sortWithinPartitions(month, *table.key)
+        rows = rows.withColumn(month, _month(_day_of(rows.columns))).sortWithinPartitions(month, *table.key)
         place = ("overwriteSchema", "true") if months is None else ("replaceWhere", _of_months(months))
         writer = rows.write.format("delta").mode("overwrite").option(*place).partitionBy(month)
         found = self._last and self._last.marts[table.name].version
@@ -219,12 +219,13 @@ def in_months(rows: DataFrame, months: Collection[int]) -> DataFrame:
 
 def in_order(table: Table, batches: DataFrame, columns: Mapping[str, str] | None = None) -> DataFrame:
     """A partition's rows as the table's files have them: Spark sorts in no time what is in order."""
-    order = ", ".join([f"date_trunc('month', {_day(table)})", *(f"{name} NULLS FIRST" for name in table.key)])
-    return by_partition(batches, {"ordered": f"FROM {INPUT} ORDER BY {order}"}, columns or schema(table))
+    columns = columns or schema(table)
+    order = [f"date_trunc('month', {_day_of(columns)})", *(f"{name} NULLS FIRST" for name in table.key)]
+    return by_partition(batches, {"ordered": f"FROM {INPUT} ORDER BY {', '.join(order)}"}, columns)
 
 
-def _day(table: Table) -> str:
-    return "as_of" if "as_of" in schema(table) else "event_date"
+def _day_of(columns: Collection[str]) -> str:
+    return "event_date" if "event_date" in columns else "as_of"
 
 
 def by_month(rows: DataFrame) -> DataFrame:
