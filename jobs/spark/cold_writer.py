@@ -78,7 +78,7 @@ def days_of(clicks: DataFrame, parts: Mapping[int, int], visits: DataFrame, behi
 
 def write_visits(mart: Mart, run: Run, visits: DataFrame, months: Collection[int] | None = None) -> None:
     """Write session_analysis, or these months of it."""
-    mart.write(SESSION_ANALYSIS, by_month(visits), run, months)
+    mart.write(SESSION_ANALYSIS, by_month(SESSION_ANALYSIS, visits), run, months)
 
 
 def write_days(

@@ -178,14 +178,14 @@ class Mart:
         return {month_of(dt.date.fromisoformat(f"{name}-01")) for name in names}
 
     def write(self, table: Table, rows: DataFrame, run: Run, months: Collection[int] | None = None) -> None:
-        """Replace the table, or these months of it, by `rows`, which have each month in one partition.
+        """Replace the table, or these months of it, by `rows`, which have each month in one partition, in order.
 
         JobError, and the run stays unfinished, if the commit of a job that had hung has come in between.
         """
         started = time.monotonic()
         path, month = tables.table_path(self.root, table.name), tables.MART_PARTITION
         # One folder and one file per month: few files in all, and a changed day rewrites few rows.
-        rows = rows.withColumn(month, _month(_day_of(rows.columns))).sortWithinPartitions(month, *table.key)
+        rows = rows.withColumn(month, _month(_day_of(rows.columns)))
         place = ("overwriteSchema", "true") if months is None else ("replaceWhere", _of_months(months))
         writer = rows.write.format("delta").mode("overwrite").option(*place).partitionBy(month)
         found = self._last and self._last.marts[table.name].version
@@ -217,20 +217,26 @@ def in_months(rows: DataFrame, months: Collection[int]) -> DataFrame:
     return rows.where(_of_months(months)).drop(tables.MART_PARTITION)
 
 
-def in_order(table: Table, batches: DataFrame, columns: Mapping[str, str] | None = None) -> DataFrame:
-    """A partition's rows as the table's files have them: Spark sorts in no time what is in order."""
+def in_order(
+    table: Table,
+    rows: DataFrame,
+    queries: Mapping[str, str] | None = None,
+    columns: Mapping[str, str] | None = None,
+) -> DataFrame:
+    """What by_partition finds, by default the rows as they are, by month and key, as the table's files have them."""
     columns = columns or schema(table)
     order = [f"date_trunc('month', {_day_of(columns)})", *(f"{name} NULLS FIRST" for name in table.key)]
-    return by_partition(batches, {"ordered": f"FROM {INPUT} ORDER BY {', '.join(order)}"}, columns)
+    return by_partition(rows, queries or {"found": f"FROM {INPUT}"}, columns, order=order)
 
 
 def _day_of(columns: Collection[str]) -> str:
     return "event_date" if "event_date" in columns else "as_of"
 
 
-def by_month(rows: DataFrame) -> DataFrame:
-    """The rows, each month in one partition, as `Mart.write` needs them."""
-    return rows.repartition(_month("event_date"))
+def by_month(table: Table, rows: DataFrame) -> DataFrame:
+    """The same of rows that are anywhere: each month in one partition."""
+    month = _month(_day_of(rows.columns))
+    return rows.repartition(month).sortWithinPartitions(month, *table.key)
 
 
 def _month(day: str) -> Column:

@@ -42,15 +42,20 @@ _ROWS_A_BATCH: Final = 50_000  # at most
 
 
 def by_partition(
-    rows: DataFrame, queries: Queries, schema: Mapping[str, str], tables: Small | None = None
+    rows: DataFrame,
+    queries: Queries,
+    schema: Mapping[str, str],
+    tables: Small | None = None,
+    *,
+    order: Sequence[str] = (),
 ) -> DataFrame:
-    """The result of the last query for each partition of `rows`, which is INPUT in SQL.
+    """The result of the last query for each partition of `rows`, which is INPUT in SQL, in this order.
 
     `schema` has the result's columns and Spark types, `tables` small relations that every partition sees in full.
     """
     from pyspark.sql import functions as F
 
-    found = map_in_arrow(_in_micros(rows), compute(queries, schema, tables), in_sql(schema))
+    found = map_in_arrow(_in_micros(rows), compute(queries, schema, tables, order=order), in_sql(schema))
     return found.select(
         *(F.timestamp_micros(name).alias(name) if kind == "timestamp" else F.col(name) for name, kind in schema.items())
     )
@@ -89,9 +94,12 @@ def _in_micros(rows: DataFrame) -> DataFrame:
     )
 
 
-def compute(queries: Queries, schema: Mapping[str, str], tables: Small | None = None) -> Compute:
+def compute(
+    queries: Queries, schema: Mapping[str, str], tables: Small | None = None, *, order: Sequence[str] = ()
+) -> Compute:
     """The same as by_partition for the Arrow batches of one partition."""
-    return partial(_rows, statement(queries, in_sql(schema)), dict(tables or {}))
+    sql = statement(queries, in_sql(schema)) + (f"\nORDER BY {', '.join(order)}" if order else "")
+    return partial(_rows, sql, dict(tables or {}))
 
 
 def _rows(sql: str, tables: Small, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

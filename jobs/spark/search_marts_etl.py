@@ -101,7 +101,7 @@ def apply_changes(mart: Mart, this: Run, last: Written) -> None:
         return
     this = replace(this, days=[str(day) for day in sorted(visits.days)])
     changed = {month_of(day) for day in visits.days}
-    mart.write(SEARCHES_TABLE, by_month(visits.of(changed)), this, changed)
+    mart.write(SEARCHES_TABLE, by_month(SEARCHES_TABLE, visits.of(changed)), this, changed)
     affected = {month_of(day) for name in AFFECTED for day in touched(name, visits.days) or ()}
     months = changed | affected & mart.months(SEARCHES_TABLE)
     write_days(mart, this, found_before(mart, {month: part for part, month in enumerate(sorted(months))}), months)

@@ -142,6 +142,5 @@ SELECT tails.*, q_more, q_less,
     END AS verdict
 FROM tails
 LEFT JOIN tested USING (query, document_id)
-ORDER BY query, document_id
 """,
 }

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from jobs.spark import tables
-from jobs.spark.columns import Table, schema
+from jobs.spark.columns import Table
 from jobs.spark.columns_search import CLICK_POSITIONS, QUERY_CHANGES, QUERY_DOCUMENTS, TRENDING
 from jobs.spark.mart import in_months, in_order
 from jobs.spark.month_parts import days_in_parts, days_of, month_of
@@ -37,7 +37,12 @@ _OF_CLICKS: Final = (
     *("session_id", "event_id", "event_ts", *tables.PLACE, "document_id", "query", "click_rank", "documents"),
     "clinical_areas",
 )
-_OF_CLASSES: Final = (*(name for name in CLASSIFIED_COLUMNS if name in SEARCHES_COLUMNS), "page", "documents")
+_OF_CLASSES: Final = (
+    *(name for name in CLASSIFIED_COLUMNS if name in SEARCHES_COLUMNS),
+    *(
+        f"CASE WHEN query IS NOT NULL THEN {name} END AS {name}" for name in ("page", "documents")
+    ),  # grades are a query's
+)
 _OF_TRENDS: Final = ("event_date", "session_id", "visit_no", "query", "documents", "areas")
 _NOT_OF_QUERIES: Final = ("visit_no", "search_no", "first_click_ts", "last_click_ts", "begins_visit", "ranks", "areas")
 _BASE_DAYS: Final = AFFECTED[tables.TRENDING][1]
@@ -60,7 +65,7 @@ class Found:
     @property
     def by_month(self) -> DataFrame:
         """The searches (SEARCHES_COLUMNS), each month in one partition and in order."""
-        return in_order(SEARCHES_TABLE, self._in_parts(_BY_MONTH), SEARCHES_COLUMNS)
+        return in_order(SEARCHES_TABLE, self._in_parts(_BY_MONTH), columns=SEARCHES_COLUMNS)
 
     @property
     def by_query(self) -> DataFrame:
@@ -128,7 +133,7 @@ def write_days(mart: Mart, run: Run, searches: Found, months: Collection[int] | 
     days = {"days": days_in_parts(searches.parts, 0)}
     found = batches_of(in_batches(searches.by_query, CLASSIFIED, {result: of_days}, days), result, parts)
     rows = in_batches(found, {}, ROWS_BY_DAY).persist(StorageLevel.DISK_ONLY)
-    trends = by_partition(searches.for_trends, TRENDS, schema(TRENDING))
+    trends = in_order(TRENDING, searches.for_trends, TRENDS)
     side_by_side(
         mart.spark,
         *mart.writes(BY_DAY, rows, run, months),
@@ -154,7 +159,7 @@ def write_snapshots(mart: Mart, run: Run) -> None:
     changes = in_order(QUERY_CHANGES, batches_of(found, QUERY_CHANGES.name).coalesce(1))
     documents = by_partition(batches_of(found, QUERY_DOCUMENTS.name), {"found": f"FROM {INPUT}"}, COUNTED_COLUMNS)
     titled = documents.join(titles_of(run.clicks.rows(mart.spark), first, newest), on="document_id", how="left")
-    tested = by_partition(titled.coalesce(1), DOCUMENTS, schema(QUERY_DOCUMENTS))
+    tested = in_order(QUERY_DOCUMENTS, titled.coalesce(1), DOCUMENTS)
     side_by_side(
         mart.spark,
         lambda: mart.write(QUERY_CHANGES, changes, run),
