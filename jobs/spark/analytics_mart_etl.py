@@ -37,8 +37,8 @@ DEFINING: Final = (
     "jobs.spark.visits",
 )
 
-# A batch for Python is so many clicks, whose texts the contract bounds: to bound its bytes as well, Spark would add up
-# all columns after each row.
+# A batch for Python is so many clicks, whose texts the contract bounds, or the few batches of a part's tables: to bound
+# its bytes as well, Spark would add up all columns after each row.
 _BATCHES: Final = {
     "spark.sql.execution.arrow.maxRecordsPerBatch": "2000",
     "spark.sql.execution.arrow.maxBytesPerBatch": str(2**31 - 1),

@@ -229,14 +229,14 @@ def in_order(
     return by_partition(rows, queries or {"found": f"FROM {INPUT}"}, columns, order=order)
 
 
-def _day_of(columns: Collection[str]) -> str:
-    return "event_date" if "event_date" in columns else "as_of"
-
-
 def by_month(table: Table, rows: DataFrame) -> DataFrame:
-    """The same of rows that are anywhere: each month in one partition."""
+    """Rows that are anywhere in the same order, each month in one partition."""
     month = _month(_day_of(rows.columns))
     return rows.repartition(month).sortWithinPartitions(month, *table.key)
+
+
+def _day_of(columns: Collection[str]) -> str:
+    return "event_date" if "event_date" in columns else "as_of"
 
 
 def _month(day: str) -> Column:

@@ -37,11 +37,10 @@ _OF_CLICKS: Final = (
     *("session_id", "event_id", "event_ts", *tables.PLACE, "document_id", "query", "click_rank", "documents"),
     "clinical_areas",
 )
+# Pages are for grades, which only queries have.
 _OF_CLASSES: Final = (
     *(name for name in CLASSIFIED_COLUMNS if name in SEARCHES_COLUMNS),
-    *(
-        f"CASE WHEN query IS NOT NULL THEN {name} END AS {name}" for name in ("page", "documents")
-    ),  # grades are a query's
+    *(f"CASE WHEN query IS NOT NULL THEN {name} END AS {name}" for name in ("page", "documents")),
 )
 _OF_TRENDS: Final = ("event_date", "session_id", "visit_no", "query", "documents", "areas")
 _NOT_OF_QUERIES: Final = ("visit_no", "search_no", "first_click_ts", "last_click_ts", "begins_visit", "ranks", "areas")

@@ -13,6 +13,7 @@ import yaml
 
 from stack.installer import AIRFLOW_LOCK
 from stack.settings import REPOSITORY
+from tests.unit.test_playbook import rendered
 
 DEPLOY = REPOSITORY / "deploy"
 TEXT = (DEPLOY / "compose.yaml").read_text(encoding="utf-8")
@@ -30,14 +31,9 @@ def services() -> dict[str, Any]:
     return found
 
 
-def template(name: str, **variables: str) -> Any:
-    """One of the playbook, with its variables."""
-    text = (DEPLOY / "templates" / name).read_text(encoding="utf-8")
-    return jinja2.Environment(autoescape=False).from_string(text).make_module(variables)  # noqa: S701
-
-
 def test_its_processes_are_those_of_the_playbook() -> None:
-    playbooks = template("airflow.service", inventory_hostname="", item="edge").commands
+    unit = jinja2.Template((DEPLOY / "templates/airflow.service").read_text(encoding="utf-8"))
+    playbooks = unit.make_module({"inventory_hostname": "", "item": "edge"}).commands
     ours = {name: service["command"] for name, service in services().items() if name != "setup"}
     assert ours.keys() == playbooks.keys()
     for name, command in playbooks.items():
@@ -47,11 +43,9 @@ def test_its_processes_are_those_of_the_playbook() -> None:
 
 def test_its_settings_are_those_of_the_playbook() -> None:
     edge, scheduler = (services()[name]["environment"] for name in ("edge", "scheduler"))
-    url, repository = edge["AIRFLOW__API__BASE_URL"], "https://git.example.org/tripclick.git"
+    url = edge["AIRFLOW__API__BASE_URL"]
     parser = configparser.ConfigParser(interpolation=None)
-    parser.read_string(
-        str(template("airflow.cfg", airflow_url=url, repository=repository, version="deployed", group_names=""))
-    )
+    parser.read_string(rendered("airflow.cfg", airflow_url=url))
     playbooks = {
         f"AIRFLOW__{section}__{option}".upper(): value
         for section in parser.sections()
